@@ -1,0 +1,120 @@
+package discovery
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+)
+
+// login adds etcd's token to each call and gets one when it is needed. The
+// etcd client could log in by itself, but does so while it is made, and so
+// cannot be made while etcd is away; and it keeps the password it was made
+// with, where ours is read from its file each time.
+type login struct {
+	user, passwordFile string
+	timeout            time.Duration
+
+	mu    sync.Mutex // held while logging in: one login serves all who wait
+	token string     // empty with known set: etcd has its authentication off
+	known bool
+	since time.Time
+}
+
+// tokenTrust is how old a token may be to open a stream with. A refused token
+// fails a call, which then gets a new one, but a stream tells of it too late.
+const tokenTrust = time.Minute
+
+// unary is a grpc.UnaryClientInterceptor. etcd's client repeats a call whose
+// token was refused, so it is enough to forget that token here.
+func (l *login) unary(ctx context.Context, method string, request, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
+	if method == pb.Auth_Authenticate_FullMethodName {
+		return invoke(ctx, method, request, reply, conn, options...)
+	}
+	token, err := l.get(ctx, conn, 0)
+	if err != nil {
+		return err
+	}
+	err = invoke(withToken(ctx, token), method, request, reply, conn, options...)
+	if tokenRefused(err) {
+		l.forget(token)
+	}
+	return err
+}
+
+// stream is a grpc.StreamClientInterceptor.
+func (l *login) stream(ctx context.Context, description *grpc.StreamDesc, conn *grpc.ClientConn, method string, open grpc.Streamer, options ...grpc.CallOption) (grpc.ClientStream, error) {
+	token, err := l.get(ctx, conn, tokenTrust)
+	if err != nil {
+		return nil, err
+	}
+	return open(withToken(ctx, token), description, conn, method, options...)
+}
+
+// get gives a token, at most trust old (0: of any age), logging in if need be.
+func (l *login) get(ctx context.Context, conn *grpc.ClientConn, trust time.Duration) (string, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.known && (trust == 0 || time.Since(l.since) < trust) {
+		return l.token, nil
+	}
+	password, err := readPassword(l.passwordFile)
+	if err != nil {
+		return "", err
+	}
+	ctx, cancel := context.WithTimeout(ctx, l.timeout)
+	defer cancel()
+	answer, err := pb.NewAuthClient(conn).Authenticate(ctx, &pb.AuthenticateRequest{Name: l.user, Password: password})
+	if err != nil && !says(err, rpctypes.ErrGRPCAuthNotEnabled) {
+		l.known = false
+		return "", err
+	}
+	l.token, l.known, l.since = answer.GetToken(), true, time.Now()
+	return l.token, nil
+}
+
+func (l *login) forget(token string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.token == token {
+		l.known = false
+	}
+}
+
+func tokenRefused(err error) bool {
+	return says(err, rpctypes.ErrGRPCInvalidAuthToken) || says(err, rpctypes.ErrGRPCAuthOldRevision) || says(err, rpctypes.ErrGRPCUserEmpty)
+}
+
+func withToken(ctx context.Context, token string) context.Context {
+	if token == "" {
+		return ctx
+	}
+	return metadata.AppendToOutgoingContext(ctx, rpctypes.TokenFieldNameGRPC, token)
+}
+
+// readPassword reads a password file: its first and only line.
+func readPassword(path string) (string, error) {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return "", fmt.Errorf("etcd password (--etcd-password-file): %w", err)
+	}
+	password := strings.TrimRight(string(content), "\r\n")
+	if password == "" || strings.ContainsAny(password, "\r\n") {
+		return "", fmt.Errorf("etcd password (--etcd-password-file): %s must hold one line, the password", path)
+	}
+	return password, nil
+}
+
+// failFast is a grpc.UnaryClientInterceptor that makes a call fail with the
+// reason when etcd cannot be connected to. The etcd client's default is to
+// wait for a connection until the deadline, and then to have no reason.
+func failFast(ctx context.Context, method string, request, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
+	return invoke(ctx, method, request, reply, conn, append(options, grpc.WaitForReady(false))...)
+}

@@ -1,0 +1,69 @@
+package discovery
+
+import (
+	"sync"
+	"time"
+)
+
+// tracker keeps what Status tells. All methods are safe for concurrent use.
+type tracker struct {
+	mu       sync.Mutex
+	followed bool
+	status   Status
+	proof    time.Time // when we were last known to be up to date
+}
+
+func newTracker(kind, detail string) *tracker {
+	return &tracker{status: Status{Kind: kind, Detail: detail}, proof: time.Now()}
+}
+
+// begin claims the source for one Follow; end gives it back.
+func (t *tracker) begin() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.followed {
+		return errFollowed
+	}
+	t.followed = true
+	return nil
+}
+
+func (t *tracker) end() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.followed = false
+	t.status.Connected = false
+}
+
+// proved notes that the receiver is up to date with the source at revision.
+func (t *tracker) proved(revision int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.proof = time.Now()
+	t.status.Connected = true
+	t.status.Synced = true
+	t.status.Revision = revision
+	t.status.LastError = ""
+}
+
+// failed notes a contact that did not go well.
+func (t *tracker) failed(why string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.status.Connected = false
+	t.status.LastError = why
+}
+
+func (t *tracker) describe(detail string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.status.Detail = detail
+}
+
+func (t *tracker) read() Status {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := t.status
+	s.Age = time.Since(t.proof)
+	return s
+}
