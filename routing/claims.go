@@ -1,0 +1,171 @@
+package routing
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// claims settles which tenant owns which host, after CONTRACT: one tenant a host; a host
+// under another tenant's wildcard only if that tenant delegates it; where stored
+// documents disagree, the older claim wins, and the other tenant gets a problem.
+type claims struct {
+	seen     map[string]uint64           // the highest epoch seen of each tenant; outlives its deletion
+	stakes   map[string]map[string]stake // host -> tenant -> stake
+	touched  map[string]bool             // hosts to settle again
+	resettle bool                        // a wildcard or a delegation changed: settle all
+
+	exact     map[string]int32 // copied on change
+	wildcard  map[string]int32
+	problems  map[string][]Problem // by host
+	owned     map[string]digest    // by host in force: its part of effective
+	effective digest               // of who owns what
+}
+
+// stake is one tenant's claim to one host.
+type stake struct {
+	tenant string
+	state  *tenantState
+}
+
+// older says whether a's claim goes before b's.
+func (a stake) older(b stake) bool {
+	if a.state.created != b.state.created {
+		return a.state.created < b.state.created
+	}
+	return a.tenant < b.tenant
+}
+
+func newClaims() claims {
+	return claims{
+		seen: map[string]uint64{}, stakes: map[string]map[string]stake{},
+		touched: map[string]bool{}, exact: map[string]int32{}, wildcard: map[string]int32{},
+		problems: map[string][]Problem{}, owned: map[string]digest{},
+	}
+}
+
+// withdraw takes back all claims of a tenant.
+func (c *claims) withdraw(tenant string, state *tenantState) {
+	for _, host := range state.hosts {
+		delete(c.stakes[host], tenant)
+		if len(c.stakes[host]) == 0 {
+			delete(c.stakes, host)
+		}
+		c.touch(host)
+	}
+	c.resettle = c.resettle || len(state.delegates) > 0
+}
+
+// stake makes the claims of a tenant's present form.
+func (c *claims) stake(tenant string, state *tenantState) {
+	for _, host := range state.hosts {
+		if c.stakes[host] == nil {
+			c.stakes[host] = map[string]stake{}
+		}
+		c.stakes[host][tenant] = stake{tenant, state}
+		c.touch(host)
+	}
+	c.resettle = c.resettle || len(state.delegates) > 0
+}
+
+func (c *claims) touch(host string) {
+	c.touched[host] = true
+	c.resettle = c.resettle || strings.HasPrefix(host, "*.")
+}
+
+// settleHosts brings the index of hosts up to date with the claims.
+func (c *Compiler) settleHosts() {
+	s := &c.claims
+	if len(s.touched) == 0 && !s.resettle {
+		return
+	}
+	if s.resettle {
+		s.exact, s.wildcard = make(map[string]int32, len(s.stakes)), map[string]int32{}
+		s.problems, s.owned, s.effective = map[string][]Problem{}, map[string]digest{}, digest{}
+		for host := range s.stakes {
+			s.settle(host)
+		}
+	} else {
+		s.exact = maps.Clone(s.exact)
+		for host := range s.touched {
+			s.effective.sub(s.owned[host])
+			delete(s.owned, host)
+			delete(s.exact, host)
+			delete(s.problems, host)
+			s.settle(host)
+		}
+	}
+	s.touched, s.resettle = map[string]bool{}, false
+}
+
+// settle decides who owns one host.
+func (s *claims) settle(host string) {
+	winner, ok := s.first(host)
+	if !ok {
+		return
+	}
+	for _, loser := range s.stakes[host] {
+		if loser.tenant != winner.tenant {
+			s.complain(host, loser, ProblemHostConflict, fmt.Sprintf("claims the host %s, which belongs to the tenant %s", host, winner.tenant))
+		}
+	}
+	for above := range wildcardsAbove(host) {
+		owner, ok := s.first(above)
+		if !ok || owner.tenant == winner.tenant || owner.state.delegated(host) {
+			continue
+		}
+		if owner.older(winner) {
+			s.complain(host, winner, ProblemNotDelegated, fmt.Sprintf(
+				"claims the host %s, which lies under %s of the tenant %s; that tenant must list it under delegates", host, above, owner.tenant))
+			return
+		}
+		s.complain(host, owner, ProblemWildcardContested, fmt.Sprintf(
+			"has the wildcard %s, but %s under it belongs to the tenant %s, whose claim is older; list it under delegates", above, host, winner.tenant))
+	}
+	if rest, ok := strings.CutPrefix(host, "*."); ok {
+		s.wildcard[rest] = winner.state.index
+	} else {
+		s.exact[host] = winner.state.index
+	}
+	s.owned[host] = pairDigest("host/"+host, winner.tenant)
+	s.effective.add(s.owned[host])
+}
+
+// first returns the oldest claim to a host.
+func (s *claims) first(host string) (oldest stake, ok bool) {
+	for _, claim := range s.stakes[host] {
+		if !ok || claim.older(oldest) {
+			oldest, ok = claim, true
+		}
+	}
+	return oldest, ok
+}
+
+func (s *claims) complain(host string, of stake, code, message string) {
+	s.problems[host] = append(s.problems[host], Problem{
+		Key: "tenants/" + of.tenant, Origin: of.state.origin, Code: code, Message: message, Revision: of.state.revision,
+	})
+}
+
+// delegated says whether the tenant lets others claim a host under its wildcards.
+func (t *tenantState) delegated(host string) bool {
+	return slices.ContainsFunc(t.delegates, func(d string) bool { return covers(d, host) })
+}
+
+// wildcardsAbove yields the wildcards that cover a host or a wildcard, the longest first.
+func wildcardsAbove(host string) func(yield func(string) bool) {
+	return func(yield func(string) bool) {
+		rest := strings.TrimPrefix(host, "*.")
+		for {
+			at := strings.IndexByte(rest, '.')
+			if at < 0 {
+				return
+			}
+			rest = rest[at+1:]
+			if !yield("*." + rest) {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,230 @@
+package routing
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+)
+
+// compiledRule is a rule with its names resolved.
+type compiledRule struct {
+	name        string
+	match       *compiledMatch
+	deck        int32 // -1: the rule goes by a key
+	key         compiledKey
+	pins        bool
+	ranges      []compiledRange // sorted
+	split       *compiledSplit
+	seed        uint64
+	missing     string // MissingReject, MissingNext or empty: missingDeck
+	missingDeck int32
+}
+
+type compiledRange struct {
+	from, to int64
+	deck     int32
+}
+
+// compiledSplit is shared by all rules with the same weights.
+type compiledSplit struct {
+	decks  []int32
+	owners []uint16 // by slot, indexes of decks
+}
+
+type keyKind uint8
+
+const (
+	keyNone keyKind = iota
+	keyHeader
+	keyCookie
+	keyQuery
+	keyPath
+	keyClaim
+	keyClientIP
+	keyHost
+)
+
+type compiledKey struct {
+	kind    keyKind
+	name    string
+	segment int
+	label   string // for people: "header x-user-id"
+}
+
+type compiledMatch struct {
+	path    string
+	methods []string
+	headers []condition // lower-case names
+	cookies []condition
+	query   []condition
+}
+
+type condition struct{ name, value string }
+
+func compileKey(k *KeySource) compiledKey {
+	switch {
+	case k == nil:
+		return compiledKey{}
+	case k.Header != "":
+		return compiledKey{kind: keyHeader, name: k.Header, label: "header " + k.Header}
+	case k.Cookie != "":
+		return compiledKey{kind: keyCookie, name: k.Cookie, label: "cookie " + k.Cookie}
+	case k.Query != "":
+		return compiledKey{kind: keyQuery, name: k.Query, label: "query " + k.Query}
+	case k.Claim != "":
+		return compiledKey{kind: keyClaim, name: k.Claim, label: "claim " + k.Claim}
+	case k.Path > 0:
+		return compiledKey{kind: keyPath, segment: k.Path, label: "path segment " + strconv.Itoa(k.Path)}
+	case k.ClientIP:
+		return compiledKey{kind: keyClientIP, label: "client IP"}
+	}
+	return compiledKey{kind: keyHost, label: "host"}
+}
+
+func compileMatch(m *Match) *compiledMatch {
+	if m == nil {
+		return nil
+	}
+	return &compiledMatch{
+		path:    m.Path,
+		methods: m.Methods,
+		headers: conditions(m.Headers),
+		cookies: conditions(m.Cookies),
+		query:   conditions(m.Query),
+	}
+}
+
+func conditions(want map[string]string) []condition {
+	list := make([]condition, 0, len(want))
+	for _, name := range slices.Sorted(maps.Keys(want)) {
+		list = append(list, condition{name, want[name]})
+	}
+	return list
+}
+
+// compilePolicy turns a valid tenant into its compiled form; pins are added by the caller.
+func (c *Compiler) compilePolicy(t *Tenant) *Policy {
+	p := &Policy{Name: t.Name, Epoch: max(t.Epoch, 1), Document: t, rules: make([]compiledRule, len(t.Rules))}
+	if t.Timeouts != nil {
+		p.Total = t.Timeouts.Total.Std()
+	}
+	for i := range t.Rules {
+		rule := &t.Rules[i]
+		p.rules[i] = c.compileRule(t.Name, rule)
+		p.usesPaths = p.usesPaths || rule.Match != nil && rule.Match.Path != "" || rule.Key != nil && rule.Key.Path > 0
+	}
+	return p
+}
+
+func (c *Compiler) compileRule(tenant string, r *Rule) compiledRule {
+	out := compiledRule{
+		name: r.Name, match: compileMatch(r.Match), deck: -1, key: compileKey(r.Key), pins: r.Pins == PinsResident,
+		seed: slotSeed(tenant, r.Name), missing: MissingReject, missingDeck: -1,
+	}
+	if r.Deck != "" {
+		out.deck = c.deckID(r.Deck)
+	}
+	for _, rng := range r.Ranges {
+		out.ranges = append(out.ranges, compiledRange{rng.From, rng.To, c.deckID(rng.Deck)})
+	}
+	slices.SortFunc(out.ranges, func(a, b compiledRange) int {
+		if a.from < b.from {
+			return -1
+		}
+		return 1
+	})
+	if len(r.Split) > 0 {
+		out.split = c.split(r.Split)
+	}
+	switch r.Missing {
+	case "", MissingReject:
+	case MissingNext:
+		out.missing = MissingNext
+	default:
+		out.missing, out.missingDeck = "", c.deckID(r.Missing)
+	}
+	return out
+}
+
+// maxSharedSplits bounds how many splits are remembered for sharing.
+const maxSharedSplits = 4096
+
+// split returns the compiled form of a split, which all rules with the same weights share.
+func (c *Compiler) split(weights map[string]int) *compiledSplit {
+	var signature []byte
+	for _, deck := range slices.Sorted(maps.Keys(weights)) {
+		signature = strconv.AppendInt(append(append(signature, deck...), '='), int64(weights[deck]), 10)
+		signature = append(signature, ' ')
+	}
+	if shared, ok := c.splits[string(signature)]; ok {
+		return shared
+	}
+	names, owners := Owners(weights)
+	made := &compiledSplit{owners: owners}
+	for _, name := range names {
+		made.decks = append(made.decks, c.deckID(name))
+	}
+	if len(c.splits) >= maxSharedSplits {
+		clear(c.splits) // those in force stay where they are; only sharing starts anew
+	}
+	c.splits[string(signature)] = made
+	return made
+}
+
+// decksOf calls f with every deck that the tenant's rules name.
+func decksOf(t *Tenant, f func(deck string)) {
+	for i := range t.Rules {
+		r := &t.Rules[i]
+		if r.Deck != "" {
+			f(r.Deck)
+		}
+		for _, rng := range r.Ranges {
+			f(rng.Deck)
+		}
+		for _, deck := range slices.Sorted(maps.Keys(r.Split)) {
+			f(deck)
+		}
+		if r.Missing != "" && r.Missing != MissingReject && r.Missing != MissingNext {
+			f(r.Missing)
+		}
+	}
+}
+
+func compileDeck(d *Deck, id int32, standby int32) *CompiledDeck {
+	out := &CompiledDeck{
+		Deck: *d, ID: int(id), State: d.State, HostHeader: d.HostHeader, standby: standby,
+		Connect: DefaultConnectTimeout, FirstByte: DefaultFirstByteTimeout, Idle: DefaultIdleTimeout,
+	}
+	if out.State == "" {
+		out.State = DeckActive
+	}
+	if out.HostHeader == "" {
+		out.HostHeader = HostHeaderDeck
+	}
+	if t := d.Timeouts; t != nil {
+		if t.Connect > 0 {
+			out.Connect = t.Connect.Std()
+		}
+		if t.FirstByte > 0 {
+			out.FirstByte = t.FirstByte.Std()
+		}
+		if t.Idle > 0 {
+			out.Idle = t.Idle.Std()
+		}
+	}
+	if d.Attach == AttachMesh {
+		port := d.Port
+		if port == 0 {
+			port = DefaultMeshPort
+		}
+		out.Port = port
+		out.Endpoints = []Endpoint{{Name: d.Domain, Port: uint16(port)}} //nolint:gosec // validated: 1 to 65535
+		return out
+	}
+	for _, address := range d.Addresses {
+		if endpoint, err := ParseEndpoint(address); err == nil { // validated
+			out.Endpoints = append(out.Endpoints, endpoint)
+		}
+	}
+	return out
+}

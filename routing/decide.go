@@ -1,0 +1,201 @@
+package routing
+
+import (
+	"slices"
+	"sort"
+)
+
+// Decide says which deck owns the request. It allocates nothing once the request's
+// scratch space has grown to what its paths and tokens need.
+func (t *Table) Decide(r *Request) Decision { return t.decide(r, nil) }
+
+// decide is the life of a decision: owner of the host, then the tenant's rules in
+// order until one ends the search. trace, if not nil, is told of every step.
+func (t *Table) decide(r *Request, trace *tracer) Decision {
+	p := t.owner(r.Host)
+	if p == nil {
+		return Decision{Fault: FaultNoTenant, Reason: "no tenant owns the host"}
+	}
+	d := Decision{Tenant: p.Name, Epoch: p.Epoch, Policy: p}
+	if p.Document == nil {
+		return d.refuse(FaultTenantInvalid, "the tenant's document is bad and never was good")
+	}
+	r.path = r.Path
+	if p.usesPaths {
+		canonical, ok := canonicalPath(r.pathBuf, r.Path)
+		if !ok {
+			return d.refuse(FaultBadRequest, "the path has an encoded slash, dot segment or NUL, a backslash, or a broken escape")
+		}
+		if r.path = canonical; len(canonical) > 0 && len(r.Path) > 0 && &canonical[0] != &r.Path[0] {
+			r.pathBuf = canonical // keep what has grown
+		}
+	}
+	for i := range p.rules {
+		rule := &p.rules[i]
+		ended := t.try(r, p, rule, &d, trace)
+		if trace != nil {
+			trace.rule(rule, &d, ended)
+		}
+		if ended {
+			return d
+		}
+	}
+	d.Key = nil
+	return d.refuse(FaultNoRule, "no rule of the tenant yields a deck for this request")
+}
+
+// refuse ends a decision in a fault.
+func (d Decision) refuse(fault Fault, reason string) Decision {
+	d.Fault, d.Reason = fault, reason
+	return d
+}
+
+// try applies one rule. It says whether the search has ended, with d as its result.
+// Otherwise d.Reason says why the rule was passed over, for the trace.
+func (t *Table) try(r *Request, p *Policy, rule *compiledRule, d *Decision, trace *tracer) bool {
+	d.Key, d.Reason = nil, ""
+	if rule.match != nil {
+		holds, reason := rule.match.holds(r)
+		if reason != "" {
+			d.Rule = rule.name
+			*d = d.refuse(FaultBadRequest, reason)
+			return true
+		}
+		if !holds {
+			d.Reason = "its match does not hold"
+			return false
+		}
+	}
+	if rule.deck >= 0 {
+		return t.serve(d, rule, ViaDeck, rule.deck)
+	}
+	key, result := r.readKey(&rule.key)
+	switch result {
+	case keyAbsent:
+		return t.missing(d, rule)
+	case keyAmbiguous, keyTooLong:
+		d.Rule = rule.name
+		*d = d.refuse(FaultBadRequest, result.reason())
+		return true
+	case keyFound:
+	}
+	d.Key = key
+	deck, via := rule.owner(p, key, trace)
+	switch {
+	case via == ViaNone:
+		d.Reason = "its key is covered by no pin, range or split"
+		return false
+	case deck == pinUnreadable:
+		d.Rule, d.Via = rule.name, via
+		*d = d.refuse(FaultPinUnreadable, "the key is pinned, but its pin cannot be read")
+		return true
+	}
+	return t.serve(d, rule, via, deck)
+}
+
+// owner maps a key: pins, then ranges, then split.
+func (rule *compiledRule) owner(p *Policy, key []byte, trace *tracer) (deck int32, via Via) {
+	if rule.pins {
+		if deck, ok := p.pins[string(key)]; ok {
+			return deck, ViaPin
+		}
+	}
+	if len(rule.ranges) > 0 {
+		if n, ok := decimalKey(key); ok {
+			i := sort.Search(len(rule.ranges), func(i int) bool { return rule.ranges[i].to >= n })
+			if i < len(rule.ranges) && rule.ranges[i].from <= n {
+				return rule.ranges[i].deck, ViaRange
+			}
+		}
+	}
+	if rule.split != nil {
+		slot := slotOf(rule.seed, key)
+		if trace != nil {
+			trace.slot = slot
+		}
+		return rule.split.decks[rule.split.owners[slot]], ViaSplit
+	}
+	return -1, ViaNone
+}
+
+// missing applies a rule whose key is absent or empty.
+func (t *Table) missing(d *Decision, rule *compiledRule) bool {
+	switch rule.missing {
+	case MissingNext:
+		d.Reason = "its key is absent or empty"
+		return false
+	case MissingReject:
+		d.Rule = rule.name
+		*d = d.refuse(FaultKeyMissing, "the rule's key is absent or empty")
+		return true
+	}
+	return t.serve(d, rule, ViaMissing, rule.missingDeck)
+}
+
+// serve ends the search with a deck: the one that the rule names, or, while that is
+// down, its standby. A rule whose deck is down ends the search all the same.
+func (t *Table) serve(d *Decision, rule *compiledRule, via Via, id int32) bool {
+	deck := t.decks[id]
+	d.Rule, d.Via, d.Mapped = rule.name, via, deck
+	if deck.State != DeckDown {
+		d.Deck = deck
+		return true
+	}
+	switch {
+	case deck.Missing:
+		*d = d.refuse(FaultDeckDown, "the deck that the rule names does not exist")
+	case deck.standby < 0:
+		*d = d.refuse(FaultDeckDown, "the deck is down and has no standby")
+	case t.decks[deck.standby].State == DeckDown:
+		*d = d.refuse(FaultDeckDown, "the deck is down, and so is its standby")
+	default:
+		d.Deck = t.decks[deck.standby]
+	}
+	return true
+}
+
+// reason says why a key could not be taken.
+func (k keyResult) reason() string {
+	if k == keyTooLong {
+		return "the key is longer than 512 bytes"
+	}
+	return "the key stands more than once in the request, or cannot be decoded"
+}
+
+// holds says whether a request fulfils every condition of a match. A reason says that
+// one of them can be read in more than one way.
+func (m *compiledMatch) holds(r *Request) (holds bool, reason string) {
+	if m.path != "" && !hasPathPrefix(r.path, m.path) {
+		return false, ""
+	}
+	if len(m.methods) > 0 && !slices.ContainsFunc(m.methods, func(method string) bool { return method == string(r.Method) }) {
+		return false, ""
+	}
+	for i := range m.headers {
+		value, result := r.headerValue(m.headers[i].name)
+		if holds, reason := m.headers[i].met(value, result); !holds {
+			return false, reason
+		}
+	}
+	for i := range m.cookies {
+		value, result := r.cookieValue(m.cookies[i].name)
+		if holds, reason := m.cookies[i].met(value, result); !holds {
+			return false, reason
+		}
+	}
+	for i := range m.query {
+		value, result := r.queryValue(m.query[i].name, r.value[:0])
+		if holds, reason := m.query[i].met(value, result); !holds {
+			return false, reason
+		}
+	}
+	return true, ""
+}
+
+// met says whether a value that was read fulfils the condition.
+func (c *condition) met(value []byte, result keyResult) (holds bool, reason string) {
+	if result == keyAmbiguous {
+		return false, "what the rule matches stands more than once in the request, or cannot be decoded"
+	}
+	return result == keyFound && string(value) == c.value, ""
+}

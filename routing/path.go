@@ -1,0 +1,132 @@
+package routing
+
+import "bytes"
+
+// canonicalPath returns the form of a request's path that rules and keys are compared
+// with: unreserved %XX decoded, the remaining %XX in upper case, dot segments removed
+// (RFC 3986 6.2.2). It refuses what decks may read in two ways: an encoded slash, dot
+// segment or NUL, a backslash, plain or encoded, and a "%" without two hexadecimal digits.
+// The result aliases path if that is canonical already, else buf, which grows as needed.
+func canonicalPath(buf, path []byte) (canonical []byte, ok bool) {
+	if isPlainPath(path) {
+		return path, true
+	}
+	out := buf[:0]
+	for i := 0; i < len(path); i++ {
+		b := path[i]
+		if b == '\\' || b == 0 {
+			return nil, false
+		}
+		if b != '%' {
+			out = append(out, b)
+			continue
+		}
+		decoded, valid := hexPair(path, i+1)
+		if !valid || decoded == '/' || decoded == '\\' || decoded == 0 {
+			return nil, false
+		}
+		i += 2
+		switch {
+		case decoded == '.':
+			if dotSegment(path, i-2) {
+				return nil, false
+			}
+			out = append(out, '.')
+		case unreserved(decoded):
+			out = append(out, decoded)
+		default:
+			out = append(out, '%', upperHex[decoded>>4], upperHex[decoded&15])
+		}
+	}
+	return removeDotSegments(out), true
+}
+
+// isPlainPath says whether path is canonical at a glance: nothing encoded, no segment
+// that begins with a dot, no backslash, no NUL.
+func isPlainPath(path []byte) bool {
+	for i, b := range path {
+		switch {
+		case b == '%' || b == '\\' || b == 0:
+			return false
+		case b == '.' && i > 0 && path[i-1] == '/':
+			return false
+		}
+	}
+	return true
+}
+
+// dotSegment says whether the segment of path around index at is "." or "..", plain or encoded.
+func dotSegment(path []byte, at int) bool {
+	start := bytes.LastIndexByte(path[:at], '/') + 1
+	segment := path[start:]
+	if end := bytes.IndexByte(segment, '/'); end >= 0 {
+		segment = segment[:end]
+	}
+	dots := 0
+	for i := 0; i < len(segment); i++ {
+		if segment[i] == '%' {
+			if b, ok := hexPair(segment, i+1); !ok || b != '.' {
+				return false
+			}
+			i += 2
+		} else if segment[i] != '.' {
+			return false
+		}
+		dots++
+	}
+	return dots == 1 || dots == 2
+}
+
+// removeDotSegments removes "." and ".." segments in place (RFC 3986 5.2.4). Empty
+// segments are kept: nothing says that a deck merges them.
+func removeDotSegments(path []byte) []byte {
+	out := path[:0]
+	rest := path
+	for len(rest) > 0 {
+		end := len(rest)
+		if next := bytes.IndexByte(rest[1:], '/'); next >= 0 {
+			end = next + 1
+		}
+		segment := rest[:end] // "/name", or "name" at the very start
+		last := end == len(rest)
+		switch {
+		case len(segment) == 2 && segment[0] == '/' && segment[1] == '.':
+			if last {
+				out = append(out, '/')
+			}
+		case len(segment) == 3 && segment[0] == '/' && segment[1] == '.' && segment[2] == '.':
+			out = out[:max(bytes.LastIndexByte(out, '/'), 0)]
+			if last {
+				out = append(out, '/')
+			}
+		default:
+			out = append(out, segment...)
+		}
+		rest = rest[end:]
+	}
+	return out
+}
+
+// hasPathPrefix says whether path lies at or under prefix, on a segment boundary.
+func hasPathPrefix(path []byte, prefix string) bool {
+	if len(path) < len(prefix) || string(path[:len(prefix)]) != prefix {
+		return false
+	}
+	return len(path) == len(prefix) || prefix[len(prefix)-1] == '/' || path[len(prefix)] == '/'
+}
+
+// pathSegment returns the nth segment of path, counted from 1; nil if there is none.
+func pathSegment(path []byte, n int) []byte {
+	for len(path) > 0 && path[0] == '/' {
+		path = path[1:]
+		end := bytes.IndexByte(path, '/')
+		if end < 0 {
+			end = len(path)
+		}
+		if n--; n == 0 {
+			return path[:end]
+		}
+		path = path[end:]
+	}
+	return nil
+}
