@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 )
@@ -44,9 +45,10 @@ type Announcer struct {
 
 	// What follows belongs to the goroutine that runs Run.
 	retry   pacing
-	refused bool   // the key is somebody else's, and the log knows
-	written []byte // what the key holds; nil: not ours yet
-	created int64  // create revision of our key
+	refused bool             // the key is somebody else's, and the log knows
+	written []byte           // what the key holds; nil: not ours yet
+	created int64            // create revision of our key
+	former  clientv3.LeaseID // that our key may still hang on
 }
 
 const (
@@ -160,27 +162,49 @@ func (a *Announcer) write(ctx context.Context, id clientv3.LeaseID) error {
 	if a.written != nil && bytes.Equal(a.written, value) {
 		return nil
 	}
+	holder, err := a.put(ctx, id, value)
+	if err == nil && holder != nil && a.written == nil && clientv3.LeaseID(holder.Lease) == a.former {
+		// Our own, from before etcd went away: move it to the new lease.
+		a.created = holder.CreateRevision
+		holder, err = a.put(ctx, id, value)
+	}
+	switch {
+	case err != nil:
+		return fmt.Errorf("write the key: %w", err)
+	case holder == nil:
+		a.former = id
+	case a.written != nil:
+		return errKeyLost
+	default:
+		a.created = 0
+		a.refuse()
+	}
+	return nil
+}
+
+// put writes the key if it is as we left it; created is 0 until it is ours,
+// and 0 is how etcd compares a key that is not there, so that one transaction
+// serves the claim and the rewriting. Where somebody else's key is in the way
+// it returns that one.
+func (a *Announcer) put(ctx context.Context, id clientv3.LeaseID, value []byte) (*mvccpb.KeyValue, error) {
 	ctx, cancel := context.WithTimeout(ctx, leaseTimeout)
 	defer cancel()
-	// created is 0 until the key is ours, and 0 is how etcd compares a key
-	// that is not there: one transaction serves the claim and the rewriting.
 	answer, err := a.cfg.Client.Txn(ctx).
 		If(clientv3.Compare(clientv3.CreateRevision(a.cfg.Key), "=", a.created)).
 		Then(clientv3.OpPut(a.cfg.Key, string(value), clientv3.WithLease(id))).
 		Else(clientv3.OpGet(a.cfg.Key, clientv3.WithKeysOnly())).
 		Commit()
-	if err != nil {
-		return fmt.Errorf("write the key: %w", err)
-	}
-	if answer.Succeeded {
+	switch {
+	case err != nil:
+		return nil, err
+	case answer.Succeeded:
 		a.wrote(value, answer.Header.Revision)
-		return nil
+		return nil, nil
 	}
-	if a.written != nil {
-		return errKeyLost
+	if kvs := answer.Responses[0].GetResponseRange().Kvs; len(kvs) > 0 {
+		return kvs[0], nil
 	}
-	a.refuse()
-	return nil
+	return &mvccpb.KeyValue{}, nil // deleted under our hands
 }
 
 func (a *Announcer) wrote(value []byte, revision int64) {

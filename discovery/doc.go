@@ -1,0 +1,60 @@
+// Package discovery follows documents where they are stored and tells one
+// receiver of every change. It does not know what the documents mean: to it
+// they are keys and bytes, at revisions.
+//
+// A [Source] delivers batches to an apply function: first a Whole one, with
+// everything there is at one revision, then the changes, each batch complete
+// up to its revision. Three sources keep this contract, and one test suite
+// holds them to it:
+//
+//   - [Etcd] follows a prefix; the fleet's way.
+//   - [Folder] follows the files of a folder; for one machine, for ConfigMap
+//     mounts and for trying things out.
+//   - [Memory] is filled by calls; for tests and embedding.
+//
+// Beside them are [NewClient], the etcd client that routers and command line
+// tools share, and [Announcer], which keeps one leased key that says that this
+// process lives.
+//
+// # How etcd is followed
+//
+//	           start
+//	             | wait, full jitter
+//	             v
+//	+------> [listing] -- fails ------------------------+
+//	|            | Whole batch at revision R            |
+//	|            v                                      |
+//	|   [watching from R+1] -- events --> batch, R rises|
+//	|            |          -- progress -> R rises      |
+//	|            |                                      |
+//	|            +-- stream broke ----------------------+
+//	|            |                                      v
+//	|            |                      [waiting, full jitter, 100 ms to 30 s]
+//	|            |                                      |
+//	|            |       R still good: watch from R+1 <-+-> never listed: list
+//	|            |
+//	+------------+-- R is of no use: compacted away, another cluster answers,
+//	                 its revisions went backwards, or events came out of order
+//
+// Five rules keep it honest.
+//
+//   - The cursor R moves only when this very stream has delivered an event or a
+//     progress answer, never because time went by.
+//   - All events of a revision are applied in one batch. etcd sends a revision
+//     in one answer and its client joins the fragments of one; a burst of
+//     answers is gathered for a millisecond.
+//   - "Cannot read" is never "empty": a list that fails or ends early is
+//     thrown away, and what was delivered before stays in force.
+//   - A watch does not fail when its peer falls silent, so the stream is asked
+//     for progress every two seconds, and Status says how old the last proof
+//     is that we are up to date.
+//   - A cluster with another id, or one that has gone back to a lower
+//     revision (asked for by a read through its leader, since a single member
+//     may only lag), is another source: that is logged as an error, counted,
+//     and its whole list is delivered with SourceChanged set.
+//
+// What a stream cannot show: a cluster restored under its old identity that
+// has already gone past our revision again before we come back to it. Restore
+// with "--bump-revision ... --mark-compacted", which makes every router list
+// anew.
+package discovery

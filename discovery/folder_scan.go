@@ -1,0 +1,167 @@
+package discovery
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// folderFile is what a file held when it was last read well, and what is wrong
+// with it now.
+type folderFile struct {
+	sum     [sha256.Size]byte // of the content that entries or refused came from
+	seen    bool              // sum is of something
+	entries []Entry
+	refused string // why the content of sum was refused; entries are older then
+}
+
+var errFileTooLarge = errors.New("it is larger than a file may be")
+
+// scan reads the folder. Its error means that the folder could not be listed;
+// what is wrong with single files is in the batch.
+func (f *Folder) scan() (Batch, error) {
+	names, err := f.names()
+	if err != nil {
+		return Batch{}, err
+	}
+	var faults []Fault
+	files := make(map[string]*folderFile, len(names))
+	for _, name := range names {
+		file := f.files[name]
+		if file == nil {
+			file = &folderFile{}
+		}
+		files[name] = file
+		if why := f.readFile(name, file); why != "" {
+			faults = append(faults, Fault{Origin: name, Message: why})
+		}
+	}
+	f.files = files
+	batch := Batch{Whole: true}
+	batch.Put, faults = merge(names, files, faults)
+	batch.Faults = faults
+	return batch, nil
+}
+
+// names lists the files that count, in name order.
+func (f *Folder) names() ([]string, error) {
+	listed, err := os.ReadDir(f.cfg.Dir)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, item := range listed {
+		if name := item.Name(); isDocumentFile(name) && !item.IsDir() {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// isDocumentFile passes over hidden files and what editors leave beside the
+// file that is being edited (.x.yaml.swp, x.yaml~, #x.yaml#, .#x.yaml).
+func isDocumentFile(name string) bool {
+	if strings.HasPrefix(name, ".") || strings.HasPrefix(name, "#") {
+		return false
+	}
+	switch filepath.Ext(name) {
+	case ".yaml", ".yml", ".json":
+		return true
+	}
+	return false
+}
+
+// readFile brings file up to date and says what is wrong with it, if anything.
+func (f *Folder) readFile(name string, file *folderFile) string {
+	data, err := f.load(name)
+	if err != nil {
+		return kept(file, fmt.Sprintf("cannot be read: %s", f.causeOf(err)))
+	}
+	if len(bytes.TrimSpace(data)) == 0 && len(file.entries) > 0 {
+		// The first half of a write in place looks just like this.
+		return kept(file, "is empty; write documents into it, or remove it to remove what it held")
+	}
+	sum := sha256.Sum256(data)
+	if !file.seen || sum != file.sum {
+		file.sum, file.seen, file.refused = sum, true, ""
+		if entries, err := f.cfg.Split(name, data); err != nil {
+			file.refused = err.Error()
+		} else {
+			file.entries = entries
+		}
+	}
+	if file.refused != "" {
+		return kept(file, file.refused)
+	}
+	return ""
+}
+
+// load reads one file, within the limit. Only regular files are opened: a pipe
+// would make us wait for its writer.
+func (f *Folder) load(name string) ([]byte, error) {
+	path := filepath.Join(f.cfg.Dir, name)
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, errors.New("it is not a file; put documents into files, directly in the folder")
+	case info.Size() > f.cfg.FileLimit:
+		return nil, errFileTooLarge
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = file.Close() }() // it was only read
+	data, err := io.ReadAll(io.LimitReader(file, f.cfg.FileLimit+1))
+	if err == nil && int64(len(data)) > f.cfg.FileLimit {
+		err = errFileTooLarge
+	}
+	return data, err
+}
+
+func (f *Folder) causeOf(err error) string {
+	if errors.Is(err, errFileTooLarge) {
+		return fmt.Sprintf("%s (%d bytes); split it into several", err, f.cfg.FileLimit)
+	}
+	return cause(err)
+}
+
+// kept adds to a file's fault what is in force meanwhile.
+func kept(file *folderFile, why string) string {
+	if len(file.entries) == 0 {
+		return why
+	}
+	return fmt.Sprintf("%s (its former %d entries stay in force)", why, len(file.entries))
+}
+
+// merge puts the files' entries together. Where a key is given twice the first
+// one, by file name and then by place, wins.
+func merge(names []string, files map[string]*folderFile, faults []Fault) ([]Entry, []Fault) {
+	var entries []Entry
+	first := map[string]string{} // key -> where it was given
+	for _, name := range names {
+		for _, entry := range files[name].entries {
+			if entry.Origin == "" {
+				entry.Origin = name
+			}
+			if where, twice := first[entry.Key]; twice {
+				faults = append(faults, Fault{Origin: entry.Origin,
+					Message: fmt.Sprintf("%s is given at %s already, which wins; remove one of the two", entry.Key, where)})
+				continue
+			}
+			first[entry.Key] = entry.Origin
+			entries = append(entries, entry)
+		}
+	}
+	slices.SortStableFunc(faults, func(a, b Fault) int { return strings.Compare(a.Origin, b.Origin) })
+	return entries, faults
+}
