@@ -1,0 +1,79 @@
+# make          lists what can be made
+# make run      a whole grid on this machine
+# make test     all tests
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+
+GO ?= go
+TOOL := $(GO) tool -modfile=.tools/go.mod
+PACKAGES ?= ./...
+FUZZTIME ?= 20s
+BENCHTIME ?= 1s
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+.PHONY: build
+build: ## build the binaries into bin/
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
+
+.PHONY: run
+run: build ## start a whole grid on loopback addresses and print a guided tour
+	@exec ./bin/griddev $(ARGS)
+
+.PHONY: tour
+tour: build ## start a grid, run every line of the tour, and stop
+	./bin/griddev --tour $(ARGS)
+
+.PHONY: test
+test: ## all tests, with the race detector and in random order
+	$(GO) test -race -shuffle=on -timeout 10m -skip ^TestE2E $(PACKAGES)
+
+.PHONY: race
+race: ## the tests that start goroutines, several times over, to hunt for races
+	$(GO) test -race -shuffle=on -short -count=5 -timeout 20m $(PACKAGES)
+
+.PHONY: e2e
+e2e: ## whole grids of real processes, driven by scenario files
+	$(GO) test -race -shuffle=on -timeout 15m -v -run ^TestE2E ./bench/lab/...
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME (20s) each
+	@for package in $$($(GO) list ./...); do \
+		for target in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
+			echo "== $$package $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$package; \
+		done; \
+	done
+
+.PHONY: bench
+bench: ## micro-benchmarks of all packages
+	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) $(PACKAGES)
+
+.PHONY: lint
+lint: ## formatting and static checks, with pinned tools
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
+		if [ -n "$$unformatted" ]; then echo "run gofmt -w on: $$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(TOOL) golangci-lint run ./...
+
+.PHONY: tidy
+tidy: ## fail if go.mod or go.sum would change
+	$(GO) mod tidy -diff
+	$(GO) mod verify
+
+.PHONY: check
+check: tidy lint test e2e ## all that must be green before a change is offered
+
+.PHONY: image
+image: build ## the container image, from scratch: one static binary, not root
+	docker build -f deploy/manifests/Dockerfile -t gridrouter:$(VERSION) .
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin dist

@@ -1,0 +1,144 @@
+package docs_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+const module = "gridrouter.io/"
+
+// room says what the packages under a folder may import of our own, and what of others
+// they must do without. The longest prefix that fits a package holds.
+type room struct {
+	folder  string
+	ours    []string // folders that may be imported, themselves and all below
+	without []string // import paths that must not be reached, not even through others
+	why     string
+}
+
+// The graph of docs/ARCHITECTURE.md, as code.
+var rooms = []room{
+	{"routing", nil, []string{"github.com/valyala/fasthttp", "go.etcd.io/", "github.com/prometheus/", "net/http", "go.uber.org/zap"},
+		"decisions are pure: documents in, a table out; anybody can make them again"},
+	{"routing/document", []string{"routing"}, []string{"github.com/valyala/fasthttp", "go.etcd.io/", "net/http"},
+		"reading documents needs their types, and nothing of the running router"},
+	{"discovery", []string{"discovery"}, []string{"github.com/valyala/fasthttp", "github.com/miekg/dns", "go.etcd.io/etcd/server/"},
+		"following a source knows no domain type"},
+	{"discovery/catalog", []string{"routing", "discovery", "gslb"}, []string{"github.com/valyala/fasthttp", "go.etcd.io/etcd/server/"},
+		"the write side checks what it writes"},
+	{"gslb", []string{"gslb"}, []string{"github.com/valyala/fasthttp", "go.etcd.io/"},
+		"names and addresses know neither tenants nor etcd"},
+	{"router", []string{"router", "routing"}, []string{"go.etcd.io/", "github.com/miekg/dns", "go.yaml.in/"},
+		"the data path cannot wait for etcd or DNS if it cannot reach them; it declares the small interfaces it needs"},
+	{"router/admission", []string{"routing"}, []string{"github.com/valyala/fasthttp", "net/http", "go.etcd.io/"},
+		"what is let in is decided by pure code, which explain runs as well"},
+	{"bench/load", nil, []string{"go.etcd.io/"}, "the load tools can measure anything, so they know nothing of ours"},
+	{"bench/lab", []string{"bench/lab", "routing/document", "routing", "discovery/catalog", "discovery", "gslb"}, nil,
+		"a grid on one machine runs the real binaries; it only reads and writes documents"},
+	{"deploy/api", nil, []string{"go.etcd.io/", "github.com/valyala/fasthttp"}, "the types of our Kubernetes resources stand alone"},
+	{"deploy/operator", []string{"deploy/api", "deploy/operator"}, []string{"github.com/valyala/fasthttp"}, "the operator only states and keeps targets"},
+	{"deploy/console", []string{"deploy/api", "deploy/console", "routing", "discovery"}, nil, "the console writes resources and documents"},
+	{"cmd", []string{""}, nil, "cmd composes; nothing imports it but itself"},
+	{"cmd/flags", []string{"discovery"}, []string{"github.com/valyala/fasthttp"}, "manners that all commands share"},
+	{"cmd/gridrouter", []string{"cmd/flags", "router", "routing", "discovery", "gslb", "deploy"}, []string{"go.etcd.io/etcd/server/"},
+		"the production binary carries no etcd server"},
+	{"cmd/gridctl", []string{"cmd/flags", "router/admission", "routing", "discovery", "gslb"}, []string{"go.etcd.io/etcd/server/"},
+		"the hand tool is no router"},
+	{"cmd/griddev", []string{"cmd/flags", "cmd/griddev", "bench/lab", "routing", "discovery"}, nil, "development and demos only"},
+	{"cmd/gridbench", []string{"cmd/flags", "bench"}, nil, "the load tools' command line"},
+	{"docs", []string{}, nil, "words"},
+}
+
+type listed struct {
+	ImportPath string
+	Imports    []string
+	Deps       []string
+}
+
+// TestImportsFollowTheArchitecture holds every package to the table above.
+func TestImportsFollowTheArchitecture(t *testing.T) {
+	seen := 0
+	for _, p := range listPackages(t) {
+		folder := strings.TrimPrefix(p.ImportPath, module)
+		r := roomOf(folder)
+		if r == nil {
+			t.Errorf("%s is in no room: give it one in docs/architecture_test.go and docs/ARCHITECTURE.md", folder)
+			continue
+		}
+		seen++
+		for _, imported := range p.Imports {
+			own, ours := strings.CutPrefix(imported, module)
+			if ours && !within(own, r.ours) {
+				t.Errorf("%s imports %s, which it may not: %s", folder, own, r.why)
+			}
+		}
+		for _, dep := range p.Deps {
+			for _, banned := range r.without {
+				if dep == strings.TrimSuffix(banned, "/") || strings.HasPrefix(dep, strings.TrimSuffix(banned, "/")+"/") {
+					t.Errorf("%s reaches %s, which it must do without: %s", folder, dep, r.why)
+				}
+			}
+		}
+	}
+	if seen < 10 {
+		t.Fatalf("only %d packages were looked at", seen)
+	}
+}
+
+// TestNoRoomIsANameForNothing refuses the names under which anything could be put.
+func TestNoRoomIsANameForNothing(t *testing.T) {
+	for _, p := range listPackages(t) {
+		for part := range strings.SplitSeq(strings.TrimPrefix(p.ImportPath, module), "/") {
+			switch part {
+			case "util", "utils", "common", "helpers", "types", "interfaces", "misc", "pkg", "internal":
+				t.Errorf("%s: %q says nothing of what is in it", p.ImportPath, part)
+			}
+		}
+	}
+}
+
+func roomOf(folder string) *room {
+	var best *room
+	for i := range rooms {
+		if r := &rooms[i]; within(folder, []string{r.folder}) && (best == nil || len(r.folder) > len(best.folder)) {
+			best = r
+		}
+	}
+	return best
+}
+
+// within says whether a folder is one of the given ones, or below one.
+func within(folder string, folders []string) bool {
+	for _, f := range folders {
+		if f == "" || folder == f || strings.HasPrefix(folder, f+"/") {
+			return true
+		}
+	}
+	return false
+}
+
+func listPackages(t *testing.T) []listed {
+	t.Helper()
+	command := exec.Command("go", "list", "-deps=false", "-json=ImportPath,Imports,Deps", module+"...")
+	var stderr bytes.Buffer
+	command.Stderr = &stderr
+	out, err := command.Output()
+	if err != nil {
+		t.Fatalf("go list: %v\n%s", err, &stderr)
+	}
+	var all []listed
+	for decoder := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p listed
+		if err := decoder.Decode(&p); errors.Is(err, io.EOF) {
+			return all
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+}

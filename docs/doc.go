@@ -1,0 +1,2 @@
+// Package docs holds what is written about gridrouter; its tests hold the words to the code.
+package docs
