@@ -80,6 +80,8 @@ func (d *decoding) table(n *node, p *plan, v reflect.Value) {
 	case n.shape != mapping:
 		d.fault(n.place, "%s, where a mapping is wanted; write NAME: VALUE for each entry", n.describe())
 		return
+	case n.partial && len(n.children) == 0:
+		return
 	case len(n.children) == 0:
 		d.fault(n.place, "has no entries; give one, or leave the field out")
 		return

@@ -72,7 +72,7 @@ func (f *faults) add(at place, path, message string) {
 		f.more++
 		return
 	}
-	f.list = append(f.list, &Error{File: f.file, Line: int(at.line), Column: int(at.column), Path: path, Message: message})
+	f.list = append(f.list, &Error{File: f.file, Line: int(at.line), Column: int(at.column), Path: path, Message: clipTo(message, maxMessage)})
 }
 
 // clean says that there are no faults.
@@ -144,14 +144,20 @@ func (t trail) String() string {
 	return b.String()
 }
 
-// maxQuoted bounds how much of a document's own text an error repeats.
-const maxQuoted = 80
+const (
+	// maxQuoted bounds how much of a document's own text an error repeats, in bytes.
+	maxQuoted = 80
+	// maxMessage bounds a message, which others may have made of a document's text.
+	maxMessage = 400
+)
 
 // clip shortens text from a document for an error, and keeps control characters out.
-func clip(text string) string {
-	cut := len(text) > maxQuoted
+func clip(text string) string { return clipTo(text, maxQuoted) }
+
+func clipTo(text string, most int) string {
+	cut := len(text) > most
 	if cut {
-		text = strings.ToValidUTF8(text[:maxQuoted], "")
+		text = strings.ToValidUTF8(text[:most], "")
 	}
 	text = strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f || r == 0x85 || r == 0x2028 || r == 0x2029 {

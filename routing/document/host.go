@@ -62,6 +62,9 @@ func canonicalName(name string) (string, error) {
 	if name == "" {
 		return "", errors.New("is empty; write a host name, such as shop.acme.example")
 	}
+	if strings.Contains(name, "/") {
+		return "", fmt.Errorf("%s has a slash; write the host alone, without scheme and path", quote(name))
+	}
 	if strings.HasPrefix(name, "[") {
 		return canonicalIPv6(name)
 	}

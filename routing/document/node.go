@@ -33,6 +33,8 @@ type node struct {
 	shape  shape
 	class  class
 	quoted bool // a text that was written in quotes
+	// partial: the mapping has fields whose names were refused and that are not here
+	partial bool
 	place
 	text     string
 	children []child // the fields of a mapping, the items of a list

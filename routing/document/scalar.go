@@ -58,11 +58,11 @@ func (d *decoding) own(n *node, v reflect.Value) {
 	switch target := v.Addr().Interface().(type) {
 	case ScalarUnmarshaler:
 		if err := target.UnmarshalScalar(strings.Clone(n.text), n.quoted); err != nil {
-			d.fault(n.place, "%s", clip(err.Error()))
+			d.fault(n.place, "%v", err)
 		}
 	case encoding.TextUnmarshaler:
 		if err := target.UnmarshalText([]byte(n.text)); err != nil {
-			d.fault(n.place, "%s", clip(err.Error()))
+			d.fault(n.place, "%v", err)
 			return
 		}
 		d.isText(n)

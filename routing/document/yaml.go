@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -66,9 +67,29 @@ func isBlank(text string) bool {
 	return true
 }
 
+// firstLine returns the first line that holds more than white space or a comment.
+func firstLine(text string) string {
+	for line := range strings.Lines(text) {
+		if trimmed := strings.TrimSpace(line); trimmed != "" && trimmed[0] != '#' {
+			return line
+		}
+	}
+	return ""
+}
+
 // parseYAML makes nodes of the text of one document.
 func parseYAML(c chunk, f *faults) node {
 	p := yamlParser{parsing{faults: f}, int32(c.line - 1)}
+	if first := firstLine(c.text); strings.HasPrefix(first, "%") {
+		p.fault(place{int32(c.line), 1}, "begins with a directive (%s); leave it out", clip(strings.TrimSpace(first)))
+		return node{}
+	}
+	if at := oddLineBreak(c.text); at >= 0 {
+		r, _ := utf8.DecodeRuneInString(c.text[at:])
+		p.fault(place{int32(c.line + strings.Count(c.text[:at], "\n")), 1},
+			"holds %U, a line break to some readers of YAML; end lines by a line feed, and write it as an escape in text", r)
+		return node{}
+	}
 	decoder := yaml.NewDecoder(strings.NewReader(c.text))
 	var document, second yaml.Node
 	if err := decoder.Decode(&document); err != nil {
@@ -76,10 +97,26 @@ func parseYAML(c chunk, f *faults) node {
 		return node{}
 	}
 	if err := decoder.Decode(&second); !errors.Is(err, io.EOF) {
-		p.fault(place{int32(c.line), 1}, "holds a second document without a line --- before it; end each line by a line feed, and separate documents by ---")
+		p.fault(place{int32(c.line), 1}, "goes on after its end; separate documents by lines that begin with ---")
 		return node{}
 	}
 	return p.node(document.Content[0], 1)
+}
+
+// oddLineBreak returns the offset of the first character that ends a line in YAML 1.1,
+// but not in our splitting, nor in YAML 1.2 (5.4); -1 if there is none.
+func oddLineBreak(text string) int {
+	for i, r := range text {
+		switch r {
+		case 0x85, 0x2028, 0x2029:
+			return i
+		case '\r':
+			if i+1 == len(text) || text[i+1] != '\n' {
+				return i
+			}
+		}
+	}
+	return -1
 }
 
 type yamlParser struct {
@@ -97,7 +134,7 @@ func (p *yamlParser) syntax(err error) {
 	if line, err := strconv.ParseInt(match[1], 10, 32); err == nil {
 		at.line = p.before + int32(line)
 	}
-	message := clip(text[len(match[0]):])
+	message := text[len(match[0]):]
 	if strings.HasPrefix(message, "unknown anchor") {
 		message += "; aliases are not taken: write the value out"
 	}
@@ -114,7 +151,7 @@ func (p *yamlParser) node(y *yaml.Node, depth int) node {
 	case y.Anchor != "":
 		p.fault(n.place, "has an anchor (&%s); leave it out", clip(y.Anchor))
 		return n
-	case y.Style&yaml.TaggedStyle != 0 || y.Tag == "!":
+	case y.Style&yaml.TaggedStyle != 0:
 		p.fault(n.place, "has the tag %s; leave it out, and put text in quotes", clip(y.Tag))
 		return n
 	case p.tooDeep(n.place, depth):
@@ -136,11 +173,14 @@ func (p *yamlParser) node(y *yaml.Node, depth int) node {
 		n.shape = mapping
 		n.children = make([]child, 0, len(y.Content)/2)
 		for i := 0; i+1 < len(y.Content); i += 2 {
-			if name, at, ok := p.name(y.Content[i]); ok {
-				p.trail.enter(name)
-				n.children = append(n.children, child{name: name, at: at, node: p.node(y.Content[i+1], depth+1)})
-				p.trail.leave()
+			name, at, ok := p.name(y.Content[i])
+			if !ok {
+				n.partial = true
+				continue
 			}
+			p.trail.enter(name)
+			n.children = append(n.children, child{name: name, at: at, node: p.node(y.Content[i+1], depth+1)})
+			p.trail.leave()
 		}
 		p.distinct(&n)
 	}
@@ -156,7 +196,7 @@ func (p *yamlParser) name(y *yaml.Node) (string, place, bool) {
 		problem = "has a name with an anchor or an alias; write the name out"
 	case y.Kind != yaml.ScalarNode:
 		problem = "has a name that is a list or a mapping; names are text"
-	case y.Style&yaml.TaggedStyle != 0 || y.Tag == "!":
+	case y.Style&yaml.TaggedStyle != 0:
 		problem = fmt.Sprintf("has a name with the tag %s; leave the tag out", clip(y.Tag))
 	case y.Tag == "!!merge":
 		problem = "has a merge key (<<); write the fields out"
