@@ -1,9 +1,11 @@
 package routing
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // compiledRule is a rule with its names resolved.
@@ -57,9 +59,14 @@ type compiledMatch struct {
 	headers []condition // lower-case names
 	cookies []condition
 	query   []condition
+
+	pathUnmet, methodsUnmet string // for people
 }
 
-type condition struct{ name, value string }
+type condition struct {
+	name, value string
+	unmet       string // for people
+}
 
 func compileKey(k *KeySource) compiledKey {
 	switch {
@@ -88,16 +95,19 @@ func compileMatch(m *Match) *compiledMatch {
 	return &compiledMatch{
 		path:    m.Path,
 		methods: m.Methods,
-		headers: conditions(m.Headers),
-		cookies: conditions(m.Cookies),
-		query:   conditions(m.Query),
+		headers: conditions("header", m.Headers),
+		cookies: conditions("cookie", m.Cookies),
+		query:   conditions("query parameter", m.Query),
+
+		pathUnmet:    "the path is not under " + m.Path,
+		methodsUnmet: "the method is not " + strings.Join(m.Methods, " or "),
 	}
 }
 
-func conditions(want map[string]string) []condition {
+func conditions(what string, want map[string]string) []condition {
 	list := make([]condition, 0, len(want))
 	for _, name := range slices.Sorted(maps.Keys(want)) {
-		list = append(list, condition{name, want[name]})
+		list = append(list, condition{name, want[name], fmt.Sprintf("the %s %s is not %q", what, name, want[name])})
 	}
 	return list
 }

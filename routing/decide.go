@@ -22,12 +22,8 @@ func (t *Table) decide(r *Request, trace *tracer) Decision {
 	}
 	r.path = r.Path
 	if p.usesPaths {
-		canonical, ok := canonicalPath(r.pathBuf, r.Path)
-		if !ok {
+		if !r.canonicalize() {
 			return d.refuse(FaultBadRequest, "the path has an encoded slash, dot segment or NUL, a backslash, or a broken escape")
-		}
-		if r.path = canonical; len(canonical) > 0 && len(r.Path) > 0 && &canonical[0] != &r.Path[0] {
-			r.pathBuf = canonical // keep what has grown
 		}
 	}
 	for i := range p.rules {
@@ -55,14 +51,13 @@ func (d Decision) refuse(fault Fault, reason string) Decision {
 func (t *Table) try(r *Request, p *Policy, rule *compiledRule, d *Decision, trace *tracer) bool {
 	d.Key, d.Reason = nil, ""
 	if rule.match != nil {
-		holds, reason := rule.match.holds(r)
-		if reason != "" {
+		switch unmet, ambiguous := rule.match.unmet(r); {
+		case ambiguous:
 			d.Rule = rule.name
-			*d = d.refuse(FaultBadRequest, reason)
+			*d = d.refuse(FaultBadRequest, "what the rule matches stands more than once in the request, or cannot be decoded")
 			return true
-		}
-		if !holds {
-			d.Reason = "its match does not hold"
+		case unmet != "":
+			d.Reason = unmet
 			return false
 		}
 	}
@@ -162,40 +157,37 @@ func (k keyResult) reason() string {
 	return "the key stands more than once in the request, or cannot be decoded"
 }
 
-// holds says whether a request fulfils every condition of a match. A reason says that
-// one of them can be read in more than one way.
-func (m *compiledMatch) holds(r *Request) (holds bool, reason string) {
+// unmet returns the first condition of a match that a request does not fulfil, in
+// words; empty: it fulfils all. ambiguous says that one can be read in more than one way.
+func (m *compiledMatch) unmet(r *Request) (condition string, ambiguous bool) {
 	if m.path != "" && !hasPathPrefix(r.path, m.path) {
-		return false, ""
+		return m.pathUnmet, false
 	}
 	if len(m.methods) > 0 && !slices.ContainsFunc(m.methods, func(method string) bool { return method == string(r.Method) }) {
-		return false, ""
+		return m.methodsUnmet, false
 	}
 	for i := range m.headers {
 		value, result := r.headerValue(m.headers[i].name)
-		if holds, reason := m.headers[i].met(value, result); !holds {
-			return false, reason
+		if !m.headers[i].met(value, result) {
+			return m.headers[i].unmet, result == keyAmbiguous
 		}
 	}
 	for i := range m.cookies {
 		value, result := r.cookieValue(m.cookies[i].name)
-		if holds, reason := m.cookies[i].met(value, result); !holds {
-			return false, reason
+		if !m.cookies[i].met(value, result) {
+			return m.cookies[i].unmet, result == keyAmbiguous
 		}
 	}
 	for i := range m.query {
 		value, result := r.queryValue(m.query[i].name, r.value[:0])
-		if holds, reason := m.query[i].met(value, result); !holds {
-			return false, reason
+		if !m.query[i].met(value, result) {
+			return m.query[i].unmet, result == keyAmbiguous
 		}
 	}
-	return true, ""
+	return "", false
 }
 
 // met says whether a value that was read fulfils the condition.
-func (c *condition) met(value []byte, result keyResult) (holds bool, reason string) {
-	if result == keyAmbiguous {
-		return false, "what the rule matches stands more than once in the request, or cannot be decoded"
-	}
-	return result == keyFound && string(value) == c.value, ""
+func (c *condition) met(value []byte, result keyResult) bool {
+	return result == keyFound && string(value) == c.value
 }

@@ -55,9 +55,10 @@ func (t *tracer) rule(rule *compiledRule, d *Decision, ended bool) {
 		t.slot = -1
 	} else {
 		t.source = rule.key.label
-		step.Result, step.Why = "decided", decidedWhy(d, t)
 		if d.Fault != FaultNone {
 			step.Result, step.Why = "refused", d.Reason
+		} else {
+			step.Result, step.Why = "decided", decidedWhy(d, t)
 		}
 	}
 	if rule.key.kind != keyNone {
@@ -79,7 +80,7 @@ func decidedWhy(d *Decision, t *tracer) string {
 		why = "the key is absent or empty, which goes to " + d.Mapped.Name
 	case ViaDeck, ViaNone:
 	}
-	if d.Deck != nil && d.Deck != d.Mapped {
+	if d.Deck != d.Mapped {
 		why += ", which is down; its standby " + d.Deck.Name + " serves"
 	}
 	return why

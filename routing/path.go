@@ -6,7 +6,8 @@ import "bytes"
 // with: unreserved %XX decoded, the remaining %XX in upper case, dot segments removed
 // (RFC 3986 6.2.2). It refuses what decks may read in two ways: an encoded slash, dot
 // segment or NUL, a backslash, plain or encoded, and a "%" without two hexadecimal digits.
-// The result aliases path if that is canonical already, else buf, which grows as needed.
+// The result aliases path if that is canonical already, else buf, which grows as needed;
+// of a path that is refused it is what had been made so far, so that the space can be kept.
 func canonicalPath(buf, path []byte) (canonical []byte, ok bool) {
 	if isPlainPath(path) {
 		return path, true
@@ -15,7 +16,7 @@ func canonicalPath(buf, path []byte) (canonical []byte, ok bool) {
 	for i := 0; i < len(path); i++ {
 		b := path[i]
 		if b == '\\' || b == 0 {
-			return nil, false
+			return out, false
 		}
 		if b != '%' {
 			out = append(out, b)
@@ -23,13 +24,13 @@ func canonicalPath(buf, path []byte) (canonical []byte, ok bool) {
 		}
 		decoded, valid := hexPair(path, i+1)
 		if !valid || decoded == '/' || decoded == '\\' || decoded == 0 {
-			return nil, false
+			return out, false
 		}
 		i += 2
 		switch {
 		case decoded == '.':
 			if dotSegment(path, i-2) {
-				return nil, false
+				return out, false
 			}
 			out = append(out, '.')
 		case unreserved(decoded):

@@ -1,0 +1,68 @@
+package routing_test
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/txtar"
+)
+
+var rewrite = flag.Bool("rewrite", false, "rewrite the expected explanations of the decision goldens")
+
+// TestDecisions holds decisions, and how they are explained, to the files in
+// testdata/decisions. Each has documents, then requests and what explain says of them,
+// side by side. -rewrite rewrites the latter.
+func TestDecisions(t *testing.T) {
+	files, err := filepath.Glob("testdata/decisions/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no goldens", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			archive, err := txtar.ParseFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			checkDecisions(t, archive)
+			if *rewrite {
+				if err := os.WriteFile(file, txtar.Format(archive), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func checkDecisions(t *testing.T, archive *txtar.Archive) {
+	t.Helper()
+	var g *grid
+	asked := ""
+	for i := range archive.Files {
+		file := &archive.Files[i]
+		switch {
+		case file.Name == "documents":
+			g = newGrid(t, string(file.Data))
+			if problems := g.problems(); problems != "" {
+				t.Logf("problems: %s", problems)
+			}
+		case strings.HasPrefix(file.Name, "request"):
+			asked = string(file.Data)
+		case file.Name == "explain":
+			explanation := g.table.Explain(request(t, asked))
+			explanation.Hash, explanation.Revision = "", 1
+			got := strings.TrimSuffix(explanation.Text(), "table     revision 1, hash \n")
+			if decided := outcome(g.table.Decide(request(t, asked))); decided != explanation.Deck && decided != string(explanation.Fault) {
+				t.Errorf("%s: decided %s, explained %s%s", asked, decided, explanation.Deck, explanation.Fault)
+			}
+			if *rewrite {
+				file.Data = []byte(got)
+			} else if !bytes.Equal(file.Data, []byte(got)) {
+				t.Errorf("request\n%swas explained as\n%swant\n%s", asked, got, file.Data)
+			}
+		}
+	}
+}
