@@ -46,32 +46,32 @@ func newClaims() claims {
 }
 
 // withdraw takes back all claims of a tenant.
-func (c *claims) withdraw(tenant string, state *tenantState) {
+func (s *claims) withdraw(tenant string, state *tenantState) {
 	for _, host := range state.hosts {
-		delete(c.stakes[host], tenant)
-		if len(c.stakes[host]) == 0 {
-			delete(c.stakes, host)
+		delete(s.stakes[host], tenant)
+		if len(s.stakes[host]) == 0 {
+			delete(s.stakes, host)
 		}
-		c.touch(host)
+		s.touch(host)
 	}
-	c.resettle = c.resettle || len(state.delegates) > 0
+	s.resettle = s.resettle || len(state.delegates) > 0
 }
 
 // stake makes the claims of a tenant's present form.
-func (c *claims) stake(tenant string, state *tenantState) {
+func (s *claims) stake(tenant string, state *tenantState) {
 	for _, host := range state.hosts {
-		if c.stakes[host] == nil {
-			c.stakes[host] = map[string]stake{}
+		if s.stakes[host] == nil {
+			s.stakes[host] = map[string]stake{}
 		}
-		c.stakes[host][tenant] = stake{tenant, state}
-		c.touch(host)
+		s.stakes[host][tenant] = stake{tenant, state}
+		s.touch(host)
 	}
-	c.resettle = c.resettle || len(state.delegates) > 0
+	s.resettle = s.resettle || len(state.delegates) > 0
 }
 
-func (c *claims) touch(host string) {
-	c.touched[host] = true
-	c.resettle = c.resettle || strings.HasPrefix(host, "*.")
+func (s *claims) touch(host string) {
+	s.touched[host] = true
+	s.resettle = s.resettle || strings.HasPrefix(host, "*.")
 }
 
 // settleHosts brings the index of hosts up to date with the claims.

@@ -14,7 +14,7 @@ func (c *Compiler) deckID(name string) int32 {
 	if id, ok := c.deckIDs[name]; ok {
 		return id
 	}
-	id := int32(len(c.decks)) //nolint:gosec // far fewer decks
+	id := int32(len(c.decks)) // far fewer decks
 	c.deckIDs[name] = id
 	c.decks = append(c.decks, missingDeck(name, id))
 	return id
@@ -109,15 +109,15 @@ func (c *Compiler) compileTenant(change Change, b *batch) {
 		b.flipped[name] = true
 	}
 	before := *state
-	switch code, message := c.refuseTenant(state, name, tenant, err); {
-	case code == "":
+	switch code, message := c.refuseTenant(state, name, tenant, err); code {
+	case "":
 		compiled := c.compilePolicy(tenant)
 		compiled.pins = state.policy.pins
 		state.policy = compiled
 		state.hosts, state.delegates = tenant.Hosts, tenant.Delegates
 		c.claims.seen[name] = max(c.claims.seen[name], state.policy.Epoch)
 		c.enforce(change.Key)
-	case code == ProblemUnknownDeck:
+	case ProblemUnknownDeck:
 		c.hold(change, message)
 	default:
 		c.complain(change.Key, code, message)
@@ -161,7 +161,7 @@ func (c *Compiler) newTenant(name string) *tenantState {
 		state.index = c.free[n-1]
 		c.free = c.free[:n-1]
 	} else {
-		state.index = int32(len(c.table)) //nolint:gosec // far fewer tenants
+		state.index = int32(len(c.table)) // far fewer tenants
 		c.table = append(c.table, nil)
 	}
 	state.policy.pins = maps.Clone(c.pins[name])

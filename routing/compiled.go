@@ -169,7 +169,7 @@ func (c *Compiler) split(weights map[string]int) *compiledSplit {
 	if shared, ok := c.splits[string(signature)]; ok {
 		return shared
 	}
-	names, owners := Owners(weights)
+	names, owners := assign(weights, c.slotCosts)
 	made := &compiledSplit{owners: owners}
 	for _, name := range names {
 		made.decks = append(made.decks, c.deckID(name))
@@ -179,6 +179,21 @@ func (c *Compiler) split(weights map[string]int) *compiledSplit {
 	}
 	c.splits[string(signature)] = made
 	return made
+}
+
+// maxRememberedCosts bounds for how many decks slot costs are remembered, at 128 KiB each.
+const maxRememberedCosts = 256
+
+// slotCosts returns the cost of every slot for a deck, which all splits over it share.
+func (c *Compiler) slotCosts(deck string) []uint64 {
+	if costs, ok := c.costs[deck]; ok {
+		return costs
+	}
+	if len(c.costs) >= maxRememberedCosts {
+		clear(c.costs)
+	}
+	c.costs[deck] = slotCosts(deck)
+	return c.costs[deck]
 }
 
 // decksOf calls f with every deck that the tenant's rules name.
@@ -228,7 +243,7 @@ func compileDeck(d *Deck, id int32, standby int32) *CompiledDeck {
 			port = DefaultMeshPort
 		}
 		out.Port = port
-		out.Endpoints = []Endpoint{{Name: d.Domain, Port: uint16(port)}} //nolint:gosec // validated: 1 to 65535
+		out.Endpoints = []Endpoint{{Name: d.Domain, Port: uint16(port)}} // validated: 1 to 65535
 		return out
 	}
 	for _, address := range d.Addresses {

@@ -55,6 +55,7 @@ type Compiler struct {
 	deckIDs map[string]int32
 	decks   []*CompiledDeck // by ID, copied on change
 	splits  map[string]*compiledSplit
+	costs   map[string][]uint64 // of a deck's slots
 
 	tenants map[string]*tenantState
 	names   map[string]int32            // tenant -> index, copied on change
@@ -80,7 +81,7 @@ type storedPair struct {
 func NewCompiler(decode Decoder) *Compiler {
 	return &Compiler{
 		decode: decode, stored: map[string]*storedPair{}, waiting: map[string]Change{},
-		problems: map[string][]Problem{}, deckIDs: map[string]int32{}, splits: map[string]*compiledSplit{},
+		problems: map[string][]Problem{}, deckIDs: map[string]int32{}, splits: map[string]*compiledSplit{}, costs: map[string][]uint64{},
 		tenants: map[string]*tenantState{}, names: map[string]int32{}, pins: map[string]map[string]int32{}, claims: newClaims(),
 	}
 }
@@ -158,12 +159,13 @@ func (c *Compiler) place(b *batch, change Change) {
 		c.hash.sub(pair.digest)
 	} else {
 		sum := pairDigestBytes(change.Key, change.Value)
-		if pair == nil {
+		switch {
+		case pair == nil:
 			pair = &storedPair{}
 			c.stored[change.Key] = pair
-		} else if pair.digest == sum && pair.created == change.Created {
+		case pair.digest == sum && pair.created == change.Created:
 			return
-		} else {
+		default:
 			c.hash.sub(pair.digest)
 		}
 		c.hash.add(sum)

@@ -18,7 +18,7 @@ func pairDigestBytes(key string, value []byte) digest {
 	var out digest
 	var d xxhash.Digest
 	for lane := range out {
-		d.ResetWithSeed(uint64(lane)) //nolint:gosec // 0 or 1
+		d.ResetWithSeed(uint64(lane)) // 0 or 1
 		_, _ = d.WriteString(key)
 		_, _ = d.Write([]byte{0})
 		_, _ = d.Write(value)

@@ -34,6 +34,7 @@ func (r *Request) readKey(src *compiledKey) ([]byte, keyResult) {
 		}
 	case keyHost:
 		value = r.Host
+	case keyNone: // a rule without a key reads none
 	}
 	switch {
 	case result != keyFound:
@@ -182,5 +183,5 @@ func decimalKey(key []byte) (int64, bool) {
 		}
 		n = n*10 + uint64(b-'0')
 	}
-	return int64(n), n <= 1<<63-1 //nolint:gosec // the second result says whether it fits
+	return int64(n), n <= 1<<63-1 // the second result says whether it fits
 }

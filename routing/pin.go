@@ -47,6 +47,7 @@ func (m PinMode) MarshalJSON() ([]byte, error) {
 		return []byte("true"), nil
 	case PinsOff:
 		return []byte("false"), nil
+	case PinsCached:
 	}
 	return json.Marshal(string(m))
 }

@@ -18,7 +18,7 @@ func slotOf(seed uint64, key []byte) int {
 	var d xxhash.Digest
 	d.ResetWithSeed(seed)
 	_, _ = d.Write(key)
-	return int(d.Sum64() % Slots) //nolint:gosec // below 16,384
+	return int(d.Sum64() % Slots) // below 16,384
 }
 
 // Slot returns the slot of a key under a rule of a tenant, 0 to 16,383.
@@ -32,6 +32,11 @@ func Slot(tenant, rule string, key []byte) int { return slotOf(slotSeed(tenant, 
 // The cost is -log2 of a hash read as a fraction of 1, in fixed point with 40 binary
 // places made by integer operations only, so that every architecture agrees.
 func Owners(split map[string]int) (decks []string, owners []uint16) {
+	return assign(split, slotCosts)
+}
+
+// assign is [Owners] with the costs of a deck's slots from a function that may remember them.
+func assign(split map[string]int, costs func(deck string) []uint64) (decks []string, owners []uint16) {
 	for deck, weight := range split {
 		if weight > 0 {
 			decks = append(decks, deck)
@@ -42,20 +47,28 @@ func Owners(split map[string]int) (decks []string, owners []uint16) {
 	if len(decks) < 2 {
 		return decks, owners
 	}
-	best := make([]uint64, Slots) // the winner's cost so far, and its weight
-	bestWeight := make([]uint64, Slots)
-	for i, deck := range decks {
-		seed, weight := xxhash.Sum64String(deck), uint64(split[deck]) //nolint:gosec // above 0
-		for slot := range owners {
-			cost := slotCost(seed, slot)
+	best := slices.Clone(costs(decks[0])) // the winner's cost so far, and its weight
+	weights := slices.Repeat([]uint64{uint64(split[decks[0]])}, Slots)
+	for i, deck := range decks[1:] {
+		weight := uint64(split[deck])
+		for slot, cost := range costs(deck) {
 			// cost/weight < best/bestWeight, without division. Costs are below 2^47 and weights
 			// at most 1,000, so that the products fit.
-			if i == 0 || cost*bestWeight[slot] < best[slot]*weight {
-				best[slot], bestWeight[slot], owners[slot] = cost, weight, uint16(i) //nolint:gosec // few decks
+			if cost*weights[slot] < best[slot]*weight {
+				best[slot], weights[slot], owners[slot] = cost, weight, uint16(i+1)
 			}
 		}
 	}
 	return decks, owners
+}
+
+// slotCosts returns the cost of every slot for a deck.
+func slotCosts(deck string) []uint64 {
+	costs, seed := make([]uint64, Slots), xxhash.Sum64String(deck)
+	for slot := range costs {
+		costs[slot] = slotCost(seed, slot)
+	}
+	return costs
 }
 
 // slotCost returns -log2(h / 2^64) in units of 2^-40, where h is XXH64 of the slot, as
@@ -89,5 +102,5 @@ func negativeLog2(h uint64) uint64 {
 			m = high<<1 | low>>63
 		}
 	}
-	return uint64(whole+1)<<fractionBits - fraction //nolint:gosec // whole is 0 to 63
+	return uint64(whole+1)<<fractionBits - fraction // whole is 0 to 63
 }

@@ -2,7 +2,6 @@ package routing
 
 import (
 	"bufio"
-	"flag"
 	"fmt"
 	"maps"
 	"math"
@@ -12,11 +11,9 @@ import (
 	"testing"
 )
 
-var update = flag.Bool("update", false, "rewrite the golden files")
-
 // TestSlotsAndOwnersKeepTheirGoldenVectors holds the hash to what was published: every
 // router, of every version and architecture, must map a key alike for ever. The file
-// is never rewritten; -update only adds what a new case prints.
+// is never rewritten.
 func TestSlotsAndOwnersKeepTheirGoldenVectors(t *testing.T) {
 	f, err := os.Open("testdata/split_vectors.txt")
 	if err != nil {
