@@ -1,10 +1,14 @@
 package flags
 
 import (
+	"cmp"
 	"net/url"
+	"os"
 	"strings"
 
 	"github.com/spf13/pflag"
+
+	"gridrouter.io/discovery"
 )
 
 // DefaultPrefix is where the documents of a fleet live in etcd, unless --prefix says otherwise.
@@ -56,11 +60,48 @@ func (e *Etcd) Check() error {
 	case !e.Given() && (e.Cert != "" || e.CA != "" || e.User != ""):
 		return Usagef("--etcd-cert, --etcd-ca and --etcd-user need --etcd; name etcd's members")
 	case len(e.Prefix) < 2 || e.Prefix[0] != '/' || e.Prefix[len(e.Prefix)-1] != '/':
-		return Usagef("--prefix: %q does not begin and end with /; write %q", e.Prefix, "/"+strings.Trim(e.Prefix, "/")+"/")
+		name := cmp.Or(strings.Trim(e.Prefix, "/"), "gridrouter")
+		return Usagef("--prefix: %q is not a name between two /; write %q", e.Prefix, "/"+name+"/")
 	case strings.Contains(e.Prefix, "//"):
 		return Usagef("--prefix: %q holds an empty part; write each / once", e.Prefix)
 	}
 	return nil
+}
+
+// ClientConfig returns what [discovery.NewClient] asks for, or what is wrong with the
+// flags, by [Usagef]. It refuses to be called without --etcd, and files that cannot be read.
+func (e *Etcd) ClientConfig() (discovery.ClientConfig, error) {
+	if !e.Given() {
+		return discovery.ClientConfig{}, Usagef("--etcd is missing; name etcd's members, such as http://127.0.0.1:2379")
+	}
+	if err := e.Check(); err != nil {
+		return discovery.ClientConfig{}, err
+	}
+	files := []struct{ flag, name string }{
+		{"etcd-cert", e.Cert}, {"etcd-key", e.Key}, {"etcd-ca", e.CA}, {"etcd-password-file", e.PasswordFile},
+	}
+	for _, file := range files {
+		if file.name == "" {
+			continue
+		}
+		if err := readable(file.name); err != nil {
+			return discovery.ClientConfig{}, Usagef("--%s: %w; name a file that can be read", file.flag, err)
+		}
+	}
+	return discovery.ClientConfig{
+		Endpoints: e.Endpoints,
+		CertFile:  e.Cert, KeyFile: e.Key, CAFile: e.CA,
+		User: e.User, PasswordFile: e.PasswordFile,
+	}, nil
+}
+
+// readable says why a file cannot be read; nil if it can.
+func readable(name string) error {
+	file, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	return file.Close()
 }
 
 // CheckSource refuses etcd and a folder of documents at once, neither of them, and bad

@@ -20,6 +20,7 @@ type jsonParser struct {
 	start     int   // the offset of the current document
 	firstLine int32 // the line that the current document begins in
 	firstAt   int   // the offset of that line
+	before    int   // the characters in that line before the document
 }
 
 // newJSONParser returns a parser at the beginning of text; call document next.
@@ -31,6 +32,10 @@ func newJSONParser(text string) *jsonParser {
 func (p *jsonParser) document(f *faults) node {
 	p.skip()
 	p.parsing = parsing{faults: f}
+	if p.firstAt != p.lineStart {
+		p.start, p.before = p.lineStart, 0
+	}
+	p.before += utf8.RuneCountInString(p.text[p.start:p.at])
 	p.start, p.firstLine, p.firstAt = p.at, p.line, p.lineStart
 	return p.value(1)
 }
@@ -38,13 +43,15 @@ func (p *jsonParser) document(f *faults) node {
 // finish turns the columns of the current document's faults from bytes into characters.
 func (p *jsonParser) finish() {
 	for _, e := range p.faults.list {
-		line := p.text[p.firstAt:]
+		if e.Line == 0 {
+			continue
+		}
+		from, lineAt, column := p.start, p.firstAt, p.before+1
 		for n := e.Line - int(p.firstLine); n > 0; n-- {
-			line = line[strings.IndexByte(line, '\n')+1:]
+			from += strings.IndexByte(p.text[from:], '\n') + 1
+			lineAt, column = from, 1
 		}
-		if e.Column > 1 && e.Column-1 <= len(line) {
-			e.Column = utf8.RuneCountInString(line[:e.Column-1]) + 1
-		}
+		e.Column = column + utf8.RuneCountInString(p.text[from:lineAt+e.Column-1])
 	}
 }
 
