@@ -83,12 +83,16 @@ func (w *world) checkPin(it *item, pin *routing.Pin) []error {
 
 // nearestDeck is the deck whose name is likely meant by name; empty: none is near.
 func (w *world) nearestDeck(name string) string {
-	best, least := "", max(2, len(name)/4)+1
-	for _, key := range sortedKeys(w.items) {
-		other, isDeck := strings.CutPrefix(key, FolderDecks+"/")
-		if !isDeck || !w.exists(key) {
-			continue
+	if w.deckNames == nil {
+		w.deckNames = []string{}
+		for _, key := range sortedKeys(w.items) {
+			if other, isDeck := strings.CutPrefix(key, FolderDecks+"/"); isDeck && w.exists(key) {
+				w.deckNames = append(w.deckNames, other)
+			}
 		}
+	}
+	best, least := "", max(2, len(name)/4)+1
+	for _, other := range w.deckNames {
 		if d := distance(name, other); d < least {
 			best, least = other, d
 		}

@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -121,7 +122,7 @@ func coveredBy(old []routing.Range, rng *routing.Range) bool {
 			same = append(same, o)
 		}
 	}
-	slices.SortFunc(same, func(a, b routing.Range) int { return compareInt64(a.From, b.From) })
+	slices.SortFunc(same, func(a, b routing.Range) int { return cmp.Compare(a.From, b.From) })
 	next := rng.From
 	for _, o := range same {
 		if o.From > next {
@@ -133,16 +134,6 @@ func coveredBy(old []routing.Range, rng *routing.Range) bool {
 		next = max(next, o.To+1)
 	}
 	return false
-}
-
-func compareInt64(a, b int64) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
 
 // narrower says whether now matches no request that was did not match. A rule without

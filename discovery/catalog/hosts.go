@@ -89,8 +89,8 @@ func (w *world) holder(host, tenant string) (string, bool) {
 }
 
 // checkWildcards finds hosts under another tenant's wildcard that are not delegated,
-// where at least one of the two tenants is given. The nearest wildcard decides: who was
-// given a wildcard below another's may use all that is under it.
+// where at least one of the two tenants is given. Every wildcard above counts, as it does
+// for routers: who delegates a wildcard delegates all that is under it.
 func (w *world) checkWildcards(owners map[string]owner) []error {
 	var reasons []error
 	for _, host := range sortedKeys(owners) {
@@ -103,8 +103,8 @@ func (w *world) checkWildcards(owners map[string]owner) []error {
 			given := mine.item.given != nil || above.item.given != nil
 			if above.tenant != mine.tenant && given && !delegated(above.doc, host) {
 				reasons = append(reasons, undelegated(host, wildcard, mine, above))
+				break
 			}
-			break
 		}
 	}
 	return reasons

@@ -69,6 +69,8 @@ type world struct {
 	given    []*item // in the order of the input
 	claims   map[string]claim
 	offline  bool // there is no etcd
+
+	deckNames []string // of all decks, once somebody asked for the nearest
 }
 
 func newWorld() *world {

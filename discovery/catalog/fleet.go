@@ -1,0 +1,114 @@
+package catalog
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+// Member is what one router says of itself under fleet/<router-id>.
+type Member struct {
+	ID            string    `json:"id"`
+	Address       string    `json:"address"`
+	Admin         string    `json:"admin"`
+	Version       string    `json:"version"`
+	Revision      int64     `json:"revision"`
+	Hash          string    `json:"hash"`
+	EffectiveHash string    `json:"effectiveHash"`
+	Source        string    `json:"source"`
+	AgeSeconds    float64   `json:"ageSeconds"`
+	Problems      int       `json:"problems"`
+	Started       time.Time `json:"started"`
+
+	// Behind says that the router's revision is lower than the newest that is known.
+	Behind bool `json:"behind"`
+	// Disagrees says that the router has another hash than most of those at its revision.
+	Disagrees bool `json:"disagrees"`
+	// Fault says why the status can not be read; empty: it can.
+	Fault string `json:"fault,omitempty"`
+}
+
+// Fleet is who follows the prefix.
+type Fleet struct {
+	// Revision is the newest revision of any document, as far as etcd or a router knows.
+	Revision int64 `json:"revision"`
+	// Members are sorted by ID.
+	Members []Member `json:"members"`
+}
+
+// Fleet reads the leased status keys of all routers. A router that died is gone from it
+// when its lease ends.
+func (c *Catalog) Fleet(ctx context.Context) (Fleet, error) {
+	fleet := Fleet{Members: []Member{}}
+	s := &snapshot{Catalog: c}
+	err := s.scan(ctx, c.at.fleet(), documentPage, func(kvs []*mvccpb.KeyValue) error {
+		for _, kv := range kvs {
+			fleet.Members = append(fleet.Members, decodeMember(strings.TrimPrefix(string(kv.Key), c.at.fleet()), kv.Value))
+		}
+		return nil
+	})
+	if err != nil {
+		return Fleet{}, err
+	}
+	newest, err := s.get(ctx, c.at.docs(), append(clientv3.WithLastRev(), clientv3.WithPrefix(), clientv3.WithKeysOnly())...)
+	if err != nil {
+		return Fleet{}, err
+	}
+	for _, kv := range newest.Kvs {
+		fleet.Revision = kv.ModRevision
+	}
+	fleet.compare()
+	return fleet, nil
+}
+
+// decodeMember reads a router's status; what can not be read is told, and keeps its id.
+func decodeMember(id string, value []byte) Member {
+	var m Member
+	if err := json.Unmarshal(value, &m); err != nil {
+		return Member{ID: id, Fault: fmt.Sprintf("its status can not be read: %v", err)}
+	}
+	m.ID, m.Behind, m.Disagrees, m.Fault = id, false, false, ""
+	return m
+}
+
+// compare marks stragglers, and those whose documents differ from the others'.
+func (f *Fleet) compare() {
+	type state struct {
+		revision int64
+		hash     string
+	}
+	votes := map[state]int{}
+	for i := range f.Members {
+		m := &f.Members[i]
+		if m.Fault == "" {
+			f.Revision = max(f.Revision, m.Revision)
+			votes[state{m.Revision, m.Hash}]++
+		}
+	}
+	most := map[int64]int{} // revision -> votes of its commonest hash
+	for s, n := range votes {
+		most[s.revision] = max(most[s.revision], n)
+	}
+	tied := map[int64]int{} // revision -> how many hashes have that many votes
+	for s, n := range votes {
+		if n == most[s.revision] {
+			tied[s.revision]++
+		}
+	}
+	for i := range f.Members {
+		m := &f.Members[i]
+		if m.Fault != "" {
+			continue
+		}
+		m.Behind = m.Revision < f.Revision
+		m.Disagrees = votes[state{m.Revision, m.Hash}] < most[m.Revision] || tied[m.Revision] > 1
+	}
+	slices.SortFunc(f.Members, func(a, b Member) int { return cmp.Compare(a.ID, b.ID) })
+}
