@@ -129,6 +129,11 @@ func appendString(out []byte, text string) ([]byte, error) {
 	if !utf8.ValidString(text) {
 		return out, fmt.Errorf("%s is not UTF-8 text, which a document cannot hold", quote(text))
 	}
+	return appendText(out, text), nil
+}
+
+// appendText is appendString for text that is known to be UTF-8.
+func appendText(out []byte, text string) []byte {
 	const hex = "0123456789abcdef"
 	out = append(out, '"')
 	for i := range len(text) {
@@ -141,5 +146,42 @@ func appendString(out []byte, text string) ([]byte, error) {
 			out = append(out, b)
 		}
 	}
-	return append(out, '"'), nil
+	return append(out, '"')
+}
+
+// appendNode appends a node as JSON that is refused if the node is: what JSON cannot
+// say stands as null, which no document holds.
+func appendNode(out []byte, n *node) []byte {
+	switch {
+	case n.shape == mapping:
+		out = append(out, '{')
+		for i := range n.children {
+			if i > 0 {
+				out = append(out, ',')
+			}
+			out = appendText(out, n.children[i].name)
+			out = appendNode(append(out, ':'), &n.children[i].node)
+		}
+		if n.partial {
+			if len(n.children) > 0 {
+				out = append(out, ',')
+			}
+			out = append(out, `"":null`...)
+		}
+		return append(out, '}')
+	case n.shape == list:
+		out = append(out, '[')
+		for i := range n.children {
+			if i > 0 {
+				out = append(out, ',')
+			}
+			out = appendNode(out, &n.children[i].node)
+		}
+		return append(out, ']')
+	case n.shape == scalar && n.class == isText:
+		return appendText(out, n.text)
+	case n.shape == scalar && (n.class == isNumber || n.class == isBool) && json.Valid([]byte(n.text)):
+		return append(out, n.text...)
+	}
+	return append(out, "null"...)
 }

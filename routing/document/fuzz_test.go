@@ -41,6 +41,12 @@ func checkParsed(t *testing.T, reader *document.Reader, parsed []document.Parsed
 			if doc.JSON != nil || doc.Err.Error() == "" || !utf8.ValidString(doc.Err.Error()) {
 				t.Fatalf("bad document %+v", doc)
 			}
+			if doc.Raw != nil && !json.Valid(doc.Raw) {
+				t.Fatalf("raw form %q", doc.Raw)
+			}
+			if _, err := reader.Decode(doc.Key, doc.Raw); err == nil && len(doc.Raw) < document.MaxDocumentBytes/2 {
+				t.Fatalf("a bad document became good in its raw form: %v\n%s", doc.Err, doc.Raw)
+			}
 			continue
 		}
 		if doc.Key == "" || doc.Kind == "" || doc.Name == "" || doc.Origin == "" {

@@ -68,6 +68,9 @@ func outcome(name string, data []byte) string {
 			continue
 		}
 		fmt.Fprintf(&b, "%s bad %s\n", doc.Origin, doc.Key)
+		if _, err := document.NewReader().Decode(doc.Key, doc.Raw); err == nil {
+			fmt.Fprintf(&b, "  BECAME GOOD in its raw form %s\n", doc.Raw)
+		}
 		for line := range strings.Lines(doc.Err.Error()) {
 			fmt.Fprintf(&b, "  %s\n", strings.TrimRight(line, "\n"))
 		}

@@ -35,6 +35,10 @@ type Parsed struct {
 	Origin string
 	// JSON is the stored form; nil if Err is not nil.
 	JSON []byte
+	// Raw is a bad document as JSON, faults and all: a value that Decode refuses under Key
+	// as this was refused, so that it can take the way of all others. nil if Err is nil, and
+	// if the text has no fields.
+	Raw []byte
 }
 
 // ReadFile reads all documents of a file. It reads JSON (one document, or several one
@@ -144,7 +148,9 @@ func (r *Reader) parsed(file string, root *node, f *faults) Parsed {
 			out.JSON = stored
 		}
 	}
-	out.Err = f.join()
+	if out.Err = f.join(); out.Err != nil && root.shape == mapping {
+		out.Raw = appendNode(nil, root)
+	}
 	return out
 }
 
