@@ -1,0 +1,233 @@
+package admission
+
+import "bytes"
+
+// Class says what a router does with a field of a request.
+type Class uint8
+
+// Classes of fields.
+const (
+	// Plain fields go to the deck as they came.
+	Plain Class = iota
+	// Host is replaced by the one that the deck expects.
+	Host
+	// ContentLength frames the body.
+	ContentLength
+	// TransferEncoding frames the body; the router frames it anew.
+	TransferEncoding
+	// Connection names fields that are for this connection only.
+	Connection
+	// HopByHop fields are for this connection only (RFC 9110 7.6.1).
+	HopByHop
+	// Expect is answered by the router.
+	Expect
+	// Grid is X-Grid-*: the router's own words, never a client's.
+	Grid
+	// GridRouter is X-Grid-Router, by which a loop is noticed.
+	GridRouter
+	// ForwardedFor is X-Forwarded-For.
+	ForwardedFor
+	// ForwardedProto is X-Forwarded-Proto.
+	ForwardedProto
+	// ForwardedHost is X-Forwarded-Host.
+	ForwardedHost
+	// Forwarded is any other forwarding field: Forwarded, X-Real-Ip, X-Forwarded-*.
+	Forwarded
+	// RequestID is X-Request-Id.
+	RequestID
+	// TraceParent is traceparent.
+	TraceParent
+	// TraceState is tracestate, which means nothing without its traceparent.
+	TraceState
+	// Shadow fields bear a name that becomes one of the above where "_" is read as "-",
+	// as CGI and its heirs do. They are dropped.
+	Shadow
+	// Nominated fields are plain ones that Connection named as for this connection only.
+	Nominated
+)
+
+// Line is one field line. Its slices are parts of the head that was checked.
+type Line struct {
+	// Name is as the client spelled it; Value is without surrounding white space.
+	Name, Value []byte
+	// Raw is the whole line with its CRLF.
+	Raw []byte
+	// Class says what kind of field it is.
+	Class Class
+}
+
+// known are the fields with a class of their own, by lower-case name.
+var known = [...]struct {
+	name  string
+	class Class
+}{
+	{"host", Host}, {"content-length", ContentLength}, {"transfer-encoding", TransferEncoding},
+	{"connection", Connection}, {"expect", Expect},
+	{"keep-alive", HopByHop}, {"proxy-connection", HopByHop}, {"te", HopByHop}, {"trailer", HopByHop},
+	{"upgrade", HopByHop}, {"proxy-authorization", HopByHop},
+	{"x-grid-router", GridRouter},
+	{"x-forwarded-for", ForwardedFor}, {"x-forwarded-proto", ForwardedProto}, {"x-forwarded-host", ForwardedHost},
+	{"forwarded", Forwarded}, {"x-real-ip", Forwarded},
+	{"x-request-id", RequestID}, {"traceparent", TraceParent}, {"tracestate", TraceState},
+}
+
+const (
+	gridPrefix      = "x-grid-"
+	forwardedPrefix = "x-forwarded-"
+	longestKnown    = len("proxy-authorization")
+)
+
+// classify returns the class of a field name, without regard to case.
+func classify(name []byte) Class {
+	if bytes.IndexByte(name, '_') < 0 {
+		return classOf(name)
+	}
+	var dashed [longestKnown]byte // enough to tell a known name or prefix from others
+	n := copy(dashed[:], name)
+	for i, b := range dashed[:n] {
+		if b == '_' {
+			dashed[i] = '-'
+		}
+	}
+	if len(name) > longestKnown {
+		if hasPrefixFold(dashed[:n], gridPrefix) || hasPrefixFold(dashed[:n], forwardedPrefix) {
+			return Shadow
+		}
+		return Plain
+	}
+	if classOf(dashed[:n]) != Plain {
+		return Shadow
+	}
+	return Plain
+}
+
+func classOf(name []byte) Class {
+	switch name[0] | 0x20 { // only these begin a known name
+	case 'c', 'e', 'f', 'h', 'k', 'p', 't', 'u', 'x':
+	default:
+		return Plain
+	}
+	for i := range known {
+		if EqualFold(name, known[i].name) {
+			return known[i].class
+		}
+	}
+	switch {
+	case hasPrefixFold(name, gridPrefix):
+		return Grid
+	case hasPrefixFold(name, forwardedPrefix):
+		return Forwarded
+	}
+	return Plain
+}
+
+// EqualFold says whether name equals the lower-case ASCII text want without regard to case.
+func EqualFold(name []byte, want string) bool {
+	return len(name) == len(want) && hasPrefixFold(name, want)
+}
+
+// SameName says whether two field names are equal without regard to case.
+func SameName(a, b []byte) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if lower[a[i]] != lower[b[i]] {
+			return false
+		}
+	}
+	return true
+}
+
+func hasPrefixFold(name []byte, want string) bool {
+	if len(name) < len(want) {
+		return false
+	}
+	for i := range len(want) {
+		if lower[name[i]] != want[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// TrimSpace removes optional white space, SP and HTAB, from both ends (RFC 9110 5.6.3).
+func TrimSpace(b []byte) []byte {
+	for len(b) > 0 && (b[0] == ' ' || b[0] == '\t') {
+		b = b[1:]
+	}
+	for len(b) > 0 && (b[len(b)-1] == ' ' || b[len(b)-1] == '\t') {
+		b = b[:len(b)-1]
+	}
+	return b
+}
+
+// NextItem returns the first item of a comma-separated list without surrounding white
+// space, and the rest of the list. An empty list has no rest.
+func NextItem(list []byte) (item, rest []byte) {
+	if i := bytes.IndexByte(list, ','); i >= 0 {
+		return TrimSpace(list[:i]), list[i+1:]
+	}
+	return TrimSpace(list), nil
+}
+
+// IsToken says whether b is a token of RFC 9110 5.6.2.
+func IsToken(b []byte) bool {
+	for _, c := range b {
+		if octets[c]&tokenOctet == 0 {
+			return false
+		}
+	}
+	return len(b) > 0
+}
+
+// IsValue says whether b holds only what may stand in a field value: visible
+// characters, SP, HTAB and obs-text (RFC 9110 5.5).
+func IsValue(b []byte) bool {
+	for _, c := range b {
+		if octets[c]&valueOctet == 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// octets says what each octet may be part of.
+var octets = func() (table [256]uint8) {
+	for c := range 256 {
+		b := byte(c)
+		letter := b|0x20 >= 'a' && b|0x20 <= 'z'
+		digit := b >= '0' && b <= '9'
+		if letter || digit || bytes.IndexByte([]byte("!#$%&'*+-.^_`|~"), b) >= 0 {
+			table[c] |= tokenOctet
+		}
+		if b >= 0x20 && b != 0x7f || b == '\t' {
+			table[c] |= valueOctet
+		}
+		if b > 0x20 && b != 0x7f {
+			table[c] |= targetOctet
+		}
+		if letter || digit || b == '-' || b == '.' || b == '_' {
+			table[c] |= hostOctet
+		}
+	}
+	return table
+}()
+
+const (
+	tokenOctet uint8 = 1 << iota
+	valueOctet
+	targetOctet
+	hostOctet
+)
+
+// lower maps the ASCII letters to lower case.
+var lower = func() (table [256]byte) {
+	for c := range 256 {
+		table[c] = byte(c)
+		if c >= 'A' && c <= 'Z' {
+			table[c] = byte(c) + 'a' - 'A'
+		}
+	}
+	return table
+}()

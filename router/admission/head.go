@@ -1,0 +1,327 @@
+package admission
+
+import (
+	"bytes"
+
+	"gridrouter.io/routing"
+)
+
+// RequestLine is the first line of a request, taken apart at its spaces.
+type RequestLine struct {
+	Method, Target, Version []byte
+}
+
+// Head is the checked head of one request. The zero value is ready for [Head.Check];
+// keep and reuse it, one goroutine at a time. Its slices belong to the bytes that were
+// checked or to the Head, and are valid until the next Check.
+type Head struct {
+	// Request is the view that decisions are made from. Its ClientIP is the caller's to set.
+	Request routing.Request
+	// Target is the request target as the deck receives it: as it came, an absolute-form
+	// one as origin-form.
+	Target []byte
+	// Authority is the one canonical authority.
+	Authority Authority
+	// Lines are the field lines, in order.
+	Lines []Line
+	// Length is the body's length in bytes as Content-Length says, else -1.
+	Length int64
+	// Chunked says that the body is framed by chunks.
+	Chunked bool
+	// HTTP10 says that the client speaks HTTP/1.0.
+	HTTP10 bool
+	// Close says that the connection ends with this request's answer.
+	Close bool
+	// Continue says that the client waits for 100 (Continue) before it sends the body.
+	Continue bool
+
+	lines     [MaxFields]Line
+	hostBuf   []byte
+	targetBuf []byte
+	hosts     int
+	host      []byte
+	length    []byte
+	lengths   int
+	codings   int
+	coding    []byte
+	expect    []byte
+	expects   int
+	nominates bool
+	keepAlive bool
+}
+
+var _ routing.Fields = (*Head)(nil)
+
+// Reset forgets the request that was checked last.
+func (h *Head) Reset() { h.reset(RequestLine{}) }
+
+// HasBody says whether a body follows the head.
+func (h *Head) HasBody() bool { return h.Chunked || h.Length > 0 }
+
+// Field implements [routing.Fields].
+func (h *Head) Field(name string) (value []byte, lines int) {
+	for i := range h.Lines {
+		if EqualFold(h.Lines[i].Name, name) {
+			if lines == 0 {
+				value = h.Lines[i].Value
+			}
+			lines++
+		}
+	}
+	return value, lines
+}
+
+// First returns the value of the first line of a class, and how many there are.
+func (h *Head) First(class Class) (value []byte, lines int) {
+	for i := range h.Lines {
+		if h.Lines[i].Class == class {
+			if lines == 0 {
+				value = h.Lines[i].Value
+			}
+			lines++
+		}
+	}
+	return value, lines
+}
+
+// Check reads the head of a request: its first line and its field lines as they came,
+// each with its CRLF, and the empty line that ends them. What it refuses must not be
+// routed, and its connection must be closed after the answer: where the next message
+// begins is not certain. After a refusal the Head holds what was read so far, which is
+// good for a log line and nothing else.
+func (h *Head) Check(line RequestLine, fields []byte) Refusal {
+	h.reset(line)
+	if refusal := checkLine(line); refusal != (Refusal{}) {
+		return refusal
+	}
+	target, buf, reason := readTarget(line.Method, line.Target, h.targetBuf)
+	h.targetBuf = buf
+	if reason != "" {
+		return bad(reason)
+	}
+	h.Target, h.Request.Path, h.Request.Query = target.origin, target.path, target.query
+	if refusal := h.readFields(fields); refusal != (Refusal{}) {
+		return refusal
+	}
+	if refusal := h.readAuthority(target.authority); refusal != (Refusal{}) {
+		return refusal
+	}
+	if refusal := h.readFraming(); refusal != (Refusal{}) {
+		return refusal
+	}
+	return h.readConnection()
+}
+
+func (h *Head) reset(line RequestLine) {
+	h.Request.Host, h.Request.Method, h.Request.Path, h.Request.Query = nil, line.Method, nil, nil
+	h.Request.Fields = h
+	h.Target, h.Authority, h.Lines = nil, Authority{}, h.lines[:0]
+	h.Length, h.Chunked, h.HTTP10, h.Close, h.Continue = -1, false, false, false, false
+	h.hosts, h.host, h.length, h.lengths = 0, nil, nil, 0
+	h.codings, h.coding, h.expect, h.expects, h.nominates, h.keepAlive = 0, nil, nil, 0, false, false
+	h.HTTP10 = string(line.Version) == "HTTP/1.0"
+}
+
+func checkLine(line RequestLine) Refusal {
+	if !isVersion(line.Version) {
+		return bad("the request line does not end in an HTTP version")
+	}
+	if v := string(line.Version); v != "HTTP/1.1" && v != "HTTP/1.0" {
+		return Refusal{VersionNotSupported, "the HTTP version is neither 1.0 nor 1.1"}
+	}
+	if !IsToken(line.Method) {
+		return bad("the method is no token")
+	}
+	switch string(line.Method) {
+	case "CONNECT", "TRACE":
+		return Refusal{MethodNotAllowed, "the method is not for decks"}
+	}
+	if len(line.Target) > MaxTargetBytes {
+		return Refusal{URITooLong, "the request target is longer than 8 KiB"}
+	}
+	return Refusal{}
+}
+
+// isVersion says whether v has the form of RFC 9112 2.3.
+func isVersion(v []byte) bool {
+	digit := func(b byte) bool { return b >= '0' && b <= '9' }
+	return len(v) == len("HTTP/1.1") && string(v[:5]) == "HTTP/" && digit(v[5]) && v[6] == '.' && digit(v[7])
+}
+
+// readFields reads the field lines one by one.
+func (h *Head) readFields(rest []byte) Refusal {
+	if len(rest) > MaxHeadBytes {
+		return Refusal{HeadTooLarge, "the header is larger than 64 KiB"}
+	}
+	for len(rest) > 0 {
+		end := bytes.IndexByte(rest, '\n')
+		if end < 1 || rest[end-1] != '\r' {
+			return bad("a field line does not end in CR LF")
+		}
+		raw := rest[:end+1]
+		rest = rest[end+1:]
+		if len(raw) == 2 {
+			if len(rest) > 0 {
+				return bad("something follows the end of the header")
+			}
+			return Refusal{}
+		}
+		if refusal := h.readField(raw); refusal != (Refusal{}) {
+			return refusal
+		}
+	}
+	return bad("the header does not end in an empty line")
+}
+
+func (h *Head) readField(raw []byte) Refusal {
+	if raw[0] == ' ' || raw[0] == '\t' {
+		return bad("a field is folded over several lines")
+	}
+	if len(h.Lines) == MaxFields {
+		return Refusal{HeadTooLarge, "the header has more than 100 fields"}
+	}
+	colon := bytes.IndexByte(raw, ':')
+	if colon < 0 {
+		return bad("a field line has no colon")
+	}
+	line := Line{Name: raw[:colon], Value: TrimSpace(raw[colon+1 : len(raw)-2]), Raw: raw}
+	if !IsToken(line.Name) {
+		return bad("a field name is no token")
+	}
+	if !IsValue(line.Value) {
+		return bad("a field value holds a control character")
+	}
+	line.Class = classify(line.Name)
+	h.Lines = append(h.Lines, line)
+	h.note(line)
+	return Refusal{}
+}
+
+// note remembers the fields that admission itself reads.
+func (h *Head) note(line Line) {
+	switch line.Class { //nolint:exhaustive // the others are not read here
+	case Host:
+		h.host, h.hosts = line.Value, h.hosts+1
+	case ContentLength:
+		h.length, h.lengths = line.Value, h.lengths+1
+	case TransferEncoding:
+		h.coding, h.codings = line.Value, h.codings+1
+	case Expect:
+		h.expect, h.expects = line.Value, h.expects+1
+	case Connection:
+		h.nominates = true
+	}
+}
+
+// readAuthority makes the one canonical authority out of Host, which must stand exactly
+// once, and holds an absolute-form target's authority to it (RFC 9112 3.2.2).
+func (h *Head) readAuthority(absolute []byte) Refusal {
+	switch {
+	case h.hosts == 0:
+		return bad("there is no Host field")
+	case h.hosts > 1:
+		return bad("there is more than one Host field")
+	}
+	authority, buf, reason := appendAuthority(h.hostBuf[:0], h.host)
+	h.hostBuf = buf
+	if reason != "" {
+		return bad(reason)
+	}
+	h.Authority, h.Request.Host = authority, authority.Host
+	if absolute == nil {
+		return Refusal{}
+	}
+	named, buf, reason := appendAuthority(h.hostBuf, absolute)
+	h.hostBuf = buf
+	if reason != "" {
+		return bad(reason)
+	}
+	if !bytes.Equal(named.Host, authority.Host) || !bytes.Equal(named.Port, authority.Port) {
+		return bad("the request target and the Host field name different hosts")
+	}
+	return Refusal{}
+}
+
+// readFraming finds out where the body ends: one way only (RFC 9112 6).
+func (h *Head) readFraming() Refusal {
+	switch {
+	case h.codings > 1:
+		return bad("there is more than one Transfer-Encoding field")
+	case h.codings == 1 && h.HTTP10:
+		return bad("HTTP/1.0 has no Transfer-Encoding")
+	case h.codings == 1 && h.lengths > 0:
+		return bad("there are both Content-Length and Transfer-Encoding")
+	case h.codings == 1 && !EqualFold(h.coding, "chunked"):
+		return Refusal{NotImplemented, "the transfer coding is not chunked"}
+	case h.lengths > 1:
+		return bad("there is more than one Content-Length field")
+	case h.lengths == 1:
+		n, ok := ParseLength(h.length)
+		if !ok {
+			return bad("Content-Length is not one run of digits")
+		}
+		h.Length = n
+	}
+	h.Chunked = h.codings == 1
+	return Refusal{}
+}
+
+// maxLengthDigits keeps a length far below the greatest int64.
+const maxLengthDigits = 18
+
+// ParseLength reads a Content-Length: one run of digits.
+func ParseLength(digits []byte) (n int64, ok bool) {
+	if len(digits) == 0 || len(digits) > maxLengthDigits {
+		return 0, false
+	}
+	for _, b := range digits {
+		if b < '0' || b > '9' {
+			return 0, false
+		}
+		n = n*10 + int64(b-'0')
+	}
+	return n, true
+}
+
+// readConnection reads what is between this client and this router only.
+func (h *Head) readConnection() Refusal {
+	if h.expects > 0 && !h.HTTP10 { // RFC 9110 10.1.1: ignored in HTTP/1.0
+		if h.expects > 1 || !EqualFold(h.expect, "100-continue") {
+			return Refusal{ExpectationFailed, "the expectation is not 100-continue"}
+		}
+		h.Continue = h.HasBody()
+	}
+	if h.nominates {
+		for i := range h.Lines {
+			if h.Lines[i].Class == Connection {
+				h.readOptions(h.Lines[i].Value)
+			}
+		}
+	}
+	if h.HTTP10 && !h.keepAlive {
+		h.Close = true
+	}
+	return Refusal{}
+}
+
+// readOptions reads one Connection field. It can name plain fields, and these only: what
+// frames, routes or identifies the request is not a client's to take away.
+func (h *Head) readOptions(list []byte) {
+	for len(list) > 0 {
+		var option []byte
+		option, list = NextItem(list)
+		switch {
+		case EqualFold(option, "close"):
+			h.Close = true
+			continue
+		case EqualFold(option, "keep-alive"):
+			h.keepAlive = true
+			continue
+		}
+		for i := range h.Lines {
+			if h.Lines[i].Class == Plain && SameName(h.Lines[i].Name, option) {
+				h.Lines[i].Class = Nominated
+			}
+		}
+	}
+}

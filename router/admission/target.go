@@ -1,0 +1,83 @@
+package admission
+
+import "bytes"
+
+// target is a request target, taken apart.
+type target struct {
+	// origin is the target in origin-form or asterisk-form, as the deck receives it.
+	origin []byte
+	// path and query are parts of origin; the query is without its "?".
+	path, query []byte
+	// authority is what an absolute-form target names; nil in other forms.
+	authority []byte
+}
+
+var (
+	rootPath = []byte("/")
+	asterisk = []byte("*")
+	options  = []byte("OPTIONS")
+)
+
+// readTarget takes a request target apart (RFC 9112 3.2). buf is scratch space for the
+// one case in which origin-form is not part of raw: absolute-form with a query and no path.
+func readTarget(method, raw, buf []byte) (t target, grown []byte, reason string) {
+	for _, b := range raw {
+		if octets[b]&targetOctet == 0 {
+			return t, buf, "the request target holds a control character or a space"
+		}
+		if b == '#' {
+			return t, buf, "the request target holds a fragment"
+		}
+	}
+	switch {
+	case len(raw) == 0:
+		return t, buf, "the request target is empty"
+	case raw[0] == '/':
+		t.split(raw)
+		return t, buf, ""
+	case len(raw) == 1 && raw[0] == '*':
+		if !bytes.Equal(method, options) {
+			return t, buf, "the request target * is for OPTIONS only"
+		}
+		t.split(raw)
+		return t, buf, ""
+	}
+	return readAbsolute(method, raw, buf)
+}
+
+// readAbsolute takes an absolute-form target apart: http or https only.
+func readAbsolute(method, raw, buf []byte) (t target, grown []byte, reason string) {
+	var rest []byte
+	switch {
+	case hasPrefixFold(raw, "http://"):
+		rest = raw[len("http://"):]
+	case hasPrefixFold(raw, "https://"):
+		rest = raw[len("https://"):]
+	default:
+		return t, buf, "the request target is neither a path nor an http or https URL"
+	}
+	end := bytes.IndexAny(rest, "/?")
+	if end < 0 {
+		end = len(rest)
+	}
+	t.authority = rest[:end]
+	switch rest := rest[end:]; {
+	case len(rest) == 0 && bytes.Equal(method, options):
+		t.split(asterisk)
+	case len(rest) == 0:
+		t.split(rootPath)
+	case rest[0] == '?':
+		buf = append(append(buf[:0], '/'), rest...)
+		t.split(buf)
+	default:
+		t.split(rest)
+	}
+	return t, buf, ""
+}
+
+func (t *target) split(origin []byte) {
+	t.origin, t.path, t.query = origin, origin, nil
+	if i := bytes.IndexByte(origin, '?'); i >= 0 {
+		t.path, t.query = origin[:i], origin[i+1:]
+	}
+}

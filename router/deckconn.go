@@ -1,0 +1,81 @@
+package router
+
+import (
+	"net"
+	"syscall"
+	"time"
+)
+
+// deckConn is one connection to one address of one deck. It carries one request at a
+// time, and after an answer that ended cleanly it may carry another.
+type deckConn struct {
+	*net.TCPConn
+	raw       syscall.RawConn
+	endpoint  *endpoint
+	idleSince time.Time
+	reused    bool
+
+	peek      func(fd uintptr)
+	peekCount int
+	peekErr   error
+}
+
+// silence is what an idle connection is found doing.
+type silence uint8
+
+const (
+	quiet  silence = iota // fit for use
+	shut                  // the deck closed it
+	speaks                // the deck sent what nobody asked for
+)
+
+// look finds out what an idle connection is doing, without waiting or taking anything.
+func (c *deckConn) look() silence {
+	if err := c.raw.Control(c.peek); err != nil {
+		return shut
+	}
+	switch {
+	case c.peekErr == nil && c.peekCount > 0:
+		return speaks
+	case c.peekErr != nil && wouldBlock(c.peekErr):
+		return quiet
+	}
+	return shut
+}
+
+func (c *deckConn) peekOnce(fd uintptr) { c.peekCount, c.peekErr = peekSocket(fd) }
+
+// closeReason says why a connection to a deck was closed.
+type closeReason uint8
+
+const (
+	closedIdle        closeReason = iota // unused for longer than the deck's idle timeout
+	closedByDeck                         // the deck closed it while it was idle
+	closedUnsolicited                    // the deck sent what nobody asked for
+	closedByAnswer                       // the answer said so, or ended with the connection
+	closedBadAnswer                      // the answer was bad, or broke off
+	closedTimeout                        // the deck took too long
+	closedEarly                          // the answer came before the request had been sent whole
+	closedByClient                       // the client left, or its request broke off
+	closedSurplus                        // enough are idle
+	closedRetired                        // the address is out of use
+	closeReasons                         // how many there are
+)
+
+// String returns the reason as the metric's label has it.
+func (c closeReason) String() string {
+	return [...]string{"idle", "closed_by_deck", "unsolicited_bytes", "answer_said_so", "bad_answer", "timeout",
+		"early_answer", "client", "surplus", "address_removed"}[c]
+}
+
+func (c *deckConn) close(why closeReason) {
+	c.endpoint.connections.Add(-1)
+	c.endpoint.deck.counters.closed[why].Add(1)
+	_ = c.TCPConn.Close() // nothing is waited for any more
+}
+
+// release gives the connection back for another request.
+func (c *deckConn) release(lane int, now time.Time) {
+	c.idleSince = now
+	c.endpoint.pool.put(c, lane)
+}

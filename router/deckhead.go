@@ -1,0 +1,97 @@
+package router
+
+import (
+	"strconv"
+
+	"gridrouter.io/router/admission"
+	"gridrouter.io/routing"
+)
+
+// appendDeckHead appends the head that the deck receives: the client's own field lines
+// byte for byte and in order, without those that are for one connection only, that the
+// router answers for, or that nobody but the router may write; then the router's own.
+func (x *exchange) appendDeckHead(dst []byte) []byte {
+	dst = append(dst, x.line.Method...)
+	dst = append(dst, ' ')
+	dst = append(dst, x.head.Target...)
+	dst = append(dst, " HTTP/1.1\r\nHost: "...)
+	if x.view.compiled.HostHeader == routing.HostHeaderOriginal {
+		dst = appendAuthority(dst, &x.head.Authority)
+	} else {
+		dst = append(dst, x.view.compiled.Domain...)
+	}
+	dst = append(dst, "\r\n"...)
+	for i := range x.head.Lines {
+		if line := &x.head.Lines[i]; x.passes(line.Class) {
+			dst = append(dst, line.Raw...)
+		}
+	}
+	if x.head.Chunked {
+		dst = append(dst, "Transfer-Encoding: chunked\r\n"...)
+	}
+	dst = x.appendForwarding(dst)
+	dst = x.appendGrid(dst)
+	return append(dst, "\r\n"...)
+}
+
+// passes says whether a field line of this class goes to the deck as it came.
+func (x *exchange) passes(class admission.Class) bool {
+	switch class { //nolint:exhaustive // the others do not pass
+	case admission.Plain, admission.ContentLength:
+		return true
+	case admission.Forwarded:
+		return x.client.trusted
+	case admission.RequestID:
+		return x.who.keepsRequestID
+	case admission.TraceParent, admission.TraceState:
+		return x.who.keepsTrace
+	}
+	return false
+}
+
+// appendForwarding says on whose behalf the request is sent. To what a trusted peer said
+// of those before it, the peer itself is added.
+func (x *exchange) appendForwarding(dst []byte) []byte {
+	dst = append(dst, "X-Forwarded-For: "...)
+	if x.client.trusted {
+		for i := range x.head.Lines {
+			if line := &x.head.Lines[i]; line.Class == admission.ForwardedFor && len(line.Value) > 0 {
+				dst = append(append(dst, line.Value...), ", "...)
+			}
+		}
+	}
+	dst = x.client.peer.AppendTo(dst)
+	dst = append(append(dst, "\r\nX-Forwarded-Proto: "...), x.who.proto...)
+	dst = append(dst, "\r\nX-Forwarded-Host: "...)
+	if x.who.host != nil {
+		dst = append(dst, x.who.host...)
+	} else {
+		dst = appendAuthority(dst, &x.head.Authority)
+	}
+	dst = append(dst, "\r\n"...)
+	if !x.who.keepsRequestID {
+		dst = append(append(append(dst, "X-Request-Id: "...), x.who.requestID...), "\r\n"...)
+	}
+	if !x.who.keepsTrace {
+		dst = append(append(append(dst, "traceparent: "...), x.who.newTraceParent()...), "\r\n"...)
+	}
+	return dst
+}
+
+// appendGrid says why the request comes to this deck.
+func (x *exchange) appendGrid(dst []byte) []byte {
+	dst = append(append(dst, "X-Grid-Tenant: "...), x.decision.Tenant...)
+	dst = append(append(dst, "\r\nX-Grid-Deck: "...), x.decision.Deck.Name...)
+	dst = strconv.AppendUint(append(dst, "\r\nX-Grid-Epoch: "...), x.decision.Epoch, 10)
+	dst = strconv.AppendInt(append(dst, "\r\nX-Grid-Revision: "...), x.now.table.Revision(), 10)
+	dst = append(append(dst, "\r\nX-Grid-Router: "...), x.router.cfg.ID...)
+	return append(dst, "\r\n"...)
+}
+
+func appendAuthority(dst []byte, authority *admission.Authority) []byte {
+	dst = append(dst, authority.Host...)
+	if len(authority.Port) > 0 {
+		dst = append(append(dst, ':'), authority.Port...)
+	}
+	return dst
+}

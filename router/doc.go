@@ -1,0 +1,24 @@
+// Package router is the data path: it takes requests from clients and relays each to
+// the deck that owns it.
+//
+// The life of a request is one function, serve in life.go:
+//
+//	admit    is the head unambiguous, and who is asking?        life.go, admission/, identity.go
+//	decide   which deck owns it, by the table of this moment?    life.go, published.go
+//	address  where is that deck reached, by load and health?     life.go, endpoint.go
+//	relay    send it there, and the answer back, as it flows     relay.go, deckhead.go, answer.go, upload.go, download.go
+//	finish   one place, on every path: fault, log, counters      finish.go
+//
+// Around it:
+//
+//   - router.go: what a Router is made of; ready.go, drain.go: when it is ready, how it ends
+//   - front.go, listener.go, client.go: listeners and client connections. fasthttp frames
+//     the requests; its own way of answering is not used
+//   - published.go: the table and the live decks, behind one atomic pointer
+//   - endpoint.go, pool.go, deckconn.go: one address of a deck, its idle connections, one connection
+//   - faults.go: every code, whose fault it is, and what the client gets
+//   - metrics.go, accesslog.go, admin.go: what people see
+//
+// The package knows documents only in the form that package routing compiles them to. It
+// takes addresses of names from a [Resolver], and everything else it needs by its [Config].
+package router

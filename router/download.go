@@ -1,0 +1,219 @@
+package router
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+
+	"gridrouter.io/routing"
+)
+
+// framing is how the end of a body is told.
+type framing uint8
+
+const (
+	framedNot    framing = iota // there is no body
+	framedLength                // by Content-Length
+	framedChunks                // by chunks
+	framedClose                 // by the end of the connection
+)
+
+// passOn sends the answer to the client. rest is what has been read of its body.
+func (x *exchange) passOn(rest []byte) routing.Fault {
+	from, to := x.framings()
+	if !x.upload.settled() {
+		x.closes = true // the rest of the request may stay unread
+	}
+	x.closes = x.closes || to == framedClose || x.router.drain.closing()
+	x.out = x.appendAnswerHead(x.out[:0], to)
+	body := bodyFlow{from: from, to: to, left: x.answer.length}
+	fault := body.run(x, rest)
+	if fault != noFault {
+		return fault
+	}
+	x.settle(&body)
+	return noFault
+}
+
+// framings says how the deck ends the body, and how the client is told.
+func (x *exchange) framings() (from, to framing) {
+	a := &x.answer
+	switch {
+	case a.bodyless(string(x.line.Method) == http.MethodHead), a.length == 0:
+		return framedNot, framedNot
+	case a.length > 0:
+		return framedLength, framedLength
+	case a.chunked:
+		from = framedChunks
+	default:
+		from = framedClose
+	}
+	if x.head.HTTP10 {
+		return from, framedClose
+	}
+	return from, framedChunks
+}
+
+// appendAnswerHead appends the head that the client receives: the deck's fields byte for
+// byte, and what frames the answer on this connection.
+func (x *exchange) appendAnswerHead(dst []byte, to framing) []byte {
+	a := &x.answer
+	x.status = a.status
+	dst = append(append(dst, version(x.head.HTTP10)...), ' ')
+	dst = append(strconv.AppendInt(dst, int64(a.status), 10), ' ')
+	dst = append(append(dst, a.reason...), "\r\n"...)
+	dst = a.appendFields(dst)
+	if !a.dated {
+		dst = append(append(append(dst, "Date: "...), *x.router.date.Load()...), "\r\n"...)
+	}
+	if to == framedChunks {
+		dst = append(dst, "Transfer-Encoding: chunked\r\n"...)
+	}
+	dst = appendConnection(dst, x.closes, x.head.HTTP10)
+	return append(dst, "\r\n"...)
+}
+
+// bodyFlow is the body of an answer on its way.
+type bodyFlow struct {
+	from, to framing
+	left     int64 // of a body framed by length
+	chunks   chunkDecoder
+	over     bool // the deck's body is whole
+	surplus  bool // the deck sent more than the answer
+}
+
+var errClientWrite = errors.New("the client takes no more")
+
+// run sends the head that waits in x.out and the body: first what has been read of it,
+// then what comes, piece by piece as it comes.
+func (b *bodyFlow) run(x *exchange, rest []byte) routing.Fault {
+	n, err := b.take(rest)
+	if err != nil {
+		return b.broken(x, err)
+	}
+	if b.to == framedChunks {
+		x.out = appendChunk(x.out, rest[:n], b.over)
+	} else {
+		x.out = append(x.out, rest[:n]...)
+	}
+	if err := x.answerBytes(x.out, n); err != nil {
+		return b.broken(x, err)
+	}
+	if b.over {
+		return noFault
+	}
+	buffer, _ := x.router.buffers.Get().(*bodyBuffer)
+	defer x.router.buffers.Put(buffer)
+	for !b.over {
+		if err := b.step(x, buffer); err != nil {
+			return b.broken(x, err)
+		}
+	}
+	return noFault
+}
+
+// step passes on one piece.
+func (b *bodyFlow) step(x *exchange, buffer *bodyBuffer) error {
+	n, err := x.readDeck(buffer.data())
+	if errors.Is(err, io.EOF) && b.from == framedClose {
+		b.over, err = true, nil
+	}
+	if err != nil {
+		return err
+	}
+	data, err := b.take(buffer.data()[:n])
+	if err != nil {
+		return err
+	}
+	piece := buffer.data()[:data]
+	if b.to == framedChunks {
+		piece = buffer.chunk(data, b.over)
+	}
+	if len(piece) == 0 {
+		return nil
+	}
+	return x.answerBytes(piece, data)
+}
+
+// take takes the deck's framing off what was read, in place. It returns how many bytes
+// of the body there are, and notes where the body ends and whether anything follows it.
+func (b *bodyFlow) take(p []byte) (data int, err error) {
+	used := len(p)
+	switch b.from {
+	case framedNot:
+		used, b.over = 0, true
+	case framedLength:
+		used = int(min(b.left, int64(len(p))))
+		data, b.left = used, b.left-int64(used)
+		b.over = b.left == 0
+	case framedChunks:
+		data, used, err = b.chunks.decode(p)
+		b.over = b.chunks.ended()
+	case framedClose:
+		data = used
+	}
+	b.surplus = used < len(p)
+	return data, err
+}
+
+// answerBytes sends bytes of the answer, of which body are the body's.
+func (x *exchange) answerBytes(p []byte, body int) error {
+	x.begun = true
+	x.sent += int64(body)
+	if _, err := x.client.send(p, x.deadline); err != nil {
+		return errClientWrite
+	}
+	return nil
+}
+
+// broken says which fault it is that an answer could not be passed on whole. What the
+// client has of it cannot be taken back, so its connection is cut.
+func (b *bodyFlow) broken(x *exchange, err error) routing.Fault {
+	switch {
+	case errors.Is(err, errClientWrite):
+		if !x.deadline.IsZero() && !time.Now().Before(x.deadline) {
+			return faultDeckTimeout
+		}
+		return faultClientGone
+	case errors.Is(err, errBadChunk), errors.Is(err, io.EOF):
+		return faultBadDeckAnswer
+	}
+	return x.waitFault(err)
+}
+
+// settle decides what becomes of both connections after a whole answer.
+func (x *exchange) settle(b *bodyFlow) {
+	x.upload.end(x)
+	conn := x.conn
+	x.conn = nil
+	switch {
+	case !x.upload.whole:
+		conn.close(closedEarly)
+		x.closes = true
+	case b.surplus:
+		conn.close(closedUnsolicited)
+	case x.answer.closes || b.from == framedClose:
+		conn.close(closedByAnswer)
+	case conn.endpoint.retired.Load():
+		conn.close(closedRetired)
+	default:
+		conn.release(x.lane.index, time.Now())
+	}
+	if x.closes && !x.head.Close { // the client may have sent more already
+		x.client.stay()
+	}
+}
+
+// appendChunk appends data as one chunk; last adds the end of the body.
+func appendChunk(dst, data []byte, last bool) []byte {
+	if len(data) > 0 {
+		dst = append(strconv.AppendInt(dst, int64(len(data)), 16), "\r\n"...)
+		dst = append(append(dst, data...), "\r\n"...)
+	}
+	if last {
+		dst = append(dst, "0\r\n\r\n"...)
+	}
+	return dst
+}

@@ -1,0 +1,183 @@
+package router
+
+import (
+	"context"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+const (
+	// ejectAfter is how many failures in a row, to connect or to get a first byte in time,
+	// take an address out of use for a while.
+	ejectAfter  = 3
+	backoffLow  = time.Second
+	backoffHigh = 30 * time.Second
+)
+
+// endpoint is one address of one deck: its connections, its load and its health. Decks
+// that share an address share none of these.
+type endpoint struct {
+	router *Router
+	deck   *liveDeck
+	addr   netip.AddrPort
+	text   string // the address, for people
+	pool   pool
+
+	inFlight    atomic.Int64 // requests
+	connections atomic.Int64 // open ones, idle and busy
+	retired     atomic.Bool
+
+	failures atomic.Int32 // in a row
+	// ejectedUntil is when an ejected address may be tried again, in nanoseconds of Unix
+	// time; 0: it is in use.
+	ejectedUntil atomic.Int64
+	backoff      atomic.Int64 // nanoseconds
+	onTrial      atomic.Bool  // the one request that an ejected address got is on its way
+}
+
+func newEndpoint(r *Router, deck *liveDeck, at netip.AddrPort) *endpoint {
+	return &endpoint{router: r, deck: deck, addr: at, text: at.String()}
+}
+
+// pick chooses where a request goes: of two addresses at random the less loaded one,
+// passing over those that are ejected; if all are, as if none were. An ejected address
+// whose time is over gets one request as a trial. nil: there is no address.
+func pick(from []*endpoint, now int64) *endpoint {
+	n := len(from)
+	switch n {
+	case 0:
+		return nil
+	case 1:
+		return from[0]
+	}
+	i := rand.IntN(n)
+	j := rand.IntN(n - 1)
+	if j >= i {
+		j++
+	}
+	a, b := from[i], from[j]
+	switch aIn, bIn := a.usable(now), b.usable(now); {
+	case aIn && bIn:
+		return lessLoaded(a, b)
+	case aIn:
+		return a
+	case bIn:
+		return b
+	}
+	for k := 1; k < n; k++ { // neither: any other will do
+		if e := from[(i+k)%n]; e.usable(now) {
+			return e
+		}
+	}
+	return lessLoaded(a, b)
+}
+
+func lessLoaded(a, b *endpoint) *endpoint {
+	if b.inFlight.Load() < a.inFlight.Load() {
+		return b
+	}
+	return a
+}
+
+// usable says whether a request may go to the address. Of an ejected one whose time is
+// over it says so once, and then not again until that trial's own time is over.
+func (e *endpoint) usable(now int64) bool {
+	until := e.ejectedUntil.Load()
+	if until == 0 {
+		return true
+	}
+	if now < until || !e.ejectedUntil.CompareAndSwap(until, now+e.backoff.Load()) {
+		return false
+	}
+	e.onTrial.Store(true)
+	return true
+}
+
+// failed counts a failure to connect, or to get a first byte in time.
+func (e *endpoint) failed(cause string, now int64) {
+	failures := e.failures.Add(1)
+	until := e.ejectedUntil.Load()
+	switch {
+	case until == 0 && failures >= ejectAfter:
+		e.backoff.Store(int64(backoffLow))
+		if !e.ejectedUntil.CompareAndSwap(0, now+int64(backoffLow)) {
+			return
+		}
+		e.deck.counters.ejections.Add(1)
+		e.router.log.Warn("an address of a deck is taken out of use for a while",
+			zap.String("deck", e.deck.name), zap.String("address", e.text), zap.String("cause", cause),
+			zap.Int32("failures", failures), zap.Duration("for", backoffLow))
+	case until != 0 && e.onTrial.CompareAndSwap(true, false):
+		backoff := min(2*e.backoff.Load(), int64(backoffHigh))
+		if e.ejectedUntil.CompareAndSwap(until, now+backoff) {
+			e.backoff.Store(backoff)
+		}
+	}
+}
+
+// succeeded notes that the address gave an answer.
+func (e *endpoint) succeeded() {
+	if e.failures.Load() != 0 {
+		e.failures.Store(0)
+	}
+	if e.ejectedUntil.Load() != 0 && e.ejectedUntil.Swap(0) != 0 {
+		e.router.log.Info("an address of a deck is in use again",
+			zap.String("deck", e.deck.name), zap.String("address", e.text))
+	}
+}
+
+// ejected says whether the address is out of use at the moment.
+func (e *endpoint) ejected() bool { return e.ejectedUntil.Load() != 0 }
+
+// retire takes the address out of use for good: idle connections close now, busy ones
+// when their request ends.
+func (e *endpoint) retire() {
+	e.retired.Store(true)
+	e.pool.closeAll(closedRetired)
+}
+
+// reuse takes an idle connection that is fit for use, the last one put back first.
+func (e *endpoint) reuse(lane int, idle time.Duration, now time.Time) *deckConn {
+	for {
+		c := e.pool.get(lane)
+		switch {
+		case c == nil:
+			return nil
+		case now.Sub(c.idleSince) > idle:
+			c.close(closedIdle)
+			continue
+		}
+		switch c.look() {
+		case quiet:
+			return c
+		case shut:
+			c.close(closedByDeck)
+		case speaks:
+			c.close(closedUnsolicited)
+		}
+	}
+}
+
+// dial makes a new connection.
+func (e *endpoint) dial(timeout time.Duration, deadline time.Time) (*deckConn, error) {
+	dialer := net.Dialer{Timeout: timeout, Deadline: deadline, KeepAlive: -1}
+	conn, err := dialer.DialTCP(context.Background(), "tcp", netip.AddrPort{}, e.addr)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	c := &deckConn{TCPConn: conn, raw: raw, endpoint: e}
+	c.peek = c.peekOnce
+	e.connections.Add(1)
+	e.deck.counters.opened.Add(1)
+	return c, nil
+}

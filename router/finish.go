@@ -1,0 +1,114 @@
+package router
+
+import (
+	"net/http"
+	"time"
+
+	"gridrouter.io/router/admission"
+	"gridrouter.io/routing"
+)
+
+// finish is where every request ends: what the client must still be told, what becomes
+// of the connections, the counters and the access log.
+func (x *exchange) finish(fault routing.Fault) {
+	if x.conn != nil {
+		x.upload.end(x)
+		x.conn.close(closeReasonOf(fault))
+		x.conn = nil
+	}
+	kind, place := x.router.faults.of(fault)
+	if fault != noFault {
+		x.refuse(kind)
+		x.lane.faults[place].Add(1)
+	}
+	took := time.Since(x.started)
+	x.lane.observe(took)
+	if x.view != nil {
+		x.view.live.counters.lanes[x.lane.index].classes[classOf(x.status)].Add(1)
+	} else {
+		x.lane.classes[classOf(x.status)].Add(1)
+	}
+	if log := x.router.cfg.AccessLog; log != nil && log.wants() {
+		x.log = x.appendLog(x.log[:0], kind.code, fault, took)
+		log.write(x.lane.index, x.log)
+	}
+}
+
+// refuse tells the client what went wrong, where it can still be told. What has been
+// sent of an answer cannot be taken back: then the connection is cut, so that nobody
+// takes the part for the whole.
+func (x *exchange) refuse(kind faultKind) {
+	switch {
+	case x.begun:
+		x.closes = true
+		x.client.abort()
+		return
+	case kind.code == faultClientGone:
+		x.status, x.closes = kind.status, true
+		return
+	}
+	unread := x.head.HasBody() && !x.upload.whole
+	x.closes = x.closes || unread || x.router.drain.closing()
+	answer := refusal{
+		kind: kind, reason: x.reason, requestID: x.who.requestID, date: *x.router.date.Load(),
+		close: x.closes, head: string(x.line.Method) == http.MethodHead, http10: x.head.HTTP10,
+	}
+	if len(answer.requestID) == 0 {
+		x.who.newRequestID()
+		answer.requestID = x.who.requestID
+	}
+	x.out = answer.appendTo(x.out[:0])
+	x.status = kind.status
+	if x.closes {
+		x.client.stay()
+	}
+	if _, err := x.client.send(x.out, time.Time{}); err != nil {
+		x.closes = true
+	}
+}
+
+// closeReasonOf says why a fault closes the connection to the deck.
+func closeReasonOf(fault routing.Fault) closeReason {
+	switch fault { //nolint:exhaustive // the others are the deck's
+	case faultDeckTimeout:
+		return closedTimeout
+	case faultClientGone, faultRequestTimeout, routing.FaultBadRequest:
+		return closedByClient
+	}
+	return closedBadAnswer
+}
+
+// hangUp lets go of what a request still holds.
+func (x *exchange) hangUp() {
+	if x.conn != nil {
+		x.upload.end(x)
+		x.conn.close(closedBadAnswer)
+		x.conn = nil
+	}
+	if x.endpoint != nil {
+		x.endpoint.inFlight.Add(-1)
+		x.view.live.inFlight.Add(-1)
+		x.endpoint = nil
+	}
+}
+
+// forget clears the request, and keeps the buffers for another.
+func (x *exchange) forget() {
+	x.client, x.lane, x.line, x.fields, x.body = nil, nil, admission.RequestLine{}, nil, nil
+	x.firstOfClient = false
+	x.who.requestID, x.who.proto, x.who.host = nil, nil, nil
+	x.now, x.decision, x.view = nil, routing.Decision{}, nil
+	x.answer = answer{}
+	x.upload.whole = false
+	x.upload.bytes.Store(0)
+	x.head.Reset()
+	x.deadline, x.started, x.asked, x.answered = time.Time{}, time.Time{}, time.Time{}, time.Time{}
+	x.status, x.sent, x.reason = 0, 0, ""
+	x.begun, x.closes = false, false
+	if cap(x.in) > keptReadBytes {
+		x.in = make([]byte, firstReadBytes)
+	}
+	if cap(x.out) > keptReadBytes {
+		x.out = make([]byte, 0, firstReadBytes)
+	}
+}

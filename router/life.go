@@ -1,0 +1,159 @@
+package router
+
+import (
+	"io"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"gridrouter.io/router/admission"
+	"gridrouter.io/routing"
+)
+
+// exchange is one request, from its head to the end of its answer. One goroutine at a
+// time works on it; a body on its way to the deck has a second one, see upload.go.
+type exchange struct {
+	router *Router
+	client *client
+	lane   *lane
+
+	// What came: the head as it was read, and the body. They are the framing server's.
+	line          admission.RequestLine
+	fields        []byte
+	body          io.Reader
+	firstOfClient bool // the connection's first request
+
+	// What was made of it.
+	head     admission.Head
+	who      identity
+	now      *published // the table and the decks of this request
+	decision routing.Decision
+	view     *deckView
+	endpoint *endpoint
+	conn     *deckConn
+
+	answer answer
+	upload upload
+
+	in  []byte // what is read from the deck
+	out []byte // heads, on their way out
+
+	deadline time.Time // of the whole; zero: none
+	started  time.Time
+	asked    time.Time // when the deck was asked; zero: it was not
+	answered time.Time // when its answer's head was there
+
+	status int  // that the client got
+	begun  bool // something of the answer has been sent
+	closes bool // the client's connection ends with this request
+	reason string
+	sent   int64  // bytes of the answer's body
+	log    []byte // room for the line of the access log
+}
+
+// serve is the life of a request. Each step may end it with a fault; finish is where
+// every one of them ends.
+func (x *exchange) serve() {
+	fault := x.admit()
+	if fault == noFault {
+		fault = x.decide()
+	}
+	if fault == noFault {
+		fault = x.address()
+	}
+	if fault == noFault {
+		fault = x.relay()
+	}
+	x.finish(fault)
+}
+
+// admit lets in what can be read in one way only, and finds out who is asking.
+func (x *exchange) admit() routing.Fault {
+	refusal := x.head.Check(x.line, x.fields)
+	x.reason = refusal.Reason
+	x.who.read(&x.head, x.client.peer, x.client.trusted, x.router.trusts)
+	x.head.Request.ClientIP = x.who.client
+	if refusal.Fault != noFault {
+		x.closes = true
+		return refusal.Fault
+	}
+	x.closes = x.closes || x.head.Close
+	if x.client.trusted && x.loops() {
+		return faultLoopDetected
+	}
+	if x.router.drain.refuses() && !x.firstOfClient {
+		return faultDraining
+	}
+	return noFault
+}
+
+// loops says whether the request has passed this router before.
+func (x *exchange) loops() bool {
+	for i := range x.head.Lines {
+		if line := &x.head.Lines[i]; line.Class == admission.GridRouter && string(line.Value) == x.router.cfg.ID {
+			return true
+		}
+	}
+	return false
+}
+
+// decide asks the table of this moment which deck owns the request. From here on this is
+// the request's table, whatever is published meanwhile.
+func (x *exchange) decide() routing.Fault {
+	x.now = x.router.published.Load()
+	if x.now == nil {
+		return faultNoTable
+	}
+	x.decision = x.now.table.Decide(&x.head.Request)
+	x.reason = x.decision.Reason
+	if policy := x.decision.Policy; policy != nil && policy.Total > 0 {
+		x.deadline = x.started.Add(policy.Total)
+	}
+	return x.decision.Fault
+}
+
+// address chooses where the deck is reached.
+func (x *exchange) address() routing.Fault {
+	x.view = x.now.decks[x.decision.Deck.ID]
+	x.endpoint = pick(x.view.endpoints, x.started.UnixNano())
+	if x.endpoint == nil {
+		return faultDeckUnresolved
+	}
+	x.endpoint.inFlight.Add(1)
+	x.view.live.inFlight.Add(1)
+	return noFault
+}
+
+// emptyHeader is what a request without any field has in place of field lines.
+var emptyHeader = []byte("\r\n")
+
+func newExchange(r *Router) *exchange {
+	x := &exchange{router: r, in: make([]byte, firstReadBytes), out: make([]byte, 0, firstReadBytes)}
+	x.upload.init()
+	return x
+}
+
+// begin takes an exchange for a request that was read.
+func (r *Router) begin(ctx *fasthttp.RequestCtx) *exchange {
+	x, _ := r.exchanges.Get().(*exchange)
+	x.client, _ = ctx.Conn().(*client)
+	x.lane = x.client.lane
+	header := &ctx.Request.Header
+	x.line = admission.RequestLine{Method: header.Method(), Target: header.RequestURI(), Version: header.Protocol()}
+	if x.fields = header.RawHeaders(); len(x.fields) == 0 {
+		x.fields = emptyHeader
+	}
+	x.started = time.Now()
+	x.who.client = x.client.peer
+	x.closes = header.ConnectionClose()
+	x.lane.inFlight.Add(1)
+	return x
+}
+
+// release lets go of an exchange that is over.
+func (r *Router) release(x *exchange) {
+	x.hangUp()
+	x.lane.inFlight.Add(-1)
+	x.forget()
+	r.exchanges.Put(x)
+}

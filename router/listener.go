@@ -1,0 +1,114 @@
+package router
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+const (
+	acceptPause = 50 * time.Millisecond // after a failure to accept, such as no free descriptors
+	queuePause  = 20 * time.Millisecond // without a new connection: the queue is empty
+	queueTime   = 2 * time.Second       // that emptying the queue may take in all
+)
+
+// listener accepts clients. It outlives failures to accept: without free descriptors it
+// waits and goes on. It ends without losing who has connected already.
+type listener struct {
+	*net.TCPListener
+	router   *Router
+	stopping atomic.Bool
+	failing  bool // of the goroutine that accepts
+	ended    chan struct{}
+	once     sync.Once
+}
+
+// listen opens a data listener. Keep-alive probes are off: idle limits do their work
+// with four system calls less a connection.
+func (r *Router) listen(ctx context.Context, address string) (*listener, error) {
+	config := net.ListenConfig{KeepAlive: -1}
+	ln, err := config.Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	tcp, ok := ln.(*net.TCPListener)
+	if !ok {
+		_ = ln.Close()
+		return nil, errors.New("not a TCP address")
+	}
+	return &listener{TCPListener: tcp, router: r, ended: make(chan struct{})}, nil
+}
+
+// Accept implements [net.Listener]. It returns io.EOF once the listener has stopped.
+func (l *listener) Accept() (net.Conn, error) {
+	var end time.Time // of emptying the queue
+	for {
+		var pause time.Time
+		if l.stopping.Load() {
+			now := time.Now()
+			if end.IsZero() {
+				end = now.Add(queueTime)
+			}
+			pause = now.Add(queuePause)
+			if now.After(end) || l.SetDeadline(pause) != nil {
+				return nil, l.end()
+			}
+		}
+		conn, err := l.AcceptTCP()
+		switch {
+		case err == nil:
+			if c, err := l.router.newClient(conn); err == nil {
+				l.recovered()
+				return c, nil
+			}
+			_ = conn.Close()
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			if !pause.IsZero() && !time.Now().Before(pause) {
+				return nil, l.end()
+			}
+		case errors.Is(err, net.ErrClosed):
+			return nil, l.end()
+		default:
+			l.failed(err)
+		}
+	}
+}
+
+// stop makes Accept take who is in the queue, close the listener, and end.
+func (l *listener) stop() {
+	l.stopping.Store(true)
+	_ = l.SetDeadline(time.Now()) // wakes Accept; a closed listener needs no waking
+}
+
+func (l *listener) end() error {
+	l.once.Do(func() {
+		_ = l.TCPListener.Close() // it is of no more use either way
+		close(l.ended)
+	})
+	return io.EOF
+}
+
+// failed counts a failure to accept, tells of the first, and waits.
+func (l *listener) failed(err error) {
+	l.router.acceptErrors.Add(1)
+	if !l.failing {
+		l.failing = true
+		l.router.log.Error("cannot accept connections: waiting, and trying again; if descriptors ran out, raise the limit on open files",
+			zap.String("listener", l.Addr().String()), zap.Error(err))
+	}
+	time.Sleep(acceptPause)
+}
+
+func (l *listener) recovered() {
+	if l.failing {
+		l.failing = false
+		l.router.log.Info("accepting connections again", zap.String("listener", l.Addr().String()))
+	}
+}

@@ -1,0 +1,270 @@
+package router
+
+import (
+	"maps"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"gridrouter.io/routing"
+)
+
+// published is what requests are held to: the table, and where each of its decks is
+// reached. It is immutable, and a request uses the one it found at its start.
+type published struct {
+	table *routing.Table
+	decks []*deckView // by CompiledDeck.ID; nil where the table has none
+	at    time.Time
+}
+
+// deckView is one deck as one table has it, with the addresses of the moment.
+type deckView struct {
+	compiled  *routing.CompiledDeck
+	live      *liveDeck
+	endpoints []*endpoint
+	// tried says that each name among the deck's addresses has been resolved once, well
+	// or not.
+	tried bool
+}
+
+// liveDeck is what lives longer than a table: counters and addresses with their
+// connections. It is kept by the deck's name.
+type liveDeck struct {
+	name     string
+	counters deckCounters
+	inFlight atomic.Int64
+	// endpoints are those in use, by address. The publisher's lock guards them.
+	endpoints map[netip.AddrPort]*endpoint
+}
+
+// publisher makes each published state out of the one before it. Its lock is held to
+// publish, never by requests.
+type publisher struct {
+	router *Router
+	mu     sync.Mutex
+	live   map[string]*liveDeck
+	// retired are addresses that went, while connections to them are still busy.
+	retired map[*endpoint]struct{}
+	closed  bool
+}
+
+func (p *publisher) init(r *Router) {
+	p.router, p.live, p.retired = r, map[string]*liveDeck{}, map[*endpoint]struct{}{}
+	for _, resolver := range []Resolver{r.cfg.GSLB, r.cfg.Names} {
+		if resolver != nil {
+			resolver.Notify(p.nameChanged)
+		}
+	}
+}
+
+// Publish puts a table in force. Requests that began before it go on with the table they
+// have. What lives longer than a table, connections and counters, goes on with the decks
+// that bear the same names. Calls take effect in the order in which they are made.
+func (r *Router) Publish(t *routing.Table) {
+	p := &r.publisher
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return
+	}
+	next := &published{table: t, decks: make([]*deckView, len(t.Decks())), at: time.Now()}
+	p.track(t)
+	for id, deck := range t.Decks() {
+		if deck != nil {
+			next.decks[id] = p.view(deck)
+		}
+	}
+	before := r.published.Swap(next)
+	r.counters.publishes.Add(1)
+	p.clean(next)
+	r.tellPublished(before, t)
+}
+
+// tellPublished logs what a new table holds.
+func (r *Router) tellPublished(before *published, t *routing.Table) {
+	counts := t.Counts()
+	fields := []zap.Field{
+		zap.Int64("revision", t.Revision()), zap.String("hash", t.Hash()),
+		zap.Int("tenants", counts.Tenants), zap.Int("hosts", counts.Hosts), zap.Int("decks", counts.Decks),
+		zap.Int("pins", counts.Pins), zap.Int("problems", counts.Problems),
+	}
+	switch {
+	case before == nil:
+		r.log.Info("the first documents are in force", fields...)
+	case before.table.Hash() != t.Hash() || before.table.EffectiveHash() != t.EffectiveHash():
+		r.log.Info("changed documents are in force", fields...)
+	}
+	if before == nil || !slices.Equal(before.table.Problems(), t.Problems()) {
+		for _, problem := range t.Problems() {
+			r.log.Warn("a document has a problem", zap.String("key", problem.Key), zap.String("origin", problem.Origin),
+				zap.String("code", problem.Code), zap.String("message", problem.Message))
+		}
+	}
+}
+
+// track tells the resolvers which names the table needs.
+func (p *publisher) track(t *routing.Table) {
+	mesh, names := map[string]struct{}{}, map[string]struct{}{}
+	for _, deck := range t.Decks() {
+		if deck == nil || deck.Missing {
+			continue
+		}
+		for _, at := range deck.Endpoints {
+			switch {
+			case at.Name == "":
+			case deck.Attach == routing.AttachMesh:
+				mesh[at.Name] = struct{}{}
+			default:
+				names[at.Name] = struct{}{}
+			}
+		}
+	}
+	if g := p.router.cfg.GSLB; g != nil {
+		g.Track(slices.Sorted(maps.Keys(mesh)))
+	}
+	if n := p.router.cfg.Names; n != nil {
+		n.Track(slices.Sorted(maps.Keys(names)))
+	}
+}
+
+// resolverOf returns who resolves the names of a deck; nil: nobody.
+func (r *Router) resolverOf(deck *routing.CompiledDeck) Resolver {
+	if deck.Attach == routing.AttachMesh {
+		return r.cfg.GSLB
+	}
+	return r.cfg.Names
+}
+
+// view makes the view of a deck: its live part, and the addresses of the moment.
+func (p *publisher) view(deck *routing.CompiledDeck) *deckView {
+	live := p.live[deck.Name]
+	if live == nil {
+		live = &liveDeck{name: deck.Name, endpoints: map[netip.AddrPort]*endpoint{}}
+		p.live[deck.Name] = live
+	}
+	view := &deckView{compiled: deck, live: live, tried: true}
+	resolver := p.router.resolverOf(deck)
+	for _, at := range deck.Endpoints {
+		if at.Name == "" {
+			view.add(p, netip.AddrPortFrom(at.Address.Unmap(), at.Port))
+			continue
+		}
+		if resolver == nil {
+			continue
+		}
+		addresses, tried := resolver.Lookup(at.Name)
+		view.tried = view.tried && tried
+		for _, address := range addresses {
+			view.add(p, netip.AddrPortFrom(address.Unmap(), at.Port))
+		}
+	}
+	return view
+}
+
+// add adds an address once, with what lives at it.
+func (v *deckView) add(p *publisher, at netip.AddrPort) {
+	e := v.live.endpoints[at]
+	if e == nil {
+		e = newEndpoint(p.router, v.live, at)
+		v.live.endpoints[at] = e
+	}
+	if !slices.Contains(v.endpoints, e) {
+		v.endpoints = append(v.endpoints, e)
+	}
+}
+
+// nameChanged publishes the same table with the new addresses of a name.
+func (p *publisher) nameChanged(name string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := p.router.published.Load()
+	if now == nil || p.closed {
+		return
+	}
+	next := &published{table: now.table, decks: slices.Clone(now.decks), at: now.at}
+	changed := false
+	for id, view := range next.decks {
+		if view == nil || !slices.ContainsFunc(view.compiled.Endpoints, func(at routing.Endpoint) bool { return at.Name == name }) {
+			continue
+		}
+		next.decks[id], changed = p.view(view.compiled), true
+	}
+	if changed {
+		p.router.published.Store(next)
+		p.clean(next)
+	}
+}
+
+// clean retires the addresses that the state in force no longer has: no new request goes
+// there, idle connections close, busy ones end with what they carry.
+func (p *publisher) clean(now *published) {
+	wanted := make(map[*endpoint]struct{})
+	decks := make(map[string]struct{}, len(now.decks))
+	for _, view := range now.decks {
+		if view == nil {
+			continue
+		}
+		decks[view.compiled.Name] = struct{}{}
+		for _, e := range view.endpoints {
+			wanted[e] = struct{}{}
+		}
+	}
+	for name, live := range p.live {
+		for at, e := range live.endpoints {
+			if _, ok := wanted[e]; !ok {
+				delete(live.endpoints, at)
+				e.retire()
+				p.retired[e] = struct{}{}
+			}
+		}
+		if _, ok := decks[name]; !ok {
+			delete(p.live, name)
+		}
+	}
+}
+
+// sweep closes idle connections whose time is over, and forgets what has ended.
+func (p *publisher) sweep(now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if state := p.router.published.Load(); state != nil {
+		for _, view := range state.decks {
+			if view == nil {
+				continue
+			}
+			for _, e := range view.endpoints {
+				e.pool.sweep(now, view.compiled.Idle)
+			}
+		}
+	}
+	for e := range p.retired {
+		if e.retire(); e.connections.Load() == 0 {
+			delete(p.retired, e)
+		}
+	}
+}
+
+// close ends all idle connections to decks; no more are kept.
+func (p *publisher) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = true
+	for e := range p.all() {
+		e.retire()
+	}
+}
+
+// all yields every endpoint, those on their way out included.
+func (p *publisher) all() map[*endpoint]struct{} {
+	all := maps.Clone(p.retired)
+	for _, live := range p.live {
+		for _, e := range live.endpoints {
+			all[e] = struct{}{}
+		}
+	}
+	return all
+}

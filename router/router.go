@@ -1,0 +1,206 @@
+package router
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/valyala/fasthttp"
+	"go.uber.org/zap"
+
+	"gridrouter.io/routing"
+)
+
+// Resolver keeps names resolved in the background and answers from memory.
+type Resolver interface {
+	// Track replaces the set of names to keep resolved.
+	Track(names []string)
+	// Lookup returns the addresses of a name as they are in memory, and whether a
+	// resolution of it has ended yet, well or not. The slice is not written to.
+	Lookup(name string) (addrs []netip.Addr, tried bool)
+	// Notify registers f, which is called after the addresses of a name changed or its
+	// first resolution ended. f must not block.
+	Notify(f func(name string))
+}
+
+// Config says how a Router works. The zero value of each field means what it says there.
+type Config struct {
+	// ID names this router; decks see it in X-Grid-Router. Required.
+	ID string
+	// TrustedProxies are the peers that may speak for clients: whose X-Forwarded-*,
+	// Forwarded, X-Request-Id and traceparent are believed. None: nobody.
+	TrustedProxies []netip.Prefix
+	// GSLB resolves the domains of decks on the mesh; nil: such decks stay unresolved.
+	GSLB Resolver
+	// Names resolves the names among addresses of direct decks; nil: those stay unresolved.
+	Names Resolver
+	// AccessLog takes a line for each request; nil: none is written.
+	AccessLog *AccessLog
+	// Logger takes what happens to decks, documents and listeners; nil: nothing is logged.
+	Logger *zap.Logger
+}
+
+// Router relays requests to decks. Make one with [New]; all methods may be called at
+// once from any goroutine, where they do not say otherwise.
+type Router struct {
+	cfg    Config
+	log    *zap.Logger
+	faults faultIndex
+	front  *fasthttp.Server
+
+	published atomic.Pointer[published] // nil: nothing has been published yet
+	publisher publisher
+
+	counters     counters
+	acceptErrors atomic.Uint64
+	clients      clientSet
+	fresh        atomic.Int64 // connections whose first request has not begun
+	lingering    atomic.Int64 // connections whose last answer is being read
+	exchanges    sync.Pool
+	buffers      sync.Pool // *bodyBuffer
+	date         atomic.Pointer[[]byte]
+
+	drain drainState
+	run   sync.WaitGroup // the goroutines of Serve, and the janitor
+	stop  chan struct{}  // closed by Close
+	once  sync.Once
+
+	mu        sync.Mutex
+	listeners []*listener
+}
+
+// New makes a router and starts its janitor, which [Router.Close] ends. It listens to
+// nothing yet, and answers no_table until something is published.
+func New(cfg Config) (*Router, error) {
+	if cfg.ID == "" {
+		return nil, errors.New("a router needs an ID that tells it from others; give one")
+	}
+	if err := checkID(cfg.ID); err != nil {
+		return nil, err
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = zap.NewNop()
+	}
+	r := &Router{cfg: cfg, log: cfg.Logger, faults: newFaultIndex(), stop: make(chan struct{})}
+	r.counters.init(len(r.faults.kinds))
+	r.publisher.init(r)
+	r.drain.begun = make(chan struct{})
+	r.exchanges.New = func() any { return newExchange(r) }
+	r.buffers.New = func() any { return new(bodyBuffer) }
+	r.front = r.newFront()
+	r.tellDate(time.Now())
+	r.run.Go(r.janitor)
+	return r, nil
+}
+
+// maxIDBytes bounds a router's ID, which every deck gets with every request.
+const maxIDBytes = 128
+
+func checkID(id string) error {
+	if len(id) > maxIDBytes {
+		return fmt.Errorf("the router's ID has %d bytes; at most %d", len(id), maxIDBytes)
+	}
+	for i := range len(id) {
+		if id[i] <= ' ' || id[i] >= 0x7f {
+			return fmt.Errorf("the router's ID %q holds something else than visible ASCII characters; choose a plain name", id)
+		}
+	}
+	return nil
+}
+
+// ID returns the router's ID.
+func (r *Router) ID() string { return r.cfg.ID }
+
+// Listen opens a data listener on a TCP address host:port and serves clients that come
+// to it until the router drains or closes. It returns the address in use.
+func (r *Router) Listen(ctx context.Context, address string) (net.Addr, error) {
+	ln, err := r.listen(ctx, address)
+	if err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	select {
+	case <-r.stop:
+		_ = ln.Close()
+		return nil, errors.New("the router has been closed")
+	default:
+	}
+	r.listeners = append(r.listeners, ln)
+	r.run.Go(func() {
+		if err := r.front.Serve(ln); err != nil {
+			r.log.Error("a listener ended", zap.String("listener", ln.Addr().String()), zap.Error(err))
+		}
+	})
+	return ln.Addr(), nil
+}
+
+// Close ends at once: listeners and connections are closed, requests in flight are cut.
+// It waits until all that the router started has ended. To end without harm, call
+// [Router.Drain] first.
+func (r *Router) Close() {
+	r.once.Do(func() {
+		r.mu.Lock()
+		close(r.stop)
+		for _, ln := range r.listeners {
+			_ = ln.end() // makes Accept return
+		}
+		r.mu.Unlock()
+		r.clients.closeAll()
+		r.publisher.close()
+	})
+	r.run.Wait()
+	r.awaitClients()
+}
+
+// awaitClients waits until every connection's goroutine has let go of it.
+func (r *Router) awaitClients() {
+	for deadline := time.Now().Add(closeTime); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		if open, _ := r.clients.count(); open == 0 {
+			return
+		}
+		r.clients.closeAll()
+	}
+}
+
+const (
+	closeTime    = 5 * time.Second // that connections may take to end once they are closed
+	janitorEvery = time.Second
+)
+
+// janitor closes connections to decks that were unused for too long, or that decks
+// closed, and keeps the date that answers bear.
+func (r *Router) janitor() {
+	tick := time.NewTicker(janitorEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-r.stop:
+			return
+		case now := <-tick.C:
+			r.tellDate(now)
+			r.publisher.sweep(now)
+		}
+	}
+}
+
+// dateFormat is IMF-fixdate of RFC 9110 5.6.7.
+const dateFormat = "Mon, 02 Jan 2006 15:04:05 GMT"
+
+func (r *Router) tellDate(now time.Time) {
+	date := now.UTC().AppendFormat(nil, dateFormat)
+	r.date.Store(&date)
+}
+
+// Table returns the table in force; nil: none has been published.
+func (r *Router) Table() *routing.Table {
+	if now := r.published.Load(); now != nil {
+		return now.table
+	}
+	return nil
+}
