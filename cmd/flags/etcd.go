@@ -38,7 +38,7 @@ func (e *Etcd) Register(fs *pflag.FlagSet) {
 	fs.StringVar(&e.CA, "etcd-ca", "", "PEM `FILE` of the authorities that etcd's certificate is checked against (default the system's)")
 	fs.StringVar(&e.User, "etcd-user", "", "etcd user `NAME`; needs --etcd-password-file (default none)")
 	fs.StringVar(&e.PasswordFile, "etcd-password-file", "", "`FILE` that holds the password of --etcd-user (default none)")
-	fs.StringVar(&e.Prefix, "prefix", DefaultPrefix, "what all keys in etcd begin with; begins and ends with /")
+	fs.StringVar(&e.Prefix, "prefix", DefaultPrefix, "`P`, what all keys in etcd begin with; begins and ends with /")
 }
 
 // Given says whether etcd was named at all.
