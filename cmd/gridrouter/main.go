@@ -32,7 +32,9 @@ Every flag can be set by the environment (GRIDROUTER_ETCD for --etcd) and by --c
 Exit status: 0 clean, 1 fault at run time, 2 bad flags, configuration or documents.`,
 	}
 	root.AddCommand(
+		newServeCommand(),
 		newCheckCommand(),
+		newExplainCommand(),
 		newGslbCommand(),
 		newVersionCommand(),
 	)

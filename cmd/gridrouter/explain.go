@@ -1,0 +1,120 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/netip"
+
+	"github.com/spf13/cobra"
+
+	"gridrouter.io/cmd/flags"
+	"gridrouter.io/discovery/catalog"
+	"gridrouter.io/router/admission"
+	"gridrouter.io/routing"
+)
+
+// explainFlags are the flags of "gridrouter explain".
+type explainFlags struct {
+	routes, method, clientIP, output string
+	headers                          []string
+}
+
+// newExplainCommand returns "gridrouter explain".
+func newExplainCommand() *cobra.Command {
+	f := &explainFlags{}
+	cmd := &cobra.Command{
+		Use:   "explain URL",
+		Short: "Say which deck owns a request, and why, from a folder of documents",
+		Long: `explain says what serve does with a request, by the same code and without sending it: whether it is
+let in, which tenant owns its host, each rule that was considered and why, and the deck that serves it.
+
+It reads the documents of --routes; a router says the same of its own at /explain, and gridctl explain
+of those in etcd. It exits with 0 also where the answer is a fault.`,
+		Example: `  gridrouter explain --routes deploy/samples http://shop.acme.example/ -H 'x-user-id: 10086'
+  gridrouter explain --routes deploy/samples --method POST -o json http://shop.acme.example/admin`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return flags.Usagef("say which one request to explain: http://HOST/PATH")
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error { return explain(cmd, f, args[0]) },
+	}
+	fs := cmd.Flags()
+	fs.StringVar(&f.routes, "routes", "", "folder `DIR` of documents, as serve --routes reads it; required")
+	fs.StringArrayVarP(&f.headers, "header", "H", nil, "header `'Name: value'` of the request, repeatable; a Host takes the place of the URL's (default none)")
+	fs.StringVarP(&f.method, "method", "X", "GET", "`METHOD` of the request")
+	fs.StringVar(&f.clientIP, "client-ip", "", "`IP` address of the client, as the router would believe it (default unknown)")
+	fs.StringVarP(&f.output, "output", "o", "text", "form of the answer: `text|json`")
+	return cmd
+}
+
+// explain prints the explanation of one request.
+func explain(cmd *cobra.Command, f *explainFlags, url string) error {
+	if f.output != "text" && f.output != "json" {
+		return flags.Usagef("--output: %q is not a form of answer; write text or json", f.output)
+	}
+	if f.routes == "" {
+		return flags.Usagef("--routes is missing; name the folder of documents to explain by")
+	}
+	var client netip.Addr
+	if f.clientIP != "" {
+		var err error
+		if client, err = netip.ParseAddr(f.clientIP); err != nil {
+			return flags.Usagef("--client-ip: %q is no IP address; write one such as 192.0.2.7", f.clientIP)
+		}
+	}
+	table, err := tableOf(cmd, f.routes)
+	if err != nil {
+		return err
+	}
+	explanation, err := admission.Explain(table, f.method, url, f.headers, client.Unmap())
+	if err != nil {
+		return flags.Usagef("%w", err)
+	}
+	if f.output == "text" {
+		_, err = fmt.Fprint(cmd.OutOrStdout(), explanation.Text())
+		return err
+	}
+	encoder := json.NewEncoder(cmd.OutOrStdout())
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(explanation)
+}
+
+// tableOf compiles a folder of documents as serve --routes does at its start. Problems
+// are told on the error output: what is in force without the bad documents is explained
+// all the same.
+func tableOf(cmd *cobra.Command, dir string) (*routing.Table, error) {
+	reader := catalog.NewReader()
+	files, err := documentFiles(dir)
+	if err != nil {
+		return nil, flags.Usagef("--routes: %w", err)
+	}
+	split := splitter("", reader)
+	update := routing.Update{Whole: true, Revision: 1}
+	seen := map[string]bool{}
+	for _, file := range files {
+		name, data, err := readDocumentFile(file, nil)
+		if err != nil {
+			return nil, err
+		}
+		entries, err := split(name, data)
+		if err != nil {
+			update.Faults = append(update.Faults, routing.Problem{Origin: name, Code: routing.ProblemUnreadable, Message: err.Error()})
+		}
+		for _, entry := range entries {
+			if seen[entry.Key] {
+				update.Faults = append(update.Faults, routing.Problem{Key: entry.Key, Origin: entry.Origin, Code: routing.ProblemUnreadable,
+					Message: "the document stands in the folder more than once; the first is taken"})
+				continue
+			}
+			seen[entry.Key] = true
+			update.Changes = append(update.Changes, routing.Change{Key: entry.Key, Value: entry.Value, Revision: 1, Origin: entry.Origin})
+		}
+	}
+	table := routing.NewCompiler(reader.Decode).Compile(update)
+	for _, problem := range table.Problems() {
+		fmt.Fprintf(cmd.ErrOrStderr(), "problem: %s: %s: %s\n", problem.Origin, problem.Code, problem.Message)
+	}
+	return table, nil
+}

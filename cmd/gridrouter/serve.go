@@ -1,0 +1,215 @@
+package main
+
+import (
+	"context"
+	"net/netip"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"gridrouter.io/cmd/flags"
+)
+
+// serveFlags are the flags of "gridrouter serve".
+type serveFlags struct {
+	source sourceFlags
+
+	listen, listenTLS     []string
+	tlsCert               string
+	admin, adminTokenFile string
+	health                string
+	snapshot              string
+	gslb, resolver        []string
+	trustedProxies        []string
+	proxyProtocol         string
+	routerID              string
+	drainDelay, drainWait time.Duration
+	logLevel, accessLog   string
+	accessLogSample       float64
+	proxies               []netip.Prefix // of trustedProxies
+	adminToken            string         // of adminTokenFile
+}
+
+// newServeCommand returns "gridrouter serve".
+func newServeCommand() *cobra.Command {
+	f := &serveFlags{}
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Relay requests to the decks that own them",
+		Long: `serve is the router itself: it takes HTTP requests, decides by the documents which deck owns each,
+and relays it there.
+
+It follows the documents in etcd (--etcd), or in a folder of files (--routes), and puts changes in
+force at once. While the source is away it goes on with what it has.
+
+SIGTERM, SIGINT and POST /drain drain it: it is not ready at once; for --drain-delay everything is
+served, with Connection: close; then the listeners close, and what is in flight may take until
+--drain-timeout. A second signal ends it at once. SIGHUP opens the access log anew and reads the log
+level again.`,
+		Example: `  gridrouter serve --routes deploy/samples --listen 127.0.0.1:8080
+  gridrouter serve --etcd http://127.0.0.1:2379 --gslb 10.0.0.53 --health :9902`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := f.check(); err != nil {
+				return err
+			}
+			return serve(cmd.Context(), f, rereadLogLevel(os.Args[1:]))
+		},
+	}
+	f.register(cmd.Flags())
+	return cmd
+}
+
+func (f *serveFlags) register(fs *pflag.FlagSet) {
+	fs.StringSliceVar(&f.listen, "listen", []string{":8080"}, "`ADDR` (IP:port, or :port for all addresses) to take requests at, repeatable; port 0: the system chooses")
+	fs.StringSliceVar(&f.listenTLS, "listen-tls", nil, "`ADDR` to take requests over TLS at, repeatable (default none)")
+	fs.StringVar(&f.tlsCert, "tls-cert", "", "`DIR` of certificates NAME.crt with their keys NAME.key (default none)")
+	fs.StringVar(&f.admin, "admin", "127.0.0.1:9901", "`ADDR` of the admin endpoints; another than a loopback address needs --admin-token-file")
+	fs.StringVar(&f.adminTokenFile, "admin-token-file", "", "`FILE` that holds the bearer token for the admin endpoints (default none)")
+	fs.StringVar(&f.health, "health", "", "`ADDR` that answers only GET /readyz and /healthz, for LVS and probes (default none)")
+	f.source.register(fs)
+	fs.StringVar(&f.snapshot, "snapshot", "off", "`FILE` of the local last-good snapshot, or off")
+	fs.StringSliceVar(&f.gslb, "gslb", nil, "DNS servers `ADDR` (IP or IP:port), separated by commas, that resolve decks on the mesh (default the system's)")
+	fs.StringSliceVar(&f.resolver, "resolver", nil, "DNS servers `ADDR` that resolve names among direct addresses (default the system's)")
+	fs.StringSliceVar(&f.trustedProxies, "trusted-proxies", nil,
+		"peers, as `CIDR`s, whose X-Forwarded-*, Forwarded, X-Request-Id and traceparent are believed (default none)")
+	fs.StringVar(&f.proxyProtocol, "proxy-protocol", "off", "on: trusted peers must speak the PROXY protocol; `on|off`")
+	fs.StringVar(&f.routerID, "router-id", "", "`NAME` of this router, unlike any other's (default the host's name and the first --listen port)")
+	fs.DurationVar(&f.drainDelay, "drain-delay", 5*time.Second, "how long a draining router serves everything, for who sends requests to notice that it is not ready")
+	fs.DurationVar(&f.drainWait, "drain-timeout", 30*time.Second, "how long requests in flight may then take")
+	registerLogLevel(fs, &f.logLevel)
+	fs.StringVar(&f.accessLog, "access-log", "stdout", "where a line of JSON for each request goes: `FILE`, stdout or off")
+	fs.Float64Var(&f.accessLogSample, "access-log-sample", 1, "share of requests that get a line in the access log, `RATE` from 0 to 1")
+	flags.Refuse(fs, "listen-tls", "tls-cert", "snapshot", "proxy-protocol")
+}
+
+// check refuses what cannot work, before anything is opened.
+func (f *serveFlags) check() error {
+	if len(f.listen) == 0 {
+		return flags.Usagef("--listen: there is no address; write IP:port, or :port for all addresses")
+	}
+	for _, address := range f.listen {
+		if err := checkListenAddr("listen", address); err != nil {
+			return err
+		}
+	}
+	if err := checkListenAddr("admin", f.admin); err != nil {
+		return err
+	}
+	if f.health != "" {
+		if err := checkListenAddr("health", f.health); err != nil {
+			return err
+		}
+	}
+	if err := flags.CheckSource(&f.source.etcd, f.source.routes); err != nil {
+		return err
+	}
+	if err := f.checkNumbers(); err != nil {
+		return err
+	}
+	if err := f.readTrustedProxies(); err != nil {
+		return err
+	}
+	return f.readAdminToken()
+}
+
+func (f *serveFlags) checkNumbers() error {
+	switch {
+	case f.drainDelay < 0:
+		return flags.Usagef("--drain-delay: %v is negative; write 0s or more", f.drainDelay)
+	case f.drainWait < 0:
+		return flags.Usagef("--drain-timeout: %v is negative; write 0s or more", f.drainWait)
+	case !(f.accessLogSample >= 0 && f.accessLogSample <= 1):
+		return flags.Usagef("--access-log-sample: %v is not between 0 and 1; write a share, such as 0.01", f.accessLogSample)
+	case f.accessLog == "":
+		return flags.Usagef("--access-log: it is empty; write a file's name, stdout or off")
+	case f.routerID != "" && !routerIDs().MatchString(f.routerID):
+		return flags.Usagef("--router-id: %q is no name for a router; write at most 128 letters, digits and . _ : -", f.routerID)
+	}
+	return nil
+}
+
+// routerIDs matches what can be the last part of a key in etcd and the value of a field.
+func routerIDs() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9._:-]{1,128}$`) }
+
+func (f *serveFlags) readTrustedProxies() error {
+	for _, text := range f.trustedProxies {
+		prefix, err := netip.ParsePrefix(text)
+		if err != nil {
+			if address, errAddress := netip.ParseAddr(text); errAddress == nil {
+				prefix, err = netip.PrefixFrom(address, address.BitLen()), nil
+			}
+		}
+		if err != nil {
+			return flags.Usagef("--trusted-proxies: %q is not a range of addresses; write CIDR, such as 10.0.0.0/8", text)
+		}
+		f.proxies = append(f.proxies, prefix.Masked())
+	}
+	return nil
+}
+
+// readAdminToken reads the token, which an admin address that others can reach must have.
+func (f *serveFlags) readAdminToken() error {
+	if f.adminTokenFile == "" {
+		if !isLoopback(f.admin) {
+			return flags.Usagef("--admin: %s can be reached from other machines; give --admin-token-file, or listen at a loopback address such as 127.0.0.1:9901", f.admin)
+		}
+		return nil
+	}
+	text, err := os.ReadFile(f.adminTokenFile)
+	if err != nil {
+		return flags.Usagef("--admin-token-file: %w; name a file that can be read", err)
+	}
+	f.adminToken = strings.TrimSpace(string(text))
+	if f.adminToken == "" || strings.ContainsAny(f.adminToken, " \t\r\n") {
+		return flags.Usagef("--admin-token-file: %s does not hold one token; write a random text without spaces, on one line", f.adminTokenFile)
+	}
+	return nil
+}
+
+// isLoopback says whether only this machine can reach an address.
+func isLoopback(address string) bool {
+	host := address[:strings.LastIndexByte(address, ':')]
+	ip, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return err == nil && ip.IsLoopback()
+}
+
+// id returns the router's name: the one that was given, else the host's name and the
+// first data port.
+func (f *serveFlags) id() (string, error) {
+	if f.routerID != "" {
+		return f.routerID, nil
+	}
+	host, err := os.Hostname()
+	port := f.listen[0][strings.LastIndexByte(f.listen[0], ':')+1:]
+	id := host + ":" + port
+	if err != nil || !routerIDs().MatchString(id) {
+		return "", flags.Usagef("--router-id: this host has no name that would do for a router; give one")
+	}
+	return id, nil
+}
+
+// rereadLogLevel returns a function that says which log level the command line, the
+// environment and the configuration file give by now.
+func rereadLogLevel(args []string) func(ctx context.Context) (string, error) {
+	args = slices.Clone(args)
+	return func(ctx context.Context) (level string, err error) {
+		root := newRootCommand()
+		again, _, err := root.Find(args)
+		if err != nil {
+			return "", err
+		}
+		again.RunE = func(cmd *cobra.Command, _ []string) error {
+			level = cmd.Flags().Lookup("log-level").Value.String()
+			return nil
+		}
+		root.SetArgs(args)
+		err = root.ExecuteContext(ctx)
+		return level, err
+	}
+}

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"go.uber.org/zap"
+
+	"gridrouter.io/discovery"
+	"gridrouter.io/router"
+	"gridrouter.io/routing"
+)
+
+// documents turns what a source delivers into published tables. One goroutine at a time.
+type documents struct {
+	compiler *routing.Compiler
+	publish  func(*routing.Table)
+	kind     string
+	revision int64
+}
+
+// apply compiles and publishes one batch.
+func (d *documents) apply(batch discovery.Batch) {
+	d.publish(d.compiler.Compile(d.update(batch)))
+}
+
+func (d *documents) update(batch discovery.Batch) routing.Update {
+	d.revision = d.newest(batch)
+	update := routing.Update{
+		Whole: batch.Whole, Revision: d.revision,
+		Changes: make([]routing.Change, 0, len(batch.Put)+len(batch.Deleted)),
+	}
+	for _, entry := range batch.Put {
+		update.Changes = append(update.Changes, routing.Change{
+			Key: entry.Key, Value: entry.Value, Revision: entry.Revision, Created: entry.Created, Origin: entry.Origin,
+		})
+	}
+	for _, key := range batch.Deleted {
+		update.Changes = append(update.Changes, routing.Change{Key: key, Deleted: true, Revision: batch.Revision})
+	}
+	for _, fault := range batch.Faults {
+		update.Faults = append(update.Faults, routing.Problem{Origin: fault.Origin, Code: routing.ProblemUnreadable, Message: fault.Message})
+	}
+	return update
+}
+
+// newest returns the newest revision of the documents themselves. A whole list from etcd
+// bears the revision of all of etcd, which also rises when routers tell of themselves.
+func (d *documents) newest(batch discovery.Batch) int64 {
+	if !batch.Whole || d.kind != "etcd" {
+		return batch.Revision
+	}
+	newest := d.revision
+	if batch.SourceChanged {
+		newest = 0
+	}
+	for i := range batch.Put {
+		newest = max(newest, batch.Put[i].Revision)
+	}
+	return newest
+}
+
+// sourceStatus says how the source does, as the admin endpoints show it.
+func (s *service) sourceStatus() router.SourceStatus {
+	status := s.source.Status()
+	return router.SourceStatus{
+		Kind: status.Kind, Connected: status.Connected, Age: status.Age, Detail: status.Detail, LastError: status.LastError,
+	}
+}
+
+// word is what a router says of itself under fleet/.
+type word struct {
+	ID            string    `json:"id"`
+	Address       string    `json:"address"`
+	Admin         string    `json:"admin"`
+	Version       string    `json:"version"`
+	Revision      int64     `json:"revision"`
+	Hash          string    `json:"hash"`
+	EffectiveHash string    `json:"effectiveHash"`
+	Source        string    `json:"source"`
+	AgeSeconds    float64   `json:"ageSeconds"`
+	Problems      int       `json:"problems"`
+	Started       time.Time `json:"started"`
+}
+
+// announceAge is the precision of the age that is announced: the word is written whenever
+// it differs, and must not differ all the time.
+const announceAge = 10 * time.Second
+
+// status returns the word of the moment.
+func (s *service) status() []byte {
+	status := s.source.Status()
+	now := word{
+		ID: s.id, Address: reachable(s.addresses.data[0]), Admin: reachable(s.addresses.admin), Version: buildVersion(),
+		Source: status.Kind, AgeSeconds: status.Age.Truncate(announceAge).Seconds(), Started: s.started.UTC().Truncate(time.Second),
+	}
+	if t := s.router.Table(); t != nil {
+		now.Revision, now.Hash, now.EffectiveHash, now.Problems = t.Revision(), t.Hash(), t.EffectiveHash(), t.Counts().Problems
+	}
+	text, err := json.Marshal(now)
+	if err != nil { // plain values always have a JSON form
+		return nil
+	}
+	return text
+}
+
+// announce keeps this router's word in etcd. Without etcd there is nothing to do.
+func (s *service) announce(ctx context.Context) error {
+	if !s.flags.source.etcd.Given() {
+		return nil
+	}
+	config, err := s.flags.source.etcd.ClientConfig()
+	if err != nil {
+		return err
+	}
+	client, err := discovery.NewClient(config, s.log.Named("fleet"))
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err := client.Close(); err != nil && ctx.Err() == nil {
+			s.log.Warn("the connection that announced this router did not close cleanly", zap.Error(err))
+		}
+	}()
+	announcer := discovery.NewAnnouncer(discovery.AnnouncerConfig{
+		Client: client, Key: s.announceKey(), Value: s.status, Logger: s.log.Named("fleet"), Registerer: s.registry,
+	})
+	return untilDone(ctx, announcer.Run(ctx))
+}

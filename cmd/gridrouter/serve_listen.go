@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"gridrouter.io/router"
+)
+
+// listening is where a service can be reached.
+type listening struct {
+	data          []string
+	admin, health string
+}
+
+// open takes all addresses: admin and health first, so that who asks whether the router
+// is ready gets an answer from the beginning.
+func (s *service) open(ctx context.Context, group *errgroup.Group) error {
+	admin := router.NewAdmin(s.router, router.AdminConfig{
+		Version: buildVersion(), Gatherer: s.registry, Source: s.sourceStatus, Token: s.flags.adminToken,
+		GSLB: func() any { return s.mesh.Status() },
+		Drain: func() {
+			select {
+			case s.drain <- struct{}{}:
+			default: // asked already
+			}
+		},
+	})
+	var err error
+	if s.addresses.admin, err = serveHTTP(ctx, group, "admin", s.flags.admin, admin); err != nil {
+		return err
+	}
+	if s.flags.health != "" {
+		health := router.NewHealth(s.router, s.sourceStatus)
+		if s.addresses.health, err = serveHTTP(ctx, group, "health", s.flags.health, health); err != nil {
+			return err
+		}
+	}
+	for _, address := range s.flags.listen {
+		bound, err := s.router.Listen(ctx, address)
+		if err != nil {
+			return listenError("listen", err)
+		}
+		s.addresses.data = append(s.addresses.data, bound.String())
+	}
+	return nil
+}
+
+// serveHTTP serves a handler at an address until ctx ends, and returns the address in use.
+func serveHTTP(ctx context.Context, group *errgroup.Group, flag, address string, handler http.Handler) (string, error) {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	if err != nil {
+		return "", listenError(flag, err)
+	}
+	server := &http.Server{Handler: handler, ReadTimeout: 10 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 32 << 10}
+	group.Go(func() error {
+		stop := context.AfterFunc(ctx, func() { _ = server.Close() }) // whoever still reads is cut
+		defer stop()
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	})
+	return listener.Addr().String(), nil
+}
+
+// reachable returns an address that others can use: where a listener takes any address of
+// this host, the host's name stands for them.
+func reachable(address string) string {
+	tcp, err := net.ResolveTCPAddr("tcp", address) // an address in use: there is nothing to resolve
+	if err != nil || !tcp.IP.IsUnspecified() {
+		return address
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return address
+	}
+	return net.JoinHostPort(host, strconv.Itoa(tcp.Port))
+}

@@ -1,0 +1,222 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"gridrouter.io/cmd/flags"
+	"gridrouter.io/discovery"
+	"gridrouter.io/discovery/catalog"
+	"gridrouter.io/gslb"
+	"gridrouter.io/router"
+	"gridrouter.io/routing"
+)
+
+// service is a running "gridrouter serve".
+type service struct {
+	flags    *serveFlags
+	id       string
+	log      *zap.Logger
+	level    zap.AtomicLevel
+	reread   func(context.Context) (string, error)
+	registry *prometheus.Registry
+	started  time.Time
+
+	source    discovery.Source
+	documents *documents
+	mesh      *gslb.Resolver
+	names     *gslb.Resolver
+	access    *router.AccessLog // nil: off
+	router    *router.Router
+
+	addresses listening
+	drain     chan struct{} // somebody asked to drain
+}
+
+// errAtOnce ends a service that was told twice to stop.
+var errAtOnce = errors.New("a second signal ended it at once; requests in flight were cut")
+
+// serve runs a router until it has drained, or cannot go on.
+func serve(ctx context.Context, f *serveFlags, reread func(context.Context) (string, error)) error {
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	defer signal.Stop(signals)
+	s, err := newService(f, reread)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	group, ctx := errgroup.WithContext(ctx)
+	if err := s.open(ctx, group); err != nil {
+		cancel()
+		return errors.Join(err, group.Wait())
+	}
+	s.follow(ctx, group)
+	group.Go(func() error {
+		defer cancel()
+		return s.untilDrained(ctx, signals)
+	})
+	err = group.Wait()
+	s.log.Info("the router ended", zap.Error(err))
+	return err
+}
+
+// newService makes everything, and opens nothing but the access log.
+func newService(f *serveFlags, reread func(context.Context) (string, error)) (s *service, err error) {
+	s = &service{flags: f, reread: reread, registry: prometheus.NewRegistry(), started: time.Now(), drain: make(chan struct{}, 1)}
+	if s.id, err = f.id(); err != nil {
+		return nil, err
+	}
+	if s.log, s.level, err = newLogger(f.logLevel); err != nil {
+		return nil, err
+	}
+	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	reader := catalog.NewReader()
+	if s.source, err = f.source.open("", reader, s.log.Named("source"), s.registry); err != nil {
+		return nil, err
+	}
+	if s.mesh, err = s.resolver("gslb", f.gslb); err != nil {
+		return nil, err
+	}
+	if s.names, err = s.resolver("resolver", f.resolver); err != nil {
+		return nil, err
+	}
+	if s.access, err = s.accessLog(); err != nil {
+		return nil, err
+	}
+	s.router, err = router.New(router.Config{
+		ID: s.id, TrustedProxies: f.proxies, GSLB: s.mesh, Names: s.names, AccessLog: s.access, Logger: s.log.Named("router"),
+	})
+	if err != nil {
+		return nil, flags.Usagef("--router-id: %w", err)
+	}
+	s.registry.MustRegister(router.NewCollector(s.router))
+	s.documents = &documents{compiler: routing.NewCompiler(reader.Decode), publish: s.router.Publish, kind: s.source.Status().Kind}
+	return s, nil
+}
+
+// resolver makes one of the two resolvers. Its name is that of its flag.
+func (s *service) resolver(flag string, servers []string) (*gslb.Resolver, error) {
+	r, err := gslb.NewResolver(gslb.ResolverConfig{Name: flag, Servers: servers, Logger: s.log, Registerer: s.registry})
+	if err != nil {
+		return nil, flags.Usagef("--%s: %w", flag, err)
+	}
+	return r, nil
+}
+
+func (s *service) accessLog() (*router.AccessLog, error) {
+	config := router.AccessLogConfig{Rate: s.flags.accessLogSample, Logger: s.log.Named("accesslog")}
+	switch s.flags.accessLog {
+	case "off":
+		return nil, nil
+	case "stdout":
+		config.Output = os.Stdout
+	default:
+		config.File = s.flags.accessLog
+	}
+	log, err := router.OpenAccessLog(config)
+	if err != nil {
+		return nil, flags.Usagef("--access-log: %w; name a file that can be written", err)
+	}
+	return log, nil
+}
+
+// follow starts what goes on in the background: the documents, the names, and the word
+// of this router in etcd.
+func (s *service) follow(ctx context.Context, group *errgroup.Group) {
+	group.Go(func() error { return s.mesh.Run(ctx) })
+	group.Go(func() error { return s.names.Run(ctx) })
+	group.Go(func() error { return untilDone(ctx, s.source.Follow(ctx, s.documents.apply)) })
+	group.Go(func() error { return s.announce(ctx) })
+	status := s.source.Status()
+	s.log.Info("the router started", zap.String("id", s.id), zap.String("version", buildVersion()),
+		zap.Strings("listen", s.addresses.data), zap.String("admin", s.addresses.admin), zap.String("health", s.addresses.health),
+		zap.String("source", status.Kind), zap.String("at", status.Detail))
+}
+
+// untilDrained heeds signals. It returns when the router has drained, or at once at the
+// second word to stop.
+func (s *service) untilDrained(ctx context.Context, signals <-chan os.Signal) error {
+	drained := make(chan struct{})
+	draining := false
+	begin := func(why string) {
+		if draining {
+			return
+		}
+		draining = true
+		s.log.Info("draining begins", zap.String("because", why))
+		s.router.BeginDrain()
+		go func() {
+			defer close(drained)
+			if cut := s.router.Drain(ctx, s.flags.drainDelay, s.flags.drainWait); cut > 0 {
+				s.log.Warn("requests took longer than --drain-timeout and are cut", zap.Int64("requests", cut))
+			}
+		}()
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			if draining {
+				<-drained // it heeds ctx
+			}
+			return nil
+		case <-drained:
+			return nil
+		case <-s.drain:
+			begin("POST /drain")
+		case got := <-signals:
+			switch {
+			case got == syscall.SIGHUP:
+				s.reload(ctx)
+			case draining:
+				return errAtOnce
+			default:
+				begin(got.String())
+			}
+		}
+	}
+}
+
+// reload opens the access log anew and reads the log level again.
+func (s *service) reload(ctx context.Context) {
+	if s.access != nil {
+		if err := s.access.Reopen(); err != nil {
+			s.log.Error("the access log cannot be opened anew; it goes on where it was", zap.Error(err))
+		}
+	}
+	level, err := s.reread(ctx)
+	if err == nil {
+		err = s.level.UnmarshalText([]byte(level))
+	}
+	if err != nil {
+		s.log.Error("the log level cannot be read again; it stays as it is", zap.Error(err))
+		return
+	}
+	s.log.Info("reloaded", zap.String("logLevel", level))
+}
+
+// close ends what newService made, when everything else has ended.
+func (s *service) close() {
+	s.router.Close()
+	if s.access != nil {
+		s.access.Close()
+	}
+	_ = s.log.Sync() // there is nobody left to tell
+}
+
+// announceKey is where this router tells the fleet of itself.
+func (s *service) announceKey() string {
+	return fmt.Sprintf("%sfleet/%s", s.flags.source.etcd.Prefix, s.id)
+}
