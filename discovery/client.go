@@ -1,6 +1,7 @@
 package discovery
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -152,6 +154,7 @@ func (cfg ClientConfig) dialOptions() []grpc.DialOption {
 	options := []grpc.DialOption{
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: pace, MinConnectTimeout: cfg.DialTimeout}),
 		grpc.WithChainUnaryInterceptor(failFast),
+		grpc.WithChainStreamInterceptor(failFastList),
 	}
 	if cfg.User != "" {
 		l := &login{user: cfg.User, passwordFile: cfg.PasswordFile, timeout: cfg.DialTimeout}
@@ -170,4 +173,21 @@ func quiet(logger *zap.Logger) *zap.Logger {
 		zap.WrapCore(func(core zapcore.Core) zapcore.Core {
 			return zapcore.NewSamplerWithOptions(core, time.Minute, 1, 0)
 		}))
+}
+
+// failFast is a grpc.UnaryClientInterceptor that makes a call fail with the
+// reason when etcd cannot be connected to. The etcd client's default is to
+// wait for a connection until the deadline, and then to have no reason.
+func failFast(ctx context.Context, method string, request, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
+	return invoke(ctx, method, request, reply, conn, append(options, grpc.WaitForReady(false))...)
+}
+
+// failFastList is failFast for the streamed list. The other streams, of
+// watches and leases, go on waiting: etcd's client would open them again and
+// again.
+func failFastList(ctx context.Context, description *grpc.StreamDesc, conn *grpc.ClientConn, method string, open grpc.Streamer, options ...grpc.CallOption) (grpc.ClientStream, error) {
+	if method == pb.KV_RangeStream_FullMethodName {
+		options = append(options, grpc.WaitForReady(false))
+	}
+	return open(ctx, description, conn, method, options...)
 }

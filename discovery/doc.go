@@ -18,23 +18,22 @@
 //
 // # How etcd is followed
 //
-//	           start
-//	             | wait, full jitter
-//	             v
-//	+------> [listing] -- fails ------------------------+
-//	|            | Whole batch at revision R            |
-//	|            v                                      |
-//	|   [watching from R+1] -- events --> batch, R rises|
-//	|            |          -- progress -> R rises      |
-//	|            |                                      |
-//	|            +-- stream broke ----------------------+
-//	|            |                                      v
-//	|            |                      [waiting, full jitter, 100 ms to 30 s]
-//	|            |                                      |
-//	|            |       R still good: watch from R+1 <-+-> never listed: list
-//	|            |
-//	+------------+-- R is of no use: compacted away, another cluster answers,
-//	                 its revisions went backwards, or events came out of order
+//	            +------------------ it fails ----------------+
+//	            v                                            |
+//	start -> [waiting] -- no list yet, or R of no use -> [listing]
+//	         |  ^                                            |
+//	         |  |                                            | Whole batch at R
+//	         |  |                                            v
+//	         |  +------------------ it fails ----------- [watching from R+1]
+//	         |                                            ^  |            ^
+//	         +-- R still good ----------------------------+  |  events:   | batch,
+//	                                                         |  progress: | R rises
+//	                                                         +------------+
+//
+// Waiting is drawn anew each time, between nothing and a ceiling that doubles
+// from 100 ms to 30 s ("full jitter"). R is of no use once etcd has compacted
+// what came after it away, another cluster answers, the cluster's revisions
+// went backwards, or events came out of order.
 //
 // Five rules keep it honest.
 //
@@ -47,7 +46,8 @@
 //     thrown away, and what was delivered before stays in force.
 //   - A watch does not fail when its peer falls silent, so the stream is asked
 //     for progress every two seconds, and Status says how old the last proof
-//     is that we are up to date.
+//     is that we are up to date. A silence is looked into: is it still the
+//     same source, and does it answer at all?
 //   - A cluster with another id, or one that has gone back to a lower
 //     revision (asked for by a read through its leader, since a single member
 //     may only lag), is another source: that is logged as an error, counted,

@@ -62,13 +62,14 @@ type Etcd struct {
 	noStream  bool   // this server has no streamed lists
 	clusterID uint64 // of the cluster that the cursor belongs to
 	cursor    int64  // the receiver has everything up to this revision
+
+	silentRounds int // streams in a row that were given up for their silence
 }
 
 const (
 	defaultCallTimeout   = 5 * time.Second
 	defaultProgressEvery = 2 * time.Second
 	defaultPageSize      = 5000
-	silentIntervals      = 3 // progress intervals without an answer that count as silence
 )
 
 // NewEtcd makes a source that follows cfg.Root. It makes no contact with etcd;
@@ -145,6 +146,8 @@ func (e *Etcd) broken(err error) {
 		e.listFor = becauseSource
 	case errors.Is(err, errOutOfOrder):
 		e.listFor = becauseOrder
+	case errors.Is(err, errStreamSilent):
+		e.silentRounds++
 	case isAuthError(err):
 		e.hangUp()
 	}
@@ -197,8 +200,6 @@ func (e *Etcd) Status() Status {
 	}
 	return status
 }
-
-func (e *Etcd) silence() time.Duration { return silentIntervals * e.cfg.ProgressEvery }
 
 // disconnected says whether not one connection to etcd stands.
 func (e *Etcd) disconnected() bool {

@@ -8,7 +8,6 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.uber.org/zap"
 )
 
 // gatherFor is how long a burst of events is gathered into one batch, and so
@@ -22,6 +21,7 @@ var (
 	errSourceChanged = errors.New("another etcd cluster answers, or the cluster was restored from a backup")
 	errOutOfOrder    = errors.New("etcd sent an event of a revision that was complete already")
 	errStreamEnded   = errors.New("the watch stream ended")
+	errStreamSilent  = errors.New("etcd answers, but its watch stream is silent")
 )
 
 // watch follows the changes after the cursor until the stream breaks. It
@@ -35,7 +35,9 @@ func (e *Etcd) watch(ctx context.Context, client *clientv3.Client, apply func(Ba
 	e.metrics.watches.Inc()
 	stream := client.Watch(ctx, e.cfg.Root, clientv3.WithPrefix(), clientv3.WithRev(e.cursor+1),
 		clientv3.WithFragment(), clientv3.WithProgressNotify(), clientv3.WithCreatedNotify())
-	asking.Go(func() { e.askProgress(ctx, client) })
+	doubts := make(chan error, 1)
+	patience := e.silence() * wedgedSilences << min(e.silentRounds, mostDoublings)
+	asking.Go(func() { e.listenForSilence(ctx, client, patience, doubts) })
 
 	gathered := newGathering(e.cursor)
 	gather := time.NewTimer(gatherFor)
@@ -62,6 +64,9 @@ func (e *Etcd) watch(ctx context.Context, client *clientv3.Client, apply func(Ba
 			e.progress(&response, gathered)
 		case <-gather.C:
 			e.flush(gathered, apply)
+		case err := <-doubts:
+			e.flush(gathered, apply)
+			return err
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -101,6 +106,7 @@ func (e *Etcd) progress(response *clientv3.WatchResponse, gathered *gathering) {
 		return
 	}
 	e.retry.reset()
+	e.silentRounds = 0
 	if response.IsProgressNotify() && gathered.empty() && response.Header.Revision >= e.cursor {
 		e.cursor = response.Header.Revision
 		gathered.revision = e.cursor
@@ -128,94 +134,5 @@ func (e *Etcd) sameSource(ctx context.Context, client *clientv3.Client, header *
 	if header.Revision >= seen {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, e.cfg.CallTimeout)
-	defer cancel()
-	answer, err := client.Get(ctx, e.cfg.Root, clientv3.WithCountOnly())
-	if err != nil {
-		return err
-	}
-	if answer.Header.ClusterId != e.clusterID || answer.Header.Revision < seen {
-		return errSourceChanged
-	}
-	return nil
-}
-
-// askProgress asks the stream for progress again and again: a watch never
-// fails by itself when its peer falls silent. It tells the log when that
-// happens, and when it is over.
-func (e *Etcd) askProgress(ctx context.Context, client *clientv3.Client) {
-	silent := false
-	for {
-		asked, cancel := context.WithTimeout(ctx, e.cfg.ProgressEvery)
-		_ = client.RequestProgress(asked) // what counts is the answer
-		cancel()
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(jittered(e.cfg.ProgressEvery)):
-		}
-		status := e.Status()
-		if silent != status.Connected {
-			continue // as it was
-		}
-		silent = !status.Connected
-		if silent {
-			e.metrics.failures.Inc()
-			e.log.Warn("etcd is silent", zap.String("root", e.cfg.Root), zap.String("cause", status.LastError))
-		} else {
-			e.log.Info("etcd answers again", zap.String("root", e.cfg.Root), zap.Int64("revision", status.Revision))
-		}
-	}
-}
-
-// gathering is a batch in the making. Of several changes to one key the last
-// counts.
-type gathering struct {
-	revision int64          // everything up to here is delivered or gathered
-	at       map[string]int // key -> its place in changes
-	changes  []change
-}
-
-type change struct {
-	entry Entry
-	gone  bool
-}
-
-func newGathering(revision int64) *gathering {
-	return &gathering{revision: revision, at: map[string]int{}}
-}
-
-func (g *gathering) empty() bool { return len(g.changes) == 0 }
-
-func (g *gathering) size() int { return len(g.changes) }
-
-func (g *gathering) put(entry Entry) { g.add(change{entry: entry}) }
-
-func (g *gathering) deleted(key string, revision int64) {
-	g.add(change{entry: Entry{Key: key, Revision: revision}, gone: true})
-}
-
-func (g *gathering) add(c change) {
-	g.revision = c.entry.Revision
-	if place, known := g.at[c.entry.Key]; known {
-		g.changes[place] = c
-		return
-	}
-	g.at[c.entry.Key] = len(g.changes)
-	g.changes = append(g.changes, c)
-}
-
-// drain makes the batch and starts a new one.
-func (g *gathering) drain() Batch {
-	batch := Batch{Revision: g.revision}
-	for _, c := range g.changes {
-		if c.gone {
-			batch.Deleted = append(batch.Deleted, c.entry.Key)
-		} else {
-			batch.Put = append(batch.Put, c.entry)
-		}
-	}
-	g.changes = nil
-	clear(g.at)
-	return batch
+	return e.askLeader(ctx, client, seen)
 }

@@ -163,7 +163,7 @@ func (a *Announcer) write(ctx context.Context, id clientv3.LeaseID) error {
 		return nil
 	}
 	holder, err := a.put(ctx, id, value)
-	if err == nil && holder != nil && a.written == nil && clientv3.LeaseID(holder.Lease) == a.former {
+	if err == nil && holder != nil && a.written == nil && a.isOurs(holder) {
 		// Our own, from before etcd went away: move it to the new lease.
 		a.created = holder.CreateRevision
 		holder, err = a.put(ctx, id, value)
@@ -185,14 +185,14 @@ func (a *Announcer) write(ctx context.Context, id clientv3.LeaseID) error {
 // put writes the key if it is as we left it; created is 0 until it is ours,
 // and 0 is how etcd compares a key that is not there, so that one transaction
 // serves the claim and the rewriting. Where somebody else's key is in the way
-// it returns that one.
+// it returns that one, whole: without its value etcd leaves out its lease.
 func (a *Announcer) put(ctx context.Context, id clientv3.LeaseID, value []byte) (*mvccpb.KeyValue, error) {
 	ctx, cancel := context.WithTimeout(ctx, leaseTimeout)
 	defer cancel()
 	answer, err := a.cfg.Client.Txn(ctx).
 		If(clientv3.Compare(clientv3.CreateRevision(a.cfg.Key), "=", a.created)).
 		Then(clientv3.OpPut(a.cfg.Key, string(value), clientv3.WithLease(id))).
-		Else(clientv3.OpGet(a.cfg.Key, clientv3.WithKeysOnly())).
+		Else(clientv3.OpGet(a.cfg.Key)).
 		Commit()
 	switch {
 	case err != nil:
@@ -205,6 +205,10 @@ func (a *Announcer) put(ctx context.Context, id clientv3.LeaseID, value []byte) 
 		return kvs[0], nil
 	}
 	return &mvccpb.KeyValue{}, nil // deleted under our hands
+}
+
+func (a *Announcer) isOurs(holder *mvccpb.KeyValue) bool {
+	return a.former != clientv3.NoLease && clientv3.LeaseID(holder.Lease) == a.former
 }
 
 func (a *Announcer) wrote(value []byte, revision int64) {

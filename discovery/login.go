@@ -32,21 +32,26 @@ type login struct {
 // fails a call, which then gets a new one, but a stream tells of it too late.
 const tokenTrust = time.Minute
 
-// unary is a grpc.UnaryClientInterceptor. etcd's client repeats a call whose
-// token was refused, so it is enough to forget that token here.
+// unary is a grpc.UnaryClientInterceptor. A call whose token was refused has
+// done nothing yet, so it is made once more with a new one.
 func (l *login) unary(ctx context.Context, method string, request, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
 	if method == pb.Auth_Authenticate_FullMethodName {
 		return invoke(ctx, method, request, reply, conn, options...)
 	}
-	token, err := l.get(ctx, conn, 0)
-	if err != nil {
-		return err
-	}
-	err = invoke(withToken(ctx, token), method, request, reply, conn, options...)
-	if tokenRefused(err) {
+	for again := false; ; again = true {
+		token, err := l.get(ctx, conn, 0)
+		if err != nil {
+			return err
+		}
+		err = invoke(withToken(ctx, token), method, request, reply, conn, options...)
+		if !tokenRefused(err) {
+			return err
+		}
 		l.forget(token)
+		if again {
+			return err
+		}
 	}
-	return err
 }
 
 // stream is a grpc.StreamClientInterceptor.
@@ -110,11 +115,4 @@ func readPassword(path string) (string, error) {
 		return "", fmt.Errorf("etcd password (--etcd-password-file): %s must hold one line, the password", path)
 	}
 	return password, nil
-}
-
-// failFast is a grpc.UnaryClientInterceptor that makes a call fail with the
-// reason when etcd cannot be connected to. The etcd client's default is to
-// wait for a connection until the deadline, and then to have no reason.
-func failFast(ctx context.Context, method string, request, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
-	return invoke(ctx, method, request, reply, conn, append(options, grpc.WaitForReady(false))...)
 }

@@ -162,6 +162,12 @@ func (r *receiver) received() []Batch {
 	return slices.Clone(r.batches)
 }
 
+func (r *receiver) values() map[string]string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return values(r.state)
+}
+
 func values(state map[string]Entry) map[string]string {
 	plain := make(map[string]string, len(state))
 	for key, entry := range state {

@@ -1,0 +1,397 @@
+package catalog_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"gridrouter.io/discovery/catalog"
+)
+
+const all = "deck: east-1"
+
+func TestHostsAreClaimedAndReleasedWithTheirTenant(t *testing.T) {
+	g := newGrid(t)
+	g.apply(twoDecks + tenant("acme", "a.example b.example", all))
+	g.holds("a.example", "acme")
+	g.holds("b.example", "acme")
+	plan := g.apply(tenant("acme", "b.example c.example", all))
+	c := change(t, plan, "tenants/acme")
+	if !slices.Equal(c.Claims, []string{"c.example"}) || !slices.Equal(c.Releases, []string{"a.example"}) {
+		t.Errorf("the plan claims %v and releases %v", c.Claims, c.Releases)
+	}
+	if plan.Transactions != 1 {
+		t.Errorf("the change takes %d transactions", plan.Transactions)
+	}
+	g.holds("a.example", "")
+	g.holds("b.example", "acme")
+	g.holds("c.example", "acme")
+	g.delete("tenants/acme", catalog.DeleteOptions{})
+	g.holds("b.example", "")
+	g.holds("c.example", "")
+	if g.value("docs/tenants/acme") != "" {
+		t.Error("the tenant is still there")
+	}
+}
+
+func TestAHostBelongsToOneTenant(t *testing.T) {
+	g := newGrid(t)
+	g.refuses(twoDecks+tenant("acme", "a.example", all)+tenant("globex", "b.example A.example", all),
+		"grid.yaml:21: tenants/globex: hosts[1]", `belongs to tenant "acme" already (grid.yaml:14)`)
+	g.apply(twoDecks + tenant("acme", "a.example", all))
+	g.refuses(tenant("globex", "a.example", all), "grid.yaml:2: tenants/globex: hosts[0]", `belongs to tenant "acme" already (etcd)`)
+}
+
+func TestAHostMovesBetweenTenantsInOneTransaction(t *testing.T) {
+	g := newGrid(t)
+	g.apply(twoDecks + tenant("acme", "a.example b.example", all) + tenant("globex", "c.example", all))
+	plan := g.apply(tenant("globex", "c.example a.example", all) + tenant("acme", "b.example", all))
+	if plan.Transactions != 1 {
+		t.Errorf("the move takes %d transactions", plan.Transactions)
+	}
+	if c := change(t, plan, "tenants/acme"); !slices.Equal(c.Releases, []string{"a.example"}) {
+		t.Errorf("acme releases %v", c.Releases)
+	}
+	g.holds("a.example", "globex")
+	if hosts := g.stored("acme").Hosts; !slices.Equal(hosts, []string{"b.example"}) {
+		t.Errorf("acme keeps %v", hosts)
+	}
+	g.wantEpoch("acme", 1)
+}
+
+func TestTwoTenantsSwapTheirHosts(t *testing.T) {
+	g := newGrid(t)
+	g.apply(twoDecks + tenant("acme", "a.example", all) + tenant("globex", "b.example", all))
+	g.apply(tenant("acme", "b.example", all) + tenant("globex", "a.example", all))
+	g.holds("a.example", "globex")
+	g.holds("b.example", "acme")
+}
+
+func TestStaleClaimsAreTakenOver(t *testing.T) {
+	g := newGrid(t)
+	g.apply(twoDecks + tenant("acme", "a.example", all))
+	g.put("hosts/gone.example", `{"tenant":"gone"}`)
+	g.put("hosts/loose.example", `{"tenant":"acme"}`)
+	g.put("hosts/odd.example", `{{{`)
+	plan := g.apply(tenant("globex", "gone.example loose.example odd.example", all))
+	over := strings.Join(change(t, plan, "tenants/globex").Takeovers, "\n")
+	for _, word := range []string{
+		`gone.example: claimed by tenant "gone", which does not exist`,
+		`loose.example: claimed by tenant "acme", which does not list it`,
+		`odd.example: its claim could not be read`,
+	} {
+		if !strings.Contains(over, word) {
+			t.Errorf("the plan does not say %q:\n%s", word, over)
+		}
+	}
+	for _, host := range []string{"gone.example", "loose.example", "odd.example"} {
+		g.holds(host, "globex")
+	}
+}
+
+func TestATenantThatCannotBeReadKeepsItsClaims(t *testing.T) {
+	g := newGrid(t)
+	g.apply(twoDecks + tenant("acme", "a.example", all))
+	g.put("docs/tenants/acme", `{"kind":`)
+	g.refuses(tenant("globex", "a.example", all), `belongs to tenant "acme"`)
+}
+
+func TestMissingClaimsAreMadeGood(t *testing.T) {
+	g := newGrid(t)
+	text := twoDecks + tenant("acme", "a.example", all)
+	g.apply(text)
+	g.drop("hosts/a.example")
+	before := g.value("docs/tenants/acme")
+	plan := g.apply(text)
+	if plan.Pending() != 1 {
+		t.Errorf("%d documents are pending, want 1", plan.Pending())
+	}
+	g.holds("a.example", "acme")
+	if g.value("docs/tenants/acme") != before {
+		t.Error("the tenant was written")
+	}
+}
+
+func TestAHostUnderAnothersWildcardNeedsDelegation(t *testing.T) {
+	g := newGrid(t)
+	owner := tenant("acme", "*.shop.example", all)
+	guest := tenant("globex", "pay.shop.example", all)
+	f := func(text string, words ...string) { t.Helper(); g.refuses(text, words...) }
+	f(twoDecks+owner+guest, "tenants/globex: hosts[0]", `"pay.shop.example" lies under "*.shop.example" of tenant "acme" (grid.yaml:14)`, "delegates")
+	g.apply(twoDecks + owner)
+	f(guest, "tenants/globex: hosts[0]", `of tenant "acme" (etcd)`)
+	f(tenant("globex", "*.deep.pay.shop.example", all), `"*.deep.pay.shop.example" lies under`)
+	g.apply(guest + tenant("acme", "*.shop.example", all, delegates("pay.shop.example")))
+	g.holds("pay.shop.example", "globex")
+	// While the guest lives there, neither the delegation nor the guest's place can be taken.
+	f(owner, "tenants/acme: hosts[0]", `"pay.shop.example" of tenant "globex" (etcd) lies under "*.shop.example"`)
+	// Both at once is fine, and so is what a wildcard delegates.
+	g.apply(owner + tenant("globex", "other.example", all))
+	g.apply(tenant("acme", "*.shop.example", all, delegates("*.pay.shop.example")))
+	g.apply(tenant("globex", "x.pay.shop.example", all))
+	f(owner, `"x.pay.shop.example" of tenant "globex"`)
+}
+
+func TestANewWildcardLooksBelow(t *testing.T) {
+	g := newGrid(t)
+	g.apply(twoDecks + tenant("acme", "pay.shop.example", all) + tenant("globex", "*.deep.shop.example", all))
+	g.refuses(tenant("initech", "*.shop.example", all),
+		`"pay.shop.example" of tenant "acme" (etcd) lies under "*.shop.example"`, `"*.deep.shop.example" of tenant "globex"`)
+	g.apply(tenant("initech", "*.shop.example", all, delegates("pay.shop.example *.deep.shop.example")))
+	g.holds("*.shop.example", "initech")
+}
+
+func TestAStaleWildcardAboveIsClearedAway(t *testing.T) {
+	g := newGrid(t)
+	g.apply(twoDecks)
+	g.put("hosts/*.shop.example", `{"tenant":"gone"}`)
+	plan := g.apply(tenant("acme", "pay.shop.example", all))
+	if over := change(t, plan, "tenants/acme").Takeovers; len(over) != 1 || !strings.Contains(over[0], "*.shop.example") {
+		t.Errorf("the plan takes over %v", over)
+	}
+	g.holds("*.shop.example", "")
+}
+
+func TestOfTwoConcurrentClaimsExactlyOneWins(t *testing.T) {
+	g := newGrid(t)
+	g.apply(twoDecks)
+	for round := range 10 {
+		host := fmt.Sprintf("h%d.example", round)
+		plans := []*catalog.Plan{
+			g.plan(tenant(fmt.Sprintf("acme-%d", round), host, all)),
+			g.plan(tenant(fmt.Sprintf("globex-%d", round), host, all)),
+		}
+		wantOneWinner(t, g, plans, "host "+host+" was claimed")
+	}
+}
+
+// wantOneWinner applies plans at the same time; all but one must end in a conflict.
+func wantOneWinner(t *testing.T, g *grid, plans []*catalog.Plan, words string) {
+	t.Helper()
+	errs := make([]error, len(plans))
+	var all sync.WaitGroup
+	for i, plan := range plans {
+		all.Go(func() { _, errs[i] = g.Apply(g.ctx, plan, nil) })
+	}
+	all.Wait()
+	won := 0
+	for _, err := range errs {
+		if err == nil {
+			won++
+			continue
+		}
+		g.wantConflict(err, words)
+	}
+	if won != 1 {
+		t.Errorf("%d of %d concurrent applies won: %v", won, len(plans), errs)
+	}
+}
+
+func TestConcurrentChangesOfOneTenantConflict(t *testing.T) {
+	g := newGrid(t)
+	g.apply(twoDecks + tenant("acme", "a.example", all))
+	wantOneWinner(t, g, []*catalog.Plan{
+		g.plan(tenant("acme", "a.example b.example", all)),
+		g.plan(tenant("acme", "a.example c.example", all)),
+	}, "tenant acme was changed")
+}
+
+func TestAWildcardAndAHostBelowItCannotBothBeClaimed(t *testing.T) {
+	wide, narrow := tenant("acme", "*.shop.example", all), tenant("globex", "pay.shop.example", all)
+	t.Run("the host is first", func(t *testing.T) {
+		g := newGrid(t)
+		g.apply(twoDecks)
+		plan := g.plan(wide)
+		g.apply(narrow)
+		_, err := g.Apply(g.ctx, plan, nil)
+		g.wantConflict(err, "host pay.shop.example, which lies under *.shop.example, was claimed for tenant globex")
+		g.holds("*.shop.example", "")
+		if g.value("docs/tenants/acme") != "" {
+			t.Error("the tenant was written")
+		}
+	})
+	t.Run("the wildcard is first", func(t *testing.T) {
+		g := newGrid(t)
+		g.apply(twoDecks)
+		plan := g.plan(narrow)
+		g.apply(wide)
+		_, err := g.Apply(g.ctx, plan, nil)
+		g.wantConflict(err, "host *.shop.example was claimed")
+	})
+	t.Run("at the same time", func(t *testing.T) {
+		g := newGrid(t)
+		g.apply(twoDecks)
+		for round := range 20 {
+			wide := tenant(fmt.Sprintf("wide-%d", round), fmt.Sprintf("*.s%d.example", round), all)
+			narrow := tenant(fmt.Sprintf("narrow-%d", round), fmt.Sprintf("pay.s%d.example", round), all)
+			both := bothAtOnce(g, wide, narrow)
+			if both[0] == nil && both[1] == nil {
+				t.Fatalf("round %d: both were claimed", round)
+			}
+		}
+	})
+	t.Run("the reservation is noticed", func(t *testing.T) {
+		// Who was about to use a reservation that another took for stale must not.
+		g := newGrid(t)
+		g.apply(twoDecks)
+		g.put("hosts/*.shop.example", `{"tenant":"acme"}`)
+		plan := g.plan(wide)
+		g.apply(narrow)
+		_, err := g.Apply(g.ctx, plan, nil)
+		g.wantConflict(err, "*.shop.example")
+	})
+}
+
+func bothAtOnce(g *grid, texts ...string) []error {
+	g.Helper()
+	plans := make([]*catalog.Plan, len(texts))
+	for i, text := range texts {
+		plans[i] = g.plan(text)
+	}
+	errs := make([]error, len(plans))
+	var all sync.WaitGroup
+	for i, plan := range plans {
+		all.Go(func() { _, errs[i] = g.Apply(g.ctx, plan, nil) })
+	}
+	all.Wait()
+	return errs
+}
+
+func TestADelegationTakenBackMeanwhileConflicts(t *testing.T) {
+	g := newGrid(t)
+	g.apply(twoDecks + tenant("acme", "*.shop.example", all, delegates("pay.shop.example")))
+	plan := g.plan(tenant("globex", "pay.shop.example", all))
+	g.apply(tenant("acme", "*.shop.example", all))
+	_, err := g.Apply(g.ctx, plan, nil)
+	g.wantConflict(err, "tenant acme was changed")
+}
+
+func TestADelegatedHostClaimedMeanwhileConflicts(t *testing.T) {
+	g := newGrid(t)
+	g.apply(twoDecks + tenant("acme", "*.shop.example", all, delegates("pay.shop.example")))
+	plan := g.plan(tenant("acme", "*.shop.example", all))
+	g.apply(tenant("globex", "pay.shop.example", all))
+	_, err := g.Apply(g.ctx, plan, nil)
+	g.wantConflict(err, "host pay.shop.example was claimed")
+}
+
+// manyHosts lists hosts of a name, from one number up to another.
+func manyHosts(name string, from, to int) string {
+	var hosts strings.Builder
+	for i := from; i < to; i++ {
+		fmt.Fprintf(&hosts, "h%04d.%s.example ", i, name)
+	}
+	return hosts.String()
+}
+
+func TestMoreHostsThanATransactionHolds(t *testing.T) {
+	g := newGrid(t)
+	plan := g.apply(twoDecks + tenant("acme", manyHosts("acme", 0, 700), "key: {header: x}, split: {east-1: 1}"))
+	if plan.Transactions < 6 {
+		t.Errorf("700 claims took %d transactions", plan.Transactions)
+	}
+	g.wantClaims("acme", 700)
+	g.wantEpoch("acme", 1)
+	// Some stay, some go, some come, and the rules change: the epoch is raised once.
+	plan = g.apply(tenant("acme", manyHosts("acme", 300, 1000), all))
+	g.wantClaims("acme", 700)
+	g.wantEpoch("acme", 2)
+	// All of them go to another tenant, each with its claim in the transaction that moves it.
+	g.apply(tenant("acme", "rest.example", all) + tenant("globex", manyHosts("acme", 300, 1000), all))
+	g.wantClaims("acme", 1)
+	g.wantClaims("globex", 700)
+	plan, err := g.PlanDelete(g.ctx, "tenants/globex", catalog.DeleteOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.carryOut(plan)
+	g.wantClaims("globex", 0)
+}
+
+// wantClaims checks that a tenant lists so many hosts, and claims just those.
+func (g *grid) wantClaims(name string, want int) {
+	g.Helper()
+	var claimed []string
+	for _, key := range g.all() {
+		host, isHost := strings.CutPrefix(key, "hosts/")
+		host, _, _ = strings.Cut(host, "@")
+		if isHost && g.value("hosts/"+host) == `{"tenant":"`+name+`"}` {
+			claimed = append(claimed, host)
+		}
+	}
+	var listed []string
+	if want > 0 {
+		listed = slices.Sorted(slices.Values(g.stored(name).Hosts))
+	}
+	if len(claimed) != want || !slices.Equal(claimed, listed) {
+		g.Errorf("%s claims %d hosts and lists %d, want %d", name, len(claimed), len(listed), want)
+	}
+}
+
+func TestAnInterruptedApplyFinishesWhenRunAgain(t *testing.T) {
+	g := newGrid(t)
+	var text strings.Builder
+	text.WriteString(twoDecks)
+	for i := range 200 {
+		text.WriteString(tenant(fmt.Sprintf("t%03d", i), fmt.Sprintf("a%d.example b%d.example *.w%d.example", i, i, i), all))
+	}
+	text.WriteString(tenant("big", manyHosts("big", 0, 300), all))
+	runs := 0
+	for done := false; !done; runs++ {
+		if runs > 50 {
+			t.Fatal("running again does not finish")
+		}
+		plan := g.plan(text.String())
+		ctx, stop := context.WithCancel(g.ctx)
+		steps := 0
+		result, err := g.Apply(ctx, plan, func(catalog.Progress) {
+			if steps++; steps == 2 {
+				stop()
+			}
+		})
+		stop()
+		switch {
+		case err == nil:
+			done = true
+		case !errors.Is(err, context.Canceled):
+			t.Fatal(err)
+		case len(result.Unwritten) == 0 || len(result.Written)+len(result.Unwritten) != plan.Pending():
+			t.Fatalf("of %d documents %d are written and %d are not", plan.Pending(), len(result.Written), len(result.Unwritten))
+		}
+		for _, key := range result.Written {
+			if g.value("docs/"+key) == "" {
+				t.Fatalf("%s is said to be written", key)
+			}
+		}
+	}
+	if runs < 3 {
+		t.Errorf("it took %d runs, so that nothing was interrupted", runs)
+	}
+	g.wantClaims("big", 300)
+	if plan := g.plan(text.String()); plan.Pending() != 0 {
+		t.Errorf("%d documents still differ", plan.Pending())
+	}
+}
+
+func TestAConflictStopsAndSaysHowFarItCame(t *testing.T) {
+	g := newGrid(t)
+	var text strings.Builder
+	text.WriteString(twoDecks)
+	for i := range 100 {
+		text.WriteString(tenant(fmt.Sprintf("t%03d", i), fmt.Sprintf("a%d.example", i), all))
+	}
+	plan := g.plan(text.String())
+	g.apply(twoDecks + tenant("other", "a90.example", all))
+	// The decks were written meanwhile, so that nothing at all could be written.
+	result, err := g.Apply(g.ctx, plan, nil)
+	g.wantConflict(err, "deck east-1 was created")
+	if len(result.Written) != 0 || len(result.Unwritten) != 102 {
+		t.Errorf("written %d, not written %d", len(result.Written), len(result.Unwritten))
+	}
+	// A plan of its own then sees that a host is taken.
+	g.refuses(text.String(), `"a90.example" belongs to tenant "other"`)
+}

@@ -1,0 +1,224 @@
+package discovery
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+	"google.golang.org/grpc"
+)
+
+func TestEtcdCompactedWhileCutOffListsAgain(t *testing.T) {
+	etcd := startEtcd(t, t.TempDir())
+	w := etcdWriter{newTestClient(t, etcd.addr), testRoot}
+	p := startProxy(t, etcd.addr)
+	source := openEtcd(newTestClient(t, p.addr), testRoot)
+	w.commit(t, map[string]string{"kept": "1", "gone": "1"})
+	r := follow(t, source)
+	r.awaitState(map[string]string{"kept": "1", "gone": "1"})
+
+	p.cut()
+	eventually(t, "a status that tells of the cut", func() bool { return !source.Status().Connected })
+	w.commit(t, nil, "gone")
+	revision := w.revision(t, map[string]string{"kept": "2"})
+	if _, err := w.client.Compact(t.Context(), revision, clientv3.WithCompactPhysical()); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.values(); len(got) != 2 {
+		t.Errorf("cut off, the receiver holds %v", got)
+	}
+	p.point(etcd.addr)
+	r.awaitState(map[string]string{"kept": "2"})
+	last := r.received()[len(r.received())-1]
+	if !last.Whole || last.SourceChanged {
+		t.Errorf("after compaction came %+v, want a whole batch of the same source", last)
+	}
+	if got := testutil.ToFloat64(source.metrics.lists.WithLabelValues(becauseCompacted)); got != 1 {
+		t.Errorf("%v lists are counted as compacted, want 1", got)
+	}
+}
+
+func TestEtcdSilenceShowsAndHeals(t *testing.T) {
+	etcd := startEtcd(t, t.TempDir())
+	w := etcdWriter{newTestClient(t, etcd.addr), testRoot}
+	p := startProxy(t, etcd.addr)
+	source := openEtcd(newTestClient(t, p.addr), testRoot)
+	r := follow(t, source)
+	w.commit(t, map[string]string{"a": "1"})
+	r.awaitState(map[string]string{"a": "1"})
+	eventually(t, "connected", func() bool { return source.Status().Connected })
+	p.stall()
+	eventually(t, "a status that tells of the silence", func() bool {
+		s := source.Status()
+		return !s.Connected && s.Synced && strings.Contains(s.LastError, "no word from etcd") && s.Age > source.silence()
+	})
+	w.commit(t, map[string]string{"a": "2"})
+	p.resume()
+	r.awaitState(map[string]string{"a": "2"})
+	eventually(t, "connected again", func() bool { s := source.Status(); return s.Connected && s.LastError == "" })
+}
+
+// deafOnce is a grpc.StreamClientInterceptor under which the first watch
+// stream hears nothing more after its opening, though its connection stands.
+func deafOnce() grpc.StreamClientInterceptor {
+	var watches atomic.Int32
+	return func(ctx context.Context, d *grpc.StreamDesc, conn *grpc.ClientConn, method string, open grpc.Streamer, options ...grpc.CallOption) (grpc.ClientStream, error) {
+		stream, err := open(ctx, d, conn, method, options...)
+		if method == pb.Watch_Watch_FullMethodName && err == nil && watches.Add(1) == 1 {
+			stream = &deafStream{ClientStream: stream}
+		}
+		return stream, err
+	}
+}
+
+type deafStream struct {
+	grpc.ClientStream
+	heard int
+}
+
+func (s *deafStream) RecvMsg(message any) error {
+	if s.heard++; s.heard > 1 {
+		<-s.Context().Done()
+	}
+	return s.ClientStream.RecvMsg(message)
+}
+
+func TestEtcdWedgedStreamIsOpenedAnew(t *testing.T) {
+	etcd := startEtcd(t, t.TempDir())
+	client, err := clientv3.New(clientv3.Config{Endpoints: []string{etcd.addr}, Logger: zap.NewNop(),
+		DialOptions: []grpc.DialOption{grpc.WithChainStreamInterceptor(deafOnce())}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = client.Close() })
+	w := etcdWriter{newTestClient(t, etcd.addr), testRoot}
+	w.commit(t, map[string]string{"a": "1"})
+	source := openEtcd(client, testRoot)
+	r := follow(t, source)
+	r.awaitState(map[string]string{"a": "1"})
+	w.commit(t, map[string]string{"a": "2"})
+	r.awaitState(map[string]string{"a": "2"})
+	if last := r.received()[len(r.received())-1]; last.Whole {
+		t.Error("a silent stream made a new list, want the watch to go on from its cursor")
+	}
+	if got := testutil.ToFloat64(source.metrics.watches); got < 2 {
+		t.Errorf("%v watches opened, want another one", got)
+	}
+}
+
+func TestEtcdStoppedAndStartedAgain(t *testing.T) {
+	dir := t.TempDir()
+	etcd := startEtcd(t, dir)
+	p := startProxy(t, etcd.addr)
+	defer p.cut() // a graceful stop would wait for the watch
+	client := newTestClient(t, p.addr)
+	source := openEtcd(client, testRoot)
+	r := follow(t, source)
+	etcdWriter{client, testRoot}.commit(t, map[string]string{"a": "1"})
+	r.awaitState(map[string]string{"a": "1"})
+	p.cut()
+	etcd.stop()
+	eventually(t, "a status that tells of the loss", func() bool {
+		s := source.Status()
+		return !s.Connected && s.Synced && s.LastError != ""
+	})
+	etcd = startEtcd(t, dir)
+	p.point(etcd.addr)
+	etcdWriter{newTestClient(t, etcd.addr), testRoot}.commit(t, map[string]string{"a": "2"})
+	r.awaitState(map[string]string{"a": "2"})
+	if got := len(r.received()); slices.ContainsFunc(r.received()[1:], func(b Batch) bool { return b.Whole }) {
+		t.Errorf("the same etcd was listed again: %d batches", got)
+	}
+	eventually(t, "connected again", func() bool { return source.Status().Connected })
+}
+
+func TestEtcdAbsentAtStart(t *testing.T) {
+	p := startProxy(t, "")
+	defer p.cut() // a graceful stop would wait for the watch
+	source := openEtcd(newTestClient(t, p.addr), testRoot)
+	r := follow(t, source)
+	eventually(t, "a status that says that etcd is absent", func() bool {
+		s := source.Status()
+		return !s.Connected && !s.Synced && strings.Contains(s.LastError, "not reachable") && strings.Contains(s.LastError, p.addr)
+	})
+	if got := r.received(); len(got) != 0 {
+		t.Fatalf("an absent etcd gave %+v", got)
+	}
+	etcd := startEtcd(t, t.TempDir())
+	etcdWriter{newTestClient(t, etcd.addr), testRoot}.commit(t, map[string]string{"a": "1"})
+	p.point(etcd.addr)
+	r.awaitState(map[string]string{"a": "1"})
+}
+
+func TestEtcdOtherClusterAtTheSameAddress(t *testing.T) {
+	first := startEtcd(t, t.TempDir())
+	p := startProxy(t, first.addr)
+	defer p.cut() // a graceful stop would wait for the watch
+	source := openEtcd(newTestClient(t, p.addr), testRoot)
+	w := etcdWriter{newTestClient(t, first.addr), testRoot}
+	w.commit(t, map[string]string{"a": "1", "b": "1"})
+	r := follow(t, source)
+	r.awaitState(map[string]string{"a": "1", "b": "1"})
+
+	second := startEtcd(t, t.TempDir())
+	w = etcdWriter{newTestClient(t, second.addr), testRoot}
+	for n := range 20 { // its revisions are ahead of the first one's
+		w.commit(t, map[string]string{"a": fmt.Sprint("other ", n)})
+	}
+	p.point(second.addr)
+	r.awaitState(map[string]string{"a": "other 19"})
+	wantSourceChanged(t, source, r)
+}
+
+func TestEtcdRestoredToAnOlderState(t *testing.T) {
+	// The same cluster id, revisions set back: what a restore from a backup
+	// onto the same members leaves.
+	dir, backup := t.TempDir(), filepath.Join(t.TempDir(), "backup")
+	etcd := startEtcd(t, dir)
+	etcdWriter{newTestClient(t, etcd.addr), testRoot}.commit(t, map[string]string{"a": "old"})
+	etcd.stop()
+	if err := os.CopyFS(backup, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	etcd = startEtcd(t, dir)
+	p := startProxy(t, etcd.addr)
+	defer p.cut() // a graceful stop would wait for the watch
+	source := openEtcd(newTestClient(t, p.addr), testRoot)
+	r := follow(t, source)
+	w := etcdWriter{newTestClient(t, etcd.addr), testRoot}
+	for n := range 10 {
+		w.commit(t, map[string]string{"a": fmt.Sprint("new ", n), "b": "new"})
+	}
+	r.awaitState(map[string]string{"a": "new 9", "b": "new"})
+	p.cut()
+	etcd.stop()
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(dir, os.DirFS(backup)); err != nil {
+		t.Fatal(err)
+	}
+	p.point(startEtcd(t, dir).addr)
+	r.awaitState(map[string]string{"a": "old"})
+	wantSourceChanged(t, source, r)
+}
+
+func wantSourceChanged(t *testing.T, source *Etcd, r *receiver) {
+	t.Helper()
+	batches := r.received()
+	if last := batches[len(batches)-1]; !last.Whole || !last.SourceChanged {
+		t.Errorf("the last batch is %+v, want a whole one of a changed source", last)
+	}
+	if got := testutil.ToFloat64(source.metrics.changes); got != 1 {
+		t.Errorf("%v source changes are counted, want 1", got)
+	}
+}

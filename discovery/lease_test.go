@@ -1,0 +1,195 @@
+package discovery
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+const testKey = "/gridrouter/fleet/router-1"
+
+// announce runs an announcer until the test ends, or stop is called.
+func announce(t *testing.T, cfg AnnouncerConfig) (a *Announcer, stop func()) {
+	t.Helper()
+	cfg.Key, cfg.Every, cfg.Registerer = testKey, 10*time.Millisecond, prometheus.NewPedanticRegistry()
+	a = NewAnnouncer(cfg)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- a.Run(ctx) }()
+	ended := false
+	stop = func() {
+		cancel()
+		if ended {
+			return
+		}
+		ended = true
+		select {
+		case err := <-done:
+			if !isCanceled(err) {
+				t.Errorf("Run returned %v, want its context's error", err)
+			}
+		case <-time.After(revokeTimeout + 5*time.Second):
+			t.Error("Run did not return after its context ended")
+		}
+	}
+	t.Cleanup(stop)
+	return a, stop
+}
+
+func fixed(value string) func() []byte { return func() []byte { return []byte(value) } }
+
+// stored gives the announced key, or nil.
+func stored(t *testing.T, client *clientv3.Client) *string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	answer, err := client.Get(ctx, testKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(answer.Kvs) == 0 {
+		return nil
+	}
+	value := string(answer.Kvs[0].Value)
+	return &value
+}
+
+func awaitStored(t *testing.T, client *clientv3.Client, want string) {
+	t.Helper()
+	eventually(t, "the key to hold "+want, func() bool { got := stored(t, client); return got != nil && *got == want })
+}
+
+func TestAnnouncerWritesRewritesAndTakesBack(t *testing.T) {
+	client := newTestClient(t, startEtcd(t, t.TempDir()).addr)
+	var value atomic.Pointer[string]
+	first, second := "one", "two"
+	value.Store(&first)
+	a, stop := announce(t, AnnouncerConfig{Client: client, Value: func() []byte { return []byte(*value.Load()) }})
+	awaitStored(t, client, "one")
+	value.Store(&second)
+	awaitStored(t, client, "two")
+
+	answer, err := client.Get(t.Context(), testKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if kv := answer.Kvs[0]; kv.Version != 2 || kv.Lease == 0 {
+		t.Errorf("the key has version %d and lease %d, want 2 (written only when changed) and a lease", kv.Version, kv.Lease)
+	}
+	if got := testutil.ToFloat64(a.held); got != 1 {
+		t.Errorf("announced is %v, want 1", got)
+	}
+	started := time.Now()
+	stop()
+	if took := time.Since(started); took > revokeTimeout {
+		t.Errorf("stopping took %s", took)
+	}
+	if got := stored(t, client); got != nil {
+		t.Errorf("after the stop the key still holds %q", *got)
+	}
+}
+
+func TestAnnouncerWaitsForATakenKey(t *testing.T) {
+	client := newTestClient(t, startEtcd(t, t.TempDir()).addr)
+	_, stopFirst := announce(t, AnnouncerConfig{Client: client, Value: fixed("first")})
+	awaitStored(t, client, "first")
+	second, _ := announce(t, AnnouncerConfig{Client: client, Value: fixed("second")})
+	eventually(t, "refusals to be counted", func() bool { return testutil.ToFloat64(second.taken) > 3 })
+	if got := stored(t, client); got == nil || *got != "first" {
+		t.Fatalf("a taken key was overwritten: %v", got)
+	}
+	stopFirst()
+	awaitStored(t, client, "second")
+}
+
+func TestAnnouncerKeyOutlivesADeadProcessByItsLeaseOnly(t *testing.T) {
+	client := newTestClient(t, startEtcd(t, t.TempDir()).addr)
+	// What a killed router leaves: a key under a lease that nobody keeps.
+	lease, err := client.Grant(t.Context(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.Put(t.Context(), testKey, "dead", clientv3.WithLease(lease.ID)); err != nil {
+		t.Fatal(err)
+	}
+	a, _ := announce(t, AnnouncerConfig{Client: client, Value: fixed("alive")})
+	awaitStored(t, client, "alive")
+	if got := testutil.ToFloat64(a.taken); got < 1 {
+		t.Errorf("%v refusals counted, want at least one", got)
+	}
+}
+
+func TestAnnouncerNeverOverwritesAKeyWithoutALease(t *testing.T) {
+	client := newTestClient(t, startEtcd(t, t.TempDir()).addr)
+	if _, err := client.Put(t.Context(), testKey, "by hand"); err != nil {
+		t.Fatal(err)
+	}
+	a, _ := announce(t, AnnouncerConfig{Client: client, Value: fixed("x")})
+	eventually(t, "refusals to be counted", func() bool { return testutil.ToFloat64(a.taken) > 3 })
+	if got := stored(t, client); got == nil || *got != "by hand" {
+		t.Errorf("the key was overwritten: %v", got)
+	}
+}
+
+func TestAnnouncerStaysAliveLongerThanItsLease(t *testing.T) {
+	client := newTestClient(t, startEtcd(t, t.TempDir()).addr)
+	announce(t, AnnouncerConfig{Client: client, Value: fixed("x"), TTL: time.Second})
+	awaitStored(t, client, "x")
+	for end := time.Now().Add(2 * shortestTTL); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		if stored(t, client) == nil {
+			t.Fatal("the key went away although its announcer runs")
+		}
+	}
+}
+
+func TestAnnouncerSurvivesEtcd(t *testing.T) {
+	p := startProxy(t, "") // absent at first
+	defer p.cut()
+	client := newTestClient(t, p.addr)
+	a, _ := announce(t, AnnouncerConfig{Client: client, Value: fixed("x"), TTL: 2 * time.Second})
+	eventually(t, "a failure to be counted", func() bool { return testutil.ToFloat64(a.failed) > 0 })
+
+	first := startEtcd(t, t.TempDir())
+	p.point(first.addr)
+	awaitStored(t, newTestClient(t, first.addr), "x")
+
+	// Gone for good, and another one in its place: it knows no lease of ours.
+	p.cut()
+	second := startEtcd(t, t.TempDir())
+	p.point(second.addr)
+	awaitStored(t, newTestClient(t, second.addr), "x")
+}
+
+func TestAnnouncerTakesItsOwnKeyAfterALostLeaseStream(t *testing.T) {
+	etcd := startEtcd(t, t.TempDir())
+	client := newTestClient(t, etcd.addr)
+	announcer := NewAnnouncer(AnnouncerConfig{Client: client, Key: testKey, Value: fixed("x"), TTL: time.Hour})
+	for range 2 { // the first lease is never given back, and lives on
+		lease, err := client.Grant(t.Context(), 3600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		announcer.written, announcer.created = nil, 0
+		if err := announcer.write(t.Context(), lease.ID); err != nil {
+			t.Fatal(err)
+		}
+		answer, err := client.Get(t.Context(), testKey)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := clientv3.LeaseID(answer.Kvs[0].Lease); got != lease.ID {
+			t.Errorf("the key hangs on lease %x, want the new one, %x", got, lease.ID)
+		}
+	}
+}
+
+func TestAnnouncerConfigurationFaultsArePermanent(t *testing.T) {
+	if err := NewAnnouncer(AnnouncerConfig{Key: testKey}).Run(t.Context()); err == nil {
+		t.Error("an announcer without a client runs")
+	}
+}
