@@ -37,7 +37,7 @@ func readConfig(name string) ([]*yaml.Node, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w; name a file that can be read", err)
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }() // it was only read
 	data, err := io.ReadAll(io.LimitReader(file, maxConfigBytes+1))
 	if err != nil {
 		return nil, err

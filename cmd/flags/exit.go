@@ -63,7 +63,8 @@ func Main(ctx context.Context, root *cobra.Command) int {
 	} else if Exit(err) != ExitUsage {
 		err = &usageError{err}
 	}
-	fmt.Fprintf(root.ErrOrStderr(), "%s: %s\n", root.Name(), oneLine(err.Error()))
+	// Where the error output is gone, the exit status still tells.
+	_, _ = fmt.Fprintf(root.ErrOrStderr(), "%s: %s\n", root.Name(), oneLine(err.Error()))
 	return Exit(err)
 }
 

@@ -57,7 +57,9 @@ func check(cmd *cobra.Command, paths []string) error {
 		return err
 	}
 	for _, problem := range problems {
-		fmt.Fprintln(cmd.ErrOrStderr(), problem)
+		if _, err := fmt.Fprintln(cmd.ErrOrStderr(), problem); err != nil {
+			return err
+		}
 	}
 	return flags.Usagef("%s, %d problems; mend them, then check again", count(docs), len(problems))
 }

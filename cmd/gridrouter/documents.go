@@ -74,7 +74,7 @@ func readDocumentFile(file string, stdin io.Reader) (string, []byte, error) {
 		if err != nil {
 			return "", nil, flags.Usagef("%w; name a file that can be read", err)
 		}
-		defer opened.Close()
+		defer func() { _ = opened.Close() }() // it was only read
 		name, from = file, opened
 	}
 	data, err := io.ReadAll(io.LimitReader(from, maxFileBytes+1))

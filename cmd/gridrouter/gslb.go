@@ -63,11 +63,11 @@ func runGslb(ctx context.Context, f *gslbFlags) error {
 	if err != nil {
 		return err
 	}
-	if err := checkListenAddr("listen", f.listen); err != nil {
+	if err = checkListenAddr("listen", f.listen); err != nil {
 		return err
 	}
 	if f.metrics != "" {
-		if err := checkListenAddr("metrics", f.metrics); err != nil {
+		if err = checkListenAddr("metrics", f.metrics); err != nil {
 			return err
 		}
 	}
@@ -88,11 +88,11 @@ func runGslb(ctx context.Context, f *gslbFlags) error {
 	if err != nil {
 		return listenError("listen", err)
 	}
-	defer server.Close()
+	defer func() { _ = server.Close() }() // it matters only where Run was never reached
 	group, ctx := errgroup.WithContext(ctx)
 	if f.metrics != "" {
-		listener, err := net.Listen("tcp", f.metrics)
-		if err != nil {
+		var listener net.Listener
+		if listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", f.metrics); err != nil {
 			return listenError("metrics", err)
 		}
 		logger.Info("serving metrics", zap.Stringer("addr", listener.Addr()))
@@ -111,10 +111,10 @@ func runGslb(ctx context.Context, f *gslbFlags) error {
 
 // untilDone turns the error that comes of ctx's end into none.
 func untilDone(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return nil
+	if ctx.Err() == nil {
+		return err
 	}
-	return err
+	return nil
 }
 
 // zoneConfig reads --origin and --zone.
@@ -142,7 +142,7 @@ func serveMetrics(ctx context.Context, listener net.Listener, registry *promethe
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	server := &http.Server{Handler: mux, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, MaxHeaderBytes: 16 << 10}
-	stop := context.AfterFunc(ctx, func() { server.Close() })
+	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		return err

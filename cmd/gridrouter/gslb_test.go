@@ -78,17 +78,9 @@ func ask(t *testing.T, network, server, name string) string {
 func wantAnswer(t *testing.T, server, name, want string) {
 	t.Helper()
 	for _, network := range []string{"udp", "tcp"} {
-		got := ""
-		deadline := time.Now().Add(patience)
-		for {
-			if got = ask(t, network, server, name); got == want {
-				break
-			}
-			if time.Now().After(deadline) {
-				t.Fatalf("%s over %s: %q; want %q", name, network, got, want)
-			}
-			time.Sleep(5 * time.Millisecond) // between two questions
-		}
+		eventually(t, fmt.Sprintf("%s over %s: %s", name, network, want), func() bool {
+			return ask(t, network, server, name) == want
+		})
 	}
 }
 

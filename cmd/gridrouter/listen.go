@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strconv"
 	"syscall"
 
 	"gridrouter.io/cmd/flags"
@@ -17,9 +18,9 @@ func checkListenAddr(flag, addr string) error {
 		_, err = netip.ParseAddr(host)
 	}
 	if err == nil {
-		_, err = net.LookupPort("tcp", port)
+		_, err = strconv.ParseUint(port, 10, 16)
 	}
-	if err != nil || port == "" {
+	if err != nil {
 		return flags.Usagef("--%s: %q is not an address to listen at; write IP:port, or :port for all addresses", flag, addr)
 	}
 	return nil

@@ -51,8 +51,9 @@ func appendValue(out []byte, v reflect.Value) ([]byte, error) {
 		return appendTable(out, v)
 	case reflect.Struct:
 		return appendRecord(out, v)
+	default:
+		return out, fmt.Errorf("there is no stored form for the type %s", v.Type())
 	}
-	return out, fmt.Errorf("there is no stored form for the type %s", v.Type())
 }
 
 func appendRecord(out []byte, v reflect.Value) ([]byte, error) {
@@ -84,8 +85,9 @@ func isEmpty(v reflect.Value) bool {
 	switch v.Kind() {
 	case reflect.Slice, reflect.Map:
 		return v.Len() == 0
+	default:
+		return v.IsZero()
 	}
-	return v.IsZero()
 }
 
 func appendList(out []byte, v reflect.Value) ([]byte, error) {

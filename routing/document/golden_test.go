@@ -68,7 +68,7 @@ func outcome(name string, data []byte) string {
 			continue
 		}
 		fmt.Fprintf(&b, "%s bad %s\n", doc.Origin, doc.Key)
-		if _, err := document.NewReader().Decode(doc.Key, doc.Raw); err == nil {
+		if _, rawErr := document.NewReader().Decode(doc.Key, doc.Raw); rawErr == nil {
 			fmt.Fprintf(&b, "  BECAME GOOD in its raw form %s\n", doc.Raw)
 		}
 		for line := range strings.Lines(doc.Err.Error()) {

@@ -26,7 +26,7 @@ func (d *decoding) scalar(n *node, p *plan, v reflect.Value) {
 			return
 		}
 		v.SetBool(n.text == "true")
-	case formSigned, formUnsigned:
+	default:
 		d.whole(n, p, v)
 	}
 }
@@ -40,8 +40,9 @@ func (f form) wanted() string {
 		return "a whole number"
 	case formOwn:
 		return "a single value"
+	default:
+		return "text"
 	}
-	return "text"
 }
 
 // isText refuses what is not certainly text to every reader of YAML.
@@ -143,6 +144,7 @@ func walkStrings(v reflect.Value, p *string, t *trail) bool {
 			}
 			t.leave()
 		}
+	default: // holds no text that can be pointed to
 	}
 	return false
 }

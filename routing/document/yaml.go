@@ -183,6 +183,7 @@ func (p *yamlParser) node(y *yaml.Node, depth int) node {
 			p.trail.leave()
 		}
 		p.distinct(&n)
+	default: // a document within a document: there is none
 	}
 	return n
 }
