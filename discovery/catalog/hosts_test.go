@@ -395,3 +395,12 @@ func TestAConflictStopsAndSaysHowFarItCame(t *testing.T) {
 	// A plan of its own then sees that a host is taken.
 	g.refuses(text.String(), `"a90.example" belongs to tenant "other"`)
 }
+
+func TestAHostBelowADelegatedWildcardClaimedMeanwhileConflicts(t *testing.T) {
+	g := newGrid(t)
+	g.apply(twoDecks + tenant("acme", "*.shop.example", all, delegates("*.pay.shop.example")))
+	plan := g.plan(tenant("acme", "*.shop.example", all))
+	g.apply(tenant("globex", "x.pay.shop.example", all))
+	_, err := g.Apply(g.ctx, plan, nil)
+	g.wantConflict(err, "host x.pay.shop.example was claimed")
+}

@@ -45,7 +45,7 @@ func (p *planner) moves(items []*item) *moves {
 // tenantOps adds the pieces of one tenant to its group.
 func (p *planner) tenantOps(it *item, m *moves, g *group) {
 	change := p.change(it)
-	touch := op{owner: it.key, docs: []string{it.key}, guards: p.deckGuards(newDecks(it))}
+	touch := op{owner: it.key, docs: []string{it.key}, guards: append(p.deckGuards(newDecks(it)), p.delegateGuards(it)...)}
 	if !it.remove && change.Action != Unchanged {
 		g.ops[0] = append(g.ops[0], touch)
 	}
@@ -73,6 +73,22 @@ func (p *planner) tenantOps(it *item, m *moves, g *group) {
 	if it.remove {
 		g.ops[2] = append(g.ops[2], touch)
 	}
+}
+
+// manyDelegates is how many delegates are guarded one by one. If more are taken back at
+// once, or a wildcard, no host at all may be claimed meanwhile.
+const manyDelegates = 16
+
+// delegateGuards rely upon nobody's claiming a host whose delegation is taken back.
+func (p *planner) delegateGuards(it *item) []guard {
+	var guards []guard
+	for _, host := range without(delegatesOf(it.wasTenant()), delegatesOf(tenantOf(it.final()))) {
+		if strings.HasPrefix(host, "*.") || len(guards) == manyDelegates {
+			return []guard{{key: p.at.hosts(), how: noneNewer, revision: p.w.revision}}
+		}
+		guards = append(guards, p.hostGuard(host))
+	}
+	return guards
 }
 
 // ownName is the name of a tenant's item.

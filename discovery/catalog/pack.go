@@ -53,7 +53,7 @@ func (b *batch) empty() bool {
 const opsPerDoc = 3
 
 // opsPerRange makes one transaction delete few ranges: each stands for many documents.
-const opsPerRange = 64
+const opsPerRange = 100
 
 // load is what a transaction costs of each limit.
 type load struct{ ops, guards, bytes int }

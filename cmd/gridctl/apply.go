@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"errors"
+
+	"github.com/spf13/cobra"
+
+	"gridrouter.io/cmd/flags"
+	"gridrouter.io/discovery/catalog"
+)
+
+// newApplyCommand returns "gridctl apply".
+func newApplyCommand(to *connection) *cobra.Command {
+	var (
+		files  []string
+		change changeFlags
+	)
+	cmd := &cobra.Command{
+		Use:   "apply -f FILE|DIR|-",
+		Short: "Check documents and write them to etcd",
+		Long: `Checks documents against each other and against etcd, then writes those that differ.
+
+What is referred to is written before what refers to it, in transactions that fail if
+somebody else changed what they rely upon. Each transaction is done as a whole or not at all;
+the whole is not one transaction: at the first conflict apply stops, says what was written
+and what was not, and exits with 1. Running it again finishes; applying the same file twice
+changes nothing. Documents that are not given stay as they are.
+
+A tenant's epoch is raised by one, once a call, whenever one of its keys may change its deck.`,
+		Example: `  gridctl apply -f tenants/acme.yaml --why "move canary to east-2"
+  gridctl apply -f grid/ --dry-run
+  gridctl get tenants acme -o yaml | sed 's/split: 60/split: 50/' | gridctl apply -f -`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := change.check(); err != nil {
+				return err
+			}
+			docs, err := readDocuments(cmd, catalog.NewReader(), files)
+			if err != nil {
+				return err
+			}
+			return to.open(cmd, func(ctx context.Context, grid *catalog.Catalog) error {
+				plan, err := grid.Plan(ctx, docs, catalog.Options{Why: change.why})
+				if err != nil {
+					return err
+				}
+				return change.carryOut(cmd, grid, plan)
+			})
+		},
+	}
+	cmd.Flags().StringSliceVarP(&files, "filename", "f", nil, "`FILE` or folder of documents (.yaml, .yml, .json), or - for the standard input; repeatable")
+	change.register(cmd)
+	cmd.Flags().Bool("allow-mass-change", false, "write what the guard against mass changes would hold")
+	flags.Refuse(cmd.Flags(), "allow-mass-change")
+	return cmd
+}
+
+// changeFlags are the flags of every command that writes.
+type changeFlags struct {
+	why    string
+	dryRun bool
+	output string
+}
+
+func (c *changeFlags) register(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&c.why, "why", "", "`TEXT` that says why, for the change record (default none)")
+	cmd.Flags().BoolVar(&c.dryRun, "dry-run", false, "check everything and print the plan; write nothing")
+	cmd.Flags().StringVarP(&c.output, "output", "o", "text", "text or json")
+}
+
+func (c *changeFlags) check() error { return oneOf("-o", c.output, "text", "json") }
+
+// carryOut prints a plan and, unless it is a dry run, applies it and prints how far it came.
+func (c *changeFlags) carryOut(cmd *cobra.Command, grid *catalog.Catalog, plan *catalog.Plan) error {
+	out := cmd.OutOrStdout()
+	if c.dryRun {
+		if c.output == "json" {
+			return writeJSON(out, outcome{Plan: plan, DryRun: true})
+		}
+		return writePlan(out, plan, true)
+	}
+	if c.output == "text" {
+		if err := writePlan(out, plan, false); err != nil {
+			return err
+		}
+	}
+	progress := newProgress(cmd.ErrOrStderr())
+	result, err := grid.Apply(cmd.Context(), plan, progress.tell)
+	progress.end()
+	switch {
+	case c.output == "json":
+		report := outcome{Plan: plan, Result: &result}
+		if err != nil {
+			report.Error = err.Error()
+		}
+		return errors.Join(writeJSON(out, report), err)
+	case err != nil && plan.Pending() > 0:
+		return errors.Join(writeBroken(out, result), err)
+	}
+	return errors.Join(writeResult(out, plan, result), err)
+}
+
+// outcome is what "-o json" prints of a change.
+type outcome struct {
+	DryRun bool            `json:"dryRun,omitempty"`
+	Plan   *catalog.Plan   `json:"plan"`
+	Result *catalog.Result `json:"result,omitempty"`
+	Error  string          `json:"error,omitempty"`
+}

@@ -1,0 +1,182 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"gridrouter.io/cmd/flags"
+	"gridrouter.io/discovery/catalog"
+	"gridrouter.io/router/admission"
+	"gridrouter.io/routing"
+)
+
+// question is what "gridctl explain" asks.
+type question struct {
+	url      string
+	method   string
+	headers  []string
+	clientIP string
+}
+
+// newExplainCommand returns "gridctl explain".
+func newExplainCommand(to *connection) *cobra.Command {
+	var (
+		q                         question
+		output, router, tokenFile string
+	)
+	cmd := &cobra.Command{
+		Use:   "explain URL",
+		Short: "Say which deck owns a request, and why",
+		Long: `Says what routers do with a request, without sending it: its tenant, every rule that is
+considered and why it decides or not, the key, and the deck.
+
+It decides by the documents in etcd, as routers do, or asks a router that runs (--router), which
+answers by what it holds.`,
+		Example: `  gridctl explain http://shop.acme.example/cart -H 'x-user-id: 10086'
+  gridctl explain http://shop.acme.example/ --router 127.0.0.1:9901 -o json`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			q.url = args[0]
+			if err := oneOf("-o", output, "text", "json"); err != nil {
+				return err
+			}
+			if router != "" {
+				return askRouter(cmd, &q, router, tokenFile, to.timeout, output)
+			}
+			return to.open(cmd, func(ctx context.Context, grid *catalog.Catalog) error {
+				return askEtcd(ctx, cmd, grid, &q, output)
+			})
+		},
+	}
+	cmd.Flags().StringArrayVarP(&q.headers, "header", "H", nil, "`'NAME: VALUE'` of the request; repeatable")
+	cmd.Flags().StringVar(&q.method, "method", "GET", "method of the request")
+	cmd.Flags().StringVar(&q.clientIP, "client-ip", "", "`IP` of the client (default unknown)")
+	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json")
+	cmd.Flags().StringVar(&router, "router", "", "admin `ADDRESS` of the router to ask, such as 127.0.0.1:9901 (default: decide by the documents in etcd)")
+	cmd.Flags().StringVar(&tokenFile, "token-file", "", "`FILE` with the token for --router (default none)")
+	return cmd
+}
+
+// askEtcd decides by the documents in etcd.
+func askEtcd(ctx context.Context, cmd *cobra.Command, grid *catalog.Catalog, q *question, output string) error {
+	var ip netip.Addr
+	if q.clientIP != "" {
+		parsed, err := netip.ParseAddr(q.clientIP)
+		if err != nil {
+			return flags.Usagef("--client-ip: %q is not an IP address", q.clientIP)
+		}
+		ip = parsed
+	}
+	update, err := grid.Update(ctx)
+	if err != nil {
+		return err
+	}
+	table := routing.NewCompiler(grid.Reader().Decode).Compile(update)
+	answer, err := admission.Explain(table, q.method, q.url, q.headers, ip)
+	if err != nil {
+		return flags.Usagef("%w", err)
+	}
+	for _, problem := range table.Problems() {
+		if answer.Tenant != "" && problem.Key == catalog.FolderTenants+"/"+answer.Tenant {
+			fmt.Fprintf(cmd.ErrOrStderr(), "problem: %s: %s\n", problem.Key, problem.Message)
+		}
+	}
+	return writeExplanation(cmd.OutOrStdout(), answer, output)
+}
+
+func writeExplanation(out io.Writer, answer routing.Explanation, output string) error {
+	if output == "json" {
+		return writeJSON(out, answer)
+	}
+	_, err := io.WriteString(out, answer.Text())
+	return err
+}
+
+// askRouter asks a router's admin endpoint.
+func askRouter(cmd *cobra.Command, q *question, router, tokenFile string, timeout time.Duration, output string) error {
+	if !strings.Contains(router, "://") {
+		router = "http://" + router
+	}
+	base, err := url.Parse(router)
+	if err != nil || base.Host == "" || base.User != nil {
+		return flags.Usagef("--router: not the address of an admin listener; write HOST:PORT or http://HOST:PORT")
+	}
+	ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, base.JoinPath("explain").String()+"?"+q.query(), http.NoBody)
+	if err != nil {
+		return flags.Usagef("--router: %w", err)
+	}
+	if tokenFile != "" {
+		token, err := os.ReadFile(tokenFile)
+		if err != nil {
+			return flags.Usagef("--token-file: %w", err)
+		}
+		request.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
+	}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	response, err := client.Do(request)
+	if err != nil {
+		return fmt.Errorf("the router's admin listener at %s does not answer; is it running? (%w)", base.Host, causeOf(err))
+	}
+	defer func() { _ = response.Body.Close() }() // only read
+	body, err := io.ReadAll(io.LimitReader(bufio.NewReader(response.Body), 16<<20))
+	if err != nil {
+		return fmt.Errorf("the router at %s broke off its answer: %w", base.Host, err)
+	}
+	return readAnswer(cmd, base.Host, response.StatusCode, body, output)
+}
+
+// readAnswer takes a router's answer.
+func readAnswer(cmd *cobra.Command, host string, status int, body []byte, output string) error {
+	switch status {
+	case http.StatusOK:
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return fmt.Errorf("the router at %s wants a token; give --token-file", host)
+	case http.StatusBadRequest:
+		return flags.Usagef("the router at %s: %s", host, firstLine(body))
+	default:
+		return fmt.Errorf("the router at %s answers %d: %s", host, status, firstLine(body))
+	}
+	answer := routing.Explanation{Slot: -1}
+	if err := json.Unmarshal(body, &answer); err != nil {
+		return fmt.Errorf("what answers at %s is not a router's admin listener: %w", host, err)
+	}
+	return writeExplanation(cmd.OutOrStdout(), answer, output)
+}
+
+// firstLine is the start of a body, fit for an error.
+func firstLine(body []byte) string {
+	line, _, _ := strings.Cut(strings.TrimSpace(string(body)), "\n")
+	return line[:min(len(line), 300)]
+}
+
+// causeOf takes the URL, which holds the question, out of a client's error.
+func causeOf(err error) error {
+	var wrapped *url.Error
+	if errors.As(err, &wrapped) {
+		return wrapped.Err
+	}
+	return err
+}
+
+// query is the question as /explain takes it.
+func (q *question) query() string {
+	values := url.Values{"url": {q.url}, "method": {q.method}, "header": q.headers}
+	if q.clientIP != "" {
+		values.Set("clientIP", q.clientIP)
+	}
+	return values.Encode()
+}

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"gridrouter.io/discovery/catalog"
+)
+
+// newFleetCommand returns "gridctl fleet".
+func newFleetCommand(to *connection) *cobra.Command {
+	var output string
+	cmd := &cobra.Command{
+		Use:   "fleet",
+		Short: "Show the routers, and which revision each runs",
+		Long: `Prints every router that announces itself in etcd. A router that runs an older revision than
+the newest document is marked "behind"; one whose documents differ from those of the others at
+the same revision is marked "other hash". One that died is gone when its lease ends.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := oneOf("-o", output, "table", "json"); err != nil {
+				return err
+			}
+			return to.open(cmd, func(ctx context.Context, grid *catalog.Catalog) error {
+				fleet, err := grid.Fleet(ctx)
+				if err != nil {
+					return err
+				}
+				if output == "json" {
+					return writeJSON(cmd.OutOrStdout(), fleet)
+				}
+				return writeFleet(cmd.OutOrStdout(), fleet, time.Now())
+			})
+		},
+	}
+	cmd.Flags().StringVarP(&output, "output", "o", "table", "table or json")
+	return cmd
+}
+
+func writeFleet(out io.Writer, fleet catalog.Fleet, now time.Time) error {
+	if len(fleet.Members) == 0 {
+		_, err := fmt.Fprintln(out, "no router announces itself under this prefix")
+		return err
+	}
+	table := newTable(out)
+	fmt.Fprintln(table, "ROUTER\tADDRESS\tADMIN\tVERSION\tREVISION\tHASH\tSOURCE\tAGE\tPROBLEMS\tUP\tNOTE")
+	marked := 0
+	for i := range fleet.Members {
+		m := &fleet.Members[i]
+		if note := noteOf(m); note != "-" {
+			marked++
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%d\t%s\t%s\t%s\t%d\t%s\t%s\n", m.ID, orElse(m.Address, "-"), orElse(m.Admin, "-"), orElse(m.Version, "-"),
+			m.Revision, orElse(m.Hash[:min(len(m.Hash), 12)], "-"), orElse(m.Source, "-"), ageOf(m), m.Problems, upOf(m, now), noteOf(m))
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	verdict := "all agree"
+	if marked > 0 {
+		verdict = strconv.Itoa(marked) + " of them marked"
+	}
+	_, err := fmt.Fprintf(out, "%s, newest revision %d, %s\n", count(len(fleet.Members), "router"), fleet.Revision, verdict)
+	return err
+}
+
+// noteOf is what a person should look at.
+func noteOf(m *catalog.Member) string {
+	var notes []string
+	if m.Behind {
+		notes = append(notes, "behind")
+	}
+	if m.Disagrees {
+		notes = append(notes, "other hash")
+	}
+	if m.Fault != "" {
+		notes = append(notes, m.Fault)
+	}
+	if len(notes) == 0 {
+		return "-"
+	}
+	return strings.Join(notes, ", ")
+}
+
+// ageOf is how long ago the router last knew that it was up to date.
+func ageOf(m *catalog.Member) string {
+	return (time.Duration(m.AgeSeconds * float64(time.Second))).Round(100 * time.Millisecond).String()
+}
+
+func upOf(m *catalog.Member, now time.Time) string {
+	if m.Started.IsZero() {
+		return "-"
+	}
+	return max(now.Sub(m.Started), 0).Round(time.Second).String()
+}

@@ -1,0 +1,183 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"regexp"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+
+	"go.yaml.in/yaml/v3"
+
+	"gridrouter.io/discovery/catalog"
+	"gridrouter.io/gslb"
+	"gridrouter.io/routing"
+)
+
+// textPrinter writes documents as "gridctl apply" reads them.
+type textPrinter struct {
+	out    io.Writer
+	form   func(value []byte) ([]byte, error)
+	before string
+	bad    []string
+}
+
+func (p *textPrinter) page(items []catalog.Item) error {
+	for i := range items {
+		text, err := p.form(items[i].Value)
+		if err != nil || items[i].Err != nil {
+			p.bad = append(p.bad, items[i].Key)
+		}
+		if err != nil {
+			continue
+		}
+		if _, err := fmt.Fprintf(p.out, "%s%s", p.before, text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *textPrinter) end() error { return badStored(p.bad) }
+
+// badStored is the error for documents in etcd that routers cannot use.
+func badStored(keys []string) error {
+	if len(keys) == 0 {
+		return nil
+	}
+	return fmt.Errorf("bad in etcd: %s; apply good ones, or delete them", someOf(keys, 5))
+}
+
+// toJSONLine writes a stored value in one line.
+func toJSONLine(value []byte) ([]byte, error) {
+	var out bytes.Buffer
+	if err := json.Compact(&out, value); err != nil {
+		return nil, err
+	}
+	out.WriteByte('\n')
+	return out.Bytes(), nil
+}
+
+// toYAML writes a stored value as people write documents.
+func toYAML(value []byte) ([]byte, error) {
+	if !json.Valid(value) {
+		return nil, fmt.Errorf("not JSON")
+	}
+	var root yaml.Node
+	if err := yaml.Unmarshal(value, &root); err != nil {
+		return nil, err
+	}
+	restyle(&root)
+	var out bytes.Buffer
+	encoder := yaml.NewEncoder(&out)
+	encoder.SetIndent(2)
+	if err := encoder.Encode(&root); err != nil {
+		return nil, err
+	}
+	return out.Bytes(), encoder.Close()
+}
+
+// plain is text that every reader of YAML takes for text, quotes or no.
+var plain = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_./-]*$`)
+
+// restyle turns the style of JSON into that of people: no braces, few quotes.
+func restyle(node *yaml.Node) {
+	node.Style = 0
+	if node.Kind == yaml.ScalarNode && node.Tag == "!!str" {
+		switch word := strings.ToLower(node.Value); {
+		case !plain.MatchString(node.Value), word == "true", word == "false", word == "null",
+			word == "yes", word == "no", word == "on", word == "off", word == "y", word == "n":
+			node.Style = yaml.DoubleQuotedStyle
+		}
+	}
+	for _, child := range node.Content {
+		restyle(child)
+	}
+}
+
+// tablePrinter writes one line a document.
+type tablePrinter struct {
+	table *tabwriter.Writer
+	head  string
+	bad   []string
+}
+
+// heads are the columns of each kind.
+var heads = map[string]string{
+	catalog.FolderDecks:   "NAME\tSTATE\tATTACH\tDOMAIN\tADDRESSES\tSTANDBY\tZONE\tREVISION",
+	catalog.FolderTenants: "NAME\tEPOCH\tHOSTS\tRULES\tREVISION",
+	catalog.FolderPins:    "KEY\tDECK\tREVISION",
+	catalog.FolderGslb:    "NAME\tPOLICY\tTTL\tVIPS\tREVISION",
+}
+
+func newTablePrinter(out io.Writer, folder string) *tablePrinter {
+	return &tablePrinter{table: newTable(out), head: heads[folder]}
+}
+
+func (p *tablePrinter) page(items []catalog.Item) error {
+	if p.head != "" {
+		fmt.Fprintln(p.table, p.head)
+		p.head = ""
+	}
+	for i := range items {
+		item := &items[i]
+		if item.Err != nil {
+			p.bad = append(p.bad, item.Key)
+			_, name, _ := strings.Cut(item.Key, "/")
+			fmt.Fprintf(p.table, "%s\tbad: %s\n", name, strings.ReplaceAll(item.Err.Error(), "\n", "; "))
+			continue
+		}
+		fmt.Fprintf(p.table, "%s\t%d\n", strings.Join(columns(item.Document), "\t"), item.Revision)
+	}
+	return p.table.Flush()
+}
+
+func (p *tablePrinter) end() error { return badStored(p.bad) }
+
+// columns are the cells of a document, all but the revision.
+func columns(doc any) []string {
+	switch d := doc.(type) {
+	case *routing.Deck:
+		where := someOf(d.Addresses, 2)
+		if d.Attach == routing.AttachMesh {
+			where = "port " + strconv.Itoa(orElse(d.Port, 80))
+		}
+		return []string{d.Name, string(orElse(d.State, routing.DeckActive)), string(d.Attach), d.Domain, where, orElse(d.Standby, "-"), orElse(d.Zone, "-")}
+	case *routing.Tenant:
+		rules := make([]string, len(d.Rules))
+		for i := range d.Rules {
+			rules[i] = d.Rules[i].Name
+		}
+		return []string{d.Name, strconv.FormatUint(d.Epoch, 10), someOf(d.Hosts, 2), someOf(rules, 4)}
+	case *routing.Pin:
+		return []string{printable(d.Key), d.Deck}
+	case *gslb.Document:
+		full := d.Canonical()
+		vips := make([]string, len(full.VIPs))
+		for i := range full.VIPs {
+			vips[i] = full.VIPs[i].Address
+		}
+		return []string{full.Name, string(full.Policy), strconv.Itoa(*full.TTL), someOf(vips, 4)}
+	}
+	return []string{"?"}
+}
+
+// orElse returns value, or the default if it is the zero value.
+func orElse[T comparable](value, otherwise T) T {
+	var zero T
+	if value == zero {
+		return otherwise
+	}
+	return value
+}
+
+// printable puts quotes around a key that would upset a terminal or a table.
+func printable(key string) string {
+	if quoted := strconv.QuoteToGraphic(key); quoted != `"`+key+`"` || strings.ContainsAny(key, " \t") {
+		return quoted
+	}
+	return key
+}

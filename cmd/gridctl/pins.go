@@ -1,0 +1,68 @@
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"gridrouter.io/cmd/flags"
+	"gridrouter.io/discovery/catalog"
+)
+
+// newPinsCommand returns "gridctl pins".
+func newPinsCommand(to *connection) *cobra.Command {
+	cmd := &cobra.Command{Use: "pins", Short: "Work on many pins at once"}
+	cmd.AddCommand(newPinsImportCommand(to))
+	return cmd
+}
+
+func newPinsImportCommand(to *connection) *cobra.Command {
+	var change changeFlags
+	cmd := &cobra.Command{
+		Use:   "import TENANT FILE.csv",
+		Short: "Write the pins of a CSV file",
+		Long: `Writes pins of one tenant from a CSV file (RFC 4180) of rows KEY,DECK; a first row "key,deck"
+is a header, and - is the standard input. Every row is checked before anything is written. Pins
+that stand as they are stay untouched, and so do those that the file does not name. The
+tenant's epoch is raised by one, with the first pin that changes.`,
+		Example: `  gridctl pins import initech pins.csv --why "move the north to east-2"`,
+		Args:    cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := change.check(); err != nil {
+				return err
+			}
+			in, closing, err := openInput(cmd, args[1])
+			if err != nil {
+				return flags.Usagef("%w", err)
+			}
+			defer closing()
+			docs, err := catalog.ReadPins(args[0], args[1], in)
+			if err != nil {
+				return told(cmd, err)
+			}
+			return to.open(cmd, func(ctx context.Context, grid *catalog.Catalog) error {
+				plan, err := grid.Plan(ctx, docs, catalog.Options{Why: change.why})
+				if err != nil {
+					return err
+				}
+				return change.carryOut(cmd, grid, plan)
+			})
+		},
+	}
+	change.register(cmd)
+	return cmd
+}
+
+// openInput opens a file, or the standard input for "-".
+func openInput(cmd *cobra.Command, name string) (io.Reader, func(), error) {
+	if name == "-" {
+		return cmd.InOrStdin(), func() {}, nil
+	}
+	file, err := os.Open(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	return file, func() { _ = file.Close() }, nil // only read
+}
