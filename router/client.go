@@ -13,8 +13,6 @@ import (
 )
 
 const (
-	// clientWriteStall is how long a client may take no byte of its answer.
-	clientWriteStall = time.Minute
 	// lingerTime and lingerBytes bound the wait for a client to read its last answer.
 	lingerTime  = 2 * time.Second
 	lingerBytes = 1 << 20
@@ -89,10 +87,10 @@ func (c *client) Read(p []byte) (int, error) {
 // Write drops what the framing server writes.
 func (c *client) Write(p []byte) (int, error) { return len(p), nil }
 
-// send writes to the client, waiting for it no longer than clientWriteStall, nor beyond
-// the deadline unless that is zero.
+// send writes to the client, as long as it takes some in the time that Patience
+// grants, and not beyond the deadline unless that is zero.
 func (c *client) send(p []byte, deadline time.Time) (int, error) {
-	until := time.Now().Add(clientWriteStall)
+	until := time.Now().Add(c.router.cfg.Patience.Write)
 	if !deadline.IsZero() && deadline.Before(until) {
 		until = deadline
 	}

@@ -18,13 +18,9 @@ import (
 	"gridrouter.io/routing"
 )
 
-const (
-	headTime = 10 * time.Second // for the head of a request to arrive
-	idleTime = 75 * time.Second // between two requests on a connection
-	// headBytes is the greatest size of a request's head, its first line included. It is
-	// also what an open connection holds for reading.
-	headBytes = 16 << 10
-)
+// headBytes is the greatest size of a request's head, its first line included. It is
+// also what an open connection holds for reading.
+const headBytes = 16 << 10
 
 var continueAnswer = []byte("HTTP/1.1 100 Continue\r\n\r\n")
 
@@ -38,8 +34,8 @@ func (r *Router) newFront() *fasthttp.Server {
 		HeaderReceived: markExpectation,
 		Logger:         silentLogger{},
 
-		ReadTimeout:     headTime,
-		IdleTimeout:     idleTime,
+		ReadTimeout:     r.cfg.Patience.Head,
+		IdleTimeout:     r.cfg.Patience.Idle,
 		ReadBufferSize:  headBytes,
 		WriteBufferSize: 512, // its answers go nowhere
 

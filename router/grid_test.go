@@ -21,6 +21,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
+	"gridrouter.io/router/admission"
 	"gridrouter.io/routing"
 )
 
@@ -374,3 +375,7 @@ func refusedAddress(t testing.TB) string {
 func lines(text string) []string { return strings.Split(strings.TrimSuffix(text, "\r\n\r\n"), "\r\n") }
 
 func tell(format string, args ...any) string { return fmt.Sprintf(format, args...) }
+
+func requestLine(method, target, version string) admission.RequestLine {
+	return admission.RequestLine{Method: []byte(method), Target: []byte(target), Version: []byte(version)}
+}

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,8 +42,30 @@ type Config struct {
 	Names Resolver
 	// AccessLog takes a line for each request; nil: none is written.
 	AccessLog *AccessLog
+	// Patience bounds how long a client may take.
+	Patience Patience
 	// Logger takes what happens to decks, documents and listeners; nil: nothing is logged.
 	Logger *zap.Logger
+}
+
+// Patience bounds how long a client may take. A zero value takes the default that is
+// named at its field.
+type Patience struct {
+	// Head is for the head of a request to arrive. Default 10s.
+	Head time.Duration
+	// Idle is between two requests on a connection. Default 75s.
+	Idle time.Duration
+	// Body is for the next byte of a body that was announced. Default 30s.
+	Body time.Duration
+	// Write is for a byte of the answer to be taken. Default 1m.
+	Write time.Duration
+}
+
+func (p Patience) withDefaults() Patience {
+	return Patience{
+		Head: cmp.Or(p.Head, 10*time.Second), Idle: cmp.Or(p.Idle, 75*time.Second),
+		Body: cmp.Or(p.Body, 30*time.Second), Write: cmp.Or(p.Write, time.Minute),
+	}
 }
 
 // Router relays requests to decks. Make one with [New]; all methods may be called at
@@ -86,6 +109,7 @@ func New(cfg Config) (*Router, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = zap.NewNop()
 	}
+	cfg.Patience = cfg.Patience.withDefaults()
 	r := &Router{cfg: cfg, log: cfg.Logger, faults: newFaultIndex(), stop: make(chan struct{})}
 	r.counters.init(len(r.faults.kinds))
 	r.publisher.init(r)

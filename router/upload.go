@@ -18,8 +18,6 @@ const (
 	bodyBytes = 64 << 10
 	bodyFront = 16 // room for the line that begins a chunk
 	bodyBack  = 16 // room for what ends a chunk, and the body
-	// bodyStall is how long a client may send no byte of a body that it announced.
-	bodyStall = 30 * time.Second
 	// settleTime is how long an answer waits for the news that the last bytes of the request
 	// have been written, when they are just being written.
 	settleTime = 5 * time.Millisecond
@@ -121,7 +119,7 @@ func (u *upload) copy(x *exchange, buffer *bodyBuffer) (whole bool) {
 
 // read takes the next piece of the body from the client. end says that it is the last.
 func (u *upload) read(x *exchange, p []byte) (n int, end, ok bool) {
-	if x.client.SetReadDeadline(x.within(bodyStall)) != nil || u.stop.Load() {
+	if x.client.SetReadDeadline(x.within(x.router.cfg.Patience.Body)) != nil || u.stop.Load() {
 		return 0, false, false
 	}
 	n, err := x.body.Read(p)

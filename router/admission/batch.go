@@ -1,0 +1,72 @@
+package admission
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/netip"
+
+	"gridrouter.io/routing"
+)
+
+// Question is one request to explain, as a line of a batch writes it in JSON.
+type Question struct {
+	// URL is http://HOST/PATH?QUERY, as [Explain] takes it.
+	URL string `json:"url"`
+	// Method defaults to GET.
+	Method string `json:"method,omitempty"`
+	// Headers are lines "Name: value", in order.
+	Headers []string `json:"headers,omitempty"`
+	// ClientIP is the client's address as the router believes it; empty: unknown.
+	ClientIP string `json:"clientIP,omitempty"`
+}
+
+// maxQuestion bounds one line of a batch, in bytes.
+const maxQuestion = 1 << 20
+
+// ExplainAll answers a batch: from each line of in, a [Question] in JSON, it writes one
+// line of JSON to out, a [routing.Explanation]. Empty lines are passed over. It stops at
+// the first line that holds no question, with an error that names the line.
+func ExplainAll(t *routing.Table, in io.Reader, out io.Writer) error {
+	lines := bufio.NewScanner(in)
+	lines.Buffer(nil, maxQuestion)
+	buffered := bufio.NewWriter(out)
+	encoder := json.NewEncoder(buffered)
+	for n := 1; lines.Scan(); n++ {
+		if len(bytes.TrimSpace(lines.Bytes())) == 0 {
+			continue
+		}
+		answer, err := explainLine(t, lines.Bytes())
+		if err == nil {
+			err = encoder.Encode(answer)
+		}
+		if err != nil {
+			_ = buffered.Flush() // what was answered stays answered; the error of the line counts
+			return fmt.Errorf("line %d: %w", n, err)
+		}
+	}
+	if err := lines.Err(); err != nil {
+		_ = buffered.Flush()
+		return fmt.Errorf("the batch cannot be read on: %w", err)
+	}
+	return buffered.Flush()
+}
+
+func explainLine(t *routing.Table, line []byte) (routing.Explanation, error) {
+	var q Question
+	decoder := json.NewDecoder(bytes.NewReader(line))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&q); err != nil {
+		return routing.Explanation{}, fmt.Errorf(`%w; a line is such as {"url": "http://shop.acme.example/", "headers": ["x-user-id: 7"]}`, err)
+	}
+	var client netip.Addr
+	if q.ClientIP != "" {
+		var err error
+		if client, err = netip.ParseAddr(q.ClientIP); err != nil {
+			return routing.Explanation{}, fmt.Errorf("clientIP %q is no IP address", q.ClientIP)
+		}
+	}
+	return Explain(t, q.Method, q.URL, q.Headers, client.Unmap())
+}

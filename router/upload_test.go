@@ -1,0 +1,252 @@
+package router
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"gridrouter.io/routing"
+)
+
+func TestRequestBodiesArriveUnchanged(t *testing.T) {
+	g := newGrid(t, nil)
+	g.one(goDeck(t, func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		fmt.Fprintf(w, "%d %v %d %v %s", r.ContentLength, r.TransferEncoding, len(body), err, body[:min(len(body), 20)])
+	}))
+	big := strings.Repeat("0123456789abcdef", 64<<10) // 1 MiB
+	f := func(framing, body, want string) {
+		t.Helper()
+		w := g.dial()
+		for range 2 { // the connection is fit for another request
+			w.send("POST / HTTP/1.1\r\nHost: acme.test\r\n" + framing + "\r\n\r\n" + body)
+			if r := w.reply("POST"); r.body != want {
+				t.Fatalf("%s: got %q, want %q", framing, r.body, want)
+			}
+		}
+	}
+	f("Content-Length: 5", "hello", "5 [] 5 <nil> hello")
+	f("Content-Length: 0", "", "0 [] 0 <nil> ")
+	f("X-None: 1", "", "0 [] 0 <nil> ")
+	f("Content-Length: 1048576", big, "1048576 [] 1048576 <nil> 0123456789abcdef0123")
+	f("Transfer-Encoding: chunked", "5\r\nhello\r\n0\r\n\r\n", "-1 [chunked] 5 <nil> hello")
+	f("Transfer-Encoding: chunked", "2;ext=1\r\nhe\r\n3\r\nllo\r\n0\r\nX-Trailer: 1\r\n\r\n", "-1 [chunked] 5 <nil> hello")
+	f("transfer-encoding: Chunked", "0\r\n\r\n", "-1 [chunked] 0 <nil> ")
+	f("Transfer-Encoding: chunked", "100000\r\n"+big+"\r\n0\r\n\r\n", "-1 [chunked] 1048576 <nil> 0123456789abcdef0123")
+}
+
+func TestATrailerCannotBecomeAField(t *testing.T) {
+	g := newGrid(t, nil)
+	tenant := tenantOn("acme", "d1", "acme.test")
+	tenant.Rules = []routing.Rule{{Name: "users", Key: &routing.KeySource{Header: "x-user-id"}, Split: map[string]int{"d1": 1}}}
+	g.put(deckAt("d1", answering(t, fine).addr), tenant)
+	r := g.ask("POST / HTTP/1.1\r\nHost: acme.test\r\nTransfer-Encoding: chunked\r\nTrailer: X-User-Id\r\n\r\n0\r\nX-User-Id: 5\r\n\r\n")
+	wantStatus(t, r, 400, "key_missing")
+}
+
+// TestATruncatedRequestIsNeverPresentedAsWhole cuts bodies where a careless proxy would
+// not notice: a deck must see that something is missing.
+func TestATruncatedRequestIsNeverPresentedAsWhole(t *testing.T) {
+	g := newGrid(t, nil)
+	got := make(chan error, 1)
+	g.one(goDeck(t, func(_ http.ResponseWriter, r *http.Request) {
+		_, err := io.ReadAll(r.Body)
+		got <- err
+	}))
+	f := func(request string) {
+		t.Helper()
+		before := faultCount(g, "client_gone")
+		w := g.dial()
+		w.send("POST / HTTP/1.1\r\nHost: acme.test\r\n" + request)
+		_ = w.Conn.(*net.TCPConn).CloseWrite()
+		if rest, _ := io.ReadAll(w.in); len(rest) > 0 && !bytes.Contains(rest, []byte("400 Bad Request")) {
+			t.Fatalf("%q was answered: %q", request, rest)
+		}
+		select {
+		case err := <-got:
+			if err == nil {
+				t.Fatalf("%q looked whole to the deck", request)
+			}
+		case <-time.After(patience):
+			t.Fatalf("%q never ended for the deck", request)
+		}
+		eventually(t, "it is counted", func() bool { return faultCount(g, "client_gone")+faultCount(g, "bad_request") > before })
+	}
+	f("Content-Length: 10\r\n\r\nhello")
+	f("Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+	f("Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n")
+	f("Transfer-Encoding: chunked\r\n\r\n5\r\nhel")
+	f("Transfer-Encoding: chunked\r\n\r\n5")
+}
+
+func TestMalformedChunksAreRefused(t *testing.T) {
+	g := newGrid(t, nil)
+	g.one(goDeck(t, func(_ http.ResponseWriter, r *http.Request) { _, _ = io.ReadAll(r.Body) }))
+	w := g.dial()
+	w.send("POST / HTTP/1.1\r\nHost: acme.test\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nhello\r\n0\r\n\r\n")
+	wantStatus(t, w.reply("POST"), 400, "bad_request")
+	w.expectEnd()
+}
+
+// TestAnEarlyAnswerReachesAClientThatIsStillSending has a deck that answers after the
+// head and reads nothing of a body that is larger than all buffers on the way.
+func TestAnEarlyAnswerReachesAClientThatIsStillSending(t *testing.T) {
+	g := newGrid(t, nil)
+	deck := newRawDeck(t, func(c *wire) {
+		if c.head() != "" {
+			_, _ = io.WriteString(c.Conn, "HTTP/1.1 413 Too Large\r\nContent-Length: 4\r\n\r\nmuch")
+			time.Sleep(100 * time.Millisecond) // it reads nothing, and does not close at once
+		}
+	})
+	g.one(deck.addr)
+	f := func(framing string, piece []byte) {
+		t.Helper()
+		w := g.dial()
+		w.send("POST / HTTP/1.1\r\nHost: acme.test\r\n" + framing + "\r\n\r\n")
+		sent := make(chan struct{})
+		go func() {
+			defer close(sent)
+			for {
+				if _, err := w.Conn.Write(piece); err != nil {
+					return
+				}
+			}
+		}()
+		r := w.reply("POST")
+		if r.StatusCode != 413 || r.body != "much" || !r.Close {
+			t.Fatalf("got %d %q close=%v", r.StatusCode, r.body, r.Close)
+		}
+		<-sent // the connection has ended
+	}
+	f("Content-Length: 10000000000", make([]byte, 64<<10))
+	f("Transfer-Encoding: chunked", []byte("1000\r\n"+strings.Repeat("x", 0x1000)+"\r\n"))
+}
+
+func TestBothDirectionsFlowAtOnce(t *testing.T) {
+	g := newGrid(t, nil)
+	g.one(goDeck(t, func(w http.ResponseWriter, r *http.Request) {
+		control := http.NewResponseController(w)
+		_ = control.EnableFullDuplex()
+		w.WriteHeader(200)
+		_ = control.Flush()
+		buf := make([]byte, 4)
+		for {
+			n, err := r.Body.Read(buf)
+			_, _ = w.Write(bytes.ToUpper(buf[:n]))
+			_ = control.Flush()
+			if err != nil {
+				return
+			}
+		}
+	}))
+	w := g.dial()
+	w.send("POST / HTTP/1.1\r\nHost: acme.test\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n-\r\n")
+	resp, err := http.ReadResponse(w.in, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if _, err := io.ReadFull(resp.Body, make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 { // each piece is back before the next is sent
+		w.send("4\r\nping\r\n")
+		got := make([]byte, 4)
+		if _, err := io.ReadFull(resp.Body, got); err != nil || string(got) != "PING" {
+			t.Fatalf("got %q %v", got, err)
+		}
+	}
+	w.send("0\r\n\r\n")
+	if rest, err := io.ReadAll(resp.Body); err != nil || len(rest) > 0 {
+		t.Fatalf("got %q %v", rest, err)
+	}
+}
+
+func TestThe100ContinueIsTheRoutersOnceADeckIsThere(t *testing.T) {
+	g := newGrid(t, nil)
+	addr := goDeck(t, func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		fmt.Fprintf(w, "%q %s", r.Header.Get("Expect"), body)
+	})
+	g.one(addr)
+	for _, name := range []string{"Expect", "expect", "EXPECT"} {
+		w := g.dial()
+		w.send("POST / HTTP/1.1\r\nHost: acme.test\r\nContent-Length: 5\r\n" + name + ": 100-Continue\r\n\r\n")
+		if line, _ := w.in.ReadString('\n'); line != "HTTP/1.1 100 Continue\r\n" {
+			t.Fatalf("%s: got %q", name, line)
+		}
+		_, _ = w.in.ReadString('\n')
+		w.send("hello")
+		if r := w.reply("POST"); r.body != `"" hello` {
+			t.Fatalf("%s: got %q", name, r.body)
+		}
+	}
+	f := func(request string, status int, fault string) {
+		t.Helper()
+		w := g.dial()
+		w.send(request)
+		r := w.reply("POST")
+		wantStatus(t, r, status, fault)
+		if !r.Close {
+			t.Fatal("the connection stays open, though the body may follow")
+		}
+	}
+	const expects = "Content-Length: 5\r\nExpect: 100-continue\r\n\r\n"
+	f("POST / HTTP/1.1\r\nHost: nobody.test\r\n"+expects, 404, "no_tenant")
+	f("POST / HTTP/1.1\r\nHost: acme.test\r\nX : 1\r\n"+expects, 400, "bad_request")
+	f("POST / HTTP/1.1\r\nHost: acme.test\r\nContent-Length: 5\r\nExpect: miracles\r\n\r\nhello", 417, "expectation_failed")
+}
+
+func TestAHTTP10ExpectationIsIgnored(t *testing.T) {
+	g := newGrid(t, nil)
+	g.one(goDeck(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) }))
+	r := g.ask("POST / HTTP/1.0\r\nHost: acme.test\r\nContent-Length: 5\r\nExpect: miracles\r\n\r\nhello")
+	if r.StatusCode != 200 || r.body != "hello" {
+		t.Fatalf("got %d %q", r.StatusCode, r.body)
+	}
+}
+
+func TestARefusedRequestWithABodyEndsItsConnectionButNotItsAnswer(t *testing.T) {
+	g := newGrid(t, nil)
+	g.one(answering(t, fine).addr)
+	w := g.dial()
+	// The body would be the next request, if somebody took it for that.
+	smuggled := "GET /smuggled HTTP/1.1\r\nHost: acme.test\r\n\r\n"
+	w.send(fmt.Sprintf("POST / HTTP/1.1\r\nHost: nobody.test\r\nContent-Length: %d\r\n\r\n%s", len(smuggled), smuggled))
+	r := w.reply("POST")
+	wantStatus(t, r, 404, "no_tenant")
+	if !r.Close {
+		t.Fatal("the connection is said to stay open")
+	}
+	w.expectEnd()
+}
+
+func TestAClientThatStopsSendingItsBodyTimesOut(t *testing.T) {
+	g := newGrid(t, func(cfg *Config) { cfg.Patience.Body = 100 * time.Millisecond })
+	g.one(goDeck(t, func(_ http.ResponseWriter, r *http.Request) { _, _ = io.ReadAll(r.Body) }))
+	for _, framing := range []string{"Content-Length: 10\r\n\r\nhello", "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"} {
+		w := g.dial()
+		w.send("POST / HTTP/1.1\r\nHost: acme.test\r\n" + framing)
+		wantStatus(t, w.reply("POST"), 408, "request_timeout")
+	}
+	eventually(t, "the decks' connections close", func() bool { return openConnections(g) == 0 })
+}
+
+func TestAClientThatTakesNoneOfItsAnswerIsGivenUp(t *testing.T) {
+	g := newGrid(t, func(cfg *Config) { cfg.Patience.Write = 100 * time.Millisecond })
+	g.one(goDeck(t, func(w http.ResponseWriter, _ *http.Request) {
+		for range 10000 {
+			if _, err := w.Write(make([]byte, 64<<10)); err != nil {
+				return
+			}
+		}
+	}))
+	w := g.dial()
+	w.send(get("/"))
+	eventually(t, "it is given up", func() bool { return faultCount(g, "client_gone") == 1 && openConnections(g) == 0 })
+}
