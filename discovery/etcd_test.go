@@ -152,8 +152,10 @@ func TestEtcdBurstIsGathered(t *testing.T) {
 	p := startProxy(t, client.Endpoints()[0][len("http://"):])
 	r := follow(t, openEtcd(newTestClient(t, p.addr), testRoot))
 	r.await("the first batch", func(_ map[string]Entry, batches []Batch) bool { return len(batches) > 0 })
+	w.commit(t, map[string]string{"watched": "x"}) // so that etcd sends each event by itself
+	want := map[string]string{"watched": "x"}
+	r.awaitState(want)
 	p.stall()
-	want := map[string]string{}
 	for n := range 200 {
 		want[fmt.Sprint(n)] = "x"
 		w.commit(t, map[string]string{fmt.Sprint(n): "x"})
