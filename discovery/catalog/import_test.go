@@ -105,9 +105,9 @@ func TestAByteOrderMarkIsNoPartOfAKey(t *testing.T) {
 func TestALargeImportGoesThroughAndRaisesTheEpochOnce(t *testing.T) {
 	g := newGrid(t)
 	g.apply(twoDecks + tenant("acme", "a.example", splitRule))
-	n := 20_000
+	n := 5_000
 	if testing.Short() {
-		n = 2_000
+		n = 1_000
 	}
 	start := time.Now()
 	plan, result := g.importPins("acme", rows(0, n, "east-1"))
