@@ -1,0 +1,95 @@
+package lab
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"strings"
+	"syscall"
+)
+
+// InUseError says that an address which the grid needs belongs to somebody else.
+type InUseError struct {
+	// Address is network and address: "tcp 127.77.0.61:2379".
+	Address string
+	// Holder names the process that holds it, if that could be found out.
+	Holder string
+}
+
+// Error implements error, in one line, with the mend.
+func (e *InUseError) Error() string {
+	holder := e.Holder
+	if holder == "" {
+		holder = "a process that this user may not see"
+	}
+	return fmt.Sprintf("%s is in use by %s; end that, or choose another block of addresses", e.Address, holder)
+}
+
+// claimBlock takes the block named, or, if none is named, one that no grid on this
+// machine uses. Closing the listener gives it back.
+func claimBlock(block string) (Layout, net.Listener, error) {
+	if block != "" {
+		layout, err := NewLayout(block)
+		if err != nil {
+			return Layout{}, nil, err
+		}
+		lock, err := listen("tcp", layout.lock())
+		return layout, lock, err
+	}
+	// Grids that start at the same moment begin their search at different places.
+	const blocks = 120 * 256
+	start := rand.IntN(blocks)
+	for i := range blocks {
+		n := (start + i) % blocks
+		layout := Layout{net: fmt.Sprintf("127.%d.%d", 100+n/256, n%256)}
+		lock, err := net.Listen("tcp4", layout.lock())
+		if err == nil {
+			return layout, lock, nil
+		}
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			return Layout{}, nil, fmt.Errorf("no block of loopback addresses is usable: %w", err)
+		}
+	}
+	return Layout{}, nil, errors.New("all blocks of loopback addresses are in use by other grids")
+}
+
+// checkAddresses says which of the addresses ("tcp HOST:PORT" or "udp HOST:PORT") is in
+// use, before a part fails over it with its own words.
+func checkAddresses(addresses []string) error {
+	for _, address := range addresses {
+		network, hostPort, _ := strings.Cut(address, " ")
+		if network == "udp" {
+			conn, err := net.ListenPacket(network, hostPort)
+			if err != nil {
+				return explainListen(network, hostPort, err)
+			}
+			_ = conn.Close()
+			continue
+		}
+		listener, err := listen(network, hostPort)
+		if err != nil {
+			return err
+		}
+		_ = listener.Close()
+	}
+	return nil
+}
+
+func listen(network, address string) (net.Listener, error) {
+	listener, err := net.Listen(network, address)
+	if err != nil {
+		return nil, explainListen(network, address, err)
+	}
+	return listener, nil
+}
+
+func explainListen(network, address string, err error) error {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return &InUseError{Address: network + " " + address, Holder: holderOf(network, address)}
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return fmt.Errorf("%s is not an address of this machine: the grid needs Linux, where all of 127.0.0.0/8 is loopback", address)
+	}
+	return fmt.Errorf("cannot listen at %s: %w", address, err)
+}

@@ -1,0 +1,180 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+
+	"gridrouter.io/bench/lab"
+)
+
+// tour is a list of lines to paste into a terminal, with what they must answer.
+type tour struct {
+	grid  *lab.Grid
+	curl  string // the command that asks for URLs
+	bin   string // the folder of programs, as one types it
+	stops []stop
+}
+
+// stop is one thing to look at.
+type stop struct {
+	title string
+	lines []line
+}
+
+// line is a line of shell and what its output must hold.
+type line struct {
+	text   string
+	note   string   // what to look for, for people
+	expect []string // all of these stand in the output
+	reject []string // none of these does
+	again  bool     // what was changed before may take a moment: ask again for a while
+}
+
+// settle bounds how long a line that may ask again does so.
+const settle = 5 * time.Second
+
+// print shows the addresses, the picture and all lines.
+func (t *tour) print(out *report) {
+	out.printf("%s", t.picture())
+	out.printf("\nPaste any of these lines into another terminal, opened in this folder:\n")
+	for i, s := range t.stops {
+		out.printf("\n%d. %s\n", i+1, s.title)
+		for _, l := range s.lines {
+			out.printf("   %s\n", strings.ReplaceAll(l.text, "\n", "\n   "))
+			if l.note != "" {
+				out.printf("      # %s\n", l.note)
+			}
+		}
+	}
+	out.printf("\nThe parts and their processes (logs: %s/logs):\n", t.grid.Data())
+	for _, p := range t.grid.Parts() {
+		out.printf("   %-14s %-18s pid %-7d %s\n", p.Name, p.Address, p.PID, p.What)
+	}
+	out.printf("\nCtrl-C stops everything.\n")
+}
+
+// run runs every line and shows its answer. It returns an error if a line does not
+// answer as it should, after all of them.
+func (t *tour) run(ctx context.Context, out *report) error {
+	out.printf("%s", t.picture())
+	wrong, total := 0, 0
+	for i, s := range t.stops {
+		out.printf("\n%d. %s\n", i+1, s.title)
+		for _, l := range s.lines {
+			total++
+			out.printf("\n   $ %s\n", strings.ReplaceAll(l.text, "\n", "\n   "))
+			answer, err := t.try(ctx, l)
+			out.printf("%s", indent(answer))
+			switch {
+			case ctx.Err() != nil:
+				return fmt.Errorf("the tour was stopped at its line %d", total)
+			case err != nil:
+				wrong++
+				out.printf("   !! NOT AS IT SHOULD BE: %v\n", err)
+			case l.note != "":
+				out.printf("   # %s\n", l.note)
+			}
+		}
+	}
+	if wrong > 0 {
+		return fmt.Errorf("%d of the tour's %d lines did not answer as the tour says", wrong, total)
+	}
+	out.printf("\nAll %d lines of the tour answered as they should.\n", total)
+	return nil
+}
+
+// try runs a line, again and again for a while if it may take a moment.
+func (t *tour) try(ctx context.Context, l line) (string, error) {
+	for deadline := time.Now().Add(settle); ; {
+		answer, err := t.shell(ctx, l.text)
+		if err == nil {
+			err = l.check(answer)
+		}
+		if err == nil || !l.again || time.Now().After(deadline) || ctx.Err() != nil {
+			return answer, err
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// check says what the answer lacks.
+func (l line) check(answer string) error {
+	for _, text := range l.expect {
+		if !strings.Contains(answer, text) {
+			return fmt.Errorf("the answer holds no %q", text)
+		}
+	}
+	for _, text := range l.reject {
+		if strings.Contains(answer, text) {
+			return fmt.Errorf("the answer holds %q", text)
+		}
+	}
+	return nil
+}
+
+// shell runs a line as a person would, and returns all that it prints.
+func (t *tour) shell(ctx context.Context, text string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	var both bytes.Buffer
+	cmd := exec.CommandContext(ctx, "sh", "-c", text)
+	cmd.Stdout, cmd.Stderr = &both, &both
+	cmd.WaitDelay = time.Second
+	err := cmd.Run()
+	return both.String(), err
+}
+
+func indent(text string) string {
+	if text = strings.TrimRight(text, "\n"); text == "" {
+		return ""
+	}
+	return "   | " + strings.ReplaceAll(strings.ReplaceAll(text, "\r", ""), "\n", "\n   | ") + "\n"
+}
+
+// picture shows how a request flows.
+func (t *tour) picture() string {
+	return t.grid.Rewrite(strings.TrimPrefix(picture, "\n"))
+}
+
+const picture = `
+
+             you, with curl
+                   |
+        LVS VIP 127.77.0.1:8080          follows the routers' /readyz
+            |              |
+        router r1      router r2 <------ etcd 127.77.0.61:2379     the documents: decks,
+      127.77.0.11    127.77.0.12         watched by every router   tenants, pins, gslb
+            |              |
+            +------+-------+             Host -> tenant -> rules -> key -> deck
+                   |
+         +---------+--------------------------+
+         | direct                             | mesh: the deck's domain, resolved by
+         |                                    | GSLB 127.77.0.51:5300 (DNS)
+         |                            +-------+-------+
+         |                     VIP 127.77.0.31   VIP 127.77.0.32
+         |                            +-------+-------+
+         |                                    |
+         |                    mesh ingress 127.77.0.41   by Host
+         |                                    |
+    +----+---------+                 +--------+-----+
+ orders-east-1  orders-east-2    orders-west-1  orders-west-2
+ 127.77.0.21    127.77.0.22      127.77.0.23    127.77.0.24
+`
+
+// newTour writes the lines for a grid that runs.
+func newTour(grid *lab.Grid, curl, bin string) *tour {
+	t := &tour{grid: grid, curl: curl, bin: bin}
+	t.stops = []stop{
+		t.direct(), t.mesh(), t.pinned(), t.split(), t.unknown(),
+		t.explain(), t.metrics(), t.change(), t.kill(os.Getpid()),
+	}
+	return t
+}
