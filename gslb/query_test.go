@@ -1,0 +1,435 @@
+package gslb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+)
+
+const testName = "orders.example"
+
+// ask resolves testName at servers, with a short time for each try.
+func ask(t testing.TB, servers ...*scripted) (v4, v6 reply, c *client) {
+	t.Helper()
+	c = &client{timeout: 200 * time.Millisecond, metrics: newResolverMetrics("test", nil)}
+	for _, s := range servers {
+		c.servers = append(c.servers, s.addr)
+	}
+	v4, v6 = c.resolve(context.Background(), testName)
+	return v4, v6, c
+}
+
+func wantAddrs(t testing.TB, r reply, want ...string) {
+	t.Helper()
+	if r.err != nil || !slices.Equal(r.addrs, addrs(want...)) {
+		t.Fatalf("addresses %v, error %v; want %v", r.addrs, r.err, want)
+	}
+}
+
+func wantError(t testing.TB, r reply, want error, part string) {
+	t.Helper()
+	if !errors.Is(r.err, want) || !strings.Contains(r.err.Error(), part) || len(r.addrs) > 0 {
+		t.Fatalf("addresses %v, error %v; want an error that is %q and says %q", r.addrs, r.err, want, part)
+	}
+}
+
+func TestBothFamiliesAreAskedFor(t *testing.T) {
+	s := serve(t, func(q *dns.Msg, _ string) [][]byte {
+		if q.Question[0].Qtype == dns.TypeA {
+			return pack(answerTo(q, "orders.example. 5 A 10.0.0.2", "orders.example. 5 A 10.0.0.1", "orders.example. 5 A 10.0.0.2"))
+		}
+		return pack(answerTo(q, "orders.example. 7 AAAA 2001:db8::2", "orders.example. 9 AAAA 2001:db8::1"))
+	})
+	v4, v6, _ := ask(t, s)
+	wantAddrs(t, v4, "10.0.0.1", "10.0.0.2")
+	wantAddrs(t, v6, "2001:db8::1", "2001:db8::2")
+	if v4.ttl != 5*time.Second || v6.ttl != 7*time.Second {
+		t.Errorf("TTLs %v and %v; want the least of each family, 5s and 7s", v4.ttl, v6.ttl)
+	}
+}
+
+func TestQueriesAreHardToGuess(t *testing.T) {
+	s := serve(t, records("orders.example. 5 A 10.0.0.1"))
+	ids, ports := map[uint16]bool{}, map[uint16]bool{}
+	for range 8 {
+		ask(t, s)
+	}
+	for _, q := range s.received() {
+		ids[q.msg.Id], ports[q.from.Port()] = true, true
+		opt := q.msg.IsEdns0()
+		if opt == nil || opt.UDPSize() != 1232 || !q.msg.RecursionDesired {
+			t.Fatalf("query %v; want EDNS0 with 1232 bytes, and recursion desired", q.msg)
+		}
+	}
+	if n := len(s.received()); n != 16 || len(ids) < 12 || len(ports) < 4 {
+		t.Errorf("%d queries with %d ids from %d ports; want 16, with ids and sockets of their own", n, len(ids), len(ports))
+	}
+}
+
+// Each of these is a packet that is not the answer to the question: it is passed over, and the answer behind it is taken.
+func TestPacketsThatDoNotMatchArePassedOver(t *testing.T) {
+	f := func(what string, spoil func(m *dns.Msg)) {
+		t.Helper()
+		v4, _, c := ask(t, serve(t, forged(true, spoil)))
+		if v4.err != nil || !slices.Equal(v4.addrs, addrs("10.0.0.1")) {
+			t.Errorf("%s: addresses %v, error %v; want the honest answer's 10.0.0.1", what, v4.addrs, v4.err)
+		}
+		if n := testutil.ToFloat64(c.metrics.ignored); n != 1 {
+			t.Errorf("%s: %v packets counted as ignored; want 1", what, n)
+		}
+	}
+	f("another id", func(m *dns.Msg) { m.Id++ })
+	f("another name", func(m *dns.Msg) { m.Question[0].Name = "orders.evil." })
+	f("another type", func(m *dns.Msg) { m.Question[0].Qtype = dns.TypeTXT })
+	f("another class", func(m *dns.Msg) { m.Question[0].Qclass = dns.ClassCHAOS })
+	f("no question", func(m *dns.Msg) { m.Question = nil })
+	f("two questions", func(m *dns.Msg) { m.Question = append(m.Question, m.Question[0]) })
+	f("another opcode", func(m *dns.Msg) { m.Opcode = dns.OpcodeNotify })
+	f("a question itself", func(m *dns.Msg) { m.Response = false })
+	f("truncated, with another id", func(m *dns.Msg) { m.Id++; m.Truncated = true })
+}
+
+func TestDamagedPacketsArePassedOver(t *testing.T) {
+	f := func(what string, damage func(packet []byte) []byte) {
+		t.Helper()
+		v4, _, _ := ask(t, serve(t, func(q *dns.Msg, _ string) [][]byte {
+			good := pack(answerTo(q, "orders.example. 5 A 10.0.0.1"))[0]
+			return [][]byte{damage(slices.Clone(good)), good}
+		}))
+		if v4.err != nil || !slices.Equal(v4.addrs, addrs("10.0.0.1")) {
+			t.Errorf("%s: addresses %v, error %v; want 10.0.0.1", what, v4.addrs, v4.err)
+		}
+	}
+	f("empty", func([]byte) []byte { return nil })
+	f("shorter than a header", func(p []byte) []byte { return p[:7] })
+	f("ends within a record", func(p []byte) []byte { return p[:len(p)-2] })
+	f("noise", func(p []byte) []byte { return append(p[:2], []byte("noise noise noise noise noise")...) })
+}
+
+func TestOnlyForgedPacketsAreNoAnswer(t *testing.T) {
+	v4, _, _ := ask(t, serve(t, forged(false, func(m *dns.Msg) { m.Id++ })))
+	wantError(t, v4, errTimeout, "no answer in time")
+}
+
+func TestTheSpellingOfTheNameDoesNotMatter(t *testing.T) {
+	v4, _, _ := ask(t, serve(t, func(q *dns.Msg, _ string) [][]byte {
+		m := answerTo(q, "ORDERS.example. 5 A 10.0.0.1")
+		m.Question[0].Name = "Orders.Example."
+		return pack(m)
+	}))
+	wantAddrs(t, v4, "10.0.0.1")
+}
+
+// cut answers over UDP with a truncated message that ends within its last record, and over TCP as tcp says.
+func cut(tcp script) script {
+	return func(q *dns.Msg, network string) [][]byte {
+		if network == "tcp" || q.Question[0].Qtype != dns.TypeA {
+			return tcp(q, network)
+		}
+		m := answerTo(q, "orders.example. 5 A 6.6.6.6", "orders.example. 5 A 6.6.6.7")
+		m.Truncated = true
+		packet := pack(m)[0]
+		return [][]byte{packet[:len(packet)-2]}
+	}
+}
+
+func TestATruncatedAnswerIsAskedForOverTCP(t *testing.T) {
+	s := serve(t, cut(records("orders.example. 5 A 10.0.0.1", "orders.example. 5 A 10.0.0.2")))
+	v4, _, _ := ask(t, s)
+	wantAddrs(t, v4, "10.0.0.1", "10.0.0.2")
+	if q := s.received(); len(q) != 3 || q[1].network != "tcp" || q[0].msg.Id == q[1].msg.Id {
+		t.Errorf("queries %v; want UDP, then TCP with an id of its own, then AAAA", q)
+	}
+}
+
+func TestTCPAnswersAreMatchedToo(t *testing.T) {
+	f := func(what string, tcp script, want error) {
+		t.Helper()
+		v4, _, _ := ask(t, serve(t, cut(tcp)))
+		if !errors.Is(v4.err, want) || len(v4.addrs) > 0 {
+			t.Errorf("%s: addresses %v, error %v; want error %v", what, v4.addrs, v4.err, want)
+		}
+	}
+	f("another id", forged(true, func(m *dns.Msg) { m.Id++ }), errProtocol)
+	f("another name", forged(true, func(m *dns.Msg) { m.Question[0].Name = "orders.evil." }), errProtocol)
+	f("truncated again", forged(false, func(m *dns.Msg) { m.Truncated = true }), errProtocol)
+	f("silence", silence, errTimeout)
+}
+
+func TestAfterAFailureTheNextServerIsAsked(t *testing.T) {
+	f := func(what string, first script) {
+		t.Helper()
+		v4, _, _ := ask(t, serve(t, first), serve(t, records("orders.example. 5 A 10.0.0.1")))
+		if v4.err != nil || !slices.Equal(v4.addrs, addrs("10.0.0.1")) {
+			t.Errorf("%s: addresses %v, error %v; want the second server's 10.0.0.1", what, v4.addrs, v4.err)
+		}
+	}
+	f("silence", silence)
+	f("SERVFAIL", rcode(dns.RcodeServerFailure))
+	f("REFUSED", rcode(dns.RcodeRefused))
+	f("NOTIMP", rcode(dns.RcodeNotImplemented))
+	f("FORMERR", rcode(dns.RcodeFormatError))
+	f("forged", forged(false, func(m *dns.Msg) { m.Id++ }))
+	f("truncated, and silent over TCP", cut(silence))
+
+	closed := serve(t, silence)
+	closed.close()
+	v4, _, c := ask(t, closed, serve(t, records("orders.example. 5 A 10.0.0.1")))
+	wantAddrs(t, v4, "10.0.0.1")
+	if n := testutil.ToFloat64(c.metrics.queries.WithLabelValues("network")); n != 2 {
+		t.Errorf("%v queries counted as network faults; want 2", n)
+	}
+}
+
+func TestATryIsBounded(t *testing.T) {
+	start := time.Now()
+	v4, v6, _ := ask(t, serve(t, silence), serve(t, silence))
+	wantError(t, v4, errTimeout, "A orders.example.")
+	wantError(t, v6, errTimeout, "")
+	if took := time.Since(start); took < 400*time.Millisecond || took > 3*time.Second {
+		t.Errorf("took %v; want two tries of 200ms, and no question for AAAA after all were silent", took)
+	}
+}
+
+func TestNXDOMAINIsAnAnswer(t *testing.T) {
+	first, second := serve(t, rcode(dns.RcodeNameError)), serve(t, records("orders.example. 5 A 10.0.0.1"))
+	v4, v6, _ := ask(t, first, second)
+	wantError(t, v4, errNXDomain, "NXDOMAIN")
+	wantError(t, v6, errNXDomain, "NXDOMAIN")
+	if n, m := len(first.received()), len(second.received()); n != 1 || m != 0 {
+		t.Errorf("%d and %d queries; want 1 and 0: it speaks for both types, and of the other servers", n, m)
+	}
+}
+
+func TestALoneServerThatWasSilentIsAskedTwice(t *testing.T) {
+	s := serve(t, nil)
+	lost := 1
+	s.play(func(q *dns.Msg, network string) [][]byte {
+		if lost--; lost >= 0 {
+			return nil
+		}
+		return records("orders.example. 5 A 10.0.0.1")(q, network)
+	})
+	v4, _, _ := ask(t, s)
+	wantAddrs(t, v4, "10.0.0.1")
+
+	s = serve(t, rcode(dns.RcodeServerFailure))
+	ask(t, s)
+	if got := s.questions(); !slices.Equal(got, []string{"A orders.example.", "AAAA orders.example."}) {
+		t.Errorf("questions %q; want no repetition after SERVFAIL", got)
+	}
+}
+
+func TestAReferralIsNoAnswer(t *testing.T) {
+	lame := serve(t, func(q *dns.Msg, _ string) [][]byte {
+		m := answerTo(q)
+		ns, _ := dns.NewRR("example. 5 NS ns.example.")
+		m.Ns = []dns.RR{ns}
+		return pack(m)
+	})
+	v4, _, _ := ask(t, lame)
+	wantError(t, v4, errProtocol, "refers to others")
+}
+
+// links returns n CNAME records from orders.example. over c1.example. to cn.example.
+func links(n int) []string {
+	var rrs []string
+	from := "orders.example."
+	for i := range n {
+		to := fmt.Sprintf("c%d.example.", i+1)
+		rrs = append(rrs, from+" 60 CNAME "+to)
+		from = to
+	}
+	return rrs
+}
+
+func TestCNAMEChains(t *testing.T) {
+	f := func(what, want string, rrs ...string) {
+		t.Helper()
+		v4, _, _ := ask(t, serve(t, records(rrs...)))
+		got := fmt.Sprint(v4.addrs)
+		if v4.err != nil {
+			got = v4.err.Error()
+		}
+		if !strings.Contains(got, want) {
+			t.Errorf("%s: got %s; want %s", what, got, want)
+		}
+	}
+	f("one", "[10.0.0.1]", append(links(1), "c1.example. 5 A 10.0.0.1")...)
+	f("eight", "[10.0.0.1]", append(links(8), "c8.example. 5 A 10.0.0.1")...)
+	f("nine", "more than 8 CNAMEs", append(links(9), "c9.example. 5 A 10.0.0.1")...)
+	f("in another order", "[10.0.0.1]", "c2.example. 5 A 10.0.0.1", links(2)[1], links(2)[0])
+	f("to itself", "CNAME loop", "orders.example. 5 CNAME orders.example.")
+	f("back to the start", "CNAME loop", append(links(2), "c2.example. 5 CNAME ORDERS.example.")...)
+}
+
+func TestTheTTLIsTheLeastOfTheChain(t *testing.T) {
+	f := func(want time.Duration, rrs ...string) {
+		t.Helper()
+		v4, _, _ := ask(t, serve(t, records(rrs...)))
+		if v4.err != nil || len(v4.addrs) == 0 || v4.ttl != want {
+			t.Errorf("%q: TTL %v, error %v; want %v", rrs, v4.ttl, v4.err, want)
+		}
+	}
+	f(30*time.Second, "orders.example. 30 A 10.0.0.1", "orders.example. 40 A 10.0.0.2")
+	f(7*time.Second, "orders.example. 7 CNAME c1.example.", "c1.example. 30 A 10.0.0.1")
+	f(6*time.Second, "orders.example. 7 CNAME c1.example.", "c1.example. 9 CNAME c2.example.", "c2.example. 6 A 10.0.0.1")
+	f(30*time.Second, "orders.example. 30 A 10.0.0.1", "other.example. 2 A 10.0.0.2")
+	f(0, "orders.example. 4294967295 A 10.0.0.1")
+}
+
+func TestATargetThatIsLeftOutIsAskedFor(t *testing.T) {
+	s := serve(t, func(q *dns.Msg, network string) [][]byte {
+		if q.Question[0].Name == "vip.example." {
+			return records("vip.example. 60 A 10.0.0.1")(q, network)
+		}
+		return pack(answerTo(q, "orders.example. 3 CNAME vip.example."))
+	})
+	v4, v6, _ := ask(t, s)
+	wantAddrs(t, v4, "10.0.0.1")
+	wantAddrs(t, v6)
+	if v4.ttl != 3*time.Second {
+		t.Errorf("TTL %v; want the CNAME's 3s", v4.ttl)
+	}
+}
+
+func TestALoopOverSeveralAnswersIsRefused(t *testing.T) {
+	s := serve(t, func(q *dns.Msg, _ string) [][]byte {
+		target := map[string]string{"orders.example.": "b.example.", "b.example.": "orders.example."}[q.Question[0].Name]
+		return pack(answerTo(q, q.Question[0].Name+" 5 CNAME "+target))
+	})
+	v4, _, _ := ask(t, s)
+	wantError(t, v4, errProtocol, "CNAME loop")
+
+	n := 0
+	s.play(func(q *dns.Msg, _ string) [][]byte {
+		n++
+		return pack(answerTo(q, fmt.Sprintf("%s 5 CNAME n%d.example.", q.Question[0].Name, n)))
+	})
+	v4, _, _ = ask(t, s)
+	wantError(t, v4, errProtocol, "more than 8 CNAMEs")
+}
+
+func TestATargetThatIsDeniedIsNotAskedFor(t *testing.T) {
+	s := serve(t, func(q *dns.Msg, _ string) [][]byte {
+		m := answerTo(q, "orders.example. 3 CNAME vip.other.example.")
+		soa, _ := dns.NewRR("other.example. 5 SOA ns.other.example. host.other.example. 1 2 3 4 5")
+		m.Ns = []dns.RR{soa}
+		return pack(m)
+	})
+	v4, _, _ := ask(t, s)
+	wantAddrs(t, v4)
+	if got := s.questions(); len(got) != 2 {
+		t.Errorf("questions %q; want one for A and one for AAAA", got)
+	}
+}
+
+func TestRecordsThatWereNotAskedForAreIgnored(t *testing.T) {
+	f := func(what string, want []netip.Addr, rrs ...string) {
+		t.Helper()
+		v4, _, _ := ask(t, serve(t, records(rrs...)))
+		if v4.err != nil || !slices.Equal(v4.addrs, want) {
+			t.Errorf("%s: addresses %v, error %v; want %v", what, v4.addrs, v4.err, want)
+		}
+	}
+	const good = "orders.example. 5 A 10.0.0.1"
+	f("another name", addrs("10.0.0.1"), good, "other.example. 5 A 6.6.6.6")
+	f("another class", addrs("10.0.0.1"), good, "orders.example. 5 CH A 6.6.6.6")
+	f("another type", addrs("10.0.0.1"), good, "orders.example. 5 AAAA 2001:db8::6")
+	f("a CNAME of another name", addrs("10.0.0.1"), good, "other.example. 5 CNAME evil.example.", "evil.example. 5 A 6.6.6.6")
+	f("nothing else", nil, "other.example. 5 A 6.6.6.6")
+	f("no unicast address", addrs("10.0.0.1"), good, "orders.example. 5 A 0.0.0.0", "orders.example. 5 A 224.0.0.1", "orders.example. 5 A 255.255.255.255")
+}
+
+func TestTheAdditionalSectionIsNoAnswer(t *testing.T) {
+	v4, _, _ := ask(t, serve(t, func(q *dns.Msg, _ string) [][]byte {
+		m := answerTo(q)
+		rr, _ := dns.NewRR("orders.example. 5 A 6.6.6.6")
+		m.Extra = []dns.RR{rr}
+		return pack(m)
+	}))
+	wantAddrs(t, v4)
+}
+
+func TestServersAreAddresses(t *testing.T) {
+	f := func(want string, configured ...string) {
+		t.Helper()
+		got, err := serversOf(configured)
+		text := strings.Join(got, " ")
+		if err != nil {
+			text = err.Error()
+		}
+		if !strings.Contains(text, want) {
+			t.Errorf("%q: got %s; want %s", configured, text, want)
+		}
+	}
+	f("10.0.0.53:53 [2001:db8::53]:53", "10.0.0.53", "2001:db8::53")
+	f("10.0.0.53:5300 [2001:db8::53]:5300", "10.0.0.53:5300", "[2001:db8::53]:5300")
+	f("write IP:port", "dns.example:53")
+	f("write IP:port", "10.0.0.53:0")
+	f("write IP:port", "")
+}
+
+func TestTheSystemsServers(t *testing.T) {
+	f := func(conf, want string) {
+		t.Helper()
+		file := filepath.Join(t.TempDir(), "resolv.conf")
+		if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(systemServers(file), " "); got != want {
+			t.Errorf("%q: servers %q; want %q", conf, got, want)
+		}
+	}
+	f("search a.example\nnameserver 10.0.0.53\nnameserver 2001:db8::53\noptions ndots:5\n", "10.0.0.53:53 [2001:db8::53]:53")
+	f("search a.example\n", "127.0.0.1:53")
+	if got := systemServers(filepath.Join(t.TempDir(), "absent")); !slices.Equal(got, []string{"127.0.0.1:53"}) {
+		t.Errorf("without the file: %q; want this machine", got)
+	}
+}
+
+func FuzzAnswer(f *testing.F) {
+	q := newQuestion("orders.example.", dns.TypeA)
+	chained := answerTo(q, append(links(3), "c3.example. 5 A 10.0.0.1")...)
+	cutShort := answerTo(q, "orders.example. 5 A 10.0.0.1")
+	cutShort.Truncated = true
+	for _, packet := range pack(answerTo(q, "orders.example. 5 A 10.0.0.1"), chained, cutShort, answerTo(q, links(9)...), answerTo(q)) {
+		f.Add(packet)
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		for _, qtype := range []uint16{dns.TypeA, dns.TypeAAAA} {
+			if len(raw) < 2 {
+				return
+			}
+			q := newQuestion("orders.example.", qtype)
+			q.Id = uint16(raw[0])<<8 | uint16(raw[1]) // the id is guessed right, so that the fuzzer gets somewhere
+			m := readAnswer(raw, q)
+			if m == nil {
+				continue
+			}
+			walk := newChain("orders.example.", qtype)
+			more, err := walk.follow(m)
+			if (more || err != nil) && len(walk.addrs) > 0 {
+				t.Fatalf("addresses %v although more=%v, error %v", walk.addrs, more, err)
+			}
+			if len(walk.seen) > maxChain+1 || walk.ttl < 0 || !slices.IsSortedFunc(walk.addrs, netip.Addr.Compare) {
+				t.Fatalf("walk %+v breaks its bounds", walk)
+			}
+			for _, addr := range walk.addrs {
+				if !isUsable(addr) || addr.Is4() != (qtype == dns.TypeA) {
+					t.Fatalf("address %v for a question of type %d", addr, qtype)
+				}
+			}
+		}
+	})
+}
