@@ -233,7 +233,6 @@ type deckStatus struct {
 	State    routing.DeckState `json:"state"`
 	Standby  string            `json:"standby,omitempty"`
 	Zone     string            `json:"zone,omitempty"`
-	Missing  bool              `json:"missing,omitempty"`
 	InFlight int64             `json:"inFlight"`
 	// Resolved says that each name among the deck's addresses has been asked for.
 	Resolved  bool            `json:"resolved"`
@@ -264,7 +263,7 @@ func (v *deckView) status() deckStatus {
 	d := v.compiled
 	status := deckStatus{
 		Name: d.Name, Domain: d.Domain, Attach: d.Attach, State: d.State, Standby: d.Standby, Zone: d.Zone,
-		Missing: d.Missing, InFlight: v.live.inFlight.Load(), Resolved: v.tried, Addresses: []addressStatus{},
+		InFlight: v.live.inFlight.Load(), Resolved: v.tried, Addresses: []addressStatus{},
 	}
 	for _, e := range v.endpoints {
 		health := "in use"

@@ -29,12 +29,7 @@ func (x *exchange) passOn(rest []byte) routing.Fault {
 	x.closes = x.closes || to == framedClose || x.router.drain.closing()
 	x.out = x.appendAnswerHead(x.out[:0], to)
 	body := bodyFlow{from: from, to: to, left: x.answer.length}
-	fault := body.run(x, rest)
-	if fault != noFault {
-		return fault
-	}
-	x.settle(&body)
-	return noFault
+	return body.run(x, rest)
 }
 
 // framings says how the deck ends the body, and how the client is told.
@@ -98,6 +93,9 @@ func (b *bodyFlow) run(x *exchange, rest []byte) routing.Fault {
 	} else {
 		x.out = append(x.out, rest[:n]...)
 	}
+	if b.over {
+		x.settle(b)
+	}
 	if err := x.answerBytes(x.out, n); err != nil {
 		return b.broken(x, err)
 	}
@@ -130,6 +128,9 @@ func (b *bodyFlow) step(x *exchange, buffer *bodyBuffer) error {
 	piece := buffer.data()[:data]
 	if b.to == framedChunks {
 		piece = buffer.chunk(data, b.over)
+	}
+	if b.over {
+		x.settle(b)
 	}
 	if len(piece) == 0 {
 		return nil
@@ -183,7 +184,9 @@ func (b *bodyFlow) broken(x *exchange, err error) routing.Fault {
 	return x.waitFault(err)
 }
 
-// settle decides what becomes of both connections after a whole answer.
+// settle decides what becomes of both connections once the answer is there whole. It
+// comes before the last of it is sent on, so that the deck's connection is free for the
+// request that the client may send next.
 func (x *exchange) settle(b *bodyFlow) {
 	x.upload.end(x)
 	conn := x.conn

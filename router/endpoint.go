@@ -61,16 +61,20 @@ func pick(from []*endpoint, now int64) *endpoint {
 		j++
 	}
 	a, b := from[i], from[j]
-	switch aIn, bIn := a.usable(now), b.usable(now); {
-	case aIn && bIn:
+	switch aOut, bOut := a.ejected(), b.ejected(); {
+	case !aOut && !bOut:
 		return lessLoaded(a, b)
-	case aIn:
+	case aOut && a.try(now):
 		return a
-	case bIn:
+	case bOut && b.try(now):
+		return b
+	case !aOut:
+		return a
+	case !bOut:
 		return b
 	}
 	for k := 1; k < n; k++ { // neither: any other will do
-		if e := from[(i+k)%n]; e.usable(now) {
+		if e := from[(i+k)%n]; !e.ejected() || e.try(now) {
 			return e
 		}
 	}
@@ -84,14 +88,14 @@ func lessLoaded(a, b *endpoint) *endpoint {
 	return a
 }
 
-// usable says whether a request may go to the address. Of an ejected one whose time is
-// over it says so once, and then not again until that trial's own time is over.
-func (e *endpoint) usable(now int64) bool {
+// ejected says whether the address is out of use at the moment.
+func (e *endpoint) ejected() bool { return e.ejectedUntil.Load() != 0 }
+
+// try says whether a request may go to an ejected address as a trial. It says so once
+// when the address's time is over, and then not again until a trial's own time is over.
+func (e *endpoint) try(now int64) bool {
 	until := e.ejectedUntil.Load()
-	if until == 0 {
-		return true
-	}
-	if now < until || !e.ejectedUntil.CompareAndSwap(until, now+e.backoff.Load()) {
+	if until == 0 || now < until || !e.ejectedUntil.CompareAndSwap(until, now+e.backoff.Load()) {
 		return false
 	}
 	e.onTrial.Store(true)
@@ -130,9 +134,6 @@ func (e *endpoint) succeeded() {
 			zap.String("deck", e.deck.name), zap.String("address", e.text))
 	}
 }
-
-// ejected says whether the address is out of use at the moment.
-func (e *endpoint) ejected() bool { return e.ejectedUntil.Load() != 0 }
 
 // retire takes the address out of use for good: idle connections close now, busy ones
 // when their request ends.

@@ -249,8 +249,12 @@ func newRawDeck(t testing.TB, serve func(c *wire)) *rawDeck {
 	d.wg.Go(func() {
 		for {
 			conn, err := ln.Accept()
-			if err != nil {
+			if errors.Is(err, net.ErrClosed) {
 				return
+			}
+			if err != nil { // a test took all descriptors away
+				time.Sleep(time.Millisecond)
+				continue
 			}
 			d.mu.Lock()
 			d.all = append(d.all, conn)
@@ -378,4 +382,10 @@ func tell(format string, args ...any) string { return fmt.Sprintf(format, args..
 
 func requestLine(method, target, version string) admission.RequestLine {
 	return admission.RequestLine{Method: []byte(method), Target: []byte(target), Version: []byte(version)}
+}
+
+func listenAt(addr string) (net.Listener, error) { return net.Listen("tcp", addr) }
+
+func wireOn(t testing.TB, conn net.Conn) *wire {
+	return &wire{Conn: conn, t: t, in: bufio.NewReader(conn)}
 }

@@ -17,7 +17,7 @@ import (
 // reached. It is immutable, and a request uses the one it found at its start.
 type published struct {
 	table *routing.Table
-	decks []*deckView // by CompiledDeck.ID; nil where the table has none
+	decks []*deckView // by CompiledDeck.ID; nil where the table has none, or a missing one
 	at    time.Time
 }
 
@@ -74,7 +74,7 @@ func (r *Router) Publish(t *routing.Table) {
 	next := &published{table: t, decks: make([]*deckView, len(t.Decks())), at: time.Now()}
 	p.track(t)
 	for id, deck := range t.Decks() {
-		if deck != nil {
+		if deck != nil && !deck.Missing { // a missing one counts as down, and is never reached
 			next.decks[id] = p.view(deck)
 		}
 	}

@@ -1,0 +1,167 @@
+package router
+
+import (
+	"context"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// drainLater drains in the background and returns a channel that tells how many were cut.
+func drainLater(g *grid, delay, timeout time.Duration) chan int64 {
+	done := make(chan int64, 1)
+	go func() { done <- g.router.Drain(context.Background(), delay, timeout) }()
+	return done
+}
+
+func TestWhileTheDelayLastsEverythingIsServedAndConnectionsEnd(t *testing.T) {
+	g := newGrid(t, nil)
+	g.one(answering(t, fine).addr)
+	before := g.dial()
+	before.send(get("/"))
+	if r := before.reply("GET"); r.Close {
+		t.Fatal("the connection ends before draining has begun")
+	}
+	done := drainLater(g, 300*time.Millisecond, patience)
+	<-g.router.DrainBegun()
+	if err := g.router.Ready(); err == nil || !strings.Contains(err.Error(), "draining") {
+		t.Fatalf("readiness says %v", err)
+	}
+	for _, w := range []*wire{before, g.dial()} {
+		w.send(get("/"))
+		r := w.reply("GET")
+		wantStatus(t, r, 200, "")
+		if !r.Close {
+			t.Fatal("no Connection: close")
+		}
+		w.expectEnd()
+	}
+	if cut := <-done; cut != 0 {
+		t.Fatalf("%d requests were cut", cut)
+	}
+	if conn, err := net.Dial("tcp", g.addr); err == nil {
+		_ = conn.Close()
+		t.Fatal("the listener is still open")
+	}
+}
+
+func TestRequestsInFlightFinishAndNewOnesOnOpenConnectionsAreRefused(t *testing.T) {
+	g := newGrid(t, nil)
+	block := make(chan struct{})
+	deck := newRawDeck(t, func(c *wire) {
+		for head := c.head(); head != ""; head = c.head() {
+			if strings.Contains(head, "/wait") {
+				<-block
+			}
+			_, _ = io.WriteString(c.Conn, fine)
+		}
+	})
+	g.one(deck.addr)
+	open := g.dial()
+	open.send(get("/"))
+	wantStatus(t, open.reply("GET"), 200, "")
+	slow := g.dial()
+	slow.send(get("/wait"))
+	eventually(t, "a request is under way", func() bool { return g.router.counters.inFlight() == 1 })
+	done := drainLater(g, 0, patience)
+	eventually(t, "requests are refused", g.router.drain.refuses)
+	open.send(get("/"))
+	r := open.reply("GET")
+	wantStatus(t, r, 503, "draining")
+	if !r.Close {
+		t.Fatal("the connection stays open")
+	}
+	select {
+	case <-done:
+		t.Fatal("draining ended with a request in flight")
+	default:
+	}
+	close(block)
+	wantStatus(t, slow.reply("GET"), 200, "")
+	if cut := <-done; cut != 0 {
+		t.Fatalf("%d requests were cut", cut)
+	}
+}
+
+func TestRequestsThatTakeTooLongAreCut(t *testing.T) {
+	g := newGrid(t, nil)
+	deck := newRawDeck(t, func(c *wire) { _ = c.head(); _, _ = io.ReadAll(c.in) })
+	g.one(deck.addr)
+	w := g.dial()
+	w.send(get("/"))
+	eventually(t, "a request is under way", func() bool { return g.router.counters.inFlight() == 1 })
+	if cut := <-drainLater(g, 0, 50*time.Millisecond); cut != 1 {
+		t.Fatalf("%d requests were cut, want 1", cut)
+	}
+	g.router.Close()
+	if _, err := w.tryReply("GET"); err == nil {
+		t.Fatal("it was answered")
+	}
+}
+
+func TestAnEndedContextEndsDrainingEarly(t *testing.T) {
+	g := newGrid(t, nil)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	begun := time.Now()
+	g.router.Drain(ctx, time.Hour, time.Hour)
+	if took := time.Since(begun); took > 5*time.Second {
+		t.Fatalf("it took %v", took)
+	}
+}
+
+// TestWhoeverHasConnectedIsServed connects many clients while the listeners close: those
+// whose connection was taken into the queue get their answer.
+func TestWhoeverHasConnectedIsServed(t *testing.T) {
+	g := newGrid(t, nil)
+	g.one(answering(t, fine).addr)
+	var clients []*wire
+	for range 100 {
+		clients = append(clients, g.dial())
+	}
+	done := drainLater(g, 0, patience)
+	var wg sync.WaitGroup
+	for _, w := range clients {
+		wg.Go(func() {
+			_, _ = io.WriteString(w.Conn, get("/"))
+			r, err := w.tryReply("GET")
+			if err != nil || r.StatusCode != 200 {
+				t.Errorf("a client that had connected was not served: %v", err)
+			}
+		})
+	}
+	wg.Wait()
+	if cut := <-done; cut != 0 {
+		t.Fatalf("%d requests were cut", cut)
+	}
+}
+
+func TestDrainingBeginsOnce(t *testing.T) {
+	g := newGrid(t, nil)
+	if !g.router.BeginDrain() || g.router.BeginDrain() {
+		t.Fatal("it does not begin exactly once")
+	}
+}
+
+func TestAListenerOutlivesAnEndOfDescriptors(t *testing.T) {
+	g := newGrid(t, nil)
+	g.one(answering(t, fine).addr)
+	limit := shrinkDescriptors(t)
+	waiting, err := net.Dial("tcp", g.addr)
+	if err != nil { // the last descriptor was gone already: the router's side is what matters
+		t.Skipf("this process has no descriptor left to connect with: %v", err)
+	}
+	defer waiting.Close()
+	eventually(t, "accepting fails", func() bool { return g.router.acceptErrors.Load() > 0 })
+	limit.restore()
+	w := wireOn(t, waiting)
+	_ = w.SetDeadline(time.Now().Add(patience))
+	w.send(get("/"))
+	wantStatus(t, w.reply("GET"), 200, "")
+	if g.logs.FilterMessageSnippet("cannot accept").Len() != 1 || g.logs.FilterMessageSnippet("accepting connections again").Len() != 1 {
+		t.Fatalf("logs: %v", g.logs.All())
+	}
+}
