@@ -175,7 +175,7 @@ func (s *headScanner) endOfHead() {
 		name, value, _ := strings.Cut(line, ":")
 		value = strings.TrimSpace(value)
 		switch {
-		case strings.EqualFold(name, "Transfer-Encoding"):
+		case strings.EqualFold(name, "Transfer-Encoding") && !strings.HasSuffix(s.lines[0], " HTTP/1.0"):
 			s.at = inChunkSize
 		case strings.EqualFold(name, "Content-Length") && s.at == inHead:
 			n, err := strconv.ParseInt(value, 10, 63)
