@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -16,6 +17,7 @@ import (
 // explainFlags are the flags of "gridrouter explain".
 type explainFlags struct {
 	routes, method, clientIP, output string
+	batch                            string
 	headers                          []string
 }
 
@@ -31,14 +33,20 @@ let in, which tenant owns its host, each rule that was considered and why, and t
 It reads the documents of --routes; a router says the same of its own at /explain, and gridctl explain
 of those in etcd. It exits with 0 also where the answer is a fault.`,
 		Example: `  gridrouter explain --routes deploy/samples http://shop.acme.example/ -H 'x-user-id: 10086'
-  gridrouter explain --routes deploy/samples --method POST -o json http://shop.acme.example/admin`,
+  gridrouter explain --routes deploy/samples --method POST -o json http://shop.acme.example/admin
+  echo '{"url": "http://shop.acme.example/", "headers": ["x-user-id: 7"]}' | gridrouter explain --routes deploy/samples --batch -`,
 		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return flags.Usagef("say which one request to explain: http://HOST/PATH")
+			if (len(args) == 1) == (f.batch != "") || len(args) > 1 {
+				return flags.Usagef("say which one request to explain, http://HOST/PATH, or give many with --batch")
 			}
 			return nil
 		},
-		RunE: func(cmd *cobra.Command, args []string) error { return explain(cmd, f, args[0]) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if f.batch != "" {
+				return explainBatch(cmd, f)
+			}
+			return explain(cmd, f, args[0])
+		},
 	}
 	fs := cmd.Flags()
 	fs.StringVar(&f.routes, "routes", "", "folder `DIR` of documents, as serve --routes reads it; required")
@@ -46,7 +54,32 @@ of those in etcd. It exits with 0 also where the answer is a fault.`,
 	fs.StringVarP(&f.method, "method", "X", "GET", "`METHOD` of the request")
 	fs.StringVar(&f.clientIP, "client-ip", "", "`IP` address of the client, as the router would believe it (default unknown)")
 	fs.StringVarP(&f.output, "output", "o", "text", "form of the answer: `text|json`")
+	fs.StringVar(&f.batch, "batch", "", "`FILE` of many requests, - for standard input: a JSON object a line with url and, if wanted, method, headers and clientIP; each is answered by a line of JSON (default none)")
 	return cmd
+}
+
+// explainBatch prints the explanations of many requests.
+func explainBatch(cmd *cobra.Command, f *explainFlags) error {
+	if f.routes == "" {
+		return flags.Usagef("--routes is missing; name the folder of documents to explain by")
+	}
+	table, err := tableOf(cmd, f.routes)
+	if err != nil {
+		return err
+	}
+	in := cmd.InOrStdin()
+	if f.batch != "-" {
+		file, err := os.Open(f.batch)
+		if err != nil {
+			return flags.Usagef("--batch: %w", err)
+		}
+		defer func() { _ = file.Close() }() // only read
+		in = file
+	}
+	if err := admission.ExplainAll(table, in, cmd.OutOrStdout()); err != nil {
+		return flags.Usagef("--batch: %w", err)
+	}
+	return nil
 }
 
 // explain prints the explanation of one request.
