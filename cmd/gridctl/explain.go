@@ -77,7 +77,7 @@ func askEtcd(ctx context.Context, cmd *cobra.Command, grid *catalog.Catalog, q *
 		if err != nil {
 			return flags.Usagef("--client-ip: %q is not an IP address", q.clientIP)
 		}
-		ip = parsed
+		ip = parsed.Unmap()
 	}
 	update, err := grid.Update(ctx)
 	if err != nil {
@@ -157,8 +157,12 @@ func readAnswer(cmd *cobra.Command, host string, status int, body []byte, output
 	return writeExplanation(cmd.OutOrStdout(), answer, output)
 }
 
-// firstLine is the start of a body, fit for an error.
+// firstLine is what a router says is wrong, fit for an error.
 func firstLine(body []byte) string {
+	var told struct{ Error string }
+	if json.Unmarshal(body, &told) == nil && told.Error != "" {
+		body = []byte(told.Error)
+	}
 	line, _, _ := strings.Cut(strings.TrimSpace(string(body)), "\n")
 	return line[:min(len(line), 300)]
 }

@@ -3,12 +3,16 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
+	"unicode"
 
 	"go.yaml.in/yaml/v3"
 
@@ -64,38 +68,79 @@ func toJSONLine(value []byte) ([]byte, error) {
 // toYAML writes a stored value as people write documents.
 func toYAML(value []byte) ([]byte, error) {
 	if !json.Valid(value) {
-		return nil, fmt.Errorf("not JSON")
+		return nil, errors.New("is not JSON")
 	}
-	var root yaml.Node
-	if err := yaml.Unmarshal(value, &root); err != nil {
+	tokens := json.NewDecoder(bytes.NewReader(value))
+	tokens.UseNumber()
+	root, err := nextNode(tokens)
+	if err != nil {
 		return nil, err
 	}
-	restyle(&root)
 	var out bytes.Buffer
 	encoder := yaml.NewEncoder(&out)
 	encoder.SetIndent(2)
-	if err := encoder.Encode(&root); err != nil {
+	if err := encoder.Encode(root); err != nil {
 		return nil, err
 	}
 	return out.Bytes(), encoder.Close()
 }
 
-// plain is text that every reader of YAML takes for text, quotes or no.
-var plain = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_./-]*$`)
+// word is text without anything that means something in YAML.
+var word = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9_./:-]*[A-Za-z0-9])?$`)
 
-// restyle turns the style of JSON into that of people: no braces, few quotes.
-func restyle(node *yaml.Node) {
-	node.Style = 0
-	if node.Kind == yaml.ScalarNode && node.Tag == "!!str" {
-		switch word := strings.ToLower(node.Value); {
-		case !plain.MatchString(node.Value), word == "true", word == "false", word == "null",
-			word == "yes", word == "no", word == "on", word == "off", word == "y", word == "n":
-			node.Style = yaml.DoubleQuotedStyle
+// needsNoQuotes says whether every reader of YAML takes a text for text, quotes or no.
+func needsNoQuotes(text string) bool {
+	if !word.MatchString(text) || (&yaml.Node{Kind: yaml.ScalarNode, Value: text}).ShortTag() != "!!str" {
+		return false
+	}
+	if !strings.ContainsFunc(text, unicode.IsLetter) {
+		// Digits with colons may be a time of day, unless they are an address.
+		_, err := netip.ParseAddrPort(text)
+		return err == nil
+	}
+	// Older readers take these for truth values.
+	return !slices.Contains([]string{"yes", "no", "on", "off", "y", "n"}, strings.ToLower(text))
+}
+
+// nextNode reads the next value of a JSON text that is known to be valid. Fields keep
+// their order.
+func nextNode(tokens *json.Decoder) (*yaml.Node, error) {
+	token, err := tokens.Token()
+	if err != nil {
+		return nil, err
+	}
+	switch token := token.(type) {
+	case json.Delim:
+		node := &yaml.Node{Kind: yaml.SequenceNode}
+		if token == '{' {
+			node.Kind = yaml.MappingNode
 		}
+		for tokens.More() { // names of fields and their values alike
+			child, err := nextNode(tokens)
+			if err != nil {
+				return nil, err
+			}
+			node.Content = append(node.Content, child)
+		}
+		_, err := tokens.Token() // what closes it
+		return node, err
+	case string:
+		return textNode(token), nil
+	case json.Number:
+		return &yaml.Node{Kind: yaml.ScalarNode, Value: token.String()}, nil
+	case bool:
+		return &yaml.Node{Kind: yaml.ScalarNode, Value: strconv.FormatBool(token)}, nil
 	}
-	for _, child := range node.Content {
-		restyle(child)
+	return &yaml.Node{Kind: yaml.ScalarNode, Value: "null"}, nil
+}
+
+// textNode is a text, in quotes where it would be taken for something else without.
+func textNode(text string) *yaml.Node {
+	node := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: text}
+	if !needsNoQuotes(text) {
+		node.Style = yaml.DoubleQuotedStyle
 	}
+	return node
 }
 
 // tablePrinter writes one line a document.

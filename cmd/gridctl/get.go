@@ -81,7 +81,11 @@ func newGetCommand(to *connection) *cobra.Command {
 				return err
 			}
 			return to.open(cmd, func(ctx context.Context, grid *catalog.Catalog) error {
-				return show(ctx, grid, folder, selection, one, newPrinter(cmd.OutOrStdout(), folder, output))
+				found, err := show(ctx, grid, selection, one, newPrinter(cmd.OutOrStdout(), folder, output))
+				if err == nil && found == 0 {
+					fmt.Fprintf(cmd.ErrOrStderr(), "etcd holds no %s there\n", folder)
+				}
+				return err
 			})
 		},
 	}
@@ -125,27 +129,27 @@ func newPrinter(out io.Writer, folder, output string) printer {
 	return newTablePrinter(out, folder)
 }
 
-func show(ctx context.Context, grid *catalog.Catalog, folder, selection string, one bool, to printer) error {
+// show prints what is selected, and returns how many documents that is.
+func show(ctx context.Context, grid *catalog.Catalog, selection string, one bool, to printer) (found int, err error) {
 	if one {
 		item, err := grid.Get(ctx, selection)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		if err := to.page([]catalog.Item{item}); err != nil {
-			return err
+			return 0, err
 		}
-		return to.end()
+		return 1, to.end()
 	}
-	found := 0
-	_, err := grid.List(ctx, selection, func(items []catalog.Item) error {
+	_, err = grid.List(ctx, selection, func(items []catalog.Item) error {
+		if len(items) == 0 {
+			return nil
+		}
 		found += len(items)
 		return to.page(items)
 	})
 	if err != nil {
-		return err
+		return found, err
 	}
-	if found == 0 {
-		return fmt.Errorf("etcd holds no %s there", folder)
-	}
-	return to.end()
+	return found, to.end()
 }

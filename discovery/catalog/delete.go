@@ -169,9 +169,9 @@ func (c *Catalog) planDeleteTenant(ctx context.Context, s *snapshot, w *world, n
 	case it.mod == 0 && count == 0:
 		return nil, fmt.Errorf("%s: %w in etcd", describe(it.key), ErrNotFound)
 	case count > 0 && !options.WithPins && it.mod == 0:
-		return nil, fmt.Errorf("%s: %w in etcd, but %d pins of it are left; delete them with --with-pins", describe(it.key), ErrNotFound, count)
+		return nil, fmt.Errorf("%s: %w in etcd, but %s of it %s left; delete with --with-pins", describe(it.key), ErrNotFound, counted(count), reason(count == 1, "is", "are"))
 	case count > 0 && !options.WithPins:
-		return nil, refused([]error{refusal(it, "", "has %d pins; delete them along with it by --with-pins", count)})
+		return nil, refused([]error{refusal(it, "", "has %s; delete along with it by --with-pins", counted(count))})
 	}
 	p := newPlanner(c, w, options.Options)
 	var units [][]op
@@ -191,9 +191,18 @@ func (c *Catalog) planDeleteTenant(ctx context.Context, s *snapshot, w *world, n
 	}
 	plan := p.plan()
 	if count > 0 {
-		plan.Notes = append(plan.Notes, fmt.Sprintf("%d pins of tenant %q go with it; their last values stay in the change records", count, name))
+		plan.Notes = append(plan.Notes, fmt.Sprintf("%s of tenant %q %s with it; the last values stay in the change records",
+			counted(count), name, reason(count == 1, "goes", "go")))
 	}
 	return plan, nil
+}
+
+// counted writes "one pin", "2 pins".
+func counted(pins int) string {
+	if pins == 1 {
+		return "one pin"
+	}
+	return fmt.Sprintf("%d pins", pins)
 }
 
 func pinFolder(at layout, tenant string) string { return at.doc(FolderPins + "/" + tenant + "/") }

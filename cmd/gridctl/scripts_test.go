@@ -1,0 +1,186 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rogpeppe/go-internal/testscript"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.etcd.io/etcd/server/v3/embed"
+	"go.uber.org/goleak"
+	"go.uber.org/zap"
+
+	"gridrouter.io/discovery"
+	"gridrouter.io/discovery/catalog"
+	"gridrouter.io/router"
+	"gridrouter.io/routing"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(leakFree{m}, map[string]func(){
+		"gridctl": func() { os.Exit(run()) },
+	})
+}
+
+// leakFree runs the tests, then looks for goroutines that they left.
+type leakFree struct{ m *testing.M }
+
+func (l leakFree) Run() int {
+	status := l.m.Run()
+	if err := goleak.Find(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return status
+}
+
+// testEtcd starts a real etcd that ends with the test, and a client of it.
+func testEtcd(t *testing.T) (endpoint string, client *clientv3.Client) {
+	t.Helper()
+	cfg := embed.NewConfig()
+	cfg.Dir = t.TempDir()
+	free := []url.URL{{Scheme: "http", Host: "127.0.0.1:0"}}
+	cfg.ListenPeerUrls, cfg.ListenClientUrls = free, free
+	cfg.AdvertisePeerUrls, cfg.AdvertiseClientUrls = free, free
+	cfg.InitialCluster = cfg.InitialClusterFromName(cfg.Name)
+	cfg.TickMs, cfg.ElectionMs = 10, 100
+	cfg.UnsafeNoFsync = true
+	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.NewNop())
+	server, err := embed.StartEtcd(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Close)
+	select {
+	case <-server.Server.ReadyNotify():
+	case <-time.After(30 * time.Second):
+		t.Fatal("etcd did not become ready")
+	}
+	endpoint = "http://" + server.Clients[0].Addr().String()
+	client, err = discovery.NewClient(discovery.ClientConfig{Endpoints: []string{endpoint}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = client.Close() })
+	return endpoint, client
+}
+
+// TestScripts drives the real command against a real etcd, each script under a prefix of
+// its own.
+func TestScripts(t *testing.T) {
+	endpoint, client := testEtcd(t)
+	s := &scripts{client: client}
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata",
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("GRIDCTL_ETCD", endpoint)
+			env.Setenv("GRIDCTL_PREFIX", prefixOf(env.WorkDir))
+			env.Setenv("GRIDCTL_WHO", "kim@bastion")
+			env.Setenv("GRIDCTL_TIMEOUT", "20s")
+			return nil
+		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"exits":  exits,
+			"etcd":   s.etcd,
+			"router": s.router,
+		},
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+	})
+}
+
+func prefixOf(workDir string) string {
+	return "/" + workDir[strings.LastIndexByte(workDir, '/')+1:] + "/"
+}
+
+// exits runs a command that must end with a status: exits STATUS COMMAND ARGS...
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits STATUS COMMAND ARGS...")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) {
+			ts.Fatalf("%v", err)
+		}
+		got = exit.ExitCode()
+	}
+	if got != want {
+		ts.Fatalf("exit status %d, want %d", got, want)
+	}
+}
+
+type scripts struct{ client *clientv3.Client }
+
+// etcd works behind the command's back: etcd put KEY FILE | etcd del KEY | etcd keys |
+// etcd show KEY; keys are relative to the prefix.
+func (s *scripts) etcd(ts *testscript.TestScript, neg bool, args []string) {
+	prefix := ts.Getenv("GRIDCTL_PREFIX")
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	switch {
+	case neg || len(args) == 0:
+		ts.Fatalf("usage: etcd put KEY FILE | del KEY | keys | show KEY")
+	case args[0] == "put":
+		_, err := s.client.Put(ctx, prefix+args[1], strings.TrimSpace(ts.ReadFile(args[2])))
+		ts.Check(err)
+	case args[0] == "del":
+		_, err := s.client.Delete(ctx, prefix+args[1])
+		ts.Check(err)
+	case args[0] == "keys":
+		answer, err := s.client.Get(ctx, prefix, clientv3.WithPrefix(), clientv3.WithKeysOnly())
+		ts.Check(err)
+		if len(answer.Kvs) == 0 {
+			fmt.Fprintln(ts.Stdout(), "nothing")
+		}
+		for _, kv := range answer.Kvs {
+			fmt.Fprintln(ts.Stdout(), strings.TrimPrefix(string(kv.Key), prefix))
+		}
+	case args[0] == "show":
+		answer, err := s.client.Get(ctx, prefix+args[1])
+		ts.Check(err)
+		for _, kv := range answer.Kvs {
+			fmt.Fprintf(ts.Stdout(), "%s\n", kv.Value)
+		}
+	}
+}
+
+// router starts a real router with the documents of the script's prefix, and puts the address of its
+// admin listener into $ROUTER: router [TOKEN].
+func (s *scripts) router(ts *testscript.TestScript, _ bool, args []string) {
+	grid := catalog.New(catalog.Config{Client: s.client, Prefix: ts.Getenv("GRIDCTL_PREFIX")})
+	update, err := grid.Update(context.Background())
+	ts.Check(err)
+	relay, err := router.New(router.Config{ID: "r1"})
+	ts.Check(err)
+	ts.Defer(relay.Close)
+	relay.Publish(routing.NewCompiler(grid.Reader().Decode).Compile(update))
+	config := router.AdminConfig{Version: "test", Gatherer: prometheus.NewRegistry()}
+	if len(args) > 0 {
+		config.Token = args[0]
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	server := &http.Server{Handler: router.NewAdmin(relay, config), ReadHeaderTimeout: 10 * time.Second}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = server.Serve(listener)
+	}()
+	ts.Defer(func() { _ = server.Close(); <-ended })
+	ts.Setenv("ROUTER", listener.Addr().String())
+}
