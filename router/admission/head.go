@@ -89,27 +89,64 @@ func (h *Head) First(class Class) (value []byte, lines int) {
 // routed, and its connection must be closed after the answer: where the next message
 // begins is not certain. After a refusal the Head holds what was read so far, which is
 // good for a log line and nothing else.
+//
+// What cannot be read comes before what can be read and is not supported, so that a
+// request with both faults gets the same answer wherever the first is noticed.
 func (h *Head) Check(line RequestLine, fields []byte) Refusal {
 	h.reset(line)
-	if refusal := checkLine(line); refusal != (Refusal{}) {
-		return refusal
+	if !isVersion(line.Version) {
+		return bad("the request line does not end in an HTTP version")
 	}
-	target, buf, reason := readTarget(line.Method, line.Target, h.targetBuf)
-	h.targetBuf = buf
-	if reason != "" {
-		return bad(reason)
+	if !IsToken(line.Method) {
+		return bad("the method is no token")
 	}
-	h.Target, h.Request.Path, h.Request.Query = target.origin, target.path, target.query
+	var absolute []byte
+	if string(line.Method) != "CONNECT" { // whose target has a form of its own, and which is refused below
+		target, buf, reason := readTarget(line.Method, line.Target, h.targetBuf)
+		h.targetBuf = buf
+		if reason != "" {
+			return bad(reason)
+		}
+		h.Target, h.Request.Path, h.Request.Query = target.origin, target.path, target.query
+		absolute = target.authority
+	}
 	if refusal := h.readFields(fields); refusal != (Refusal{}) {
 		return refusal
 	}
-	if refusal := h.readAuthority(target.authority); refusal != (Refusal{}) {
+	if refusal := h.readAuthority(absolute); refusal != (Refusal{}) {
 		return refusal
 	}
-	if refusal := h.readFraming(); refusal != (Refusal{}) {
+	if refusal := h.readFraming(line.Version); refusal != (Refusal{}) {
 		return refusal
 	}
-	return h.readConnection()
+	if refusal := h.checkSupport(line); refusal != (Refusal{}) {
+		return refusal
+	}
+	h.readConnection()
+	return Refusal{}
+}
+
+// checkSupport refuses what is well formed, and not done here.
+func (h *Head) checkSupport(line RequestLine) Refusal {
+	switch string(line.Version) {
+	case "HTTP/1.1", "HTTP/1.0":
+	default:
+		return Refusal{VersionNotSupported, "the HTTP version is neither 1.0 nor 1.1"}
+	}
+	switch string(line.Method) {
+	case "CONNECT", "TRACE":
+		return Refusal{MethodNotAllowed, "the method is not for decks"}
+	}
+	if len(line.Target) > MaxTargetBytes {
+		return Refusal{URITooLong, "the request target is longer than 8 KiB"}
+	}
+	if h.expects > 0 && !h.HTTP10 { // RFC 9110 10.1.1: ignored in HTTP/1.0
+		if h.expects > 1 || !EqualFold(h.expect, "100-continue") {
+			return Refusal{ExpectationFailed, "the expectation is not 100-continue"}
+		}
+		h.Continue = h.HasBody()
+	}
+	return Refusal{}
 }
 
 func (h *Head) reset(line RequestLine) {
@@ -120,26 +157,6 @@ func (h *Head) reset(line RequestLine) {
 	h.hosts, h.host, h.length, h.lengths = 0, nil, nil, 0
 	h.codings, h.coding, h.expect, h.expects, h.nominates, h.keepAlive = 0, nil, nil, 0, false, false
 	h.HTTP10 = string(line.Version) == "HTTP/1.0"
-}
-
-func checkLine(line RequestLine) Refusal {
-	if !isVersion(line.Version) {
-		return bad("the request line does not end in an HTTP version")
-	}
-	if v := string(line.Version); v != "HTTP/1.1" && v != "HTTP/1.0" {
-		return Refusal{VersionNotSupported, "the HTTP version is neither 1.0 nor 1.1"}
-	}
-	if !IsToken(line.Method) {
-		return bad("the method is no token")
-	}
-	switch string(line.Method) {
-	case "CONNECT", "TRACE":
-		return Refusal{MethodNotAllowed, "the method is not for decks"}
-	}
-	if len(line.Target) > MaxTargetBytes {
-		return Refusal{URITooLong, "the request target is longer than 8 KiB"}
-	}
-	return Refusal{}
 }
 
 // isVersion says whether v has the form of RFC 9112 2.3.
@@ -243,12 +260,12 @@ func (h *Head) readAuthority(absolute []byte) Refusal {
 }
 
 // readFraming finds out where the body ends: one way only (RFC 9112 6).
-func (h *Head) readFraming() Refusal {
+func (h *Head) readFraming(version []byte) Refusal {
 	switch {
 	case h.codings > 1:
 		return bad("there is more than one Transfer-Encoding field")
-	case h.codings == 1 && h.HTTP10:
-		return bad("HTTP/1.0 has no Transfer-Encoding")
+	case h.codings == 1 && string(version) != "HTTP/1.1":
+		return bad("only HTTP/1.1 has a Transfer-Encoding")
 	case h.codings == 1 && h.lengths > 0:
 		return bad("there are both Content-Length and Transfer-Encoding")
 	case h.codings == 1 && !EqualFold(h.coding, "chunked"):
@@ -284,13 +301,7 @@ func ParseLength(digits []byte) (n int64, ok bool) {
 }
 
 // readConnection reads what is between this client and this router only.
-func (h *Head) readConnection() Refusal {
-	if h.expects > 0 && !h.HTTP10 { // RFC 9110 10.1.1: ignored in HTTP/1.0
-		if h.expects > 1 || !EqualFold(h.expect, "100-continue") {
-			return Refusal{ExpectationFailed, "the expectation is not 100-continue"}
-		}
-		h.Continue = h.HasBody()
-	}
+func (h *Head) readConnection() {
 	if h.nominates {
 		for i := range h.Lines {
 			if h.Lines[i].Class == Connection {
@@ -301,7 +312,6 @@ func (h *Head) readConnection() Refusal {
 	if h.HTTP10 && !h.keepAlive {
 		h.Close = true
 	}
-	return Refusal{}
 }
 
 // readOptions reads one Connection field. It can name plain fields, and these only: what

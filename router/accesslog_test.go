@@ -1,0 +1,199 @@
+package router
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+)
+
+// sheet takes lines.
+type sheet struct {
+	mu     sync.Mutex
+	text   bytes.Buffer
+	broken bool
+}
+
+func (s *sheet) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.broken {
+		return 0, errors.New("no room")
+	}
+	return s.text.Write(p)
+}
+
+func (s *sheet) lines() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return strings.Split(strings.TrimSuffix(s.text.String(), "\n"), "\n")
+}
+
+func openLog(t *testing.T, cfg AccessLogConfig) *AccessLog {
+	t.Helper()
+	l, err := OpenAccessLog(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(l.Close)
+	return l
+}
+
+func TestTheAccessLogTellsOfEachRequest(t *testing.T) {
+	out := &sheet{}
+	l := openLog(t, AccessLogConfig{Output: out, Rate: 1})
+	g := newGrid(t, func(cfg *Config) { cfg.AccessLog = l; cfg.TrustedProxies = prefixes("127.0.0.1/32") })
+	deck := answering(t, fine)
+	g.one(deck.addr)
+	g.ask(get("/p\"a?secret=1", "Cookie: secret=2", "X-Forwarded-For: 192.0.2.7", "X-Request-Id: id-1"))
+	g.ask("POST /x HTTP/1.1\r\nHost: NOBODY.test\r\nContent-Length: 3\r\n\r\nabc")
+	g.ask("nonsense\r\n\r\n")
+	gone := g.dial()
+	_ = gone.Close()
+	eventually(t, "the lines are written", func() bool { return len(out.lines()) == 3 })
+	var got []map[string]any
+	for _, text := range out.lines() {
+		var fields map[string]any
+		if err := json.Unmarshal([]byte(text), &fields); err != nil {
+			t.Fatalf("%q: %v", text, err)
+		}
+		got = append(got, fields)
+	}
+	byStatus := map[any]map[string]any{}
+	for _, fields := range got {
+		byStatus[fields["status"]] = fields
+	}
+	f := func(status float64, want map[string]any) {
+		t.Helper()
+		for name, value := range want {
+			if byStatus[status][name] != value {
+				t.Errorf("%v: %s is %v, want %v", status, name, byStatus[status][name], value)
+			}
+		}
+		for _, name := range []string{"time", "requestId", "micros"} {
+			if byStatus[status][name] == nil {
+				t.Errorf("%v: no %s", status, name)
+			}
+		}
+	}
+	f(200, map[string]any{"requestId": "id-1", "client": "192.0.2.7", "method": "GET", "host": "acme.test", "path": "/p\"a", "tenant": "acme", "rule": "all",
+		"deck": "d1", "address": deck.addr, "epoch": 7.0, "revision": 1.0, "fault": nil, "bytesIn": 0.0, "bytesOut": 2.0})
+	f(404, map[string]any{"fault": "no_tenant", "host": "nobody.test", "deck": nil, "tenant": nil, "client": "127.0.0.1"})
+	f(400, map[string]any{"fault": "bad_request", "host": nil, "path": nil})
+	if byStatus[200.0]["deckMicros"] == nil || strings.Contains(strings.Join(out.lines(), ""), "secret") {
+		t.Fatalf("lines %q", out.lines())
+	}
+}
+
+func TestTheAccessLogNamesWhoLeft(t *testing.T) {
+	out := &sheet{}
+	l := openLog(t, AccessLogConfig{Output: out, Rate: 1})
+	g := newGrid(t, func(cfg *Config) { cfg.AccessLog = l })
+	g.one(newRawDeck(t, func(c *wire) { _ = c.head(); _ = c.head() }).addr)
+	w := g.dial()
+	w.send(get("/"))
+	eventually(t, "the request is under way", func() bool { return g.router.counters.inFlight() == 1 })
+	_ = w.Close()
+	eventually(t, "the line is written", func() bool {
+		return strings.Contains(strings.Join(out.lines(), ""), `"status":499,"fault":"client_gone"`)
+	})
+}
+
+func TestAShareOfRequestsIsLogged(t *testing.T) {
+	out := &sheet{}
+	l := openLog(t, AccessLogConfig{Output: out, Rate: 0.5})
+	wanted := 0
+	for range 2000 {
+		if l.wants() {
+			wanted++
+		}
+	}
+	if wanted < 850 || wanted > 1150 {
+		t.Fatalf("%d of 2000", wanted)
+	}
+	if none := openLog(t, AccessLogConfig{Output: out, Rate: 0}); none.wants() {
+		t.Fatal("a rate of 0 wants lines")
+	}
+	if _, err := OpenAccessLog(AccessLogConfig{Output: out, Rate: 2}); err == nil {
+		t.Fatal("a rate of 2 is taken")
+	}
+}
+
+func TestTheLogIsReopenedWhereItIs(t *testing.T) {
+	dir := t.TempDir()
+	name, moved := filepath.Join(dir, "access.log"), filepath.Join(dir, "access.log.1")
+	l := openLog(t, AccessLogConfig{File: name, Rate: 1})
+	holds := func(file, want string) {
+		t.Helper()
+		eventually(t, file+" holds "+want, func() bool {
+			text, err := os.ReadFile(file)
+			return err == nil && string(text) == want
+		})
+	}
+	l.write(0, []byte("one\n"))
+	holds(name, "one\n")
+	if err := os.Rename(name, moved); err != nil {
+		t.Fatal(err)
+	}
+	l.write(1, []byte("two\n"))
+	holds(moved, "one\ntwo\n")
+	if err := l.Reopen(); err != nil {
+		t.Fatal(err)
+	}
+	l.write(0, []byte("three\n"))
+	l.Close() // writes what is left
+	holds(name, "three\n")
+	if _, err := OpenAccessLog(AccessLogConfig{File: dir, Rate: 1}); err == nil {
+		t.Fatal("a folder is taken for a file")
+	}
+}
+
+func TestLinesThatCannotBeWrittenAreToldOfOnce(t *testing.T) {
+	core, logs := observer.New(zapcore.InfoLevel)
+	out := &sheet{broken: true}
+	l := openLog(t, AccessLogConfig{Output: out, Rate: 1, Logger: zap.New(core)})
+	for range 3 {
+		l.write(0, []byte("x\n"))
+		l.flush(nil)
+	}
+	out.mu.Lock()
+	out.broken = false
+	out.mu.Unlock()
+	l.write(0, []byte("y\n"))
+	l.flush(nil)
+	eventually(t, "it tells of both changes", func() bool { return logs.Len() == 2 })
+}
+
+func TestLinesAreDroppedRatherThanHeldWithoutEnd(t *testing.T) {
+	l := &AccessLog{wake: make(chan struct{}, 1)} // nobody writes
+	line := bytes.Repeat([]byte("x"), 1024)
+	for range 2 * logBound / len(line) {
+		l.write(0, line)
+	}
+	if l.dropped.Load() == 0 || len(l.lanes[0].buf) > logBound+2*len(line) {
+		t.Fatalf("%d dropped, %d bytes held", l.dropped.Load(), len(l.lanes[0].buf))
+	}
+}
+
+func TestTextsOfTheLogAreJSON(t *testing.T) {
+	f := func(text, want string) {
+		t.Helper()
+		got := string(appendJSONString(nil, text))
+		if got != want || !json.Valid([]byte(got)) {
+			t.Errorf("%q: got %s, want %s", text, got, want)
+		}
+	}
+	f("plain", `"plain"`)
+	f("a\"b\\c", `"a\"b\\c"`)
+	f("\x00\n\x1f\x7f", `"\u0000\u000a\u001f\u007f"`)
+	f("\xff\xfe", "\"\ufffd\ufffd\"")
+	f("grün", `"grün"`)
+}
