@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -94,46 +95,58 @@ func TestNamesAreAbsolute(t *testing.T) {
 	}
 }
 
-// Every way to fail keeps the addresses, flags them once the TTL is over, and counts.
+// Every way to fail keeps the addresses, flags them once the TTL is over, and counts. Each name fails in a way of its own.
 func TestGoodAddressesOutliveEveryFailure(t *testing.T) {
-	f := func(what string, failure script, reason string) {
-		t.Run(what, func(t *testing.T) {
-			t.Parallel()
-			s := serve(t, records("orders.example. 1 A 10.0.0.1"))
-			reg := prometheus.NewRegistry()
-			r := resolver(t, s, func(c *ResolverConfig) { c.Registerer = reg })
-			r.Track([]string{testName})
-			eventuallyAddrs(t, r, testName, "10.0.0.1")
-			if before := statusOf(t, r, testName); before.LastError != "" {
-				t.Errorf("status before the failure: %+v", before)
-			}
-			s.play(failure)
-			eventually(t, "two failures, stale", func() bool {
-				return statusOf(t, r, testName).Stale && testutil.ToFloat64(r.metrics.kept) >= 2
-			})
-			if got := statusOf(t, r, testName); !strings.Contains(got.LastError, reason) || !slices.Equal(got.Addresses, addrs("10.0.0.1")) || got.AgeSeconds <= 0 {
-				t.Errorf("status %+v; want 10.0.0.1 with an age, and the reason %q", got, reason)
-			}
-			if n := testutil.ToFloat64(r.metrics.stale); n != 1 {
-				t.Errorf("%v stale names counted; want 1", n)
-			}
-			s.play(records("orders.example. 1 A 10.0.0.2"))
-			eventuallyAddrs(t, r, testName, "10.0.0.2")
-			if after := statusOf(t, r, testName); after.LastError != "" {
-				t.Errorf("status after the failure: %+v", after)
-			}
-		})
+	t.Parallel()
+	failures := map[string]struct {
+		script script
+		reason string
+	}{
+		"servfail.example": {rcode(dns.RcodeServerFailure), "SERVFAIL"},
+		"refused.example":  {rcode(dns.RcodeRefused), "REFUSED"},
+		"nxdomain.example": {rcode(dns.RcodeNameError), "NXDOMAIN"},
+		"empty.example":    {records(), "no address"},
+		"silence.example":  {silence, "no answer in time"},
+		"loop.example":     {records("loop.example. 1 CNAME loop.example."), "CNAME loop"},
+		"unusable.example": {records("unusable.example. 1 A 0.0.0.0"), "no address"},
 	}
-	f("SERVFAIL", rcode(dns.RcodeServerFailure), "SERVFAIL")
-	f("REFUSED", rcode(dns.RcodeRefused), "REFUSED")
-	f("NXDOMAIN", rcode(dns.RcodeNameError), "NXDOMAIN")
-	f("empty", records(), "no address")
-	f("silence", silence, "no answer in time")
-	f("CNAME loop", records("orders.example. 1 CNAME orders.example."), "CNAME loop")
-	f("only unusable addresses", records("orders.example. 1 A 0.0.0.0"), "no address")
+	answering := func(addr string) script {
+		return func(q *dns.Msg, network string) [][]byte { return records(q.Question[0].Name+" 1 A "+addr)(q, network) }
+	}
+	s := serve(t, answering("10.0.0.1"))
+	r := resolver(t, s)
+	names := slices.Sorted(maps.Keys(failures))
+	r.Track(names)
+	for _, name := range names {
+		eventuallyAddrs(t, r, name, "10.0.0.1")
+		if got := statusOf(t, r, name); got.LastError != "" {
+			t.Errorf("status before the failure: %+v", got)
+		}
+	}
+	s.play(func(q *dns.Msg, network string) [][]byte {
+		return failures[canonicalName(q.Question[0].Name)].script(q, network)
+	})
+	for _, name := range names {
+		eventually(t, name+" failed twice", func() bool { return (*r.names.Load())[name].current.Load().failures >= 2 })
+		got := statusOf(t, r, name)
+		if !strings.Contains(got.LastError, failures[name].reason) || !slices.Equal(got.Addresses, addrs("10.0.0.1")) || !got.Stale || got.AgeSeconds <= 0 {
+			t.Errorf("status %+v; want 10.0.0.1 with an age, stale, and the reason %q", got, failures[name].reason)
+		}
+	}
+	if stale, kept := testutil.ToFloat64(r.metrics.stale), testutil.ToFloat64(r.metrics.kept); int(stale) != len(names) || int(kept) < 2*len(names) {
+		t.Errorf("%v stale names and %v kept answers counted; want all %d, each at least twice", stale, kept, len(names))
+	}
+	s.play(answering("10.0.0.2"))
+	for _, name := range names {
+		eventuallyAddrs(t, r, name, "10.0.0.2")
+		if got := statusOf(t, r, name); got.LastError != "" {
+			t.Errorf("status after the failure: %+v", got)
+		}
+	}
 }
 
 func TestStaleAddressesEnd(t *testing.T) {
+	t.Parallel()
 	s := serve(t, records("orders.example. 1 A 10.0.0.1"))
 	r := resolver(t, s, func(c *ResolverConfig) { c.StaleFor = 100 * time.Millisecond })
 	r.Track([]string{testName})
@@ -143,6 +156,7 @@ func TestStaleAddressesEnd(t *testing.T) {
 }
 
 func TestTheFirstResolutionMayFail(t *testing.T) {
+	t.Parallel()
 	s := serve(t, rcode(dns.RcodeServerFailure))
 	r := resolver(t, s)
 	told := make(chan string, 16)
@@ -162,6 +176,7 @@ func TestTheFirstResolutionMayFail(t *testing.T) {
 }
 
 func TestListenersAreToldOfChangesOnly(t *testing.T) {
+	t.Parallel()
 	s := serve(t, records("orders.example. 1 A 10.0.0.1"))
 	r := resolver(t, s)
 	told := make(chan string, 1000)
@@ -210,7 +225,10 @@ func TestTrackReplacesTheSet(t *testing.T) {
 }
 
 func TestADroppedNameIsNotAskedForAnyMore(t *testing.T) {
-	s := serve(t, records("orders.example. 1 A 10.0.0.1"))
+	t.Parallel()
+	s := serve(t, func(q *dns.Msg, network string) [][]byte {
+		return records(q.Question[0].Name+" 1 A 10.0.0.1")(q, network)
+	})
 	r := resolver(t, s)
 	r.Track([]string{testName, "other.example"})
 	eventuallyAddrs(t, r, testName, "10.0.0.1")
@@ -223,14 +241,13 @@ func TestADroppedNameIsNotAskedForAnyMore(t *testing.T) {
 		}
 		return n
 	}
-	mark := count("other.example.") + 2 // by then, a question that was under way has arrived
-	eventually(t, "the other name goes on", func() bool { return count("other.example.") >= mark })
+	goesOn := func(more int) {
+		end := count("other.example.") + more
+		eventually(t, "the other name goes on", func() bool { return count("other.example.") >= end })
+	}
+	goesOn(2) // by then, a question that was under way has arrived
 	dropped := count("orders.example.")
-	s.play(func(q *dns.Msg, network string) [][]byte {
-		return records(q.Question[0].Name+" 1 A 10.0.0.1")(q, network)
-	})
-	mark = count("other.example.") + 10
-	eventually(t, "the other name goes on", func() bool { return count("other.example.") >= mark })
+	goesOn(10)
 	if n := count("orders.example."); n != dropped {
 		t.Errorf("%d questions for the dropped name", n-dropped)
 	}
