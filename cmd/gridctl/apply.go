@@ -45,7 +45,7 @@ A tenant's epoch is raised by one, once a call, whenever one of its keys may cha
 				if err != nil {
 					return err
 				}
-				return change.carryOut(cmd, grid, plan)
+				return change.carryOut(ctx, cmd, grid, plan)
 			})
 		},
 	}
@@ -69,10 +69,10 @@ func (c *changeFlags) register(cmd *cobra.Command) {
 	cmd.Flags().StringVarP(&c.output, "output", "o", "text", "text or json")
 }
 
-func (c *changeFlags) check() error { return oneOf("-o", c.output, "text", "json") }
+func (c *changeFlags) check() error { return oneOf(c.output, "text", "json") }
 
 // carryOut prints a plan and, unless it is a dry run, applies it and prints how far it came.
-func (c *changeFlags) carryOut(cmd *cobra.Command, grid *catalog.Catalog, plan *catalog.Plan) error {
+func (c *changeFlags) carryOut(ctx context.Context, cmd *cobra.Command, grid *catalog.Catalog, plan *catalog.Plan) error {
 	out := cmd.OutOrStdout()
 	if c.dryRun {
 		if c.output == "json" {
@@ -86,7 +86,7 @@ func (c *changeFlags) carryOut(cmd *cobra.Command, grid *catalog.Catalog, plan *
 		}
 	}
 	progress := newProgress(cmd.ErrOrStderr())
-	result, err := grid.Apply(cmd.Context(), plan, progress.tell)
+	result, err := grid.Apply(ctx, plan, progress.tell)
 	progress.end()
 	switch {
 	case c.output == "json":

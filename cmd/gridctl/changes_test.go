@@ -55,11 +55,11 @@ func TestAConflictPrintsHowFarItCame(t *testing.T) {
 	if err != nil || plan.Transactions < 2 {
 		t.Fatalf("%d transactions, %v", plan.Transactions, err)
 	}
-	if _, err := client.Put(t.Context(), "/conflict/hosts/t59.example", `{"tenant":"t00"}`); err != nil {
+	if _, err = client.Put(t.Context(), "/conflict/hosts/t59.example", `{"tenant":"t00"}`); err != nil {
 		t.Fatal(err)
 	}
 	cmd, out := output(t)
-	err = (&changeFlags{output: "text"}).carryOut(cmd, grid, plan)
+	err = (&changeFlags{output: "text"}).carryOut(t.Context(), cmd, grid, plan)
 	if flags.Exit(err) != flags.ExitFault || !strings.Contains(err.Error(), "host t59.example was claimed by somebody else meanwhile") {
 		t.Errorf("the error is %v", err)
 	}
@@ -70,11 +70,11 @@ func TestAConflictPrintsHowFarItCame(t *testing.T) {
 	}
 
 	cmd, out = output(t)
-	if err = (&changeFlags{output: "json"}).carryOut(cmd, grid, plan); err == nil {
+	if err = (&changeFlags{output: "json"}).carryOut(t.Context(), cmd, grid, plan); err == nil {
 		t.Fatal("a plan that is out of date was applied")
 	}
 	var report outcome
-	if err := json.Unmarshal(out.Bytes(), &report); err != nil || report.Error == "" || len(report.Result.Unwritten) != 62 {
+	if err = json.Unmarshal(out.Bytes(), &report); err != nil || report.Error == "" || len(report.Result.Unwritten) != 62 {
 		t.Errorf("the report is %s, %v", out, err)
 	}
 }

@@ -53,7 +53,7 @@ should it come back, it goes on above the last one.`,
 				if err != nil {
 					return err
 				}
-				return change.carryOut(cmd, grid, plan)
+				return change.carryOut(ctx, cmd, grid, plan)
 			})
 		},
 	}

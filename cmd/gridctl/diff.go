@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/rogpeppe/go-internal/diff"
 	"github.com/spf13/cobra"
@@ -83,7 +84,7 @@ func diffOf(doc *document.Parsed, item catalog.Item, there bool) ([]byte, error)
 	}
 	before, err := toYAML(storedForm(item))
 	if err != nil {
-		before = append(item.Value, '\n')
+		before = slices.Concat(item.Value, []byte("\n"))
 	}
 	return diff.Diff(fmt.Sprintf("etcd %s (revision %d)", doc.Key, item.Revision), before, doc.Origin+" "+doc.Key, after), nil
 }

@@ -49,7 +49,7 @@ answers by what it holds.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			q.url = args[0]
-			if err := oneOf("-o", output, "text", "json"); err != nil {
+			if err := oneOf(output, "text", "json"); err != nil {
 				return err
 			}
 			if router != "" {
@@ -90,7 +90,7 @@ func askEtcd(ctx context.Context, cmd *cobra.Command, grid *catalog.Catalog, q *
 	}
 	for _, problem := range table.Problems() {
 		if answer.Tenant != "" && problem.Key == catalog.FolderTenants+"/"+answer.Tenant {
-			fmt.Fprintf(cmd.ErrOrStderr(), "problem: %s: %s\n", problem.Key, problem.Message)
+			tell(cmd.ErrOrStderr(), "problem: %s: %s\n", problem.Key, problem.Message)
 		}
 	}
 	return writeExplanation(cmd.OutOrStdout(), answer, output)
@@ -120,9 +120,9 @@ func askRouter(cmd *cobra.Command, q *question, router, tokenFile string, timeou
 		return flags.Usagef("--router: %w", err)
 	}
 	if tokenFile != "" {
-		token, err := os.ReadFile(tokenFile)
-		if err != nil {
-			return flags.Usagef("--token-file: %w", err)
+		token, unread := os.ReadFile(tokenFile)
+		if unread != nil {
+			return flags.Usagef("--token-file: %w", unread)
 		}
 		request.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
 	}

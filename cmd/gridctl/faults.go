@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -40,10 +39,10 @@ func refuse(cmd *cobra.Command, reasons []error) error {
 		return flags.Usagef("%s; nothing was written", lines[0])
 	}
 	for _, line := range lines[:min(maxTold, len(lines))] {
-		fmt.Fprintln(cmd.ErrOrStderr(), line)
+		tell(cmd.ErrOrStderr(), "%s\n", line)
 	}
 	if rest := len(lines) - maxTold; rest > 0 {
-		fmt.Fprintf(cmd.ErrOrStderr(), "... and %d more\n", rest)
+		tell(cmd.ErrOrStderr(), "... and %d more\n", rest)
 	}
 	return flags.Usagef("refused for %d reasons; nothing was written", len(lines))
 }

@@ -24,7 +24,7 @@ the newest document is marked "behind"; one whose documents differ from those of
 the same revision is marked "other hash". One that died is gone when its lease ends.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := oneOf("-o", output, "table", "json"); err != nil {
+			if err := oneOf(output, "table", "json"); err != nil {
 				return err
 			}
 			return to.open(cmd, func(ctx context.Context, grid *catalog.Catalog) error {
@@ -49,14 +49,14 @@ func writeFleet(out io.Writer, fleet catalog.Fleet, now time.Time) error {
 		return err
 	}
 	table := newTable(out)
-	fmt.Fprintln(table, "ROUTER\tADDRESS\tADMIN\tVERSION\tREVISION\tHASH\tSOURCE\tAGE\tPROBLEMS\tUP\tNOTE")
+	tell(table, "%s\n", "ROUTER\tADDRESS\tADMIN\tVERSION\tREVISION\tHASH\tSOURCE\tAGE\tPROBLEMS\tUP\tNOTE")
 	marked := 0
 	for i := range fleet.Members {
 		m := &fleet.Members[i]
 		if note := noteOf(m); note != "-" {
 			marked++
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%d\t%s\t%s\t%s\t%d\t%s\t%s\n", m.ID, orElse(m.Address, "-"), orElse(m.Admin, "-"), orElse(m.Version, "-"),
+		tell(table, "%s\t%s\t%s\t%s\t%d\t%s\t%s\t%s\t%d\t%s\t%s\n", m.ID, orElse(m.Address, "-"), orElse(m.Admin, "-"), orElse(m.Version, "-"),
 			m.Revision, orElse(m.Hash[:min(len(m.Hash), 12)], "-"), orElse(m.Source, "-"), ageOf(m), m.Problems, upOf(m, now), noteOf(m))
 	}
 	if err := table.Flush(); err != nil {

@@ -164,7 +164,7 @@ func newTablePrinter(out io.Writer, folder string) *tablePrinter {
 
 func (p *tablePrinter) page(items []catalog.Item) error {
 	if p.head != "" {
-		fmt.Fprintln(p.table, p.head)
+		tell(p.table, "%s\n", p.head)
 		p.head = ""
 	}
 	for i := range items {
@@ -172,10 +172,10 @@ func (p *tablePrinter) page(items []catalog.Item) error {
 		if item.Err != nil {
 			p.bad = append(p.bad, item.Key)
 			_, name, _ := strings.Cut(item.Key, "/")
-			fmt.Fprintf(p.table, "%s\tbad: %s\n", name, strings.ReplaceAll(item.Err.Error(), "\n", "; "))
+			tell(p.table, "%s\tbad: %s\n", name, strings.ReplaceAll(item.Err.Error(), "\n", "; "))
 			continue
 		}
-		fmt.Fprintf(p.table, "%s\t%d\n", strings.Join(columns(item.Document), "\t"), item.Revision)
+		tell(p.table, "%s\t%d\n", strings.Join(columns(item.Document), "\t"), item.Revision)
 	}
 	return p.table.Flush()
 }

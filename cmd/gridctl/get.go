@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
@@ -69,7 +68,7 @@ func newGetCommand(to *connection) *cobra.Command {
   gridctl get pins initech 10086 -o json`,
 		Args: cobra.RangeArgs(1, 3),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := oneOf("-o", output, "table", "yaml", "json"); err != nil {
+			if err := oneOf(output, "table", "yaml", "json"); err != nil {
 				return err
 			}
 			folder, err := folderOf(args[0])
@@ -83,7 +82,7 @@ func newGetCommand(to *connection) *cobra.Command {
 			return to.open(cmd, func(ctx context.Context, grid *catalog.Catalog) error {
 				found, err := show(ctx, grid, selection, one, newPrinter(cmd.OutOrStdout(), folder, output))
 				if err == nil && found == 0 {
-					fmt.Fprintf(cmd.ErrOrStderr(), "etcd holds no %s there\n", folder)
+					tell(cmd.ErrOrStderr(), "etcd holds no %s there\n", folder)
 				}
 				return err
 			})
@@ -102,7 +101,7 @@ func selected(folder string, names []string) (selection string, one bool, err er
 	case folder == catalog.FolderPins && len(names) == 0:
 		return "", false, flags.Usagef("whose pins? write get pins TENANT [KEY]")
 	case folder == catalog.FolderPins && len(names) == 1:
-		if err := routing.CheckName(names[0]); err != nil {
+		if err = routing.CheckName(names[0]); err != nil {
 			return "", false, flags.Usagef("the tenant: %w", err)
 		}
 		return folder + "/" + names[0] + "/", false, nil
@@ -129,17 +128,22 @@ func newPrinter(out io.Writer, folder, output string) printer {
 	return newTablePrinter(out, folder)
 }
 
+// showOne prints one document.
+func showOne(ctx context.Context, grid *catalog.Catalog, key string, to printer) error {
+	item, err := grid.Get(ctx, key)
+	if err != nil {
+		return err
+	}
+	if err := to.page([]catalog.Item{item}); err != nil {
+		return err
+	}
+	return to.end()
+}
+
 // show prints what is selected, and returns how many documents that is.
 func show(ctx context.Context, grid *catalog.Catalog, selection string, one bool, to printer) (found int, err error) {
 	if one {
-		item, err := grid.Get(ctx, selection)
-		if err != nil {
-			return 0, err
-		}
-		if err := to.page([]catalog.Item{item}); err != nil {
-			return 0, err
-		}
-		return 1, to.end()
+		return 1, showOne(ctx, grid, selection, to)
 	}
 	_, err = grid.List(ctx, selection, func(items []catalog.Item) error {
 		if len(items) == 0 {

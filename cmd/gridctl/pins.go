@@ -47,7 +47,7 @@ tenant's epoch is raised by one, with the first pin that changes.`,
 				if err != nil {
 					return err
 				}
-				return change.carryOut(cmd, grid, plan)
+				return change.carryOut(ctx, cmd, grid, plan)
 			})
 		},
 	}

@@ -14,12 +14,17 @@ import (
 	"gridrouter.io/discovery/catalog"
 )
 
-// oneOf refuses a flag's value that is none of those known.
-func oneOf(flag, value string, known ...string) error {
+// tell writes to a terminal, or into a table whose Flush says what went wrong.
+func tell(out io.Writer, format string, args ...any) {
+	_, _ = fmt.Fprintf(out, format, args...) // if nobody listens there is nobody to tell
+}
+
+// oneOf refuses a form of output that is none of those known.
+func oneOf(value string, known ...string) error {
 	if slices.Contains(known, value) {
 		return nil
 	}
-	return flags.Usagef("%s: %q is not known; write %s", flag, value, strings.Join(known, " or "))
+	return flags.Usagef("-o: %q is not known; write %s", value, strings.Join(known, " or "))
 }
 
 // writeJSON writes a value for programs.
@@ -48,7 +53,7 @@ func writePlan(out io.Writer, plan *catalog.Plan, dryRun bool) error {
 		folder, _, _ := strings.Cut(change.Key, "/")
 		kind := string(change.Action) + "\t" + folder
 		if counted[kind]++; counted[kind] <= maxListed {
-			fmt.Fprintf(table, "%s\t%s%s\n", change.Action, change.Key, trailing(details(change)))
+			tell(table, "%s\t%s%s\n", change.Action, change.Key, trailing(details(change)))
 		}
 	}
 	kinds := make([]string, 0, len(counted))
@@ -58,11 +63,11 @@ func writePlan(out io.Writer, plan *catalog.Plan, dryRun bool) error {
 	slices.Sort(kinds)
 	for _, kind := range kinds {
 		if rest := counted[kind] - maxListed; rest > 0 {
-			fmt.Fprintf(table, "%s/... and %s more\n", kind, grouped(rest))
+			tell(table, "%s/... and %s more\n", kind, grouped(rest))
 		}
 	}
 	for _, note := range plan.Notes {
-		fmt.Fprintf(table, "note\t%s\n", note)
+		tell(table, "note\t%s\n", note)
 	}
 	if err := table.Flush(); err != nil {
 		return err
@@ -169,11 +174,11 @@ func (p *progress) tell(now catalog.Progress) {
 		return
 	}
 	p.last, p.told = time.Now(), true
-	fmt.Fprintf(p.out, "written %s of %s\n", grouped(now.Done), count(now.Total, "document"))
+	tell(p.out, "written %s of %s\n", grouped(now.Done), count(now.Total, "document"))
 }
 
 func (p *progress) end() {
 	if p.told {
-		fmt.Fprintln(p.out, "writing ended")
+		tell(p.out, "%s\n", "writing ended")
 	}
 }

@@ -11,7 +11,7 @@ import (
 // Check looks across documents without etcd, as if they were all there is: a document
 // given twice or too large, a deck or tenant that nobody describes, a host claimed twice,
 // a host under another tenant's wildcard that is not delegated. What a document has wrong
-// by itself stands in its own Err and is not repeated here. The errors are *[Refusal], in
+// by itself stands in its own Err and is not repeated here. The errors are *[ReasonError], in
 // the order of the documents.
 func Check(docs []document.Parsed) []error {
 	w := newWorld()
@@ -68,14 +68,14 @@ func (w *world) checkReferences(it *item) []error {
 	return reasons
 }
 
-// checkPin finds pins of tenants that do not exist, or can not be read.
+// checkPin finds pins of tenants that do not exist, or cannot be read.
 func (w *world) checkPin(it *item, pin *routing.Pin) []error {
 	owner := w.items[tenantKey(pin.Tenant)]
 	switch {
 	case !w.exists(tenantKey(pin.Tenant)):
 		return []error{refusal(it, "tenant", "there is no tenant %q; describe it beside this document, or correct the name", pin.Tenant)}
 	case owner.given == nil && owner.wasErr != nil:
-		return []error{refusal(it, "tenant", "tenant %q in etcd is bad, so its epoch can not be raised (%v); apply a good document of it first",
+		return []error{refusal(it, "tenant", "tenant %q in etcd is bad, so its epoch cannot be raised (%v); apply a good document of it first",
 			pin.Tenant, owner.wasErr)}
 	}
 	return nil

@@ -24,7 +24,7 @@ func TestCheckLooksAcrossDocumentsWithoutEtcd(t *testing.T) {
 			if !strings.Contains(errs[i].Error(), want) {
 				t.Errorf("error %d is\n%v\nand does not say\n%s", i, errs[i], want)
 			}
-			var refusal *catalog.Refusal
+			var refusal *catalog.ReasonError
 			if !errors.As(errs[i], &refusal) || !strings.HasPrefix(refusal.Place, "grid.yaml:") || refusal.Key == "" {
 				t.Errorf("error %d has no place or key: %#v", i, errs[i])
 			}

@@ -33,14 +33,14 @@ func FuzzReadPins(f *testing.F) {
 		rows := csv.NewWriter(&out)
 		for _, doc := range docs {
 			pin := doc.Document.(*routing.Pin)
-			decoded, err := reader.Decode(doc.Key, doc.JSON)
-			if err != nil {
-				t.Fatalf("%s does not read back: %v", doc.Key, err)
+			decoded, bad := reader.Decode(doc.Key, doc.JSON)
+			if bad != nil {
+				t.Fatalf("%s does not read back: %v", doc.Key, bad)
 			}
 			if *decoded.(*routing.Pin) != *pin {
 				t.Fatalf("%+v reads back as %+v", pin, decoded)
 			}
-			if err := rows.Write([]string{pin.Key, pin.Deck}); err != nil {
+			if err = rows.Write([]string{pin.Key, pin.Deck}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -104,7 +104,7 @@ func FuzzKeepable(f *testing.F) {
 	f.Fuzz(func(t *testing.T, value []byte) {
 		stored, err := encodeRecord(Record{When: time.Unix(0, 0), Before: keepable(value), After: keepable(nil)})
 		if err != nil {
-			t.Fatalf("%q can not be kept: %v", value, err)
+			t.Fatalf("%q cannot be kept: %v", value, err)
 		}
 		if !json.Valid(stored) {
 			t.Fatalf("%q makes a record that is not JSON: %s", value, stored)

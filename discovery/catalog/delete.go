@@ -61,11 +61,11 @@ func (c *Catalog) PlanDelete(ctx context.Context, key string, options DeleteOpti
 	return c.planned(w, options.Options)
 }
 
-// checkPinDeletion refuses where the tenant's epoch can not be raised.
+// checkPinDeletion refuses where the tenant's epoch cannot be raised.
 func (w *world) checkPinDeletion(it *item) []error {
 	owner := w.items[tenantKey(ownerOf(it))]
 	if owner != nil && owner.wasErr != nil {
-		return []error{refusal(it, "tenant", "tenant %q in etcd is bad, so its epoch can not be raised (%v); apply a good document of it first",
+		return []error{refusal(it, "tenant", "tenant %q in etcd is bad, so its epoch cannot be raised (%v); apply a good document of it first",
 			ownerOf(it), owner.wasErr)}
 	}
 	return nil

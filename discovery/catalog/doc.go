@@ -21,7 +21,7 @@
 //   - reader.go: the kinds of document; layout.go: the keys
 //   - check.go, hosts.go, draining.go: why documents are refused
 //   - read.go, gather.go: what is read from etcd, at one revision
-//   - plan.go, order.go, pack.go, tenant.go: from documents to transactions
+//   - plan.go, order.go, order_tenant.go, tenant.go, pack.go: from documents to transactions
 //   - apply.go, guard.go: from transactions to etcd; wildcard.go: the one race that
 //     a transaction alone cannot hold
 //   - delete.go, pins.go, record.go, list.go, fleet.go: the rest, one story each

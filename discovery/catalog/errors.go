@@ -10,8 +10,8 @@ import (
 // ErrNotFound says that etcd holds no such document.
 var ErrNotFound = errors.New("not found")
 
-// Refusal is one reason why documents are refused: where, what, and how to mend it.
-type Refusal struct {
+// ReasonError is one reason why documents are refused: where, what, and how to mend it.
+type ReasonError struct {
 	// Place is where a person finds the document: file:line, or "etcd".
 	Place string `json:"place"`
 	// Key is the document's key, such as tenants/acme; empty if it has none.
@@ -23,7 +23,7 @@ type Refusal struct {
 }
 
 // Error returns "place: key: path: message", without what is empty.
-func (r *Refusal) Error() string {
+func (r *ReasonError) Error() string {
 	parts := make([]string, 0, 4)
 	for _, part := range []string{r.Place, r.Key, r.Path, r.Message} {
 		if part != "" {
@@ -35,7 +35,7 @@ func (r *Refusal) Error() string {
 
 // RefusedError lists everything for which a plan was refused. Nothing was written.
 type RefusedError struct {
-	// Reasons are *[Refusal] or the reader's own errors, in the order of the documents.
+	// Reasons are *[ReasonError] or the reader's own errors, in the order of the documents.
 	Reasons []error
 }
 
@@ -61,12 +61,12 @@ func refused(reasons []error) error {
 
 // refusal makes a refusal about a document that was given.
 func refusal(it *item, path, format string, args ...any) error {
-	return &Refusal{Place: it.place(), Key: it.key, Path: path, Message: fmt.Sprintf(format, args...)}
+	return &ReasonError{Place: it.place(), Key: it.key, Path: path, Message: fmt.Sprintf(format, args...)}
 }
 
 // ConflictError says that somebody else changed what a plan relied upon, after it was
 // read. The transaction that noticed it wrote nothing; making and applying a new plan
-// finishes the work, or says why it can not be done any more.
+// finishes the work, or says why it cannot be done any more.
 type ConflictError struct {
 	// What says in words what changed, such as "tenant acme was changed".
 	What string

@@ -31,7 +31,7 @@ type Member struct {
 	Behind bool `json:"behind"`
 	// Disagrees says that the router has another hash than most of those at its revision.
 	Disagrees bool `json:"disagrees"`
-	// Fault says why the status can not be read; empty: it can.
+	// Fault says why the status cannot be read; empty: it can.
 	Fault string `json:"fault,omitempty"`
 }
 
@@ -68,11 +68,11 @@ func (c *Catalog) Fleet(ctx context.Context) (Fleet, error) {
 	return fleet, nil
 }
 
-// decodeMember reads a router's status; what can not be read is told, and keeps its id.
+// decodeMember reads a router's status; what cannot be read is told, and keeps its id.
 func decodeMember(id string, value []byte) Member {
 	var m Member
 	if err := json.Unmarshal(value, &m); err != nil {
-		return Member{ID: id, Fault: fmt.Sprintf("its status can not be read: %v", err)}
+		return Member{ID: id, Fault: fmt.Sprintf("its status cannot be read: %v", err)}
 	}
 	m.ID, m.Behind, m.Disagrees, m.Fault = id, false, false, ""
 	return m

@@ -24,7 +24,7 @@ func encodeClaim(tenant string) string {
 	return fmt.Sprintf(`{"tenant":%q}`, tenant)
 }
 
-// decodeClaim reads the stored form; what it can not read belongs to nobody.
+// decodeClaim reads the stored form; what it cannot read belongs to nobody.
 func decodeClaim(value []byte) (tenant string, err error) {
 	var held claimValue
 	if err := json.Unmarshal(value, &held); err != nil {

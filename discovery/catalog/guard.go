@@ -45,6 +45,7 @@ func (l *ledger) compare(g guard) clientv3.Cmp {
 	case noneNewer:
 		newer := clientv3.Compare(clientv3.ModRevision(g.key), "<", max(g.revision, l.latest)+1)
 		return newer.WithPrefix()
+	case unchanged:
 	}
 	if mine {
 		g.revision = own.mod

@@ -11,7 +11,7 @@ import (
 type owner struct {
 	tenant string
 	item   *item
-	doc    *routing.Tenant // nil: its stored form can not be read
+	doc    *routing.Tenant // nil: its stored form cannot be read
 }
 
 // owners maps every host that the plan knows of to its holder. What is given comes first;
@@ -40,7 +40,7 @@ func (w *world) owners() map[string]owner {
 }
 
 // stale says whether a claim holds nothing: its tenant does not exist, or does not list
-// the host. A tenant whose stored form can not be read keeps its claims.
+// the host. A tenant whose stored form cannot be read keeps its claims.
 func (w *world) stale(host string, c claim) bool {
 	if c.tenant == "" {
 		return true

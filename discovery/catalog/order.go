@@ -100,7 +100,7 @@ func (p *planner) summary() []Change {
 // units returns all pieces of work in the order of writing: what is referred to before
 // what refers to it. The pieces of one unit go into one transaction if they fit.
 func (p *planner) units() [][]op {
-	var units [][]op
+	units := make([][]op, 0, len(p.w.given))
 	for _, it := range p.inFolder(FolderGslb) {
 		units = append(units, p.plain(it))
 	}

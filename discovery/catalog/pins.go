@@ -24,7 +24,7 @@ const maxReportedRows = 20
 // what is wrong comes back as a *[RefusedError] with the lines. name is the file's name.
 func ReadPins(tenant, name string, r io.Reader) ([]document.Parsed, error) {
 	if err := routing.CheckName(tenant); err != nil {
-		return nil, refused([]error{&Refusal{Place: name, Message: fmt.Sprintf("the tenant: %v", err)}})
+		return nil, refused([]error{&ReasonError{Place: name, Message: fmt.Sprintf("the tenant: %v", err)}})
 	}
 	in := &pinReader{tenant: tenant, name: name, lines: map[string]int{}}
 	rows := csv.NewReader(withoutBOM(r))
@@ -83,12 +83,12 @@ func (in *pinReader) fault(line int, format string, args ...any) {
 		in.more++
 		return
 	}
-	in.reasons = append(in.reasons, &Refusal{Place: fmt.Sprintf("%s:%d", in.name, line), Message: fmt.Sprintf(format, args...)})
+	in.reasons = append(in.reasons, &ReasonError{Place: fmt.Sprintf("%s:%d", in.name, line), Message: fmt.Sprintf(format, args...)})
 }
 
 func (in *pinReader) refused() error {
 	if in.more > 0 {
-		in.reasons = append(in.reasons, &Refusal{Place: in.name, Message: fmt.Sprintf("%d more rows are bad", in.more)})
+		in.reasons = append(in.reasons, &ReasonError{Place: in.name, Message: fmt.Sprintf("%d more rows are bad", in.more)})
 	}
 	return refused(in.reasons)
 }

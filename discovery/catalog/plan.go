@@ -79,7 +79,7 @@ type Options struct {
 
 func (o Options) check() error {
 	if len(o.Why) > maxWhyBytes {
-		return refused([]error{&Refusal{Place: "--why", Message: fmt.Sprintf("has %d bytes; at most %d", len(o.Why), maxWhyBytes)}})
+		return refused([]error{&ReasonError{Place: "--why", Message: fmt.Sprintf("has %d bytes; at most %d", len(o.Why), maxWhyBytes)}})
 	}
 	return nil
 }

@@ -43,7 +43,7 @@ func (s *snapshot) settle(header int64) {
 	}
 }
 
-// mend explains why a revision can not be read any more.
+// mend explains why a revision cannot be read any more.
 func (s *snapshot) mend(err error) error {
 	if errors.Is(err, rpctypes.ErrCompacted) {
 		return fmt.Errorf("etcd has compacted revision %d, which was being read; run the same command again", s.revision)

@@ -91,7 +91,7 @@ func epochOf(value []byte) uint64 {
 }
 
 // History returns the change records of one document, the newest first. key is the
-// document's key, such as tenants/acme; a document that is gone keeps its records. What can not be read as a record is left out.
+// document's key, such as tenants/acme; a document that is gone keeps its records. What cannot be read as a record is left out.
 func (c *Catalog) History(ctx context.Context, key string) ([]Record, error) {
 	s := &snapshot{Catalog: c}
 	return s.history(ctx, key)

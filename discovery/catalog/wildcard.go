@@ -11,7 +11,7 @@ import (
 )
 
 // reservation is a wildcard that a tenant claims anew. A transaction can compare keys
-// that it names, and a new wildcard conflicts with hosts below it that it can not name.
+// that it names, and a new wildcard conflicts with hosts below it that it cannot name.
 // So wildcards are claimed first, on their own: from then on whoever claims a host below
 // has to look at them. Then what was claimed below since the plan was made is looked at
 // once more, and only then the tenant is written. A reservation that is left behind, its
@@ -68,9 +68,9 @@ func (r *run) lookBelow(ctx context.Context) error {
 
 // below returns the conflict of a claim with the new wildcards, if any.
 func (r *run) below(host string, value []byte) error {
-	tenant, err := decodeClaim(value)
-	if err != nil {
-		return nil
+	tenant, _ := decodeClaim(value)
+	if tenant == "" {
+		return nil // what cannot be read holds nothing
 	}
 	for _, above := range wildcardsAbove(host) {
 		held := r.plan.reserved[above]

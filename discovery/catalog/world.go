@@ -57,7 +57,7 @@ func (it *item) changing() bool { return it.given != nil || it.remove }
 
 // claim is the value of a host's claim, as read from etcd.
 type claim struct {
-	tenant string // empty: the value can not be read
+	tenant string // empty: the value cannot be read
 	mod    int64
 }
 
@@ -124,17 +124,10 @@ func (w *world) exists(key string) bool {
 	return it != nil && !it.remove && (it.given != nil || it.mod != 0)
 }
 
-// tenant returns the forms of a tenant: as it was, and as it will be; nil where none.
-func (w *world) tenant(name string) (was, final *routing.Tenant) {
-	it := w.items[tenantKey(name)]
-	if it == nil {
-		return nil, nil
-	}
-	return it.wasTenant(), tenantOf(it.final())
-}
-
+// wasTenant is the stored form of a tenant; nil: none, or not readable.
 func (it *item) wasTenant() *routing.Tenant { return tenantOf(it.was) }
 
+// tenantOf is a document as a tenant; nil: it is none.
 func tenantOf(doc any) *routing.Tenant {
 	tenant, _ := doc.(*routing.Tenant)
 	return tenant
