@@ -54,6 +54,16 @@ func claimBlock(block string) (Layout, net.Listener, error) {
 	return Layout{}, nil, errors.New("all blocks of loopback addresses are in use by other grids")
 }
 
+// FreeBlock returns the layout of a block that no grid on this machine uses at the
+// moment, for a program that is given its block by a flag. [Start] needs no such help.
+func FreeBlock() (Layout, error) {
+	layout, lock, err := claimBlock("")
+	if err != nil {
+		return Layout{}, err
+	}
+	return layout, lock.Close()
+}
+
 // checkAddresses says which of the addresses ("tcp HOST:PORT" or "udp HOST:PORT") is in
 // use, before a part fails over it with its own words.
 func checkAddresses(addresses []string) error {
