@@ -35,6 +35,7 @@ func newExplainCommand(to *connection) *cobra.Command {
 	var (
 		q                         question
 		output, router, tokenFile string
+		batch                     string
 	)
 	cmd := &cobra.Command{
 		Use:   "explain URL",
@@ -45,9 +46,18 @@ considered and why it decides or not, the key, and the deck.
 It decides by the documents in etcd, as routers do, or asks a router that runs (--router), which
 answers by what it holds.`,
 		Example: `  gridctl explain http://shop.acme.example/cart -H 'x-user-id: 10086'
-  gridctl explain http://shop.acme.example/ --router 127.0.0.1:9901 -o json`,
-		Args: cobra.ExactArgs(1),
+  gridctl explain http://shop.acme.example/ --router 127.0.0.1:9901 -o json
+  gridctl explain --batch requests.jsonl`,
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case (len(args) == 1) == (batch != ""):
+				return flags.Usagef("say which one request to explain, http://HOST/PATH, or give many with --batch")
+			case batch != "" && router != "":
+				return flags.Usagef("--batch is answered by the documents in etcd; leave out --router")
+			case batch != "":
+				return to.open(cmd, func(ctx context.Context, grid *catalog.Catalog) error { return explainBatch(ctx, cmd, grid, batch) })
+			}
 			q.url = args[0]
 			if err := oneOf(output, "text", "json"); err != nil {
 				return err
@@ -65,8 +75,31 @@ answers by what it holds.`,
 	cmd.Flags().StringVar(&q.clientIP, "client-ip", "", "`IP` of the client (default unknown)")
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json")
 	cmd.Flags().StringVar(&router, "router", "", "admin `ADDRESS` of the router to ask, such as 127.0.0.1:9901 (default: decide by the documents in etcd)")
+	cmd.Flags().StringVar(&batch, "batch", "", "`FILE` of many requests, - for standard input: a JSON object a line with url and, if wanted, method, headers and clientIP; each is answered by a line of JSON (default none)")
 	cmd.Flags().StringVar(&tokenFile, "token-file", "", "`FILE` with the token for --router (default none)")
 	return cmd
+}
+
+// explainBatch decides many requests by the documents in etcd, all at one revision.
+func explainBatch(ctx context.Context, cmd *cobra.Command, grid *catalog.Catalog, batch string) error {
+	in := cmd.InOrStdin()
+	if batch != "-" {
+		file, err := os.Open(batch)
+		if err != nil {
+			return flags.Usagef("--batch: %w", err)
+		}
+		defer func() { _ = file.Close() }() // only read
+		in = file
+	}
+	update, err := grid.Update(ctx)
+	if err != nil {
+		return err
+	}
+	table := routing.NewCompiler(grid.Reader().Decode).Compile(update)
+	if err := admission.ExplainAll(table, in, cmd.OutOrStdout()); err != nil {
+		return flags.Usagef("--batch: %w", err)
+	}
+	return nil
 }
 
 // askEtcd decides by the documents in etcd.
