@@ -114,17 +114,18 @@ func (s *service) announce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	client, err := discovery.NewClient(config, s.log.Named("fleet"))
+	log := seldom(s.log.Named("fleet"))
+	client, err := discovery.NewClient(config, log)
 	if err != nil {
 		return err
 	}
 	defer func() {
 		if err := client.Close(); err != nil && ctx.Err() == nil {
-			s.log.Warn("the connection that announced this router did not close cleanly", zap.Error(err))
+			log.Warn("the connection that announced this router did not close cleanly", zap.Error(err))
 		}
 	}()
 	announcer := discovery.NewAnnouncer(discovery.AnnouncerConfig{
-		Client: client, Key: s.announceKey(), Value: s.status, Logger: s.log.Named("fleet"), Registerer: s.registry,
+		Client: client, Key: s.announceKey(), Value: s.status, Logger: log, Registerer: s.registry,
 	})
 	return untilDone(ctx, announcer.Run(ctx))
 }

@@ -84,7 +84,7 @@ func newService(f *serveFlags, reread func(context.Context) (string, error)) (s 
 	}
 	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	reader := catalog.NewReader()
-	if s.source, err = f.source.open("", reader, s.log.Named("source"), s.registry); err != nil {
+	if s.source, err = f.source.open("", reader, seldom(s.log.Named("source")), s.registry); err != nil {
 		return nil, err
 	}
 	if s.mesh, err = s.resolver("gslb", f.gslb); err != nil {
@@ -139,6 +139,7 @@ func (s *service) follow(ctx context.Context, group *errgroup.Group) {
 	group.Go(func() error { return s.mesh.Run(ctx) })
 	group.Go(func() error { return s.names.Run(ctx) })
 	group.Go(func() error { return untilDone(ctx, s.source.Follow(ctx, s.documents.apply)) })
+	group.Go(func() error { return s.watchSource(ctx) })
 	group.Go(func() error { return s.announce(ctx) })
 	status := s.source.Status()
 	s.log.Info("the router started", zap.String("id", s.id), zap.String("version", buildVersion()),
