@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"net/netip"
 	"strings"
 	"testing"
@@ -16,8 +17,8 @@ import (
 // router on a real socket, and asks for the explanation of each.
 func TestExplainAndTheDataPathAgree(t *testing.T) {
 	requests, policies := 10000, 20
-	if testing.Short() {
-		requests = 1000
+	if testing.Short() || raceEnabled {
+		requests = 2000
 	}
 	g := newGrid(t, nil)
 	random := rand.New(rand.NewPCG(4, 2))
@@ -39,7 +40,7 @@ func TestExplainAndTheDataPathAgree(t *testing.T) {
 		w.send(rawRequest(method, url, headers))
 		r := w.reply(method)
 		got := r.fault()
-		if r.StatusCode == 200 && method != "HEAD" {
+		if r.StatusCode == http.StatusOK && method != "HEAD" {
 			got = r.body
 		}
 		expected := want.Deck

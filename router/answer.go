@@ -34,8 +34,6 @@ var (
 	errHeadStatus   = errors.New("the answer has no proper status line")
 	errHeadField    = errors.New("the answer has a malformed field")
 	errHeadFraming  = errors.New("the answer does not say in one way where its body ends")
-	errHeadSwitch   = errors.New("the answer switches protocols unasked")
-	errHeadInterim  = errors.New("the answer has too many interim answers")
 )
 
 // answerEnd finds the end of a head in what has been read of it. from is how much of it

@@ -140,8 +140,8 @@ func FuzzChunks(f *testing.F) {
 		rest := bytes.Clone(data)
 		for len(rest) > 0 && errParts == nil && !parts.ended() {
 			piece := rest[:min(step, len(rest))]
-			m, u, err := parts.decode(piece)
-			got, rest, errParts = append(got, piece[:m]...), rest[u:], err
+			m, u, errPiece := parts.decode(piece)
+			got, rest, errParts = append(got, piece[:m]...), rest[u:], errPiece
 		}
 		if (err == nil) != (errParts == nil) || err == nil && (!bytes.Equal(got, all[:n]) || len(data)-len(rest) != used || whole.ended() != parts.ended()) {
 			t.Fatalf("%q in steps of %d: %q %v, at once: %q %v", data, step, got, errParts, all[:n], err)

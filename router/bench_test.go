@@ -17,15 +17,15 @@ func steadyDeck(t testing.TB) *rawDeck {
 	return newRawDeck(t, func(c *wire) {
 		buf := make([]byte, 16<<10)
 		have := 0
-		_ = c.Conn.SetDeadline(time.Time{})
+		_ = c.SetDeadline(time.Time{})
 		for {
-			n, err := c.Conn.Read(buf[have:])
+			n, err := c.Read(buf[have:])
 			if err != nil {
 				return
 			}
 			if have += n; bytes.HasSuffix(buf[:have], end) {
 				have = 0
-				if _, err := c.Conn.Write(answer); err != nil {
+				if _, err := c.Write(answer); err != nil {
 					return
 				}
 			}
@@ -92,7 +92,7 @@ func BenchmarkLargeAnswer(b *testing.B) {
 	deck := newRawDeck(b, func(c *wire) {
 		for c.head() != "" {
 			_, _ = io.WriteString(c.Conn, "HTTP/1.1 200 OK\r\nContent-Length: 1048576\r\n\r\n")
-			_, _ = c.Conn.Write(body)
+			_, _ = c.Write(body)
 		}
 	})
 	g.one(deck.addr)
@@ -105,7 +105,7 @@ func BenchmarkLargeAnswer(b *testing.B) {
 	request := []byte(get("/"))
 	b.SetBytes(size)
 	for b.Loop() {
-		if _, err := conn.Write(request); err != nil {
+		if _, err = conn.Write(request); err != nil {
 			b.Fatal(err)
 		}
 		for line := "x"; line != "\r\n"; {
@@ -113,7 +113,7 @@ func BenchmarkLargeAnswer(b *testing.B) {
 				b.Fatal(err)
 			}
 		}
-		if _, err := in.Discard(size); err != nil {
+		if _, err = in.Discard(size); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -71,7 +71,7 @@ func (c closeReason) String() string {
 func (c *deckConn) close(why closeReason) {
 	c.endpoint.connections.Add(-1)
 	c.endpoint.deck.counters.closed[why].Add(1)
-	_ = c.TCPConn.Close() // nothing is waited for any more
+	_ = c.Close() // nothing is waited for any more
 }
 
 // release gives the connection back for another request.

@@ -163,7 +163,7 @@ func (b *bodyFlow) take(p []byte) (data int, err error) {
 func (x *exchange) answerBytes(p []byte, body int) error {
 	x.begun = true
 	x.sent += int64(body)
-	if _, err := x.client.send(p, x.deadline); err != nil {
+	if err := x.client.send(p, x.deadline); err != nil {
 		return errClientWrite
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -128,7 +129,7 @@ func TestWhoeverHasConnectedIsServed(t *testing.T) {
 		wg.Go(func() {
 			_, _ = io.WriteString(w.Conn, get("/"))
 			r, err := w.tryReply("GET")
-			if err != nil || r.StatusCode != 200 {
+			if err != nil || r.StatusCode != http.StatusOK {
 				t.Errorf("a client that had connected was not served: %v", err)
 			}
 		})

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"io"
 	"net"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -55,7 +56,7 @@ func TestAFaultsAnswerIsWhatTheContractSays(t *testing.T) {
 		t.Fatalf("header %v close=%v", r.Header, r.Close)
 	}
 	w.send("HEAD /x HTTP/1.1\r\nHost: nobody.test\r\n\r\n") // the connection goes on
-	if r := w.reply("HEAD"); r.StatusCode != 404 || r.ContentLength <= 0 {
+	if r := w.reply("HEAD"); r.StatusCode != http.StatusNotFound || r.ContentLength <= 0 {
 		t.Fatalf("HEAD: got %d, length %d", r.StatusCode, r.ContentLength)
 	}
 	w.send(get("/"))
@@ -197,7 +198,7 @@ func TestARouterThatIsItsOwnDeckDetectsTheLoop(t *testing.T) {
 	deck.HostHeader = routing.HostHeaderOriginal
 	g.put(deck, tenantOn("acme", "d1", "acme.test"))
 	r := g.ask(get("/"))
-	if r.StatusCode != 508 { // the fault's name is that router's word, and passes no second one
+	if r.StatusCode != http.StatusLoopDetected { // the fault's name is that router's word, and passes no second one
 		t.Fatalf("got %d %q", r.StatusCode, r.body)
 	}
 }

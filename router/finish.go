@@ -62,7 +62,7 @@ func (x *exchange) refuse(kind faultKind) {
 	if x.closes {
 		x.client.stay()
 	}
-	if _, err := x.client.send(x.out, time.Time{}); err != nil {
+	if err := x.client.send(x.out, time.Time{}); err != nil {
 		x.closes = true
 	}
 }

@@ -91,7 +91,7 @@ func (r *Router) expect(ctx *fasthttp.RequestCtx) int {
 		if !x.head.Continue {
 			return fasthttp.StatusContinue
 		}
-		_, err := x.client.send(continueAnswer, time.Time{})
+		err := x.client.send(continueAnswer, time.Time{})
 		if err == nil {
 			return fasthttp.StatusContinue
 		}
@@ -162,4 +162,5 @@ func unreadableFault(err error, lineRead bool) (fault routing.Fault, reason stri
 // forgets them. What matters is in the access log and the metrics.
 type silentLogger struct{}
 
+// Printf implements [fasthttp.Logger].
 func (silentLogger) Printf(string, ...any) {}

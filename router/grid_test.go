@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -377,8 +376,6 @@ func refusedAddress(t testing.TB) string {
 }
 
 func lines(text string) []string { return strings.Split(strings.TrimSuffix(text, "\r\n\r\n"), "\r\n") }
-
-func tell(format string, args ...any) string { return fmt.Sprintf(format, args...) }
 
 func requestLine(method, target, version string) admission.RequestLine {
 	return admission.RequestLine{Method: []byte(method), Target: []byte(target), Version: []byte(version)}

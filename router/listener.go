@@ -64,11 +64,11 @@ func (l *listener) Accept() (net.Conn, error) {
 		conn, err := l.AcceptTCP()
 		switch {
 		case err == nil:
-			if c, err := l.router.newClient(conn); err == nil {
+			if c, broken := l.router.newClient(conn); broken == nil {
 				l.recovered()
 				return c, nil
 			}
-			_ = conn.Close()
+			_ = conn.Close() // it broke as soon as it was there
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			if !pause.IsZero() && !time.Now().Before(pause) {
 				return nil, l.end()
@@ -89,7 +89,7 @@ func (l *listener) stop() {
 
 func (l *listener) end() error {
 	l.once.Do(func() {
-		_ = l.TCPListener.Close() // it is of no more use either way
+		_ = l.Close() // it is of no more use either way
 		close(l.ended)
 	})
 	return io.EOF

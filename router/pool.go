@@ -122,7 +122,7 @@ func (p *pool) filter(keep func(*deckConn) bool) {
 		gone := len(s.conns) - len(kept)
 		clear(s.conns[len(kept):])
 		s.conns = kept
-		s.count.Store(int32(len(kept))) //nolint:gosec // at most maxIdle
+		s.count.Store(int32(len(kept)))
 		s.mu.Unlock()
 		p.idle.Add(-int64(gone))
 	}

@@ -20,7 +20,7 @@ func TestARequestReachesItsDeckAndComesBack(t *testing.T) {
 	w := g.dial()
 	for range 3 {
 		w.send(get("/"))
-		if r := w.reply("GET"); r.StatusCode != 200 || r.body != "ok" {
+		if r := w.reply("GET"); r.StatusCode != http.StatusOK || r.body != "ok" {
 			t.Fatalf("got %d %q", r.StatusCode, r.body)
 		}
 	}
@@ -183,7 +183,7 @@ func TestATruncatedAnswerIsNeverPresentedAsWhole(t *testing.T) {
 		w := g.dial()
 		w.send("GET / " + version + "\r\nHost: acme.test\r\n\r\n")
 		all, err := io.ReadAll(w.in)
-		r, parseErr := http.ReadResponse(newReader(all), &http.Request{Method: "GET"})
+		r, parseErr := http.ReadResponse(newReader(all), &http.Request{Method: http.MethodGet})
 		if parseErr == nil {
 			_, parseErr = io.ReadAll(r.Body)
 		}
@@ -316,7 +316,7 @@ func TestATenantsTotalTimeoutBoundsEverything(t *testing.T) {
 	tenant.Timeouts = &routing.TenantTimeouts{Total: routing.Duration(100 * time.Millisecond)}
 	g.put(deckAt("d1", deck.addr), tenant)
 	wantStatus(t, g.ask(get("/silent")), 504, "deck_timeout")
-	if r := g.ask(get("/begun")); r.StatusCode != 200 || r.err == nil {
+	if r := g.ask(get("/begun")); r.StatusCode != http.StatusOK || r.err == nil {
 		t.Fatalf("got %d %q %v, want a cut answer", r.StatusCode, r.body, r.err)
 	}
 }
@@ -353,9 +353,9 @@ func TestTheClientsSlownessSlowsTheDeck(t *testing.T) {
 		}
 		_, _ = io.WriteString(c.Conn, "HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
 		piece := make([]byte, 64<<10)
-		_ = c.Conn.SetDeadline(time.Now().Add(500 * time.Millisecond))
+		_ = c.SetDeadline(time.Now().Add(500 * time.Millisecond))
 		for {
-			n, err := c.Conn.Write(piece)
+			n, err := c.Write(piece)
 			written += int64(n)
 			if err != nil {
 				return

@@ -112,13 +112,13 @@ func TestAnEarlyAnswerReachesAClientThatIsStillSending(t *testing.T) {
 		go func() {
 			defer close(sent)
 			for {
-				if _, err := w.Conn.Write(piece); err != nil {
+				if _, err := w.Write(piece); err != nil {
 					return
 				}
 			}
 		}()
 		r := w.reply("POST")
-		if r.StatusCode != 413 || r.body != "much" || !r.Close {
+		if r.StatusCode != http.StatusRequestEntityTooLarge || r.body != "much" || !r.Close {
 			t.Fatalf("got %d %q close=%v", r.StatusCode, r.body, r.Close)
 		}
 		<-sent // the connection has ended
@@ -132,7 +132,7 @@ func TestBothDirectionsFlowAtOnce(t *testing.T) {
 	g.one(goDeck(t, func(w http.ResponseWriter, r *http.Request) {
 		control := http.NewResponseController(w)
 		_ = control.EnableFullDuplex()
-		w.WriteHeader(200)
+		w.WriteHeader(http.StatusOK)
 		_ = control.Flush()
 		buf := make([]byte, 4)
 		for {
@@ -206,7 +206,7 @@ func TestAHTTP10ExpectationIsIgnored(t *testing.T) {
 	g := newGrid(t, nil)
 	g.one(goDeck(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) }))
 	r := g.ask("POST / HTTP/1.0\r\nHost: acme.test\r\nContent-Length: 5\r\nExpect: miracles\r\n\r\nhello")
-	if r.StatusCode != 200 || r.body != "hello" {
+	if r.StatusCode != http.StatusOK || r.body != "hello" {
 		t.Fatalf("got %d %q", r.StatusCode, r.body)
 	}
 }

@@ -147,7 +147,7 @@ func tableOf(cmd *cobra.Command, dir string) (*routing.Table, error) {
 	}
 	table := routing.NewCompiler(reader.Decode).Compile(update)
 	for _, problem := range table.Problems() {
-		fmt.Fprintf(cmd.ErrOrStderr(), "problem: %s: %s: %s\n", problem.Origin, problem.Code, problem.Message)
+		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "problem: %s: %s: %s\n", problem.Origin, problem.Code, problem.Message)
 	}
 	return table, nil
 }

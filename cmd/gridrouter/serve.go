@@ -199,7 +199,7 @@ func (f *serveFlags) id() (string, error) {
 func rereadLogLevel(args []string) func(ctx context.Context) (string, error) {
 	args = slices.Clone(args)
 	return func(ctx context.Context) (level string, err error) {
-		root := newRootCommand()
+		root := newRootCommand() //nolint:contextcheck // it is given the context when it runs
 		again, _, err := root.Find(args)
 		if err != nil {
 			return "", err

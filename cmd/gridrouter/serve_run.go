@@ -59,7 +59,7 @@ func serve(ctx context.Context, f *serveFlags, reread func(context.Context) (str
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	group, ctx := errgroup.WithContext(ctx)
-	if err := s.open(ctx, group); err != nil {
+	if err = s.open(ctx, group); err != nil {
 		cancel()
 		return errors.Join(err, group.Wait())
 	}

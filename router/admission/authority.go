@@ -51,7 +51,7 @@ func splitPort(raw []byte) (host, port []byte, reason string) {
 	if len(raw) == 0 {
 		return nil, nil, "the host is empty"
 	}
-	rest := raw
+	var rest []byte
 	if raw[0] == '[' {
 		end := bytes.IndexByte(raw, ']')
 		if end < 0 {

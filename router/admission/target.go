@@ -61,16 +61,16 @@ func readAbsolute(method, raw, buf []byte) (t target, grown []byte, reason strin
 		end = len(rest)
 	}
 	t.authority = rest[:end]
-	switch rest := rest[end:]; {
-	case len(rest) == 0 && bytes.Equal(method, options):
+	switch origin := rest[end:]; {
+	case len(origin) == 0 && bytes.Equal(method, options):
 		t.split(asterisk)
-	case len(rest) == 0:
+	case len(origin) == 0:
 		t.split(rootPath)
-	case rest[0] == '?':
-		buf = append(append(buf[:0], '/'), rest...)
+	case origin[0] == '?':
+		buf = append(append(buf[:0], '/'), origin...)
 		t.split(buf)
 	default:
-		t.split(rest)
+		t.split(origin)
 	}
 	return t, buf, ""
 }
