@@ -40,6 +40,21 @@ func TestRequestBodiesArriveUnchanged(t *testing.T) {
 	f("Transfer-Encoding: chunked", "100000\r\n"+big+"\r\n0\r\n\r\n", "-1 [chunked] 1048576 <nil> 0123456789abcdef0123")
 }
 
+func TestAnyMethodMayHaveABody(t *testing.T) {
+	g := newGrid(t, nil)
+	g.one(goDeck(t, func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		fmt.Fprintf(w, "%s %q %v", r.Method, body, err)
+	}))
+	for _, method := range []string{"GET", "DELETE", "OPTIONS", "PROPFIND"} {
+		for _, body := range []string{"Content-Length: 5\r\n\r\nhello", "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"} {
+			if r := g.ask(method + " / HTTP/1.1\r\nHost: acme.test\r\n" + body); r.body != method+` "hello" <nil>` {
+				t.Fatalf("%s: got %q", method, r.body)
+			}
+		}
+	}
+}
+
 func TestATrailerCannotBecomeAField(t *testing.T) {
 	g := newGrid(t, nil)
 	tenant := tenantOn("acme", "d1", "acme.test")
