@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -28,22 +29,22 @@ func (e *InUseError) Error() string {
 
 // claimBlock takes the block named, or, if none is named, one that no grid on this
 // machine uses. Closing the listener gives it back.
-func claimBlock(block string) (Layout, net.Listener, error) {
+func claimBlock(ctx context.Context, block string) (Layout, net.Listener, error) {
 	if block != "" {
 		layout, err := NewLayout(block)
 		if err != nil {
 			return Layout{}, nil, err
 		}
-		lock, err := listen("tcp", layout.lock())
+		lock, err := listen(ctx, "tcp", layout.lock())
 		return layout, lock, err
 	}
 	// Grids that start at the same moment begin their search at different places.
 	const blocks = 120 * 256
-	start := rand.IntN(blocks)
+	start := rand.IntN(blocks) //nolint:gosec // a choice is no secret
 	for i := range blocks {
 		n := (start + i) % blocks
 		layout := Layout{net: fmt.Sprintf("127.%d.%d", 100+n/256, n%256)}
-		lock, err := net.Listen("tcp4", layout.lock())
+		lock, err := new(net.ListenConfig).Listen(ctx, "tcp", layout.lock())
 		if err == nil {
 			return layout, lock, nil
 		}
@@ -56,8 +57,8 @@ func claimBlock(block string) (Layout, net.Listener, error) {
 
 // FreeBlock returns the layout of a block that no grid on this machine uses at the
 // moment, for a program that is given its block by a flag. [Start] needs no such help.
-func FreeBlock() (Layout, error) {
-	layout, lock, err := claimBlock("")
+func FreeBlock(ctx context.Context) (Layout, error) {
+	layout, lock, err := claimBlock(ctx, "")
 	if err != nil {
 		return Layout{}, err
 	}
@@ -66,18 +67,18 @@ func FreeBlock() (Layout, error) {
 
 // checkAddresses says which of the addresses ("tcp HOST:PORT" or "udp HOST:PORT") is in
 // use, before a part fails over it with its own words.
-func checkAddresses(addresses []string) error {
+func checkAddresses(ctx context.Context, addresses []string) error {
 	for _, address := range addresses {
 		network, hostPort, _ := strings.Cut(address, " ")
 		if network == "udp" {
-			conn, err := net.ListenPacket(network, hostPort)
+			conn, err := new(net.ListenConfig).ListenPacket(ctx, network, hostPort)
 			if err != nil {
 				return explainListen(network, hostPort, err)
 			}
 			_ = conn.Close()
 			continue
 		}
-		listener, err := listen(network, hostPort)
+		listener, err := listen(ctx, network, hostPort)
 		if err != nil {
 			return err
 		}
@@ -86,8 +87,8 @@ func checkAddresses(addresses []string) error {
 	return nil
 }
 
-func listen(network, address string) (net.Listener, error) {
-	listener, err := net.Listen(network, address)
+func listen(ctx context.Context, network, address string) (net.Listener, error) {
+	listener, err := new(net.ListenConfig).Listen(ctx, network, address)
 	if err != nil {
 		return nil, explainListen(network, address, err)
 	}

@@ -12,7 +12,7 @@ import (
 func TestGridsGetDifferentBlocks(t *testing.T) {
 	seen := map[string]bool{}
 	for range 20 {
-		layout, lock, err := claimBlock("")
+		layout, lock, err := claimBlock(t.Context(), "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -25,22 +25,22 @@ func TestGridsGetDifferentBlocks(t *testing.T) {
 }
 
 func TestTakenBlockNamesItsHolder(t *testing.T) {
-	layout, lock, err := claimBlock("")
+	layout, lock, err := claimBlock(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer lock.Close()
-	_, _, err = claimBlock(layout.Net())
+	_, _, err = claimBlock(t.Context(), layout.Net())
 	wantHolder(t, err, "tcp "+layout.lock())
 }
 
 func TestTakenAddressNamesItsHolder(t *testing.T) {
-	layout, lock, err := claimBlock("")
+	layout, lock, err := claimBlock(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer lock.Close()
-	if err := checkAddresses([]string{"tcp " + layout.GSLB(), "udp " + layout.GSLB()}); err != nil {
+	if err = checkAddresses(t.Context(), []string{"tcp " + layout.GSLB(), "udp " + layout.GSLB()}); err != nil {
 		t.Fatalf("free addresses: %v", err)
 	}
 	packets, err := net.ListenPacket("udp", layout.GSLB())
@@ -48,13 +48,13 @@ func TestTakenAddressNamesItsHolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer packets.Close()
-	wantHolder(t, checkAddresses([]string{"tcp " + layout.GSLB(), "udp " + layout.GSLB()}), "udp "+layout.GSLB())
+	wantHolder(t, checkAddresses(t.Context(), []string{"tcp " + layout.GSLB(), "udp " + layout.GSLB()}), "udp "+layout.GSLB())
 	listener, err := net.Listen("tcp", layout.VIP())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer listener.Close()
-	wantHolder(t, checkAddresses([]string{"tcp " + layout.VIP()}), "tcp "+layout.VIP())
+	wantHolder(t, checkAddresses(t.Context(), []string{"tcp " + layout.VIP()}), "tcp "+layout.VIP())
 }
 
 // wantHolder checks that the error names the address and this process, in one line.

@@ -197,7 +197,7 @@ func freeNetCommand(s *story, args []string) error {
 	if len(args) != 1 {
 		return fmt.Errorf("write: free-net NAME")
 	}
-	layout, err := lab.FreeBlock()
+	layout, err := lab.FreeBlock(context.Background())
 	if err == nil {
 		s.Setenv(args[0], layout.Net())
 	}

@@ -126,7 +126,7 @@ func (g *griddev) nothingIsLeft() {
 
 func freeLayout(t *testing.T) lab.Layout {
 	t.Helper()
-	layout, err := lab.FreeBlock()
+	layout, err := lab.FreeBlock(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

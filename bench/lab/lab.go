@@ -102,7 +102,7 @@ func Start(ctx context.Context, config Config) (*Grid, error) {
 	if err := findPrograms(config.Bin); err != nil {
 		return nil, err
 	}
-	layout, lock, err := claimBlock(config.Net)
+	layout, lock, err := claimBlock(ctx, config.Net)
 	if err != nil {
 		return nil, err
 	}
@@ -113,7 +113,7 @@ func Start(ctx context.Context, config Config) (*Grid, error) {
 	if config.Verbose != nil {
 		g.verbose = &sharedLines{w: config.Verbose}
 	}
-	if err := g.prepare(); err != nil {
+	if err := g.prepare(ctx); err != nil {
 		return nil, errors.Join(err, lock.Close(), g.removeData())
 	}
 	g.spawner = newSpawner()
@@ -124,7 +124,7 @@ func Start(ctx context.Context, config Config) (*Grid, error) {
 }
 
 // prepare makes the data folder ready and checks that the addresses are free.
-func (g *Grid) prepare() error {
+func (g *Grid) prepare(ctx context.Context) error {
 	g.data = g.config.Data
 	if g.data == "" {
 		dir, err := os.MkdirTemp("", "grid-")
@@ -152,7 +152,7 @@ func (g *Grid) prepare() error {
 	for _, s := range g.specs {
 		addresses = append(addresses, s.listens...)
 	}
-	return checkAddresses(addresses)
+	return checkAddresses(ctx, addresses)
 }
 
 // removeData removes the data folder if it is a temporary one.
@@ -226,7 +226,7 @@ func (g *Grid) startPart(ctx context.Context, s spec) error {
 		return fmt.Errorf("%s cannot be started: %w", s.name, err)
 	}
 	switch err := await(ctx, p.gone, s.ready); {
-	case err == errGone:
+	case errors.Is(err, errGone):
 		return fmt.Errorf("%s ended while starting (%s): %s%s",
 			s.name, p.ending(), lastLines(g.Log(s.name), 2), g.logHint(s.name))
 	case err != nil:

@@ -3,6 +3,7 @@ package lab
 import (
 	"context"
 	"path/filepath"
+	"slices"
 	"strconv"
 )
 
@@ -37,12 +38,13 @@ const (
 
 // specs lists the parts of a grid, in the order in which people think of them.
 func specs(l Layout, config Config, data string) []spec {
-	parts := []spec{etcdSpec(l, config, data)}
-	parts = append(parts, deckSpecs(l)...)
-	parts = append(parts, ingressSpec(l),
-		vipSpec(l, VIP1, l.MeshVIP(1)), vipSpec(l, VIP2, l.MeshVIP(2)),
-		gslbSpec(l), routerSpec(l, config, 1), routerSpec(l, config, 2), lvsSpec(l))
-	return parts
+	return slices.Concat(
+		[]spec{etcdSpec(l, config, data)},
+		deckSpecs(l),
+		[]spec{
+			ingressSpec(l), vipSpec(l, VIP1, l.MeshVIP(1)), vipSpec(l, VIP2, l.MeshVIP(2)),
+			gslbSpec(l), routerSpec(l, config, 1), routerSpec(l, config, 2), lvsSpec(l),
+		})
 }
 
 func etcdSpec(l Layout, config Config, data string) spec {
@@ -60,11 +62,11 @@ func etcdSpec(l Layout, config Config, data string) spec {
 
 func deckSpecs(l Layout) []spec {
 	zones := []string{"east-a", "east-b", "west-a", "west-b"}
-	attach := []string{"direct", "direct", "mesh", "mesh"}
+	attach := []string{"attached directly", "attached directly", "on the mesh", "on the mesh"}
 	parts := make([]spec, 0, len(zones))
 	for i, name := range DeckNames() {
 		parts = append(parts, spec{
-			name: name, what: "deck, attached " + attach[i], address: l.Deck(i), stage: stageGround,
+			name: name, what: "deck, " + attach[i], address: l.Deck(i), stage: stageGround,
 			listens: []string{"tcp " + l.Deck(i)},
 			program: programDev,
 			args:    []string{"part", "deck", "--name", name, "--zone", zones[i], "--listen", l.Deck(i)},
@@ -75,9 +77,11 @@ func deckSpecs(l Layout) []spec {
 }
 
 func ingressSpec(l Layout) spec {
-	args := []string{"part", "ingress", "--name", "mesh-west", "--listen", l.Ingress()}
-	for i, name := range DeckNames()[2:] {
-		args = append(args, "--route", name+"."+Origin+"="+l.Deck(2+i))
+	names := DeckNames()
+	args := []string{
+		"part", "ingress", "--name", "mesh-west", "--listen", l.Ingress(),
+		"--route", names[2] + "." + Origin + "=" + l.Deck(2),
+		"--route", names[3] + "." + Origin + "=" + l.Deck(3),
 	}
 	return spec{
 		name: Ingress, what: "mesh ingress, routes by Host", address: l.Ingress(), stage: stageGround,
@@ -108,7 +112,7 @@ func gslbSpec(l Layout) spec {
 }
 
 func routerSpec(l Layout, config Config, n int) spec {
-	args := []string{"serve", "--router-id", "r" + strconv.Itoa(n),
+	own := []string{"serve", "--router-id", "r" + strconv.Itoa(n),
 		"--listen", l.Data(n), "--admin", l.Admin(n), "--health", l.Health(n),
 		"--etcd", l.EtcdURL(), "--gslb", l.GSLB(),
 		// Long enough for the forwarder in front to see that the router leaves.
@@ -116,15 +120,16 @@ func routerSpec(l Layout, config Config, n int) spec {
 	return spec{
 		name: "r" + strconv.Itoa(n), what: "router", address: l.Data(n), stage: stageRouters,
 		listens: []string{"tcp " + l.Data(n), "tcp " + l.Admin(n), "tcp " + l.Health(n)},
-		program: programRouter, args: append(args, config.RouterFlags...),
+		program: programRouter, args: slices.Concat(own, config.RouterFlags),
 		ready: answers200("http://" + l.Health(n) + "/readyz"),
 	}
 }
 
 func lvsSpec(l Layout) spec {
-	args := []string{"part", "l4", "--name", LVS, "--listen", l.VIP(), "--status", l.Status(LVS)}
-	for n := 1; n <= 2; n++ {
-		args = append(args, "--to", l.Data(n)+",health=http://"+l.Health(n)+"/readyz")
+	followed := func(n int) string { return l.Data(n) + ",health=http://" + l.Health(n) + "/readyz" }
+	args := []string{
+		"part", "l4", "--name", LVS, "--listen", l.VIP(), "--status", l.Status(LVS),
+		"--to", followed(1), "--to", followed(2),
 	}
 	return spec{
 		name: LVS, what: "LVS stand-in, the VIP for clients", address: l.VIP(), stage: stageFront,

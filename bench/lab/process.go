@@ -60,7 +60,7 @@ type process struct {
 // group, so that a terminal's Ctrl-C reaches only the parent, which ends its children
 // in order; should the parent be killed, the kernel kills the child.
 func launch(s *spawner, path string, args, env []string, out io.Writer) (*process, error) {
-	cmd := exec.Command(path, args...)
+	cmd := exec.Command(path, args...) //nolint:noctx // a part ends when the grid says so: first asked, then killed
 	cmd.Env = env
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
@@ -161,7 +161,7 @@ func lastLines(path string, n int) string {
 	if err != nil {
 		return ""
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }()
 	var lines []string
 	scanner := bufio.NewScanner(file)
 	scanner.Buffer(nil, 1<<20)

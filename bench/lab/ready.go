@@ -66,8 +66,8 @@ func answers200(url string) func(context.Context) error {
 		if err != nil {
 			return err
 		}
-		defer response.Body.Close()
 		body, err := io.ReadAll(io.LimitReader(response.Body, 4<<10))
+		_ = response.Body.Close()
 		if err == nil && response.StatusCode != http.StatusOK {
 			err = fmt.Errorf("%s answers %s: %s", url, response.Status, strings.TrimSpace(string(body)))
 		}

@@ -72,7 +72,7 @@ type writerFunc func([]byte) (int, error)
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
 func TestTakenAddressKeepsTheGridFromStarting(t *testing.T) {
-	layout, err := lab.FreeBlock()
+	layout, err := lab.FreeBlock(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -133,7 +133,7 @@ func gridctlCommand(s *story, args []string) error {
 func dnsCommand(s *story, args []string) error {
 	do, expect := cut(args)
 	if len(do) != 2 {
-		return fmt.Errorf("write: dns udp|tcp NAME => ADDRESS...")
+		return fmt.Errorf("write: dns udp|tcp NAME => ADDRESSES")
 	}
 	query := new(dns.Msg)
 	query.SetQuestion(dns.Fqdn(do[1]), dns.TypeA)
@@ -224,11 +224,11 @@ func putRaw(grid *lab.Grid, key, value string) error {
 	return err
 }
 
-// loadCommand: load start NAME METHOD HOST/TARGET [-H LINE]... [-workers N] [-decks A,B]
+// loadCommand: load start NAME METHOD HOST/TARGET [-H LINE]... [-workers N] [-decks A,B] [-via PART]
 // and: load more NAME [N], load stop NAME [-failures MAX]
 func loadCommand(s *story, args []string) error {
 	if len(args) < 2 {
-		return fmt.Errorf("write: load start|more|stop NAME ...")
+		return fmt.Errorf("write: load start|more|stop NAME and what it takes")
 	}
 	name := args[1]
 	switch args[0] {
@@ -239,7 +239,7 @@ func loadCommand(s *story, args []string) error {
 	case "stop":
 		return stopNamedLoad(s, name, args[2:])
 	}
-	return fmt.Errorf("write: load start|more|stop NAME ...")
+	return fmt.Errorf("write: load start|more|stop NAME and what it takes")
 }
 
 func startNamedLoad(s *story, name string, args []string) error {
@@ -257,7 +257,11 @@ func startNamedLoad(s *story, name string, args []string) error {
 	if text := options["-decks"]; text != "" {
 		decks = strings.Split(text, ",")
 	}
-	s.loads[name] = startLoad(s.grid.VIP(), r, workers, decks)
+	address := s.grid.VIP()
+	if via := options["-via"]; via != "" {
+		address = s.grid.Address(via)
+	}
+	s.loads[name] = startLoad(address, r, workers, decks)
 	return awaitMore(s.loads[name], nil)
 }
 

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -78,31 +79,32 @@ func newRequest(ctx context.Context, url, method, data string, headers []string)
 
 // fetch sends the request and prints the answer; with include the head as it came.
 func fetch(w io.Writer, request *http.Request, include bool) error {
-	conn, err := net.DialTimeout("tcp", request.URL.Host, 5*time.Second)
+	dialer := net.Dialer{Timeout: 5 * time.Second}
+	conn, err := dialer.DialContext(request.Context(), "tcp", request.URL.Host)
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
+	defer func() { _ = conn.Close() }()
+	if err = conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
 		return err
 	}
-	if err := request.Write(conn); err != nil {
+	if err = request.Write(conn); err != nil {
 		return err
 	}
 	reader := bufio.NewReader(conn)
 	var head bytes.Buffer
 	for {
-		line, err := reader.ReadBytes('\n')
+		line, readErr := reader.ReadBytes('\n')
 		head.Write(line)
-		if err != nil {
-			return fmt.Errorf("no whole answer came: %w", err)
+		if readErr != nil {
+			return fmt.Errorf("no whole answer came: %w", readErr)
 		}
 		if len(bytes.TrimSpace(line)) == 0 {
 			break
 		}
 	}
 	if include {
-		if _, err := w.Write(head.Bytes()); err != nil {
+		if _, err = w.Write(head.Bytes()); err != nil {
 			return err
 		}
 	}
@@ -110,7 +112,6 @@ func fetch(w io.Writer, request *http.Request, include bool) error {
 	if err != nil {
 		return err
 	}
-	defer response.Body.Close()
 	_, err = io.Copy(w, response.Body)
-	return err
+	return errors.Join(err, response.Body.Close())
 }

@@ -70,7 +70,7 @@ func (f *serverFlags) run(ctx context.Context, serve func(context.Context, net.L
 	}
 	ctx, stop := untilSignal(ctx)
 	defer stop()
-	listener, err := net.Listen("tcp", f.listen)
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", f.listen)
 	if err != nil {
 		return err
 	}
@@ -177,12 +177,12 @@ func serveL4(ctx context.Context, listener net.Listener, grace time.Duration, st
 	}
 	if status != "" {
 		page := &http.Server{Addr: status, Handler: forwarder, ReadHeaderTimeout: 5 * time.Second}
-		pageListener, err := net.Listen("tcp", status)
+		pageListener, err := new(net.ListenConfig).Listen(ctx, "tcp", status)
 		if err != nil {
 			return err
 		}
 		go func() { _ = page.Serve(pageListener) }()
-		defer page.Close()
+		defer func() { _ = page.Close() }()
 	}
 	return forwarder.Serve(ctx, listener, grace)
 }

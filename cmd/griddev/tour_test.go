@@ -74,9 +74,9 @@ func TestAnswersStandApartFromLines(t *testing.T) {
 func TestPathsAreTypedFromHere(t *testing.T) {
 	dir := t.TempDir()
 	t.Chdir(dir)
-	if real, err := os.Getwd(); err != nil {
+	if current, err := os.Getwd(); err != nil {
 		t.Fatal(err)
-	} else if got := here(filepath.Join(real, "bin", "griddev")); got != "./bin/griddev" {
+	} else if got := here(filepath.Join(current, "bin", "griddev")); got != "./bin/griddev" {
 		t.Errorf("below: %q", got)
 	}
 	if got := here("/usr/bin/griddev"); got != "/usr/bin/griddev" {

@@ -165,6 +165,7 @@ func (s *headScanner) endOfLine(line string) {
 		if line == "" {
 			s.at = inHead
 		}
+	case inBody, inChunk, lost: // no lines there
 	}
 }
 

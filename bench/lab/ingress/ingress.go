@@ -50,7 +50,7 @@ func Serve(ctx context.Context, listener net.Listener, grace time.Duration, conf
 	}
 	stopped := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() {
-		drain, cancel := context.WithTimeout(context.Background(), grace)
+		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 		defer cancel()
 		err := server.Shutdown(drain)
 		if err != nil {

@@ -40,7 +40,7 @@ type Config struct {
 // called from any goroutine.
 type Forwarder struct {
 	config   Config
-	reals    []*real
+	reals    []*server
 	turn     atomic.Uint64
 	accepted atomic.Int64
 	refused  atomic.Int64
@@ -65,7 +65,7 @@ func New(config Config) (*Forwarder, error) {
 	}
 	f := &Forwarder{config: config, open: map[net.Conn]struct{}{}}
 	for _, r := range config.Reals {
-		f.reals = append(f.reals, &real{Real: r})
+		f.reals = append(f.reals, &server{Real: r})
 	}
 	return f, nil
 }
@@ -113,7 +113,7 @@ func (f *Forwarder) accept(ctx context.Context, listener net.Listener) error {
 		f.open[conn] = struct{}{}
 		f.mu.Unlock()
 		f.busy.Go(func() {
-			f.forward(conn.(*net.TCPConn))
+			f.forward(ctx, conn.(*net.TCPConn))
 			f.mu.Lock()
 			delete(f.open, conn)
 			f.mu.Unlock()
@@ -143,8 +143,8 @@ func (f *Forwarder) drain(grace time.Duration) {
 
 // forward connects the client to a real server and copies both ways until both ends
 // are done. Half-close is kept.
-func (f *Forwarder) forward(client *net.TCPConn) {
-	server, r := f.connect()
+func (f *Forwarder) forward(ctx context.Context, client *net.TCPConn) {
+	server, r := f.connect(ctx)
 	if server == nil {
 		f.refused.Add(1)
 		_ = client.SetLinger(0) // LVS without real servers resets, too
@@ -176,10 +176,11 @@ func pipe(to, from *net.TCPConn) {
 
 // connect connects to the first real server that accepts, best one first; nil if none
 // does.
-func (f *Forwarder) connect() (*net.TCPConn, *real) {
+func (f *Forwarder) connect(ctx context.Context) (*net.TCPConn, *server) {
+	dialer := net.Dialer{Timeout: dialTimeout}
 	for _, r := range f.order() {
 		r.open.Add(1)
-		conn, err := net.DialTimeout("tcp", r.Address, dialTimeout)
+		conn, err := dialer.DialContext(ctx, "tcp", r.Address)
 		if err == nil {
 			r.total.Add(1)
 			return conn.(*net.TCPConn), r
@@ -192,9 +193,9 @@ func (f *Forwarder) connect() (*net.TCPConn, *real) {
 }
 
 // order returns the real servers that are not down, in the order in which to try them.
-func (f *Forwarder) order() []*real {
+func (f *Forwarder) order() []*server {
 	start := int(f.turn.Add(1)-1) % len(f.reals)
-	usable := make([]*real, 0, len(f.reals))
+	usable := make([]*server, 0, len(f.reals))
 	for i := range f.reals {
 		if r := f.reals[(start+i)%len(f.reals)]; !r.down.Load() {
 			usable = append(usable, r)

@@ -29,8 +29,8 @@ type Real struct {
 	Health string
 }
 
-// real is the live state of a Real. Its counters may be read at any time.
-type real struct {
+// server is the live state of a Real. Its counters may be read at any time.
+type server struct {
 	Real
 	down     atomic.Bool
 	open     atomic.Int64
@@ -39,7 +39,7 @@ type real struct {
 }
 
 // follow asks for the health of the real server until ctx ends, and says each change.
-func (r *real) follow(ctx context.Context, log *zap.Logger) {
+func (r *server) follow(ctx context.Context, log *zap.Logger) {
 	if r.Health == "" {
 		return
 	}
@@ -79,8 +79,8 @@ func check(ctx context.Context, client *http.Client, url string) error {
 	if err != nil {
 		return err
 	}
-	defer response.Body.Close()
 	_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, 4<<10))
+	_ = response.Body.Close()
 	if response.StatusCode != http.StatusOK {
 		return fmt.Errorf("the answer was %s", response.Status)
 	}

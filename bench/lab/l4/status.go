@@ -53,6 +53,6 @@ func (f *Forwarder) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 
 // sortByOpen puts the real servers with the fewest connections first; equals keep
 // their order.
-func sortByOpen(reals []*real) {
-	slices.SortStableFunc(reals, func(a, b *real) int { return cmp.Compare(a.open.Load(), b.open.Load()) })
+func sortByOpen(reals []*server) {
+	slices.SortStableFunc(reals, func(a, b *server) int { return cmp.Compare(a.open.Load(), b.open.Load()) })
 }
