@@ -62,19 +62,25 @@ func TestDurationsNeedAUnit(t *testing.T) {
 	f(`2`, 0, true)
 }
 
+// wantFault checks that a changed document has exactly one fault, at path, whose message holds the mend.
+func wantFault(t *testing.T, path, mend string, change func(d *Document)) {
+	t.Helper()
+	err := valid(change).Validate()
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok || len(joined.Unwrap()) != 1 {
+		t.Errorf("%s: %v; want one fault", path, err)
+		return
+	}
+	var field interface{ FieldPath() string }
+	if !errors.As(err, &field) || field.FieldPath() != path || !strings.Contains(err.Error(), mend) {
+		t.Errorf("%v; want the path %s and the mend %q", err, path, mend)
+	}
+}
+
 func TestDocumentFaultsSayWhereAndHowToMend(t *testing.T) {
 	f := func(path, mend string, change func(d *Document)) {
 		t.Helper()
-		err := valid(change).Validate()
-		joined, ok := err.(interface{ Unwrap() []error })
-		if !ok || len(joined.Unwrap()) != 1 {
-			t.Errorf("%s: %v; want one fault", path, err)
-			return
-		}
-		var field interface{ FieldPath() string }
-		if !errors.As(err, &field) || field.FieldPath() != path || !strings.Contains(err.Error(), mend) {
-			t.Errorf("%v; want the path %s and the mend %q", err, path, mend)
-		}
+		wantFault(t, path, mend, change)
 	}
 	name := func(name string) func(d *Document) { return func(d *Document) { d.Name = name } }
 	f("kind", "write Gslb", func(d *Document) { d.Kind = "Deck" })
@@ -102,7 +108,13 @@ func TestDocumentFaultsSayWhereAndHowToMend(t *testing.T) {
 	f("vips", "at least one", func(d *Document) { d.VIPs = nil })
 	f("vips", "at most 32", func(d *Document) { d.VIPs = make([]VIP, 33) })
 	f("vips", "nearest needs one", func(d *Document) { d.Policy = PolicyNearest })
+}
 
+func TestVIPFaultsSayWhereAndHowToMend(t *testing.T) {
+	f := func(path, mend string, change func(d *Document)) {
+		t.Helper()
+		wantFault(t, path, mend, change)
+	}
 	second := func(change func(v *VIP)) func(d *Document) { return func(d *Document) { change(&d.VIPs[1]) } }
 	address := func(address string) func(d *Document) { return second(func(v *VIP) { v.Address = address }) }
 	f("vips[1].address", "not an IP address", address(""))
