@@ -50,7 +50,7 @@ away), 2 bad flags or documents: then nothing was written.`,
 		newPinsCommand(to),
 		newExplainCommand(to),
 		newFleetCommand(to),
-		newVersionCommand(),
+		flags.NewVersionCommand("gridctl", version),
 	)
 	flags.Bind(root, "GRIDCTL_")
 	return root

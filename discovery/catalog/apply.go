@@ -205,11 +205,14 @@ func (r *run) whatChanged(g guard, kvs []*mvccpb.KeyValue) string {
 	if g.how == noneNewer && len(kvs) > 0 {
 		key = string(kvs[0].Key)
 	}
+	if own, mine := r.own.keys[key]; mine {
+		g.revision = own.mod
+	}
 	act := "was changed"
 	switch {
 	case len(kvs) == 0:
 		act = "was deleted"
-	case g.how == unchanged && g.revision == 0, g.how == noneNewer && kvs[0].ModRevision == kvs[0].CreateRevision:
+	case g.how != noneNewer && g.revision == 0, g.how == noneNewer && kvs[0].ModRevision == kvs[0].CreateRevision:
 		act = "was created"
 	}
 	if host, isHost := strings.CutPrefix(key, r.at.hosts()); isHost {

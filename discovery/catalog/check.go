@@ -91,32 +91,5 @@ func (w *world) nearestDeck(name string) string {
 			}
 		}
 	}
-	best, least := "", max(2, len(name)/4)+1
-	for _, other := range w.deckNames {
-		if d := distance(name, other); d < least {
-			best, least = other, d
-		}
-	}
-	return best
-}
-
-// distance is the number of characters to insert, delete or replace to make b of a.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, diagonal+1)
-		}
-	}
-	return row[len(b)]
+	return document.Nearest(name, w.deckNames)
 }

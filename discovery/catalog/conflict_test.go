@@ -159,3 +159,74 @@ func TestAHostBelowADelegatedWildcardClaimedMeanwhileConflicts(t *testing.T) {
 	_, err := g.Apply(g.ctx, plan, nil)
 	g.wantConflict(err, "host x.pay.shop.example was claimed")
 }
+
+// whileImporting imports pins of acme in several transactions, and does something between them.
+func whileImporting(g *grid, text string, between func(transaction int)) error {
+	g.Helper()
+	docs, err := catalog.ReadPins("acme", "pins.csv", strings.NewReader(text))
+	if err != nil {
+		g.Fatal(err)
+	}
+	plan, err := g.Plan(g.ctx, docs, catalog.Options{})
+	if err != nil {
+		g.Fatal(err)
+	}
+	done := 0
+	_, err = g.Apply(g.ctx, plan, func(catalog.Progress) {
+		done++
+		between(done)
+	})
+	return err
+}
+
+func TestATenantDeletedDuringAnImportTakesNoMorePins(t *testing.T) {
+	g := newGrid(t)
+	g.apply(twoDecks + tenant("acme", "a.example", splitRule))
+	err := whileImporting(g, rows(0, 300, "east-1"), func(transaction int) {
+		if transaction == 1 {
+			g.delete("tenants/acme", catalog.DeleteOptions{WithPins: true})
+			g.apply(tenant("acme", "a.example", splitRule))
+		}
+	})
+	g.wantConflict(err, "tenant acme was")
+}
+
+func TestADeckIsNotDeletedUnderAnImport(t *testing.T) {
+	g := newGrid(t)
+	g.apply(twoDecks + deck("old") + tenant("acme", "a.example", splitRule))
+	var deletion *catalog.Plan
+	err := whileImporting(g, rows(0, 100, "east-1")+strings.ReplaceAll(rows(100, 300, "old"), "key,deck\r\n", ""), func(transaction int) {
+		switch transaction {
+		case 1:
+			plan, err := g.PlanDelete(g.ctx, "decks/old", catalog.DeleteOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			deletion = plan
+		case 4:
+			_, err := g.Apply(g.ctx, deletion, nil)
+			g.wantConflict(err, "pin acme/")
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestATenantThatComesBackStopsTheDeletionOfItsPins(t *testing.T) {
+	g := newGrid(t)
+	g.apply(twoDecks + tenant("acme", "a.example", splitRule))
+	g.importPins("acme", rows(0, 3_000, "east-1"))
+	plan, err := g.PlanDelete(g.ctx, "tenants/acme", catalog.DeleteOptions{WithPins: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	back := false
+	_, err = g.Apply(g.ctx, plan, func(catalog.Progress) {
+		if !back {
+			back = true
+			g.apply(tenant("acme", "a.example", splitRule))
+		}
+	})
+	g.wantConflict(err, "tenant acme was created")
+}

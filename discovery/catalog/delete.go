@@ -176,11 +176,8 @@ func (c *Catalog) planDeleteTenant(ctx context.Context, s *snapshot, w *world, n
 	p := newPlanner(c, w, options.Options)
 	var units [][]op
 	if it.mod != 0 {
+		// A pin that comes meanwhile raises the tenant's epoch, and so stops this.
 		units = p.tenantUnits([]*item{it})
-		if count == 0 {
-			last := units[len(units)-1]
-			last[len(last)-1].guards = append(last[len(last)-1].guards, guard{key: pinFolder(c.at, name), how: noneNewer, revision: s.revision})
-		}
 	}
 	for _, span := range spans {
 		units = append(units, []op{{owner: it.key, ranges: []keyRange{span}, guards: []guard{p.creationGuard(it.key)}}})

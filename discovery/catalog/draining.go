@@ -76,9 +76,10 @@ func ruleMappings(was, rule *routing.Rule, path string) []mapping {
 	if rule.Deck != "" && (was.Deck != rule.Deck || wider) {
 		add(".deck", rule.Deck, reason(was.Deck == rule.Deck, "the rule matches more requests", "is a new deck for this rule"))
 	}
+	mapped := spansOf(was.Ranges)
 	for i := range rule.Ranges {
 		rng := &rule.Ranges[i]
-		if !coveredBy(was.Ranges, rng) || wider || otherKey {
+		if !mapped.cover(rng) || wider || otherKey {
 			add(fmt.Sprintf(".ranges[%d]", i), rng.Deck, fmt.Sprintf("maps %d to %d, which were not all mapped to it before", rng.From, rng.To))
 		}
 	}
@@ -114,26 +115,32 @@ func total(split map[string]int) int {
 	return sum
 }
 
-// coveredBy says whether the old ranges map all of a range to its deck already.
-func coveredBy(old []routing.Range, rng *routing.Range) bool {
-	var same []routing.Range
-	for _, o := range old {
-		if o.Deck == rng.Deck {
-			same = append(same, o)
+// spans are what a rule's ranges map to each deck, joined and in order.
+type spans map[string][]routing.Range
+
+func spansOf(ranges []routing.Range) spans {
+	joined := spans{}
+	for _, r := range slices.SortedFunc(slices.Values(ranges), func(a, b routing.Range) int { return cmp.Compare(a.From, b.From) }) {
+		list := joined[r.Deck]
+		if last := len(list) - 1; last >= 0 && list[last].To >= r.From-1 {
+			list[last].To = max(list[last].To, r.To)
+			continue
 		}
+		joined[r.Deck] = append(list, r)
 	}
-	slices.SortFunc(same, func(a, b routing.Range) int { return cmp.Compare(a.From, b.From) })
-	next := rng.From
-	for _, o := range same {
-		if o.From > next {
-			return false
+	return joined
+}
+
+// cover says whether all of a range is mapped to its deck.
+func (s spans) cover(r *routing.Range) bool {
+	list := s[r.Deck]
+	after, _ := slices.BinarySearchFunc(list, r.From, func(span routing.Range, from int64) int {
+		if span.From <= from {
+			return -1
 		}
-		if o.To >= rng.To {
-			return true
-		}
-		next = max(next, o.To+1)
-	}
-	return false
+		return 1
+	})
+	return after > 0 && list[after-1].To >= r.To
 }
 
 // narrower says whether now matches no request that was did not match. A rule without

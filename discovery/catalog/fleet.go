@@ -13,8 +13,8 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// Member is what one router says of itself under fleet/<router-id>.
-type Member struct {
+// Status is what a router says of itself under fleet/<router-id>.
+type Status struct {
 	ID            string    `json:"id"`
 	Address       string    `json:"address"`
 	Admin         string    `json:"admin"`
@@ -26,7 +26,11 @@ type Member struct {
 	AgeSeconds    float64   `json:"ageSeconds"`
 	Problems      int       `json:"problems"`
 	Started       time.Time `json:"started"`
+}
 
+// Member is one router of a fleet, and how it stands to the others.
+type Member struct {
+	Status
 	// Behind says that the router's revision is lower than the newest that is known.
 	Behind bool `json:"behind"`
 	// Disagrees says that the router has another hash than most of those at its revision.
@@ -70,12 +74,12 @@ func (c *Catalog) Fleet(ctx context.Context) (Fleet, error) {
 
 // decodeMember reads a router's status; what cannot be read is told, and keeps its id.
 func decodeMember(id string, value []byte) Member {
-	var m Member
-	if err := json.Unmarshal(value, &m); err != nil {
-		return Member{ID: id, Fault: fmt.Sprintf("its status cannot be read: %v", err)}
+	var said Status
+	if err := json.Unmarshal(value, &said); err != nil {
+		return Member{Status: Status{ID: id}, Fault: fmt.Sprintf("its status cannot be read: %v", err)}
 	}
-	m.ID, m.Behind, m.Disagrees, m.Fault = id, false, false, ""
-	return m
+	said.ID = id
+	return Member{Status: said}
 }
 
 // compare marks stragglers, and those whose documents differ from the others'.

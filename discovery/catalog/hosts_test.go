@@ -252,3 +252,101 @@ func TestAnInterruptedApplyFinishesWhenRunAgain(t *testing.T) {
 		t.Errorf("%d documents still differ", plan.Pending())
 	}
 }
+
+func TestEveryStepOfALongChangeIsAGoodDocument(t *testing.T) {
+	g := newGrid(t)
+	good := func(catalog.Progress) {
+		if _, err := g.List(g.ctx, "tenants/", func(items []catalog.Item) error {
+			for _, item := range items {
+				if item.Err != nil {
+					t.Errorf("in between: %v", item.Err)
+				}
+			}
+			return nil
+		}); err != nil {
+			t.Error(err)
+		}
+	}
+	f := func(text string) {
+		t.Helper()
+		plan := g.plan(text)
+		if _, err := g.Apply(g.ctx, plan, good); err != nil {
+			t.Fatal(err)
+		}
+		if plan.Transactions < 3 {
+			t.Errorf("it took %d transactions", plan.Transactions)
+		}
+	}
+	// The wildcard comes last, and the delegates lie under it; then all is otherwise.
+	f(twoDecks + tenant("acme", manyHosts("acme", 0, 300)+" *.shop.example", all, delegates("pay.shop.example")))
+	f(tenant("acme", "*.other.example "+manyHosts("acme", 300, 600), all, delegates("pay.other.example")))
+	f(tenant("acme", "rest.example", all) + tenant("globex", manyHosts("acme", 300, 600)+" *.other.example", all, delegates("pay.other.example")))
+}
+
+func TestPairsThatSwapAreWrittenOnce(t *testing.T) {
+	g := newGrid(t)
+	pairs := func(first, second string) string {
+		var text strings.Builder
+		for i := range 40 {
+			text.WriteString(tenant(fmt.Sprintf("a%d", i), fmt.Sprintf("%s%d.example", first, i), all))
+		}
+		for i := range 40 {
+			text.WriteString(tenant(fmt.Sprintf("b%d", i), fmt.Sprintf("%s%d.example", second, i), all))
+		}
+		return text.String()
+	}
+	g.apply(twoDecks + pairs("x", "y"))
+	plan := g.apply(pairs("y", "x"))
+	for _, c := range plan.Changes {
+		history, err := g.History(g.ctx, c.Key)
+		if err != nil || len(history) != 2 {
+			t.Errorf("%s has %d records, %v", c.Key, len(history), err)
+		}
+	}
+}
+
+func TestDelegatesAreWrittenBeforeTheirGuestsAndTakenBackAfterThem(t *testing.T) {
+	g := newGrid(t)
+	f := func(text string, order ...string) {
+		t.Helper()
+		var got []string
+		for _, c := range g.apply(text).Changes {
+			got = append(got, strings.TrimPrefix(c.Key, "tenants/"))
+		}
+		if !slices.Equal(got, order) {
+			t.Errorf("written in the order %v, want %v", got, order)
+		}
+	}
+	g.apply(twoDecks + tenant("acme", "*.shop.example", all))
+	f(tenant("globex", "pay.shop.example", all)+tenant("acme", "*.shop.example", all, delegates("pay.shop.example")), "acme", "globex")
+	f(tenant("acme", "*.shop.example", all)+tenant("globex", "other.example", all), "globex", "acme")
+}
+
+func TestATenantReleasesOnlyItsOwnClaims(t *testing.T) {
+	g := newGrid(t)
+	g.apply(twoDecks + tenant("acme", "a.example", all) + tenant("globex", "g.example", all))
+	g.put("docs/tenants/globex", `{"kind":"Tenant","name":"globex","hosts":["a.example","g.example"],"epoch":1,"rules":[{"name":"all","deck":"east-1"}]}`)
+	g.apply(tenant("globex", "g.example", all))
+	g.holds("a.example", "acme")
+	// Of two that list a host, the one that keeps it holds it afterwards.
+	g.put("docs/tenants/globex", `{"kind":"Tenant","name":"globex","hosts":["a.example","g.example"],"epoch":1,"rules":[{"name":"all","deck":"east-1"}]}`)
+	g.apply(tenant("acme", "b.example", all) + tenant("globex", "a.example g.example", all))
+	g.holds("a.example", "globex")
+	g.holds("b.example", "acme")
+}
+
+func TestWhatMustBeOneTransactionAndFitsNoneIsRefused(t *testing.T) {
+	g := newGrid(t)
+	large := func(name, hosts string) string {
+		var ranges strings.Builder
+		for i := range 7_500 {
+			fmt.Fprintf(&ranges, "{from: %d, to: %d, deck: east-1},", 10*i, 10*i+5)
+		}
+		return tenant(name, hosts, "key: {header: x}, ranges: ["+ranges.String()+"]")
+	}
+	g.apply(twoDecks + large("acme", "a.example b.example"))
+	g.apply(large("globex", "c.example"))
+	g.refuses(large("acme", "b.example")+large("globex", "c.example a.example"), "too much at once for one transaction", "tenant acme", "smaller parts")
+	g.apply(large("acme", "b.example"))
+	g.apply(large("globex", "c.example a.example"))
+}

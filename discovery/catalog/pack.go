@@ -158,12 +158,37 @@ func (p *planner) pack(units [][]op) error {
 			return err
 		}
 	}
+	p.settleOrder(units)
 	for _, key := range p.order {
 		if at, writes := last[key]; writes {
 			p.steps[at].finishes = append(p.steps[at].finishes, key)
 		}
 	}
 	return nil
+}
+
+// settleOrder puts the changes into the order of writing; what stays as it is comes last.
+func (p *planner) settleOrder(units [][]op) {
+	ordered, placed := make([]string, 0, len(p.order)), make(map[string]bool, len(p.order))
+	place := func(key string) {
+		if p.changes[key] != nil && !placed[key] {
+			placed[key] = true
+			ordered = append(ordered, key)
+		}
+	}
+	for _, unit := range units {
+		for i := range unit {
+			// Behind the owner stand the tenants that its change brings with it.
+			for _, key := range slices.Backward(unit[i].docs) {
+				place(key)
+			}
+			place(unit[i].owner)
+		}
+	}
+	for _, key := range p.order {
+		place(key)
+	}
+	p.order = ordered
 }
 
 // take adds a piece to a batch.

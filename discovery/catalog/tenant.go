@@ -22,7 +22,7 @@ type tenantDraft struct {
 	target *routing.Tenant // nil: to be deleted
 	held   map[string]bool // the hosts of the next form
 	epoch  uint64          // the epoch of the next form
-	raised bool            // the epoch is raised once a call
+	raised bool            // the epoch is raised already: once a call
 }
 
 func newDraft(it *item) *draft {
@@ -45,17 +45,10 @@ func newTenantDraft(it *item) *tenantDraft {
 	returning := it.mod == 0 && it.epoch > 0
 	unread := it.mod != 0 && (it.wasErr != nil || t.was == nil)
 	if returning || unread || (t.was != nil && !sameRules(t.was, t.target)) {
-		t.raise()
-	}
-	return t
-}
-
-// raise lifts the epoch above every one that was, once.
-func (t *tenantDraft) raise() {
-	if !t.raised {
 		t.epoch++
 		t.raised = true
 	}
+	return t
 }
 
 // form is the document as the next transaction writes it; nil: it is deleted. While
@@ -82,7 +75,7 @@ func (t *tenantDraft) form() *routing.Tenant {
 	}
 	form.Delegates = nil
 	for _, host := range base.Delegates {
-		under := slices.ContainsFunc(form.Hosts, func(own string) bool { return covers(own, host) })
+		under := slices.ContainsFunc(wildcardsAbove(host), func(above string) bool { return t.held[above] })
 		if under && !t.held[host] {
 			form.Delegates = append(form.Delegates, host)
 		}
