@@ -25,9 +25,9 @@ func startEtcd(t *testing.T, dir string) *testEtcd {
 	t.Helper()
 	cfg := embed.NewConfig()
 	cfg.Dir = dir
-	any := url.URL{Scheme: "http", Host: "127.0.0.1:0"}
-	cfg.ListenPeerUrls, cfg.ListenClientUrls = []url.URL{any}, []url.URL{any}
-	cfg.AdvertisePeerUrls, cfg.AdvertiseClientUrls = []url.URL{any}, []url.URL{any}
+	anywhere := url.URL{Scheme: "http", Host: "127.0.0.1:0"}
+	cfg.ListenPeerUrls, cfg.ListenClientUrls = []url.URL{anywhere}, []url.URL{anywhere}
+	cfg.AdvertisePeerUrls, cfg.AdvertiseClientUrls = []url.URL{anywhere}, []url.URL{anywhere}
 	cfg.InitialCluster = cfg.InitialClusterFromName(cfg.Name)
 	cfg.InitialClusterToken = dir // another folder is another cluster
 	cfg.TickMs, cfg.ElectionMs = 10, 100

@@ -73,7 +73,7 @@ func (f *Folder) awaitChange(ctx context.Context, wait time.Duration) {
 	case <-poll.C:
 		return
 	case <-events:
-	case <-faults: // too many events for the system's queue: one of them counts
+	case <-faults: //nolint:errcheck // too many events for the system's queue: one of them counts
 	}
 	latest := time.NewTimer(settleAtMost * f.cfg.Settle)
 	defer latest.Stop()
@@ -89,7 +89,7 @@ func (f *Folder) awaitChange(ctx context.Context, wait time.Duration) {
 			return
 		case <-events:
 			still.Reset(f.cfg.Settle)
-		case <-faults:
+		case <-faults: //nolint:errcheck // as above
 		}
 	}
 }

@@ -45,7 +45,7 @@ var rooms = []room{
 	{"deploy/console", []string{"deploy/api", "deploy/console", "routing", "discovery"}, nil, "the console writes resources and documents"},
 	{"deploy/samples", nil, nil, "documents to read, carried by griddev"},
 	{"cmd", []string{""}, nil, "cmd composes; nothing imports it but itself"},
-	{"cmd/flags", []string{"discovery"}, []string{"github.com/valyala/fasthttp"}, "manners that all commands share"},
+	{"cmd/flags", []string{"discovery", "routing/document"}, []string{"github.com/valyala/fasthttp"}, "manners that all commands share"},
 	{"cmd/gridrouter", []string{"cmd/flags", "router", "routing", "discovery", "gslb", "deploy"}, []string{"go.etcd.io/etcd/server/"},
 		"the production binary carries no etcd server"},
 	{"cmd/gridctl", []string{"cmd/flags", "router/admission", "routing", "discovery", "gslb"}, []string{"go.etcd.io/etcd/server/"},

@@ -31,7 +31,7 @@ func listen(addr string) (*net.UDPConn, net.Listener, error) {
 		}
 		udp, ok := packets.(*net.UDPConn)
 		if !ok {
-			packets.Close()
+			_ = packets.Close() // never used
 			return nil, nil, fmt.Errorf("%s is not a UDP address; write IP:port", addr)
 		}
 		_, port, _ := net.SplitHostPort(addr)
@@ -43,7 +43,7 @@ func listen(addr string) (*net.UDPConn, net.Listener, error) {
 		if err == nil {
 			return udp, tcp, nil
 		}
-		udp.Close()
+		_ = udp.Close() // never used
 		if port != "0" || try == 20 {
 			return nil, nil, err
 		}
@@ -76,7 +76,7 @@ func (l *boundedListener) Accept() (net.Conn, error) {
 			return &boundedConn{Conn: conn, leave: sync.OnceFunc(func() { l.leave(source) })}, nil
 		}
 		l.refused.Inc()
-		conn.Close()
+		_ = conn.Close() // never used
 	}
 }
 

@@ -124,8 +124,8 @@ func (c *client) exchangeOver(ctx context.Context, network, server string, q *dn
 	if err != nil {
 		return nil, networkError(err)
 	}
-	defer conn.Close()
-	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })()
+	defer func() { _ = conn.Close() }()                                              // one question a socket
+	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })() // it fails only once closed
 
 	wire := &dns.Conn{Conn: conn, UDPSize: dns.DefaultMsgSize}
 	if err := wire.WriteMsg(q); err != nil {

@@ -15,6 +15,7 @@ func admitted(l *limiter, source string, n int) (passed, slipped int) {
 			passed++
 		case slip:
 			slipped++
+		case drop:
 		}
 	}
 	return passed, slipped

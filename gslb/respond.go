@@ -97,7 +97,7 @@ func (o *origin) soa(owner string, ttl uint32) dns.RR {
 }
 
 func (o *origin) ns(owner string) []dns.RR {
-	var records []dns.RR
+	records := make([]dns.RR, 0, len(o.servers))
 	for _, server := range o.servers {
 		records = append(records, &dns.NS{Hdr: header(owner, dns.TypeNS, originTTL), Ns: dns.Fqdn(server)})
 	}
@@ -106,7 +106,7 @@ func (o *origin) ns(owner string) []dns.RR {
 
 // glue returns the addresses of an origin's name servers, as far as the zone has them.
 func (z *Zone) glue(o *origin) []dns.RR {
-	var records []dns.RR
+	records := make([]dns.RR, 0, len(o.servers))
 	for _, server := range o.servers {
 		addrs, ttl, _ := z.Answer(server, netip.Addr{})
 		records = slices.Concat(records, addressRecords(dns.Fqdn(server), dns.TypeA, ttl, addrs), addressRecords(dns.Fqdn(server), dns.TypeAAAA, ttl, addrs))

@@ -150,10 +150,10 @@ func stopServers(servers []*dns.Server) {
 		// The error is that it has ended already, or that a handler is slow; results tell of both.
 		_ = d.ShutdownContext(ctx)
 		if d.Listener != nil {
-			d.Listener.Close()
+			_ = d.Listener.Close() // closed already, as a rule
 		}
 		if d.PacketConn != nil {
-			d.PacketConn.Close()
+			_ = d.PacketConn.Close()
 		}
 	}
 }
@@ -184,6 +184,7 @@ func (s *Server) accept(h dns.Header) dns.MsgAcceptAction {
 		s.metrics.queries.WithLabelValues("unknown", "other", "FORMERR").Inc()
 	case dns.MsgRejectNotImplemented:
 		s.metrics.queries.WithLabelValues("unknown", "other", "NOTIMP").Inc()
+	case dns.MsgAccept, dns.MsgIgnore:
 	}
 	return action
 }

@@ -153,7 +153,7 @@ func (l *AccessLog) writeOut(p []byte) {
 
 // wants says whether this request gets a line.
 func (l *AccessLog) wants() bool {
-	return l.cfg.Rate >= 1 || rand.Float64() < l.cfg.Rate //nolint:gosec // a sample is no secret
+	return l.cfg.Rate >= 1 || rand.Float64() < l.cfg.Rate // a sample is no secret
 }
 
 // write takes a line.

@@ -55,8 +55,8 @@ func pick(from []*endpoint, now int64) *endpoint {
 	case 1:
 		return from[0]
 	}
-	i := rand.IntN(n)     //nolint:gosec // a choice is no secret
-	j := rand.IntN(n - 1) //nolint:gosec // nor is this one
+	i := rand.IntN(n)     // a choice is no secret
+	j := rand.IntN(n - 1) // nor is this one
 	if j >= i {
 		j++
 	}

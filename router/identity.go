@@ -80,7 +80,7 @@ func (id *identity) newTraceParent() []byte {
 
 func fillRandom(b []byte) {
 	for len(b) >= 8 {
-		n := rand.Uint64() //nolint:gosec // names, no secrets
+		n := rand.Uint64() // names, no secrets
 		for i := range 8 {
 			b[i] = byte(n >> (8 * i))
 		}

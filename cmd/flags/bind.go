@@ -8,6 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"gridrouter.io/routing/document"
 )
 
 // configFlag is the name of the flag that names the configuration file.
@@ -146,35 +148,11 @@ func fromEnvironment(fs *pflag.FlagSet, envPrefix string) error {
 
 // mendName returns the mend for the name of a flag that a command does not have.
 func mendName(cmd *cobra.Command, name string) string {
-	best, least := "", 3
-	cmd.Flags().VisitAll(func(flag *pflag.Flag) {
-		if d := distance(flag.Name, name); d < least {
-			best, least = flag.Name, d
-		}
-	})
+	var names []string
+	cmd.Flags().VisitAll(func(flag *pflag.Flag) { names = append(names, flag.Name) })
+	best := document.Nearest(name, names)
 	if best == "" {
 		return fmt.Sprintf("see %s --help", cmd.CommandPath())
 	}
 	return fmt.Sprintf("did you mean --%s?", best)
-}
-
-// distance is the number of characters to insert, delete or replace to make b of a.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			replace := diagonal
-			if a[i] != b[j] {
-				replace++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(replace, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

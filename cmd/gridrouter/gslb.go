@@ -103,7 +103,7 @@ func runGslb(ctx context.Context, f *gslbFlags) error {
 	group.Go(func() error {
 		return untilDone(ctx, source.Follow(ctx, names.apply(server.SetZone)))
 	})
-	logger.Info("gslb started", zap.String("version", buildVersion()), zap.String("source", source.Status().Detail))
+	logger.Info("gslb started", zap.String("version", flags.BuildVersion(version)), zap.String("source", source.Status().Detail))
 	err = group.Wait()
 	logger.Info("gslb ended", zap.Error(err))
 	return err

@@ -7,7 +7,9 @@ import (
 
 	"go.uber.org/zap"
 
+	"gridrouter.io/cmd/flags"
 	"gridrouter.io/discovery"
+	"gridrouter.io/discovery/catalog"
 	"gridrouter.io/router"
 	"gridrouter.io/routing"
 )
@@ -18,11 +20,18 @@ type documents struct {
 	publish  func(*routing.Table)
 	kind     string
 	revision int64
+	// first is closed when the first table has been published.
+	first chan struct{}
 }
 
 // apply compiles and publishes one batch.
 func (d *documents) apply(batch discovery.Batch) {
 	d.publish(d.compiler.Compile(d.update(batch)))
+	select {
+	case <-d.first:
+	default:
+		close(d.first)
+	}
 }
 
 func (d *documents) update(batch discovery.Batch) routing.Update {
@@ -69,21 +78,6 @@ func (s *service) sourceStatus() router.SourceStatus {
 	}
 }
 
-// word is what a router says of itself under fleet/.
-type word struct {
-	ID            string    `json:"id"`
-	Address       string    `json:"address"`
-	Admin         string    `json:"admin"`
-	Version       string    `json:"version"`
-	Revision      int64     `json:"revision"`
-	Hash          string    `json:"hash"`
-	EffectiveHash string    `json:"effectiveHash"`
-	Source        string    `json:"source"`
-	AgeSeconds    float64   `json:"ageSeconds"`
-	Problems      int       `json:"problems"`
-	Started       time.Time `json:"started"`
-}
-
 // announceAge is the precision of the age that is announced: the word is written whenever
 // it differs, and must not differ all the time.
 const announceAge = 10 * time.Second
@@ -91,8 +85,8 @@ const announceAge = 10 * time.Second
 // status returns the word of the moment.
 func (s *service) status() []byte {
 	status := s.source.Status()
-	now := word{
-		ID: s.id, Address: reachable(s.addresses.data[0]), Admin: reachable(s.addresses.admin), Version: buildVersion(),
+	now := catalog.Status{
+		ID: s.id, Address: reachable(s.addresses.data[0]), Admin: reachable(s.addresses.admin), Version: flags.BuildVersion(version),
 		Source: status.Kind, AgeSeconds: status.Age.Truncate(announceAge).Seconds(), Started: s.started.UTC().Truncate(time.Second),
 	}
 	if t := s.router.Table(); t != nil {
@@ -105,10 +99,16 @@ func (s *service) status() []byte {
 	return text
 }
 
-// announce keeps this router's word in etcd. Without etcd there is nothing to do.
+// announce keeps this router's word in etcd, once it has a table to speak of. Without
+// etcd there is nothing to do.
 func (s *service) announce(ctx context.Context) error {
 	if !s.flags.source.etcd.Given() {
 		return nil
+	}
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-s.documents.first:
 	}
 	config, err := s.flags.source.etcd.ClientConfig()
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"gridrouter.io/cmd/flags"
 	"gridrouter.io/router"
 )
 
@@ -24,7 +25,7 @@ type listening struct {
 // is ready gets an answer from the beginning.
 func (s *service) open(ctx context.Context, group *errgroup.Group) error {
 	admin := router.NewAdmin(s.router, router.AdminConfig{
-		Version: buildVersion(), Gatherer: s.registry, Source: s.sourceStatus, Token: s.flags.adminToken,
+		Version: flags.BuildVersion(version), Gatherer: s.registry, Source: s.sourceStatus, Token: s.flags.adminToken,
 		GSLB: func() any { return s.mesh.Status() },
 		Drain: func() {
 			select {

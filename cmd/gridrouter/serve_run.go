@@ -103,7 +103,9 @@ func newService(f *serveFlags, reread func(context.Context) (string, error)) (s 
 		return nil, flags.Usagef("--router-id: %w", err)
 	}
 	s.registry.MustRegister(router.NewCollector(s.router))
-	s.documents = &documents{compiler: routing.NewCompiler(reader.Decode), publish: s.router.Publish, kind: s.source.Status().Kind}
+	s.documents = &documents{
+		compiler: routing.NewCompiler(reader.Decode), publish: s.router.Publish, kind: s.source.Status().Kind, first: make(chan struct{}),
+	}
 	return s, nil
 }
 
@@ -142,7 +144,7 @@ func (s *service) follow(ctx context.Context, group *errgroup.Group) {
 	group.Go(func() error { return s.watchSource(ctx) })
 	group.Go(func() error { return s.announce(ctx) })
 	status := s.source.Status()
-	s.log.Info("the router started", zap.String("id", s.id), zap.String("version", buildVersion()),
+	s.log.Info("the router started", zap.String("id", s.id), zap.String("version", flags.BuildVersion(version)),
 		zap.Strings("listen", s.addresses.data), zap.String("admin", s.addresses.admin), zap.String("health", s.addresses.health),
 		zap.String("source", status.Kind), zap.String("at", status.Detail))
 }

@@ -407,8 +407,8 @@ func etcdClient(t *testing.T, addr string) *clientv3.Client {
 func wantWord(t *testing.T, addr string, s *served) {
 	t.Helper()
 	client := etcdClient(t, addr)
-	var got word
-	eventually(t, "the router's word is in etcd", func() bool {
+	var got catalog.Status
+	eventually(t, "the router's catalog.Status is in etcd", func() bool {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		answer, err := client.Get(ctx, "/gridrouter/fleet/r1")
@@ -416,7 +416,7 @@ func wantWord(t *testing.T, addr string, s *served) {
 	})
 	if got.ID != "r1" || got.Address != s.data || "http://"+got.Admin != s.admin || len(got.Hash) != 32 || len(got.EffectiveHash) != 32 ||
 		got.Source != "etcd" || got.Version == "" || got.Started.IsZero() || got.Problems != 0 {
-		t.Fatalf("the word is %+v", got)
+		t.Fatalf("the catalog.Status is %+v", got)
 	}
 }
 

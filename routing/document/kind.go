@@ -116,7 +116,7 @@ func (r *Reader) kindOf(p *parsing, root *node) *knownKind {
 	}
 	kind := r.kinds[field.text]
 	if field.shape != scalar || field.class != isText || kind == nil {
-		if like := nearest(field.text, r.names); like != "" && field.shape == scalar {
+		if like := Nearest(field.text, r.names); like != "" && field.shape == scalar {
 			p.fault(field.place, "unknown kind %s; did you mean %q?", quote(field.text), like)
 		} else {
 			p.fault(field.place, "unknown kind %s; write %s", quote(field.text), r.oneOf())

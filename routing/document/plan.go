@@ -112,12 +112,13 @@ func (p *plan) nearest(name string) string {
 	for i := range p.fields {
 		names = append(names, p.fields[i].name)
 	}
-	return nearest(name, names)
+	return Nearest(name, names)
 }
 
-// nearest returns the one of names that takes the fewest changes to become name, at
-// most one change for three characters; "" if there is none.
-func nearest(name string, names []string) string {
+// Nearest returns the one of names that takes the fewest changes to become name, at
+// most one change for three characters, without regard to case; "" if none is so near.
+// It is for errors that ask "did you mean".
+func Nearest(name string, names []string) string {
 	best, least := "", 0
 	if len(name) > maxQuoted {
 		return ""

@@ -1,4 +1,4 @@
-package main
+package flags
 
 import (
 	"fmt"
@@ -8,24 +8,25 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// newVersionCommand returns "gridrouter version".
-func newVersionCommand() *cobra.Command {
+// NewVersionCommand returns the subcommand "version" of a program. linked is the version
+// that the linker put in; it may be empty.
+func NewVersionCommand(program, linked string) *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Print which build this is",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "gridrouter %s (%s, %s/%s)\n", buildVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s %s (%s, %s/%s)\n", program, BuildVersion(linked), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 			return err
 		},
 	}
 }
 
-// buildVersion returns the linker's version, else the module's, else the revision of
+// BuildVersion returns the linker's version, else the module's, else the revision of
 // the source that it was built from, else "unknown".
-func buildVersion() string {
-	if version != "" {
-		return version
+func BuildVersion(linked string) string {
+	if linked != "" {
+		return linked
 	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
