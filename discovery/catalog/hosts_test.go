@@ -328,11 +328,32 @@ func TestATenantReleasesOnlyItsOwnClaims(t *testing.T) {
 	g.put("docs/tenants/globex", `{"kind":"Tenant","name":"globex","hosts":["a.example","g.example"],"epoch":1,"rules":[{"name":"all","deck":"east-1"}]}`)
 	g.apply(tenant("globex", "g.example", all))
 	g.holds("a.example", "acme")
-	// Of two that list a host, the one that keeps it holds it afterwards.
-	g.put("docs/tenants/globex", `{"kind":"Tenant","name":"globex","hosts":["a.example","g.example"],"epoch":1,"rules":[{"name":"all","deck":"east-1"}]}`)
-	g.apply(tenant("acme", "b.example", all) + tenant("globex", "a.example g.example", all))
-	g.holds("a.example", "globex")
-	g.holds("b.example", "acme")
+}
+
+func TestOfTwoThatListAHostTheOneThatKeepsItHoldsIt(t *testing.T) {
+	both := `{"kind":"Tenant","name":"globex","hosts":["a.example","g.example"],"epoch":1,"rules":[{"name":"all","deck":"east-1"}]}`
+	leaves, keeps := tenant("acme", "b.example", all), tenant("globex", "a.example g.example", all)
+	for _, text := range []string{leaves + keeps, keeps + leaves} {
+		g := newGrid(t)
+		g.apply(twoDecks + tenant("acme", "a.example", all))
+		g.put("docs/tenants/globex", both)
+		g.apply(text)
+		g.holds("a.example", "globex")
+		g.holds("b.example", "acme")
+		g.delete("tenants/globex", catalog.DeleteOptions{})
+		g.delete("tenants/acme", catalog.DeleteOptions{})
+	}
+}
+
+func TestAStaleWildcardAboveManyHostsIsClearedAwayOnce(t *testing.T) {
+	g := newGrid(t)
+	g.apply(twoDecks)
+	g.put("hosts/*.acme.example", `{"tenant":"gone"}`)
+	if plan := g.apply(tenant("acme", manyHosts("acme", 0, 300), all)); plan.Transactions < 3 {
+		t.Errorf("it took %d transactions", plan.Transactions)
+	}
+	g.holds("*.acme.example", "")
+	g.wantClaims("acme", 300)
 }
 
 func TestWhatMustBeOneTransactionAndFitsNoneIsRefused(t *testing.T) {
