@@ -59,6 +59,7 @@ SIGTERM and SIGINT end it.`,
 
 // runGslb serves until a signal or a fault.
 func runGslb(ctx context.Context, f *gslbFlags) error {
+	outliveReaders()
 	config, err := f.zoneConfig()
 	if err != nil {
 		return err

@@ -2,6 +2,8 @@ package main
 
 import (
 	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/spf13/pflag"
 	"go.uber.org/zap"
@@ -33,3 +35,8 @@ func newLogger(level string) (*zap.Logger, zap.AtomicLevel, error) {
 	core := zapcore.NewCore(zapcore.NewJSONEncoder(encoder), zapcore.Lock(os.Stderr), atomic)
 	return zap.New(core), atomic, nil
 }
+
+// outliveReaders makes a write to stdout or stderr fail like any other where nobody reads
+// them any more. Without it the first line after whoever collects the logs has gone would
+// end the process, by SIGPIPE and without a word.
+func outliveReaders() { signal.Ignore(syscall.SIGPIPE) }

@@ -83,7 +83,16 @@ type process struct {
 // start runs gridrouter with args; the test kills it, if it has not ended by then.
 func start(t *testing.T, args ...string) *process {
 	t.Helper()
+	return startWriting(t, nil, args...)
+}
+
+// startWriting is start with an output; nil: what is written there is lost.
+func startWriting(t *testing.T, stdout *os.File, args ...string) *process {
+	t.Helper()
 	p := &process{cmd: exec.Command(binary(t), args...), ended: make(chan struct{})}
+	if stdout != nil {
+		p.cmd.Stdout = stdout
+	}
 	p.news = sync.NewCond(&p.mu)
 	stderr, err := p.cmd.StderrPipe()
 	if err != nil {

@@ -48,6 +48,7 @@ var errAtOnce = errors.New("a second signal ended it at once; requests in flight
 
 // serve runs a router until it has drained, or cannot go on.
 func serve(ctx context.Context, f *serveFlags, reread func(context.Context) (string, error)) error {
+	outliveReaders()
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer signal.Stop(signals)
