@@ -40,7 +40,8 @@ race: ## the tests that start goroutines, several times over, to hunt for races
 
 .PHONY: e2e
 e2e: ## whole grids of real processes, driven by scenario files
-	$(GO) test -race -shuffle=on -timeout 15m -v -run ^TestE2E ./bench/lab/...
+	$(GO) test -race -shuffle=on -timeout 15m -v -run ^TestE2E ./bench/lab
+	$(GO) test -timeout 5m -v -run ^TestE2EChange ./bench/lab
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (20s) each
