@@ -265,3 +265,34 @@ func TestAClientThatTakesNoneOfItsAnswerIsGivenUp(t *testing.T) {
 	w.send(get("/"))
 	eventually(t, "it is given up", func() bool { return faultCount(g, "client_gone") == 1 && openConnections(g) == 0 })
 }
+
+// A client that says Connection: close, or speaks HTTP/1.0, may still be sending its body
+// when the answer is there: closing at once would reset the connection.
+func TestAnEarlyAnswerIsNotCutShortBecauseItIsTheLast(t *testing.T) {
+	g := newGrid(t, nil)
+	g.one(newRawDeck(t, func(c *wire) {
+		if c.head() != "" {
+			_, _ = io.WriteString(c.Conn, "HTTP/1.1 413 Too Large\r\nContent-Length: 4\r\n\r\nmuch")
+			_, _ = io.Copy(io.Discard, c.in)
+		}
+	}).addr)
+	f := func(head string) {
+		t.Helper()
+		w := g.dial()
+		w.send(head + "\r\nHost: acme.test\r\nContent-Length: 1000000\r\n\r\nx")
+		r := w.reply("POST")
+		if r.StatusCode != http.StatusRequestEntityTooLarge || r.body != "much" || r.err != nil {
+			t.Fatalf("got %d %q %v", r.StatusCode, r.body, r.err)
+		}
+		for range 20 { // what was on its way already
+			if _, err := io.WriteString(w.Conn, strings.Repeat("x", 1000)); err != nil {
+				t.Fatalf("the connection was reset while the client was sending: %v", err)
+			}
+			time.Sleep(time.Millisecond) // a reset would have time to come back
+		}
+		_ = w.Close()
+		eventually(t, "the connection is gone", func() bool { open, _ := g.router.clients.count(); return open == 0 })
+	}
+	f("POST / HTTP/1.1\r\nConnection: close")
+	f("POST / HTTP/1.0")
+}
