@@ -166,3 +166,21 @@ func TestAListenerOutlivesAnEndOfDescriptors(t *testing.T) {
 		t.Fatalf("logs: %v", g.logs.All())
 	}
 }
+
+func TestWhoeverHasConnectedIsServedWhateverItExpects(t *testing.T) {
+	g := newGrid(t, nil)
+	g.one(goDeck(t, func(w http.ResponseWriter, req *http.Request) { _, _ = io.Copy(w, req.Body) }))
+	w := g.dial()
+	eventually(t, "the connection is accepted", func() bool { return g.router.fresh.Load() == 1 })
+	done := drainLater(g, 0, patience)
+	eventually(t, "requests on open connections are refused", g.router.drain.refuses)
+	w.send("POST / HTTP/1.1\r\nHost: acme.test\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
+	wantStatus(t, w.reply("POST"), 100, "")
+	w.send("hello")
+	if r := w.reply("POST"); r.StatusCode != http.StatusOK || r.body != "hello" {
+		t.Fatalf("got %d %q", r.StatusCode, r.body)
+	}
+	if cut := <-done; cut != 0 {
+		t.Fatalf("%d requests were cut", cut)
+	}
+}

@@ -69,8 +69,7 @@ func (r *Router) handle(ctx *fasthttp.RequestCtx) {
 func (r *Router) guarded(x *exchange) {
 	defer func() {
 		if cause := recover(); cause != nil {
-			r.log.Error("a request made the router panic; this is a mistake in the router, please report it",
-				zap.Any("panic", cause), zap.ByteString("stack", debug.Stack()))
+			r.tellPanic(cause)
 			x.hangUp()
 			x.finish(faultInternal)
 		}
@@ -78,15 +77,18 @@ func (r *Router) guarded(x *exchange) {
 	x.serve()
 }
 
+func (r *Router) tellPanic(cause any) {
+	r.log.Error("a request made the router panic; this is a mistake in the router, please report it",
+		zap.Any("panic", cause), zap.ByteString("stack", debug.Stack()))
+}
+
 // expect answers "Expect: 100-continue" once it is certain that a deck is there for the
 // request. A status other than 100 ends the connection; the answer has been sent then.
 func (r *Router) expect(ctx *fasthttp.RequestCtx) int {
 	x := r.begin(ctx)
 	defer r.release(x)
-	fault := x.admit()
-	if fault == noFault {
-		fault = x.decide()
-	}
+	x.firstOfClient = x.client.requests == 0
+	fault := x.foresee()
 	if fault == noFault {
 		if !x.head.Continue {
 			return fasthttp.StatusContinue
@@ -100,6 +102,20 @@ func (r *Router) expect(ctx *fasthttp.RequestCtx) int {
 	x.client.begin()
 	x.finish(fault)
 	return fasthttp.StatusExpectationFailed
+}
+
+// foresee says which fault the request would end in before a deck is asked.
+func (x *exchange) foresee() (fault routing.Fault) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			x.router.tellPanic(cause)
+			fault = faultInternal
+		}
+	}()
+	if fault = x.admit(); fault == noFault {
+		fault = x.decide()
+	}
+	return fault
 }
 
 // markExpectation makes the framing server notice an expectation in any spelling of the
