@@ -78,10 +78,18 @@ func (r *Router) Publish(t *routing.Table) {
 			next.decks[id] = p.view(deck)
 		}
 	}
-	before := r.published.Swap(next)
+	before := p.put(next)
 	r.counters.publishes.Add(1)
 	p.clean(next)
 	r.tellPublished(before, t)
+}
+
+// put puts a state in force, and returns the one before it.
+func (p *publisher) put(next *published) (before *published) {
+	if untried, _ := next.untried(); untried == 0 {
+		defer p.router.began.Store(true) // not before there is a table
+	}
+	return p.router.published.Swap(next)
 }
 
 // tellPublished logs what a new table holds.
@@ -194,7 +202,7 @@ func (p *publisher) nameChanged(name string) {
 		next.decks[id], changed = p.view(view.compiled), true
 	}
 	if changed {
-		p.router.published.Store(next)
+		p.put(next)
 		p.clean(next)
 	}
 }

@@ -7,7 +7,9 @@ import (
 
 // Ready says why the router should not be sent requests; nil: it should. A router is
 // ready once a table has been published and each name that it needs has been resolved
-// once, well or not; and from the beginning of draining it never is again.
+// once, well or not. From then on a new deck whose name is not resolved yet is that deck's
+// fault alone: it does not take the router, and with it the whole fleet, away from all
+// others. From the beginning of draining a router never is ready again.
 func (r *Router) Ready() error {
 	if r.drain.closing() {
 		return errors.New("draining: this router is about to stop")
@@ -16,14 +18,19 @@ func (r *Router) Ready() error {
 	if now == nil {
 		return errors.New("no documents have been loaded yet")
 	}
-	untried, example := 0, ""
-	for _, view := range now.decks {
-		if view != nil && !view.tried {
-			untried, example = untried+1, view.compiled.Name
-		}
-	}
-	if untried > 0 {
+	if untried, example := now.untried(); untried > 0 && !r.began.Load() {
 		return fmt.Errorf("the addresses of %d deck(s) are still being resolved, among them %s", untried, example)
 	}
 	return nil
+}
+
+// untried counts the decks with a name that has not been resolved yet, well or not, and
+// names one of them.
+func (p *published) untried() (decks int, example string) {
+	for _, view := range p.decks {
+		if view != nil && !view.tried {
+			decks, example = decks+1, view.compiled.Name
+		}
+	}
+	return decks, example
 }

@@ -77,6 +77,7 @@ type Router struct {
 	front  *fasthttp.Server
 
 	published atomic.Pointer[published] // nil: nothing has been published yet
+	began     atomic.Bool               // all that is needed to begin has been there
 	publisher publisher
 
 	counters     counters
