@@ -90,7 +90,8 @@ func newGrid(t *testing.T) *grid {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = client.Close() })
-	prefix := "/" + strings.ReplaceAll(t.Name(), "/", "-") + "/"
+	// A test that is run again finds nothing of its last run.
+	prefix := fmt.Sprintf("/%s-%d/", strings.ReplaceAll(t.Name(), "/", "-"), time.Now().UnixNano())
 	return &grid{t, catalog.New(catalog.Config{Client: client, Prefix: prefix, Who: "kim@bastion", Timeout: 20 * time.Second}), client, prefix, t.Context()}
 }
 
