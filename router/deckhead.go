@@ -22,7 +22,7 @@ func (x *exchange) appendDeckHead(dst []byte) []byte {
 	}
 	dst = append(dst, "\r\n"...)
 	for i := range x.head.Lines {
-		if line := &x.head.Lines[i]; x.passes(line.Class) {
+		if line := &x.head.Lines[i]; x.passes(line) {
 			dst = append(dst, line.Raw...)
 		}
 	}
@@ -34,10 +34,12 @@ func (x *exchange) appendDeckHead(dst []byte) []byte {
 	return append(dst, "\r\n"...)
 }
 
-// passes says whether a field line of this class goes to the deck as it came.
-func (x *exchange) passes(class admission.Class) bool {
-	switch class { //nolint:exhaustive // the others do not pass
-	case admission.Plain, admission.ContentLength:
+// passes says whether a field line goes to the deck as it came.
+func (x *exchange) passes(line *admission.Line) bool {
+	switch line.Class { //nolint:exhaustive // the others do not pass
+	case admission.Plain:
+		return !x.decision.Policy.Shadows(line.Name)
+	case admission.ContentLength:
 		return true
 	case admission.Forwarded:
 		return x.client.trusted

@@ -230,3 +230,25 @@ func TestAnHTTP10RequestGoesOnAs11AndIsAnsweredAs10(t *testing.T) {
 		}
 	}
 }
+
+// A deck that reads "_" like "-" would take the second value, and the router took the first.
+func TestAFieldThatShadowsWhatDecidesTheDeckIsDropped(t *testing.T) {
+	g := newGrid(t, nil)
+	addr, heads := recording(t)
+	g.put(deckAt("d1", addr), &routing.Tenant{Name: "acme", Hosts: []string{"acme.test"}, Rules: []routing.Rule{
+		{Name: "canary", Match: &routing.Match{Headers: map[string]string{"x-release": "canary"}}, Deck: "d1"},
+		{Name: "users", Key: &routing.KeySource{Header: "x-user-id"}, Split: map[string]int{"d1": 1}},
+	}})
+	g.ask(get("/", "X-User-Id: 1", "X_User_Id: 2", "x-user_id: 3", "X_Release: canary", "X_User: 4", "X_User_Idle: 5"))
+	got := strings.Join(lines(<-heads), "\n")
+	for _, gone := range []string{"X_User_Id", "x-user_id", "X_Release"} {
+		if strings.Contains(got, "\n"+gone+":") {
+			t.Errorf("%s reached the deck:\n%s", gone, got)
+		}
+	}
+	for _, stays := range []string{"X-User-Id: 1", "X_User: 4", "X_User_Idle: 5"} {
+		if !strings.Contains(got, "\n"+stays+"\n") {
+			t.Errorf("%q is gone:\n%s", stays, got)
+		}
+	}
+}

@@ -121,9 +121,24 @@ func (c *Compiler) compilePolicy(t *Tenant) *Policy {
 	for i := range t.Rules {
 		rule := &t.Rules[i]
 		p.rules[i] = c.compileRule(t.Name, rule)
+		p.headers = append(p.headers, dashedHeaders(rule)...)
 		p.usesPaths = p.usesPaths || rule.Match != nil && rule.Match.Path != "" || rule.Key != nil && rule.Key.Path > 0
 	}
+	slices.Sort(p.headers)
+	p.headers = slices.Compact(p.headers)
 	return p
+}
+
+// dashedHeaders returns the headers that a rule reads and that have a "-" in their name.
+func dashedHeaders(r *Rule) []string {
+	var names []string
+	if r.Match != nil {
+		names = slices.Sorted(maps.Keys(r.Match.Headers))
+	}
+	if r.Key != nil {
+		names = append(names, r.Key.Header)
+	}
+	return slices.DeleteFunc(names, func(name string) bool { return !strings.Contains(name, "-") })
 }
 
 func (c *Compiler) compileRule(tenant string, r *Rule) compiledRule {

@@ -1,6 +1,7 @@
 package routing
 
 import (
+	"bytes"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -84,6 +85,7 @@ type Policy struct {
 
 	rules     []compiledRule
 	usesPaths bool
+	headers   []string         // those with a "-" that the rules read
 	pins      map[string]int32 // key -> deck, or pinUnreadable
 }
 
@@ -92,6 +94,33 @@ const pinUnreadable = -1
 
 // Pins returns how many pins the tenant has.
 func (p *Policy) Pins() int { return len(p.pins) }
+
+// Shadows says whether a field name, which is a token, is that of a header that decides the
+// deck, but for "_" in place of "-". Servers that read the two alike, as CGI and its heirs
+// do, would go by another value than the router did. It allocates nothing.
+func (p *Policy) Shadows(name []byte) bool {
+	if len(p.headers) == 0 || bytes.IndexByte(name, '_') < 0 {
+		return false
+	}
+	return slices.ContainsFunc(p.headers, func(header string) bool {
+		if len(header) != len(name) {
+			return false
+		}
+		for i := range name {
+			b := name[i]
+			switch {
+			case b == '_':
+				b = '-'
+			case b >= 'A' && b <= 'Z':
+				b += 'a' - 'A'
+			}
+			if b != header[i] {
+				return false
+			}
+		}
+		return true
+	})
+}
 
 // Endpoint is one place where a deck is reached: an address, or a name that is resolved
 // in the background.
