@@ -164,9 +164,20 @@ func (e *endpoint) reuse(lane int, idle time.Duration, now time.Time) *deckConn 
 	}
 }
 
+// A deck may take its time once its answer has begun, and so may its client. What tells a
+// deck that thinks from one that vanished, without a word, are probes: within a minute.
+const (
+	probeAfter = 30 * time.Second
+	probeEvery = 10 * time.Second
+	probes     = 3
+)
+
 // dial makes a new connection.
 func (e *endpoint) dial(timeout time.Duration, deadline time.Time) (*deckConn, error) {
-	dialer := net.Dialer{Timeout: timeout, Deadline: deadline, KeepAlive: -1}
+	dialer := net.Dialer{
+		Timeout: timeout, Deadline: deadline,
+		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: probeAfter, Interval: probeEvery, Count: probes},
+	}
 	conn, err := dialer.DialTCP(context.Background(), "tcp", netip.AddrPort{}, e.addr)
 	if err != nil {
 		return nil, err

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -386,4 +387,25 @@ func TestThePoolIsBounded(t *testing.T) {
 	wantStatus(t, g.ask(get("/")), 200, "")
 	eventually(t, "the surplus connection closes", func() bool { return e.connections.Load() == 0 })
 	e.pool.idle.Store(0)
+}
+
+// Without probes an answer whose deck lost its power would be waited for without end.
+func TestADeckThatVanishesIsNoticed(t *testing.T) {
+	g := newGrid(t, nil)
+	g.one(answering(t, fine).addr)
+	live := g.router.publisher.live["d1"]
+	for _, e := range live.endpoints {
+		c, err := e.dial(patience, time.Time{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.close(closedSurplus)
+		probed := 0
+		err = c.raw.Control(func(fd uintptr) {
+			probed, err = syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_KEEPALIVE)
+		})
+		if err != nil || probed == 0 {
+			t.Fatalf("the connection is not probed: %v", err)
+		}
+	}
 }
