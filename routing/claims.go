@@ -110,18 +110,17 @@ func (s *claims) settle(host string) {
 			s.complain(host, loser, ProblemHostConflict, fmt.Sprintf("claims the host %s, which belongs to the tenant %s", host, winner.tenant))
 		}
 	}
-	for above := range wildcardsAbove(host) {
-		owner, ok := s.first(above)
-		if !ok || owner.tenant == winner.tenant || owner.state.delegated(host) {
+	for _, above := range slices.Backward(s.holdersAbove(host)) {
+		if !above.forbids(host, winner.tenant) {
 			continue
 		}
-		if owner.older(winner) {
+		if above.older(winner) {
 			s.complain(host, winner, ProblemNotDelegated, fmt.Sprintf(
-				"claims the host %s, which lies under %s of the tenant %s; that tenant must list it under delegates", host, above, owner.tenant))
+				"claims the host %s, which lies under %s of the tenant %s; that tenant must list it under delegates", host, above.wildcard, above.tenant))
 			return
 		}
-		s.complain(host, owner, ProblemWildcardContested, fmt.Sprintf(
-			"has the wildcard %s, but %s under it belongs to the tenant %s, whose claim is older; list it under delegates", above, host, winner.tenant))
+		s.complain(host, above.stake, ProblemWildcardContested, fmt.Sprintf(
+			"has the wildcard %s, but %s under it belongs to the tenant %s, whose claim is older; list it under delegates", above.wildcard, host, winner.tenant))
 	}
 	if rest, ok := strings.CutPrefix(host, "*."); ok {
 		s.wildcard[rest] = winner.state.index
@@ -130,6 +129,31 @@ func (s *claims) settle(host string) {
 	}
 	s.owned[host] = pairDigest("host/"+host, winner.tenant)
 	s.effective.add(s.owned[host])
+}
+
+// holding is a wildcard and who holds it.
+type holding struct {
+	wildcard string
+	stake
+}
+
+// forbids says whether a host under the wildcard is not for the tenant to have.
+func (h holding) forbids(host, tenant string) bool {
+	return h.tenant != tenant && !h.state.delegated(host)
+}
+
+// holdersAbove returns the wildcards above a host that somebody holds, the shortest first.
+// One that is refused itself, because it lies under another tenant's, holds nothing, and
+// so takes nothing from those below.
+func (s *claims) holdersAbove(host string) []holding {
+	var held []holding
+	for _, above := range slices.Backward(slices.Collect(wildcardsAbove(host))) {
+		claim, ok := s.first(above)
+		if ok && !slices.ContainsFunc(held, func(h holding) bool { return h.forbids(above, claim.tenant) && h.older(claim) }) {
+			held = append(held, holding{above, claim})
+		}
+	}
+	return held
 }
 
 // first returns the oldest claim to a host.

@@ -168,6 +168,21 @@ func TestHostUnderAnotherTenantsWildcardMustBeDelegated(t *testing.T) {
 	g.want("GET pay.acme.example/", "east")
 }
 
+func TestAWildcardThatIsRefusedTakesNoHostsFromOthers(t *testing.T) {
+	acme := tenant("acme", "east", "*.example") + "delegates: [pay.shop.example]\n"
+	g := newGrid(t, twoDecks, acme)
+	g.put(tenant("intruder", "east", "*.shop.example"))
+	g.put(tenant("other", "west", "pay.shop.example"))
+	g.want("GET pay.shop.example/", "west")
+	g.want("GET x.shop.example/", "east")
+	g.wantProblems("tenants/intruder host_not_delegated")
+	g.put(tenant("acme", "east", "*.example") + "delegates: [\"*.shop.example\"]\n") // now it holds
+	g.want("GET pay.shop.example/", "east")
+	g.wantProblems("tenants/other host_not_delegated")
+	g.put(acme)
+	g.want("GET pay.shop.example/", "west")
+}
+
 func TestOlderHostStaysUnderAYoungerWildcard(t *testing.T) {
 	g := newGrid(t, twoDecks, tenant("other", "west", "pay.acme.example"))
 	g.put(tenant("acme", "east", "*.acme.example"))
