@@ -176,6 +176,7 @@ func TestKeysFromPathSegments(t *testing.T) {
 	f(2, "/users/../teams/9", "=9")
 	f(2, "/users/caf%C3%A9", "=café")
 	f(2, "/users/%2541", "=%41")
+	f(2, "/users/a+b", "=a+b")
 	f(2, "/users/a%2fb", "refused")
 	f(1, "*", "absent")
 }
