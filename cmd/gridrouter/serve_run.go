@@ -151,10 +151,11 @@ func (s *service) follow(ctx context.Context, group *errgroup.Group) {
 }
 
 // untilDrained heeds signals. It returns when the router has drained, or at once at the
-// second word to stop.
+// second signal to stop. POST /drain is no signal: who prepares a stop by it, and then sends
+// SIGTERM, must not cut what is in flight.
 func (s *service) untilDrained(ctx context.Context, signals <-chan os.Signal) error {
 	drained := make(chan struct{})
-	draining := false
+	draining, signalled := false, false
 	begin := func(why string) {
 		if draining {
 			return
@@ -184,9 +185,12 @@ func (s *service) untilDrained(ctx context.Context, signals <-chan os.Signal) er
 			switch {
 			case got == syscall.SIGHUP:
 				s.reload(ctx)
-			case draining:
+			case signalled:
 				return errAtOnce
 			default:
+				if signalled = true; draining {
+					s.log.Info("draining goes on; a second signal ends it at once", zap.String("signal", got.String()))
+				}
 				begin(got.String())
 			}
 		}
