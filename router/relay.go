@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"syscall"
 	"time"
 
 	"gridrouter.io/routing"
@@ -56,11 +57,22 @@ func (x *exchange) connect() routing.Fault {
 		if now := time.Now(); !x.deadline.IsZero() && !now.Before(x.deadline) {
 			return faultDeckTimeout
 		}
+		if ranOut(err) {
+			return faultOverloaded
+		}
 		x.endpoint.failed("it does not accept connections", time.Now().UnixNano())
 		return faultConnectFailed
 	}
 	x.conn = conn
 	return noFault
+}
+
+// ranOut says whether a connection failed for want of something of this machine's, which
+// is no fault of the address and must not take it out of use. An address family that this
+// machine has no address of is not among these: it is only this address that cannot be reached.
+func ranOut(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) ||
+		errors.Is(err, syscall.ENOBUFS) || errors.Is(err, syscall.ENOMEM)
 }
 
 // ask sends the head of the request, and begins to send its body.
