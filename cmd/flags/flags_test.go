@@ -171,7 +171,7 @@ func TestConfigFileFaultsNameTheLine(t *testing.T) {
 	f("---\n", "")
 	f("listen: ':1'\n", "")
 	f("listen: []\n", "")
-	f("count: 1\nlisten-on: x\n", `FILE:2: unknown name "listen-on"; see tool serve --help`)
+	f("count: 1\nweather: x\n", `FILE:2: unknown name "weather"; see tool serve --help`)
 	f("lisen: x\n", `FILE:1: unknown name "lisen"; did you mean --listen?`)
 	f("count: 1\n\ncount: 2\n", `FILE:3: "count" is given twice`)
 	f("count: many\n", `FILE:1: count: "many" is not a whole number`)
