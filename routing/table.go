@@ -187,8 +187,8 @@ func (t *Table) Counts() Counts { return t.counts }
 // Problems returns what is wrong with the documents, sorted by key. The slice must not be changed.
 func (t *Table) Problems() []Problem { return t.problems }
 
-// Decks returns the decks by ID. An entry is nil where nothing refers to the ID any more.
-// The slice must not be changed.
+// Decks returns the decks by ID. A name that was ever mentioned keeps its ID: where no deck
+// bears it, the entry is Missing. The slice must not be changed.
 func (t *Table) Decks() []*CompiledDeck { return t.decks }
 
 // Policy returns the compiled form of a tenant, or nil.
