@@ -24,5 +24,7 @@
 //   - plan.go, order.go, order_tenant.go, tenant.go, pack.go: from documents to transactions
 //   - apply.go, guard.go: from transactions to etcd; wildcard.go: the one race that
 //     a transaction alone cannot hold
-//   - delete.go, pins.go, record.go, list.go, fleet.go: the rest, one story each
+//   - record.go, history.go: what was changed, and back to it
+//   - fleet.go, await.go: who follows the prefix, and how far they came
+//   - delete.go, pins.go, list.go: the rest, one story each
 package catalog

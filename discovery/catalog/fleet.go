@@ -50,26 +50,42 @@ type Fleet struct {
 // Fleet reads the leased status keys of all routers. A router that died is gone from it
 // when its lease ends.
 func (c *Catalog) Fleet(ctx context.Context) (Fleet, error) {
-	fleet := Fleet{Members: []Member{}}
 	s := &snapshot{Catalog: c}
-	err := s.scan(ctx, c.at.fleet(), documentPage, func(kvs []*mvccpb.KeyValue) error {
-		for _, kv := range kvs {
-			fleet.Members = append(fleet.Members, decodeMember(strings.TrimPrefix(string(kv.Key), c.at.fleet()), kv.Value))
-		}
-		return nil
-	})
+	members, err := s.members(ctx)
 	if err != nil {
 		return Fleet{}, err
 	}
-	newest, err := s.get(ctx, c.at.docs(), append(clientv3.WithLastRev(), clientv3.WithPrefix(), clientv3.WithKeysOnly())...)
-	if err != nil {
+	fleet := Fleet{Members: members}
+	if fleet.Revision, err = s.newestUnder(ctx, c.at.docs()); err != nil {
 		return Fleet{}, err
-	}
-	for _, kv := range newest.Kvs {
-		fleet.Revision = kv.ModRevision
 	}
 	fleet.compare()
 	return fleet, nil
+}
+
+// members reads what the routers say of themselves, in the order of their names.
+func (s *snapshot) members(ctx context.Context) ([]Member, error) {
+	members := []Member{}
+	err := s.scan(ctx, s.at.fleet(), documentPage, func(kvs []*mvccpb.KeyValue) error {
+		for _, kv := range kvs {
+			members = append(members, decodeMember(strings.TrimPrefix(string(kv.Key), s.at.fleet()), kv.Value))
+		}
+		return nil
+	})
+	return members, err
+}
+
+// newestUnder is the revision of the newest value under a prefix; 0: there is none.
+func (s *snapshot) newestUnder(ctx context.Context, prefix string) (int64, error) {
+	answer, err := s.get(ctx, prefix, s.options(append(clientv3.WithLastRev(), clientv3.WithPrefix(), clientv3.WithKeysOnly())...)...)
+	if err != nil {
+		return 0, s.mend(err)
+	}
+	s.settle(answer.Header.Revision)
+	if len(answer.Kvs) == 0 {
+		return 0, nil
+	}
+	return answer.Kvs[0].ModRevision, nil
 }
 
 // decodeMember reads a router's status; what cannot be read is told, and keeps its id.

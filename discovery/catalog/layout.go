@@ -28,8 +28,11 @@ func (l layout) hosts() string { return string(l) + "hosts/" }
 // host is the etcd key of a host's claim.
 func (l layout) host(host string) string { return l.hosts() + host }
 
+// changes is where all change records are.
+func (l layout) changes() string { return string(l) + "changes/" }
+
 // records is where the change records of one document are.
-func (l layout) records(key string) string { return string(l) + "changes/" + key + "/" }
+func (l layout) records(key string) string { return l.changes() + key + "/" }
 
 // record is the etcd key of one change record. The number is padded, so that keys sort.
 func (l layout) record(key string, number int64) string {

@@ -1,0 +1,204 @@
+package catalog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"gridrouter.io/routing"
+)
+
+// ErrNoRouter says that no router announces itself under the prefix.
+var ErrNoRouter = errors.New("no router is alive: none announces itself under this prefix; check --prefix, and that routers run with --etcd")
+
+// Arrival is what [Catalog.Await] waited for.
+type Arrival struct {
+	// Revision is the one that was waited for.
+	Revision int64
+	// Routers is how many run it.
+	Routers int
+}
+
+// BehindError says that the time was over before all routers ran a revision.
+type BehindError struct {
+	// Revision is the one that was waited for.
+	Revision int64
+	// Routers is how many routers are alive, Stragglers those of them that do not run
+	// the revision, sorted by ID.
+	Routers    int
+	Stragglers []Member
+	// Waited is how long.
+	Waited time.Duration
+}
+
+// Error names the stragglers, and the mend.
+func (e *BehindError) Error() string {
+	return fmt.Sprintf("after %s %d of %d routers still do not run revision %d: %s; look at gridctl fleet and their logs",
+		e.Waited.Round(100*time.Millisecond), len(e.Stragglers), e.Routers, e.Revision, Stragglers(e.Stragglers))
+}
+
+// Stragglers names routers, and says how far each has come.
+func Stragglers(members []Member) string {
+	names := make([]string, len(members))
+	for i := range members {
+		m := &members[i]
+		names[i] = fmt.Sprintf("%s (revision %d)", m.ID, m.Revision)
+		if m.Fault != "" {
+			names[i] = fmt.Sprintf("%s (%s)", m.ID, m.Fault)
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+// How often Await looks at the routers, and at the documents, which takes etcd longer.
+const (
+	lookEvery = 200 * time.Millisecond
+	goalEvery = 5 * time.Second
+)
+
+// Await returns when all live routers run the documents as they stood at a revision, or
+// newer ones. Revision 0 stands for the newest change of any document, deletions
+// included as far as a catalog made them. behind is told of the stragglers whenever
+// others than before are left; it may be nil, and is called from the same goroutine.
+//
+// A router runs a revision if the revision of its table is as high. That of a table is
+// the newest one of a document that it holds, or of a deletion that it watched; so a
+// router that started after a deletion tells a lower one although it knows of it. Where no
+// stored document is as new as the revision, equal documents count as well: a table
+// with the hash of the stored documents, or of a router that runs the revision.
+//
+// The deadline of ctx ends the wait with a *[BehindError]; no live router, whether
+// at first or later, is [ErrNoRouter]; so is an error a revision that etcd has not come to.
+func (c *Catalog) Await(ctx context.Context, revision int64, behind func(Arrival, []Member)) (Arrival, error) {
+	w := &wait{Catalog: c, arrival: Arrival{Revision: revision}, started: time.Now()}
+	next := time.NewTicker(lookEvery)
+	defer next.Stop()
+	var told []string
+	for {
+		err := w.look(ctx)
+		switch {
+		case err != nil:
+			return w.arrival, w.ended(ctx, err)
+		case len(w.stragglers) == 0:
+			return w.arrival, nil
+		}
+		if names := idsOf(w.stragglers); behind != nil && !slices.Equal(names, told) {
+			told = names
+			behind(w.arrival, w.stragglers)
+		}
+		select {
+		case <-ctx.Done():
+			return w.arrival, w.ended(ctx, ctx.Err())
+		case <-next.C:
+		}
+	}
+}
+
+func idsOf(members []Member) []string {
+	ids := make([]string, len(members))
+	for i := range members {
+		ids[i] = members[i].ID
+	}
+	return ids
+}
+
+// wait is one wait for the routers.
+type wait struct {
+	*Catalog
+	arrival    Arrival
+	started    time.Time
+	stragglers []Member
+
+	looked time.Time // when newest was read; zero: never
+	newest int64     // the revision of the newest stored document
+	hash   string    // of the stored documents; empty: not needed so far
+}
+
+// ended turns what ended the wait into its error.
+func (w *wait) ended(ctx context.Context, err error) error {
+	waited := time.Since(w.started)
+	switch {
+	case !errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return err
+	case len(w.stragglers) == 0: // etcd has not answered once
+		return &UnreachableError{w.client.Endpoints(), waited.Round(100 * time.Millisecond), false, err}
+	}
+	return &BehindError{w.arrival.Revision, w.arrival.Routers, w.stragglers, waited}
+}
+
+// look finds out who is behind.
+func (w *wait) look(ctx context.Context) error {
+	if w.looked.IsZero() || time.Since(w.looked) > goalEvery {
+		if err := w.readGoal(ctx); err != nil {
+			return err
+		}
+	}
+	s := &snapshot{Catalog: w.Catalog}
+	members, err := s.members(ctx)
+	if err != nil {
+		return err
+	}
+	if len(members) == 0 {
+		return ErrNoRouter
+	}
+	w.arrival.Routers = len(members)
+	late := slices.DeleteFunc(slices.Clone(members), func(m Member) bool { return m.Fault == "" && m.Revision >= w.arrival.Revision })
+	if w.newest < w.arrival.Revision {
+		if late, err = w.withOtherDocuments(ctx, members, late); err != nil {
+			return err
+		}
+	}
+	w.stragglers = late
+	return nil
+}
+
+// readGoal reads how new the documents are.
+func (w *wait) readGoal(ctx context.Context) error {
+	s := &snapshot{Catalog: w.Catalog}
+	newest, err := s.newestUnder(ctx, w.at.docs())
+	if err != nil {
+		return err
+	}
+	if w.arrival.Revision > s.revision {
+		return fmt.Errorf("no router can run revision %d: etcd has come to revision %d only; leave out --revision to wait for the newest", w.arrival.Revision, s.revision)
+	}
+	if w.arrival.Revision == 0 {
+		// A deletion leaves no document, but it leaves a record.
+		changed, err := s.newestUnder(ctx, w.at.changes())
+		if err != nil {
+			return err
+		}
+		w.arrival.Revision = max(newest, changed)
+	}
+	w.newest, w.hash, w.looked = newest, "", time.Now()
+	return nil
+}
+
+// withOtherDocuments leaves those of the late whose documents are not those of the
+// revision, or of a newer one.
+func (w *wait) withOtherDocuments(ctx context.Context, members, late []Member) ([]Member, error) {
+	right := map[string]bool{}
+	for i := range members {
+		if m := &members[i]; m.Fault == "" && m.Hash != "" && m.Revision >= w.arrival.Revision {
+			right[m.Hash] = true
+		}
+	}
+	arrived := func(m Member) bool { return m.Fault == "" && right[m.Hash] }
+	late = slices.DeleteFunc(late, arrived)
+	if len(late) == 0 {
+		return nil, nil
+	}
+	if w.hash == "" {
+		update, err := w.Update(ctx)
+		if err != nil {
+			return nil, err
+		}
+		w.hash = routing.NewCompiler(w.reader.Decode).Compile(update).Hash()
+		w.looked = time.Now() // reading may have taken long
+	}
+	right[w.hash] = true
+	return slices.DeleteFunc(late, arrived), nil
+}
