@@ -47,9 +47,12 @@ away), 2 bad flags or documents: then nothing was written.`,
 		newDiffCommand(to),
 		newGetCommand(to),
 		newDeleteCommand(to),
+		newHistoryCommand(to),
+		newRollbackCommand(to),
 		newPinsCommand(to),
 		newExplainCommand(to),
 		newFleetCommand(to),
+		newWaitCommand(to),
 		flags.NewVersionCommand("gridctl", version),
 	)
 	flags.Bind(root, "GRIDCTL_")
