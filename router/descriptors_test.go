@@ -51,3 +51,31 @@ func (l *descriptorLimit) restore() {
 		l.t.Error(err)
 	}
 }
+
+// The addresses of all decks would be taken out of use at once.
+func TestAnEndOfDescriptorsIsNoFaultOfADeck(t *testing.T) {
+	g := newGrid(t, nil)
+	g.one(answering(t, fine).addr)
+	w := g.dial()
+	eventually(t, "the connection is accepted", func() bool { return g.router.fresh.Load() == 1 })
+	limit := shrinkDescriptors(t)
+	last, err := net.Listen("tcp", "127.0.0.1:0") // takes the one that is left
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer last.Close()
+	for range ejectAfter + 1 {
+		w.send(get("/"))
+		r := w.reply("GET")
+		wantStatus(t, r, 503, "overloaded")
+		if r.Header.Get("Retry-After") == "" {
+			t.Fatal("it does not say when to try again")
+		}
+	}
+	limit.restore()
+	w.send(get("/"))
+	wantStatus(t, w.reply("GET"), 200, "")
+	if n := g.router.publisher.live["d1"].counters.ejections.Load(); n != 0 {
+		t.Fatalf("%d ejections", n)
+	}
+}

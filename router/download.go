@@ -204,7 +204,7 @@ func (x *exchange) settle(b *bodyFlow) {
 	default:
 		conn.release(x.lane.index, time.Now())
 	}
-	if x.closes && !(x.head.Close && x.upload.whole) { // the client may have sent more already, or still be sending
+	if x.closes && (!x.head.Close || !x.upload.whole) { // the client may have sent more already, or still be sending
 		x.client.stay()
 	}
 }
