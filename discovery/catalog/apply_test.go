@@ -164,7 +164,7 @@ func TestTheLastTwentyRecordsAreKept(t *testing.T) {
 		g.apply(deck("a", fmt.Sprintf("zone: z%d", i)))
 	}
 	history, err := g.History(g.ctx, "decks/a")
-	if err != nil || len(history) != catalog.KeptRecords {
+	if err != nil || len(history) != 20 {
 		t.Fatalf("there are %d records, %v", len(history), err)
 	}
 	if history[0].Number != 25 || history[19].Number != 6 {
