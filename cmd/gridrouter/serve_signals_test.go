@@ -3,6 +3,7 @@ package main
 import (
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -80,5 +81,36 @@ func TestTheFirstSignalAfterPOSTDrainCutsNothing(t *testing.T) {
 	}
 	if status := s.cmd.ProcessState.ExitCode(); status != 0 {
 		t.Fatalf("exit status %d", status)
+	}
+}
+
+// TestSIGHUPTurnsTheLogLevel turns it up while the router runs: from then on it tells
+// nothing of what it tells by default.
+func TestSIGHUPTurnsTheLogLevel(t *testing.T) {
+	dir := t.TempDir()
+	config, log := filepath.Join(dir, "config.yaml"), filepath.Join(dir, "access.log")
+	writeFile(t, config, "log-level: info\n")
+	s := startServe(t, "--routes", t.TempDir(), "--config", config, "--access-log", log)
+	s.ready(t)
+	if err := os.Rename(log, log+".1"); err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, config, "log-level: error\n")
+	if err := s.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the signal is heeded", func() bool {
+		_, err := os.Stat(log)
+		return err == nil
+	})
+	if status := s.terminate(t); status != 0 {
+		t.Fatalf("exit status %d", status)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, fields := range s.logged {
+		if fields["msg"] == "draining begins" {
+			t.Errorf("it goes on logging %v", fields)
+		}
 	}
 }
