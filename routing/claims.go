@@ -29,10 +29,14 @@ type stake struct {
 	state  *tenantState
 }
 
-// older says whether a's claim goes before b's.
+// older says whether a's claim goes before b's. Where age does not tell, as in a folder,
+// a tenant that was good once goes before one that never was, and then names decide.
 func (a stake) older(b stake) bool {
 	if a.state.created != b.state.created {
 		return a.state.created < b.state.created
+	}
+	if a.state.wasGood() != b.state.wasGood() {
+		return a.state.wasGood()
 	}
 	return a.tenant < b.tenant
 }

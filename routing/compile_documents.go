@@ -84,6 +84,9 @@ type tenantState struct {
 	origin            string
 }
 
+// wasGood says whether the tenant has a form in force.
+func (t *tenantState) wasGood() bool { return t.policy.Document != nil }
+
 func (c *Compiler) compileTenant(change Change, b *batch) {
 	name := strings.TrimPrefix(change.Key, "tenants/")
 	state := c.tenants[name]
@@ -127,7 +130,7 @@ func (c *Compiler) compileTenant(change Change, b *batch) {
 	}
 	state.origin, state.revision, state.created = change.Origin, change.Revision, change.Created
 	c.table[state.index] = state.policy
-	if !slices.Equal(before.hosts, state.hosts) || !slices.Equal(before.delegates, state.delegates) || before.created != state.created {
+	if !slices.Equal(before.hosts, state.hosts) || !slices.Equal(before.delegates, state.delegates) || before.created != state.created || before.wasGood() != state.wasGood() {
 		c.claims.withdraw(name, &before)
 		c.claims.stake(name, state)
 	}

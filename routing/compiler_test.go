@@ -155,6 +155,21 @@ func TestWithoutCreateRevisionsNamesDecideAboutHosts(t *testing.T) {
 	}
 }
 
+func TestATenantThatNeverWasGoodTakesNoHostByItsNameAlone(t *testing.T) {
+	g := newGrid(t)
+	changes := g.changes(twoDecks, tenant("zeta", "east", "shop.example"))
+	bad := routing.Change{Key: "tenants/alpha", Value: []byte(`{"kind":"Tenant","name":"alpha","hosts":["shop.example"],"rules":[]}`)}
+	table := g.compiler.Compile(routing.Update{Whole: true, Revision: 1, Changes: append(changes, bad)})
+	if got := outcome(table.Decide(request(t, "GET shop.example/"))); got != "east" {
+		t.Errorf("%s serves, want zeta's east", got)
+	}
+	good := g.changes(tenant("alpha", "west", "shop.example"))
+	table = g.compiler.Compile(routing.Update{Revision: 2, Changes: good})
+	if got := outcome(table.Decide(request(t, "GET shop.example/"))); got != "west" {
+		t.Errorf("%s serves, want alpha's west, now that it is good", got)
+	}
+}
+
 func TestHostUnderAnotherTenantsWildcardMustBeDelegated(t *testing.T) {
 	g := newGrid(t, twoDecks, tenant("acme", "east", "*.acme.example"))
 	g.put(tenant("other", "west", "pay.acme.example", "other.example"))

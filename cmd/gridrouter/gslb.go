@@ -83,6 +83,7 @@ func runGslb(ctx context.Context, f *gslbFlags) error {
 	if err != nil {
 		return err
 	}
+	signal.Ignore(syscall.SIGHUP) // there is nothing to reload, and whoever reloads a whole machine must not end it
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	server, err := gslb.NewServer(gslb.ServerConfig{Addr: f.listen, Logger: logger, Registerer: registry})

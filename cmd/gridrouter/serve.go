@@ -148,6 +148,9 @@ func (f *serveFlags) readTrustedProxies() error {
 		if err != nil {
 			return flags.Usagef("--trusted-proxies: %q is not a range of addresses; write CIDR, such as 10.0.0.0/8", text)
 		}
+		if prefix.Addr().Is4In6() {
+			return flags.Usagef("--trusted-proxies: %q is IPv4 written as IPv6, which no peer's address is compared as; write the IPv4 range", text)
+		}
 		f.proxies = append(f.proxies, prefix.Masked())
 	}
 	return nil
