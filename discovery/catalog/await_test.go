@@ -90,6 +90,13 @@ func TestAwaitEndsWhenAllRoutersRunTheRevision(t *testing.T) {
 	g.lacks(newest, "r3", "r4")
 }
 
+func TestARouterThatCannotBeReadIsBehindEvenWithoutDocuments(t *testing.T) {
+	g := newGrid(t)
+	g.says("r1", 0, "")
+	g.put("fleet/r2", `[]`)
+	g.lacks(0, "r2")
+}
+
 func TestAwaitTellsWhoIsBehindOnceForEachSet(t *testing.T) {
 	g := newGrid(t)
 	g.apply(twoDecks)
