@@ -11,11 +11,11 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 )
 
-var rewrite = flag.Bool("rewrite", false, "rewrite the expected explanations of the decision goldens")
+var update = flag.Bool("update", false, "rewrite the expected explanations of the decision goldens")
 
 // TestDecisions holds decisions, and how they are explained, to the files in
 // testdata/decisions. Each has documents, then requests and what explain says of them,
-// side by side. -rewrite rewrites the latter.
+// side by side. -update rewrites the latter.
 func TestDecisions(t *testing.T) {
 	files, err := filepath.Glob("testdata/decisions/*.txt")
 	if err != nil || len(files) == 0 {
@@ -28,7 +28,7 @@ func TestDecisions(t *testing.T) {
 				t.Fatal(err)
 			}
 			checkDecisions(t, archive)
-			if *rewrite {
+			if *update {
 				if err := os.WriteFile(file, txtar.Format(archive), 0o600); err != nil {
 					t.Fatal(err)
 				}
@@ -58,7 +58,7 @@ func checkDecisions(t *testing.T, archive *txtar.Archive) {
 			if decided := outcome(g.table.Decide(request(t, asked))); decided != explanation.Deck && decided != string(explanation.Fault) {
 				t.Errorf("%s: decided %s, explained %s%s", asked, decided, explanation.Deck, explanation.Fault)
 			}
-			if *rewrite {
+			if *update {
 				file.Data = []byte(got)
 			} else if !bytes.Equal(file.Data, []byte(got)) {
 				t.Errorf("request\n%swas explained as\n%swant\n%s", asked, got, file.Data)
