@@ -31,7 +31,8 @@ type Status struct {
 // Member is one router of a fleet, and how it stands to the others.
 type Member struct {
 	Status
-	// Behind says that the router's revision is lower than the newest that is known.
+	// Behind says that the router's revision is lower than the newest that is known, and
+	// its documents are not those of a router at the newest.
 	Behind bool `json:"behind"`
 	// Disagrees says that the router has another hash than most of those at its revision.
 	Disagrees bool `json:"disagrees"`
@@ -127,7 +128,8 @@ func (f *Fleet) compare() {
 		if m.Fault != "" {
 			continue
 		}
-		m.Behind = m.Revision < f.Revision
+		// A router that started after a deletion knows the same documents by a lower revision.
+		m.Behind = m.Revision < f.Revision && votes[state{f.Revision, m.Hash}] == 0
 		m.Disagrees = votes[state{m.Revision, m.Hash}] < most[m.Revision] || tied[m.Revision] > 1
 	}
 	slices.SortFunc(f.Members, func(a, b Member) int { return cmp.Compare(a.ID, b.ID) })

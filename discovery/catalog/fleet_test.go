@@ -14,9 +14,10 @@ func TestTheFleetShowsStragglersAndOddOnes(t *testing.T) {
 	f("r3", `{"id":"r3","revision":9000000000,"hash":"aa","ageSeconds":0.5,"problems":2,"address":"127.0.0.1:8080","started":"2026-01-02T03:04:05Z"}`)
 	f("r1", `{"id":"r1","revision":9000000000,"hash":"aa"}`)
 	f("r2", `{"id":"r2","revision":9000000000,"hash":"bb"}`)
-	f("r4", `{"id":"r4","revision":8999999999,"hash":"aa"}`)
+	f("r4", `{"id":"r4","revision":8999999999,"hash":"cc"}`)
 	f("r5", `[]`)
 	f("r6", `{"id":"another","revision":9000000000,"hash":"aa","behind":true,"fault":"?"}`)
+	f("r7", `{"id":"r7","revision":8999999998,"hash":"aa"}`) // started after a deletion: the same documents
 	fleet, err = g.Fleet(g.ctx)
 	if err != nil {
 		t.Fatal(err)
@@ -28,7 +29,7 @@ func TestTheFleetShowsStragglersAndOddOnes(t *testing.T) {
 		id               string
 		behind, disagree bool
 		fault            bool
-	}{{"r1", false, false, false}, {"r2", false, true, false}, {"r3", false, false, false}, {"r4", true, false, false}, {"r5", false, false, true}, {"r6", false, false, false}}
+	}{{"r1", false, false, false}, {"r2", false, true, false}, {"r3", false, false, false}, {"r4", true, false, false}, {"r5", false, false, true}, {"r6", false, false, false}, {"r7", false, false, false}}
 	for i, w := range want {
 		m := fleet.Members[i]
 		if m.ID != w.id || m.Behind != w.behind || m.Disagrees != w.disagree || (m.Fault != "") != w.fault {
