@@ -20,57 +20,72 @@ func validDeck() *routing.Deck {
 	return &routing.Deck{Kind: "Deck", Name: "east", Domain: "east.example", Attach: routing.AttachDirect, Addresses: []string{"127.0.0.1:80"}}
 }
 
+// tenantLimit takes a limit of a tenant to its last good value and one beyond.
+func tenantLimit(t *testing.T, limit int, path string, set func(t *routing.Tenant, n int)) {
+	t.Helper()
+	for _, n := range []int{limit, limit + 1} {
+		document := validTenant()
+		set(document, n)
+		checkLimit(t, document.Validate(), path, n > limit)
+	}
+}
+
+// deckLimit does the same for a deck.
+func deckLimit(t *testing.T, limit int, path string, set func(d *routing.Deck, n int)) {
+	t.Helper()
+	for _, n := range []int{limit, limit + 1} {
+		document := validDeck()
+		set(document, n)
+		checkLimit(t, document.Validate(), path, n > limit)
+	}
+}
+
 // TestLimitsOfDocuments takes each limit to its last good value and one beyond.
 func TestLimitsOfDocuments(t *testing.T) {
-	tenant := func(limit int, path string, set func(t *routing.Tenant, n int)) {
-		t.Helper()
-		for _, n := range []int{limit, limit + 1} {
-			document := validTenant()
-			set(document, n)
-			checkLimit(t, document.Validate(), path, n > limit)
-		}
-	}
-	deck := func(limit int, path string, set func(d *routing.Deck, n int)) {
-		t.Helper()
-		for _, n := range []int{limit, limit + 1} {
-			document := validDeck()
-			set(document, n)
-			checkLimit(t, document.Validate(), path, n > limit)
-		}
-	}
-	tenant(routing.MaxNameBytes, "name", func(d *routing.Tenant, n int) { d.Name = strings.Repeat("x", n) })
-	tenant(routing.MaxNameBytes, "rules[0].name", func(d *routing.Tenant, n int) { d.Rules[0].Name = strings.Repeat("x", n) })
-	tenant(routing.MaxHosts, "hosts", func(d *routing.Tenant, n int) {
+	t.Run("tenants", limitsOfTenants)
+	t.Run("matches", limitsOfMatches)
+	t.Run("decks", limitsOfDecks)
+	t.Run("pins", limitsOfPins)
+}
+
+func limitsOfTenants(t *testing.T) {
+	tenantLimit(t, routing.MaxNameBytes, "name", func(d *routing.Tenant, n int) { d.Name = strings.Repeat("x", n) })
+	tenantLimit(t, routing.MaxNameBytes, "rules[0].name", func(d *routing.Tenant, n int) { d.Rules[0].Name = strings.Repeat("x", n) })
+	tenantLimit(t, routing.MaxHosts, "hosts", func(d *routing.Tenant, n int) {
 		for i := range n - 1 {
 			d.Hosts = append(d.Hosts, fmt.Sprintf("h%d.example", i))
 		}
 	})
-	tenant(routing.MaxHosts, "delegates", func(d *routing.Tenant, n int) {
+	tenantLimit(t, routing.MaxHosts, "delegates", func(d *routing.Tenant, n int) {
 		d.Hosts = []string{"*.acme.example"}
 		for i := range n {
 			d.Delegates = append(d.Delegates, fmt.Sprintf("h%d.acme.example", i))
 		}
 	})
-	tenant(routing.MaxRules, "rules", func(d *routing.Tenant, n int) {
+	tenantLimit(t, routing.MaxRules, "rules", func(d *routing.Tenant, n int) {
 		for i := range n - 1 {
 			d.Rules = append(d.Rules, routing.Rule{Name: fmt.Sprintf("r-%d", i), Deck: "east"})
 		}
 	})
-	tenant(routing.MaxRanges, "rules[0].ranges", func(d *routing.Tenant, n int) {
+	tenantLimit(t, routing.MaxRanges, "rules[0].ranges", func(d *routing.Tenant, n int) {
 		for i := range n {
 			d.Rules[0].Ranges = append(d.Rules[0].Ranges, routing.Range{From: int64(i), To: int64(i), Deck: "east"})
 		}
 	})
-	tenant(routing.MaxSplitDecks, "rules[0].split", func(d *routing.Tenant, n int) {
+	tenantLimit(t, routing.MaxSplitDecks, "rules[0].split", func(d *routing.Tenant, n int) {
 		d.Rules[0].Split = map[string]int{}
 		for i := range n {
 			d.Rules[0].Split[fmt.Sprintf("deck-%d", i)] = 1
 		}
 	})
-	tenant(routing.MaxWeight, "rules[0].split.east", func(d *routing.Tenant, n int) { d.Rules[0].Split["east"] = n })
-	tenant(routing.MaxPathSegment, "rules[0].key.path", func(d *routing.Tenant, n int) { d.Rules[0].Key = &routing.KeySource{Path: n} })
+	tenantLimit(t, routing.MaxWeight, "rules[0].split.east", func(d *routing.Tenant, n int) { d.Rules[0].Split["east"] = n })
+	tenantLimit(t, routing.MaxPathSegment, "rules[0].key.path", func(d *routing.Tenant, n int) { d.Rules[0].Key = &routing.KeySource{Path: n} })
+	tenantLimit(t, int(24*time.Hour), "timeouts.total", func(d *routing.Tenant, n int) { d.Timeouts = &routing.TenantTimeouts{Total: routing.Duration(n)} })
+}
+
+func limitsOfMatches(t *testing.T) {
 	for _, field := range []string{"methods", "headers", "cookies", "query"} {
-		tenant(routing.MaxConditions, "rules[0].match."+field, func(d *routing.Tenant, n int) {
+		tenantLimit(t, routing.MaxConditions, "rules[0].match."+field, func(d *routing.Tenant, n int) {
 			m := &routing.Match{Headers: map[string]string{}, Cookies: map[string]string{}, Query: map[string]string{}}
 			for i := range n {
 				name := fmt.Sprintf("n%d", i)
@@ -88,20 +103,25 @@ func TestLimitsOfDocuments(t *testing.T) {
 			d.Rules[0].Match = m
 		})
 	}
-	tenant(routing.MaxKeyBytes, "rules[0].match.headers.x-a", func(d *routing.Tenant, n int) {
+	tenantLimit(t, routing.MaxKeyBytes, "rules[0].match.headers.x-a", func(d *routing.Tenant, n int) {
 		d.Rules[0].Match = &routing.Match{Headers: map[string]string{"x-a": strings.Repeat("v", n)}}
 	})
-	tenant(int(24*time.Hour), "timeouts.total", func(d *routing.Tenant, n int) { d.Timeouts = &routing.TenantTimeouts{Total: routing.Duration(n)} })
-	deck(routing.MaxAddresses, "addresses", func(d *routing.Deck, n int) {
+}
+
+func limitsOfDecks(t *testing.T) {
+	deckLimit(t, routing.MaxAddresses, "addresses", func(d *routing.Deck, n int) {
 		for i := range n - 1 {
 			d.Addresses = append(d.Addresses, fmt.Sprintf("127.1.%d.%d:80", i/250, i%250))
 		}
 	})
-	deck(routing.MaxNameBytes, "zone", func(d *routing.Deck, n int) { d.Zone = strings.Repeat("z", n) })
-	deck(65535, "port", func(d *routing.Deck, n int) { d.Attach, d.Addresses, d.Port = routing.AttachMesh, nil, n })
-	deck(int(time.Minute), "timeouts.connect", func(d *routing.Deck, n int) { d.Timeouts = &routing.DeckTimeouts{Connect: routing.Duration(n)} })
-	deck(int(time.Hour), "timeouts.firstByte", func(d *routing.Deck, n int) { d.Timeouts = &routing.DeckTimeouts{FirstByte: routing.Duration(n)} })
-	deck(int(time.Hour), "timeouts.idle", func(d *routing.Deck, n int) { d.Timeouts = &routing.DeckTimeouts{Idle: routing.Duration(n)} })
+	deckLimit(t, routing.MaxNameBytes, "zone", func(d *routing.Deck, n int) { d.Zone = strings.Repeat("z", n) })
+	deckLimit(t, 65535, "port", func(d *routing.Deck, n int) { d.Attach, d.Addresses, d.Port = routing.AttachMesh, nil, n })
+	deckLimit(t, int(time.Minute), "timeouts.connect", func(d *routing.Deck, n int) { d.Timeouts = &routing.DeckTimeouts{Connect: routing.Duration(n)} })
+	deckLimit(t, int(time.Hour), "timeouts.firstByte", func(d *routing.Deck, n int) { d.Timeouts = &routing.DeckTimeouts{FirstByte: routing.Duration(n)} })
+	deckLimit(t, int(time.Hour), "timeouts.idle", func(d *routing.Deck, n int) { d.Timeouts = &routing.DeckTimeouts{Idle: routing.Duration(n)} })
+}
+
+func limitsOfPins(t *testing.T) {
 	for _, n := range []int{routing.MaxKeyBytes, routing.MaxKeyBytes + 1} {
 		p := routing.Pin{Kind: "Pin", Tenant: "acme", Key: strings.Repeat("k", n), Deck: "east"}
 		checkLimit(t, p.Validate(), "key", n > routing.MaxKeyBytes)
