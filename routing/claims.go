@@ -151,7 +151,7 @@ func (h holding) forbids(host, tenant string) bool {
 // so takes nothing from those below.
 func (s *claims) holdersAbove(host string) []holding {
 	var held []holding
-	for _, above := range slices.Backward(slices.Collect(wildcardsAbove(host))) {
+	for _, above := range slices.Backward(WildcardsAbove(host)) {
 		claim, ok := s.first(above)
 		if ok && !slices.ContainsFunc(held, func(h holding) bool { return h.forbids(above, claim.tenant) && h.older(claim) }) {
 			held = append(held, holding{above, claim})
@@ -178,22 +178,23 @@ func (s *claims) complain(host string, of stake, code, message string) {
 
 // delegated says whether the tenant lets others claim a host under its wildcards.
 func (t *tenantState) delegated(host string) bool {
-	return slices.ContainsFunc(t.delegates, func(d string) bool { return covers(d, host) })
+	return slices.ContainsFunc(t.delegates, func(d string) bool { return Covers(d, host) })
 }
 
-// wildcardsAbove yields the wildcards that cover a host or a wildcard, the longest first.
-func wildcardsAbove(host string) func(yield func(string) bool) {
-	return func(yield func(string) bool) {
-		rest := strings.TrimPrefix(host, "*.")
-		for {
-			at := strings.IndexByte(rest, '.')
-			if at < 0 {
-				return
-			}
-			rest = rest[at+1:]
-			if !yield("*." + rest) {
-				return
-			}
+// WildcardsAbove lists the wildcards that stand for a host, or for all that a wildcard
+// stands for, the longest first. An IPv6 address has none.
+func WildcardsAbove(host string) []string {
+	rest := strings.TrimPrefix(host, "*.")
+	if strings.HasPrefix(rest, "[") {
+		return nil
+	}
+	above := make([]string, 0, strings.Count(rest, "."))
+	for {
+		_, parent, more := strings.Cut(rest, ".")
+		if !more {
+			return above
 		}
+		above = append(above, "*."+parent)
+		rest = parent
 	}
 }

@@ -64,7 +64,7 @@ func (t *Tenant) validateHosts(c *complaints) {
 	check("hosts", t.Hosts)
 	check("delegates", t.Delegates)
 	for i, host := range t.Delegates {
-		under := slices.ContainsFunc(t.Hosts, func(own string) bool { return covers(own, host) && own != host })
+		under := slices.ContainsFunc(t.Hosts, func(own string) bool { return Covers(own, host) && own != host })
 		if !under && CheckHost(host, true) == nil {
 			c.add(fmt.Sprintf("delegates[%d]", i), "%q is not under a wildcard among the tenant's hosts", host)
 		}
@@ -74,8 +74,9 @@ func (t *Tenant) validateHosts(c *complaints) {
 	}
 }
 
-// covers says whether the pattern (a host, or "*." and a host) stands for host, which may be a pattern too.
-func covers(pattern, host string) bool {
+// Covers says whether a pattern, a host or "*." and a host, stands for host, which may be a
+// pattern too. Both are in canonical form.
+func Covers(pattern, host string) bool {
 	if pattern == host {
 		return true
 	}

@@ -120,14 +120,14 @@ func FuzzWildcards(f *testing.F) {
 		if routing.CheckHost(host, true) != nil {
 			return
 		}
-		above := wildcardsAbove(host)
+		above := routing.WildcardsAbove(host)
 		for _, wildcard := range above {
-			if !covers(wildcard, host) || wildcard == host {
+			if !routing.Covers(wildcard, host) || wildcard == host {
 				t.Fatalf("%q is said to stand for %q", wildcard, host)
 			}
 		}
 		for at := range len(host) {
-			if wildcard := fmt.Sprintf("*%s", host[at:]); host[at] == '.' && at > 0 && wildcard != host && covers(wildcard, host) && !slices.Contains(above, wildcard) {
+			if wildcard := fmt.Sprintf("*%s", host[at:]); host[at] == '.' && at > 0 && wildcard != host && routing.Covers(wildcard, host) && !slices.Contains(above, wildcard) {
 				t.Fatalf("%q is not among the wildcards above %q: %q", wildcard, host, above)
 			}
 		}

@@ -112,7 +112,7 @@ func (s *snapshot) readClaims(ctx context.Context, w *world) error {
 		}
 		for _, host := range without(hostsOf(final), hostsOf(was)) {
 			all = all || strings.HasPrefix(host, "*.")
-			for _, above := range wildcardsAbove(host) {
+			for _, above := range routing.WildcardsAbove(host) {
 				hosts[above] = true
 			}
 		}
@@ -141,7 +141,7 @@ func (s *snapshot) readAllClaims(ctx context.Context, w *world, hosts map[string
 	return s.scan(ctx, s.at.hosts(), keyPage, func(kvs []*mvccpb.KeyValue) error {
 		for _, kv := range kvs {
 			host := strings.TrimPrefix(string(kv.Key), s.at.hosts())
-			below := slices.ContainsFunc(wildcardsAbove(host), func(above string) bool { return hosts[above] })
+			below := slices.ContainsFunc(routing.WildcardsAbove(host), func(above string) bool { return hosts[above] })
 			if hosts[host] || below {
 				learnClaim(w, host, kv)
 			}

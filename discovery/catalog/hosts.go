@@ -95,7 +95,7 @@ func (w *world) checkWildcards(owners map[string]owner) []error {
 	var reasons []error
 	for _, host := range sortedKeys(owners) {
 		mine := owners[host]
-		for _, wildcard := range wildcardsAbove(host) {
+		for _, wildcard := range routing.WildcardsAbove(host) {
 			above, held := owners[wildcard]
 			if !held {
 				continue

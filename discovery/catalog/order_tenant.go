@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"gridrouter.io/routing"
 )
 
 // moves knows which hosts go from one given tenant to another, and which tenants hang
@@ -185,7 +187,7 @@ func (p *planner) whyStale(c claim) string {
 // upon its not being claimed, or upon its owner's delegates. A stale claim above is
 // cleared away, so that whoever was about to use it notices.
 func (p *planner) guardWildcards(piece *op, it *item, host string, change *Change) {
-	for _, above := range wildcardsAbove(host) {
+	for _, above := range routing.WildcardsAbove(host) {
 		piece.guards = append(piece.guards, p.hostGuard(above))
 		c, claimed := p.w.claims[above]
 		if !claimed || c.tenant == ownName(it) {

@@ -75,7 +75,7 @@ func (t *tenantDraft) form() *routing.Tenant {
 	}
 	form.Delegates = nil
 	for _, host := range base.Delegates {
-		under := slices.ContainsFunc(wildcardsAbove(host), func(above string) bool { return t.held[above] })
+		under := slices.ContainsFunc(routing.WildcardsAbove(host), func(above string) bool { return t.held[above] })
 		if under && !t.held[host] {
 			form.Delegates = append(form.Delegates, host)
 		}

@@ -8,6 +8,8 @@ import (
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"gridrouter.io/routing"
 )
 
 // reservation is a wildcard that a tenant claims anew. A transaction can compare keys
@@ -72,7 +74,7 @@ func (r *run) below(host string, value []byte) error {
 	if tenant == "" {
 		return nil // what cannot be read holds nothing
 	}
-	for _, above := range wildcardsAbove(host) {
+	for _, above := range routing.WildcardsAbove(host) {
 		held := r.plan.reserved[above]
 		if held != nil && held.tenant != tenant && !delegated(tenantOf(held.item.given), host) {
 			return &ConflictError{fmt.Sprintf("host %s, which lies under %s, was claimed for tenant %s", host, above, tenant)}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"maps"
 	"slices"
-	"strings"
 
 	"gridrouter.io/routing"
 	"gridrouter.io/routing/document"
@@ -167,35 +166,9 @@ func without(list, other []string) []string {
 	return rest
 }
 
-// wildcardsAbove lists the wildcards that stand for host, the longest first.
-func wildcardsAbove(host string) []string {
-	var above []string
-	rest := strings.TrimPrefix(host, "*.")
-	if strings.HasPrefix(rest, "[") {
-		return nil
-	}
-	for {
-		_, parent, more := strings.Cut(rest, ".")
-		if !more {
-			return above
-		}
-		above = append(above, "*."+parent)
-		rest = parent
-	}
-}
-
-// covers says whether pattern (a host, or a wildcard) stands for host.
-func covers(pattern, host string) bool {
-	if pattern == host {
-		return true
-	}
-	suffix, wildcard := strings.CutPrefix(pattern, "*")
-	return wildcard && len(host) > len(suffix) && strings.HasSuffix(host, suffix)
-}
-
 // delegated says whether the owner of a wildcard lets others claim host.
 func delegated(owner *routing.Tenant, host string) bool {
-	return owner != nil && slices.ContainsFunc(owner.Delegates, func(d string) bool { return covers(d, host) })
+	return owner != nil && slices.ContainsFunc(owner.Delegates, func(d string) bool { return routing.Covers(d, host) })
 }
 
 func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
