@@ -213,13 +213,13 @@ func (a *admin) tenant(w http.ResponseWriter, req *http.Request) {
 			view.Problems = append(view.Problems, problem)
 		}
 	}
-	policy := t.Policy(name)
-	if policy == nil && len(view.Problems) == 0 {
+	tenant, known := t.Tenant(name)
+	if !known && len(view.Problems) == 0 {
 		fail(w, http.StatusNotFound, "there is no such tenant")
 		return
 	}
-	if policy != nil {
-		view.Epoch, view.Pins, view.Document = policy.Epoch, policy.Pins(), policy.Document
+	if known {
+		view.Epoch, view.Pins, view.Document = tenant.Epoch, tenant.Pins, tenant.Document
 		view.Hosts = append(view.Hosts, t.Hosts(name)...)
 	}
 	show(w, http.StatusOK, view)

@@ -2,157 +2,253 @@ package routing
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
+
+	"github.com/cespare/xxhash/v2"
 )
 
 // claims settles which tenant owns which host, after CONTRACT: one tenant a host; a host
 // under another tenant's wildcard only if that tenant delegates it; where stored
 // documents disagree, the older claim wins, and the other tenant gets a problem.
+//
+// Nearly every host has one claim, which is good: that is its entry in the store of hosts,
+// and nothing here. Only the others are listed.
 type claims struct {
-	seen     map[string]uint64           // the highest epoch seen of each tenant; outlives its deletion
-	stakes   map[string]map[string]stake // host -> tenant -> stake
-	touched  map[string]bool             // hosts to settle again
-	resettle bool                        // a wildcard or a delegation changed: settle all
+	contested map[string][]string // host -> all tenants that claim it
+	refused   map[string][]string // tenant -> hosts that it claims and does not hold; replaced on change
+	wildcards int                 // how many claims are to wildcards
 
-	exact     map[string]int32 // copied on change
-	wildcard  map[string]int32
+	touched map[string]bool // hosts to settle again
+	wild    map[string]bool // wildcards, as keys, under which all is to settle again
+
 	problems  map[string][]Problem // by host
-	owned     map[string]digest    // by host in force: its part of effective
 	effective digest               // of who owns what
 }
 
-// stake is one tenant's claim to one host.
-type stake struct {
+func newClaims() claims {
+	return claims{contested: map[string][]string{}, touched: map[string]bool{}, wild: map[string]bool{}, problems: map[string][]Problem{}}
+}
+
+// claimant is one tenant's claim to one host.
+type claimant struct {
 	tenant string
-	state  *tenantState
+	record tenantRecord
 }
 
 // older says whether a's claim goes before b's. Where age does not tell, as in a folder,
 // a tenant that was good once goes before one that never was, and then names decide.
-func (a stake) older(b stake) bool {
-	if a.state.created != b.state.created {
-		return a.state.created < b.state.created
+func (a claimant) older(b claimant) bool {
+	if a.record.created != b.record.created {
+		return a.record.created < b.record.created
 	}
-	if a.state.wasGood() != b.state.wasGood() {
-		return a.state.wasGood()
+	if (a.record.policy != 0) != (b.record.policy != 0) {
+		return a.record.policy != 0
 	}
 	return a.tenant < b.tenant
 }
 
-func newClaims() claims {
-	return claims{
-		seen: map[string]uint64{}, stakes: map[string]map[string]stake{},
-		touched: map[string]bool{}, exact: map[string]int32{}, wildcard: map[string]int32{},
-		problems: map[string][]Problem{}, owned: map[string]digest{},
+func (c *Compiler) claimant(tenant string) claimant {
+	packed, ok := c.tenants.get(tenant)
+	if !ok {
+		panic("routing: a claim of a tenant that is not there") // it is withdrawn with the tenant
 	}
+	return claimant{tenant, unpackTenant(packed)}
 }
 
-// withdraw takes back all claims of a tenant.
-func (s *claims) withdraw(tenant string, state *tenantState) {
-	for _, host := range state.hosts {
-		delete(s.stakes[host], tenant)
-		if len(s.stakes[host]) == 0 {
-			delete(s.stakes, host)
+// shardsOf returns where the hosts are in the store, sorted.
+func shardsOf(hosts []string) []shardNumber {
+	shards := make([]shardNumber, len(hosts))
+	for i, host := range hosts {
+		shards[i] = shardOf(xxhash.Sum64String(hostKey(host)))
+	}
+	slices.Sort(shards)
+	return shards
+}
+
+// withdraw takes back a tenant's claims.
+func (s *claims) withdraw(c *Compiler, tenant string, hosts []string) {
+	for _, host := range hosts {
+		s.wildcard(host, -1)
+		if list, ok := s.contested[host]; ok {
+			list = slices.DeleteFunc(slices.Clone(list), func(other string) bool { return other == tenant })
+			s.contested[host] = list
+			s.touched[host] = true
+			continue
 		}
-		s.touch(host)
-	}
-	s.resettle = s.resettle || len(state.delegates) > 0
-}
-
-// stake makes the claims of a tenant's present form.
-func (s *claims) stake(tenant string, state *tenantState) {
-	for _, host := range state.hosts {
-		if s.stakes[host] == nil {
-			s.stakes[host] = map[string]stake{}
+		if c.holder(host) == tenant {
+			c.giveHost(host, nil)
 		}
-		s.stakes[host][tenant] = stake{tenant, state}
-		s.touch(host)
+		if _, ok := s.problems[host]; ok {
+			s.touched[host] = true
+		}
 	}
-	s.resettle = s.resettle || len(state.delegates) > 0
 }
 
-func (s *claims) touch(host string) {
-	s.touched[host] = true
-	s.resettle = s.resettle || strings.HasPrefix(host, "*.")
+// stake makes a tenant's claims.
+func (s *claims) stake(c *Compiler, tenant string, record *tenantRecord, hosts []string) {
+	for _, host := range hosts {
+		s.wildcard(host, 1)
+		list, contested := s.contested[host]
+		if !contested {
+			if holder := c.holder(host); holder != "" {
+				list = []string{holder}
+			} else if !c.wildcardAbove(host) {
+				c.giveHost(host, &claimant{tenant, *record})
+				continue
+			}
+		}
+		s.contested[host] = append(slices.Clip(list), tenant)
+		s.touched[host] = true
+	}
 }
 
-// settleHosts brings the index of hosts up to date with the claims.
+// wildcardAbove says whether anybody claims a wildcard above a host, or the host is one.
+func (c *Compiler) wildcardAbove(host string) bool {
+	if c.claims.wildcards == 0 {
+		return false
+	}
+	key := hostKey(host)
+	for i := range len(key) {
+		if key[i] != '.' {
+			continue
+		}
+		if _, held := c.hosts.get(key[i:]); held || len(c.claims.contested["*"+key[i:]]) > 0 || i == 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// wildcard counts a claim to a wildcard, and lets all below be settled again.
+func (s *claims) wildcard(host string, by int) {
+	if strings.HasPrefix(host, "*.") {
+		s.wildcards += by
+		s.wild[hostKey(host)] = true
+	}
+}
+
+// giveHost lets a host be held by a tenant; nil: by nobody.
+func (c *Compiler) giveHost(host string, to *claimant) {
+	key := hostKey(host)
+	if packed, ok := c.hosts.get(key); ok {
+		_, _, holder := unpackHost(packed)
+		c.claims.effective.sub(pairDigest("host/"+host, holder))
+		if to == nil {
+			c.hosts.delete(key)
+		}
+	}
+	if to != nil {
+		c.claims.effective.add(pairDigest("host/"+host, to.tenant))
+		c.hosts.put(key, packHost(to.record.policy, to.record.epoch, to.tenant))
+	}
+}
+
+// settleHosts brings the holders of hosts up to date with the claims.
 func (c *Compiler) settleHosts() {
 	s := &c.claims
-	if len(s.touched) == 0 && !s.resettle {
+	if len(s.wild) > 0 {
+		s.touchBelow(c)
+	}
+	clear(s.wild)
+	if len(s.touched) == 0 {
 		return
 	}
-	if s.resettle {
-		s.exact, s.wildcard = make(map[string]int32, len(s.stakes)), map[string]int32{}
-		s.problems, s.owned, s.effective = map[string][]Problem{}, map[string]digest{}, digest{}
-		for host := range s.stakes {
-			s.settle(host)
-		}
-	} else {
-		s.exact = maps.Clone(s.exact)
-		for host := range s.touched {
-			s.effective.sub(s.owned[host])
-			delete(s.owned, host)
-			delete(s.exact, host)
-			delete(s.problems, host)
-			s.settle(host)
+	for host := range s.touched {
+		c.settle(host)
+	}
+	clear(s.touched)
+	s.refused = map[string][]string{}
+	for host, list := range s.contested {
+		holder := c.holder(host)
+		for _, tenant := range list {
+			if tenant != holder {
+				s.refused[tenant] = append(s.refused[tenant], host)
+			}
 		}
 	}
-	s.touched, s.resettle = map[string]bool{}, false
+}
+
+// touchBelow touches every host under a wildcard that was touched. It looks at all hosts.
+func (s *claims) touchBelow(c *Compiler) {
+	touch := func(key string) {
+		for i := 1; i < len(key); i++ {
+			if key[i] == '.' && s.wild[key[i:]] {
+				s.touched[strings.Clone(hostOfKey(key))] = true
+				return
+			}
+		}
+	}
+	c.hosts.each(func(key, _ string) bool {
+		touch(key)
+		return true
+	})
+	for host := range s.contested {
+		touch(hostKey(host))
+	}
 }
 
 // settle decides who owns one host.
-func (s *claims) settle(host string) {
-	winner, ok := s.first(host)
+func (c *Compiler) settle(host string) {
+	s := &c.claims
+	if _, ok := s.problems[host]; ok {
+		delete(s.problems, host)
+		c.complaints = true
+	}
+	winner, ok := c.first(host)
 	if !ok {
+		delete(s.contested, host)
+		c.giveHost(host, nil)
 		return
 	}
-	for _, loser := range s.stakes[host] {
-		if loser.tenant != winner.tenant {
-			s.complain(host, loser, ProblemHostConflict, fmt.Sprintf("claims the host %s, which belongs to the tenant %s", host, winner.tenant))
+	for _, tenant := range s.contested[host] {
+		if tenant != winner.tenant {
+			c.complainClaim(host, c.claimant(tenant), ProblemHostConflict, fmt.Sprintf("claims the host %s, which belongs to the tenant %s", host, winner.tenant))
 		}
 	}
-	for _, above := range slices.Backward(s.holdersAbove(host)) {
+	for _, above := range slices.Backward(c.holdersAbove(host)) {
 		if !above.forbids(host, winner.tenant) {
 			continue
 		}
 		if above.older(winner) {
-			s.complain(host, winner, ProblemNotDelegated, fmt.Sprintf(
+			c.complainClaim(host, winner, ProblemNotDelegated, fmt.Sprintf(
 				"claims the host %s, which lies under %s of the tenant %s; that tenant must list it under delegates", host, above.wildcard, above.tenant))
+			if _, listed := s.contested[host]; !listed {
+				s.contested[host] = []string{winner.tenant}
+			}
+			c.giveHost(host, nil)
 			return
 		}
-		s.complain(host, above.stake, ProblemWildcardContested, fmt.Sprintf(
+		c.complainClaim(host, above.claimant, ProblemWildcardContested, fmt.Sprintf(
 			"has the wildcard %s, but %s under it belongs to the tenant %s, whose claim is older; list it under delegates", above.wildcard, host, winner.tenant))
 	}
-	if rest, ok := strings.CutPrefix(host, "*."); ok {
-		s.wildcard[rest] = winner.state.index
-	} else {
-		s.exact[host] = winner.state.index
+	if len(s.contested[host]) == 1 {
+		delete(s.contested, host)
 	}
-	s.owned[host] = pairDigest("host/"+host, winner.tenant)
-	s.effective.add(s.owned[host])
+	c.giveHost(host, &winner)
 }
 
 // holding is a wildcard and who holds it.
 type holding struct {
 	wildcard string
-	stake
+	claimant
 }
 
 // forbids says whether a host under the wildcard is not for the tenant to have.
 func (h holding) forbids(host, tenant string) bool {
-	return h.tenant != tenant && !h.state.delegated(host)
+	return h.tenant != tenant && !slices.ContainsFunc(h.record.delegates, func(d string) bool { return Covers(d, host) })
 }
 
 // holdersAbove returns the wildcards above a host that somebody holds, the shortest first.
 // One that is refused itself, because it lies under another tenant's, holds nothing, and
 // so takes nothing from those below.
-func (s *claims) holdersAbove(host string) []holding {
+func (c *Compiler) holdersAbove(host string) []holding {
+	if c.claims.wildcards == 0 {
+		return nil
+	}
 	var held []holding
 	for _, above := range slices.Backward(WildcardsAbove(host)) {
-		claim, ok := s.first(above)
+		claim, ok := c.first(above)
 		if ok && !slices.ContainsFunc(held, func(h holding) bool { return h.forbids(above, claim.tenant) && h.older(claim) }) {
 			held = append(held, holding{above, claim})
 		}
@@ -161,24 +257,28 @@ func (s *claims) holdersAbove(host string) []holding {
 }
 
 // first returns the oldest claim to a host.
-func (s *claims) first(host string) (oldest stake, ok bool) {
-	for _, claim := range s.stakes[host] {
-		if !ok || claim.older(oldest) {
+func (c *Compiler) first(host string) (oldest claimant, ok bool) {
+	list, contested := c.claims.contested[host]
+	if !contested {
+		if holder := c.holder(host); holder != "" {
+			return c.claimant(holder), true
+		}
+		return oldest, false
+	}
+	for _, tenant := range list {
+		if claim := c.claimant(tenant); !ok || claim.older(oldest) {
 			oldest, ok = claim, true
 		}
 	}
 	return oldest, ok
 }
 
-func (s *claims) complain(host string, of stake, code, message string) {
-	s.problems[host] = append(s.problems[host], Problem{
-		Key: "tenants/" + of.tenant, Origin: of.state.origin, Code: code, Message: message, Revision: of.state.revision,
+func (c *Compiler) complainClaim(host string, of claimant, code, message string) {
+	key := "tenants/" + of.tenant
+	c.complaints = true
+	c.claims.problems[host] = append(c.claims.problems[host], Problem{
+		Key: key, Origin: c.originOf(key), Code: code, Message: message, Revision: of.record.revision,
 	})
-}
-
-// delegated says whether the tenant lets others claim a host under its wildcards.
-func (t *tenantState) delegated(host string) bool {
-	return slices.ContainsFunc(t.delegates, func(d string) bool { return Covers(d, host) })
 }
 
 // WildcardsAbove lists the wildcards that stand for a host, or for all that a wildcard

@@ -14,10 +14,10 @@ type compiledRule struct {
 	match       *compiledMatch
 	deck        int32 // -1: the rule goes by a key
 	key         compiledKey
-	pins        bool
+	pins        bool // its tenant's pins are held
+	asks        bool // its tenant's pins are read on demand
 	ranges      []compiledRange // sorted
 	split       *compiledSplit
-	seed        uint64
 	missing     string // MissingReject, MissingNext or empty: missingDeck
 	missingDeck int32
 }
@@ -114,20 +114,26 @@ func conditions(what string, want map[string]string) []condition {
 	return list
 }
 
-// compilePolicy turns a valid tenant into its compiled form; pins are added by the caller.
+// compilePolicy turns what tenants share of a valid document into its compiled form.
 func (c *Compiler) compilePolicy(t *Tenant) *Policy {
-	p := &Policy{Name: t.Name, Epoch: max(t.Epoch, 1), Document: t, rules: make([]compiledRule, len(t.Rules))}
+	p := &Policy{document: t, rules: make([]compiledRule, len(t.Rules))}
 	if t.Timeouts != nil {
 		p.Total = t.Timeouts.Total.Std()
 	}
 	for i := range t.Rules {
 		rule := &t.Rules[i]
-		p.rules[i] = c.compileRule(t.Name, rule)
+		p.rules[i] = c.compileRule(rule)
 		p.headers = append(p.headers, dashedHeaders(rule)...)
 		p.usesPaths = p.usesPaths || rule.Match != nil && rule.Match.Path != "" || rule.Key != nil && rule.Key.Path > 0
+		p.cachesPins = p.cachesPins || rule.Pins == PinsCached
 	}
 	slices.Sort(p.headers)
 	p.headers = slices.Compact(p.headers)
+	decksOf(t, func(deck string) {
+		if id := c.deckID(deck); !slices.Contains(p.decks, id) {
+			p.decks = append(p.decks, id)
+		}
+	})
 	return p
 }
 
@@ -143,10 +149,11 @@ func dashedHeaders(r *Rule) []string {
 	return slices.DeleteFunc(names, func(name string) bool { return !strings.Contains(name, "-") })
 }
 
-func (c *Compiler) compileRule(tenant string, r *Rule) compiledRule {
+func (c *Compiler) compileRule(r *Rule) compiledRule {
 	out := compiledRule{
-		name: r.Name, match: compileMatch(r.Match), deck: -1, key: compileKey(r.Key), pins: r.Pins == PinsResident,
-		seed: slotSeed(tenant, r.Name), missing: MissingReject, missingDeck: -1,
+		name: r.Name, match: compileMatch(r.Match), deck: -1, key: compileKey(r.Key),
+		pins: r.Pins == PinsResident || r.Pins == PinsCached && !c.cachePins, asks: r.Pins == PinsCached && c.cachePins,
+		missing: MissingReject, missingDeck: -1,
 	}
 	if r.Deck != "" {
 		out.deck = c.deckID(r.Deck)

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Decoder turns a stored value into a document: *[Deck], *[Tenant], *[Pin], or anything
@@ -24,8 +25,11 @@ type Change struct {
 	// Created is the revision at which the key was created; it decides between tenants that
 	// claim one host. 0 if unknown: then names decide.
 	Created int64
-	// Origin is where a person finds the document.
+	// Origin is where a person finds the document; empty: Origin of the update.
 	Origin string
+
+	was, sum    uint64 // hashes of the pair that was stored before, and of this one; 0: none
+	tenant, key string // of a pin
 }
 
 // Update is what happened up to a revision.
@@ -34,62 +38,91 @@ type Update struct {
 	Whole bool
 	// Revision is the newest revision under docs/.
 	Revision int64
-	// Changes hold each key at most once.
+	// Changes hold each key at most once. The compiler may reorder them.
 	Changes []Change
 	// Faults are the complete list of what the source cannot read at present.
 	Faults []Problem
+	// Origin is where a person finds documents whose change does not say it.
+	Origin string
+	// At is the time of the update, for the guard against mass changes. The zero Time turns
+	// the guard off for this update.
+	At time.Time
+	// Accepted is the revision up to which mass changes are known to be meant; 0: none.
+	Accepted int64
+	// SourceChanged says that revisions are counted anew from here on.
+	SourceChanged bool
 }
 
 // Compiler turns documents into tables, one update after the other. It remembers what
-// outlives a single update: the last good form of each document, the highest epoch seen
-// of each tenant, who claims which host, and the IDs of decks. One goroutine at a time.
+// outlives a single update: which pairs are stored, the last good form of each document,
+// the highest epoch seen of each tenant, who claims which host, and the IDs of decks. One
+// goroutine at a time.
 type Compiler struct {
-	decode  Decoder
-	stored  map[string]*storedPair
-	waiting map[string]Change // held back until a deck exists
+	decode    Decoder
+	cachePins bool
+
+	pairs   map[string]*storedPair // of decks and of what has no store of its own
+	stored  int                    // how many pairs are stored, of all kinds
+	waiting map[string]*Change     // held back until a deck exists
+	origin  string
+	origins map[string]string // of documents that have one of their own
 	faults  []Problem
 
 	hash, effective digest
+	behind          map[string]uint64    // key -> hash of the pair in force, where that is not the stored one
 	problems        map[string][]Problem // by document key
+	sorted          []Problem            // all problems as published last
+	complaints      bool                 // they changed since
 
-	deckIDs map[string]int32
-	decks   []*CompiledDeck // by ID, copied on change
-	splits  map[string]*compiledSplit
-	costs   map[string][]uint64 // of a deck's slots
+	deckIDs  map[string]int32
+	decks    []*CompiledDeck // by ID, copied on change
+	deckPins []int           // by ID: how many pins name the deck
+	splits   map[string]*compiledSplit
+	costs    map[string][]uint64 // of a deck's slots
 
-	tenants map[string]*tenantState
-	names   map[string]int32            // tenant -> index, copied on change
-	free    []int32                     // unused indexes of policies
-	table   []*Policy                   // by tenant index, copied on change
-	pins    map[string]map[string]int32 // tenant -> key -> deck, or pinUnreadable
+	policies  policies
+	tenants   *storeEditor      // name -> tenantRecord
+	hosts     *storeEditor      // hostKey -> packHost
+	pins      *storeEditor      // "TENANT/KEY" -> pinRecord
+	unheld    *storeEditor      // hash of a cached pin's key -> hash of its pair
+	pinCounts map[string]int    // by tenant
+	seen      map[string]uint64 // the highest epoch seen of a tenant, where none as high is in force
 
 	claims claims
+	guard  guard
 	counts Counts
+	last   *Table
+	found  int // stored pairs that the present update named
+	moved  int // pairs that it changed
 }
 
-// storedPair is what the compiler remembers of one stored pair.
+// storedPair is what the compiler remembers of one stored pair that is in no store.
 type storedPair struct {
-	digest  digest
-	inForce digest // of the pair whose form is in force; zero if there is none
-	created int64
-	// revision and origin tell people where the value is.
-	revision int64
-	origin   string
+	Digest   uint64
+	Created  int64
+	Revision int64
+	Value    []byte // of a deck
+	Good     []byte // the value in force, if another
 }
 
 // NewCompiler returns a compiler without documents.
 func NewCompiler(decode Decoder) *Compiler {
 	return &Compiler{
-		decode: decode, stored: map[string]*storedPair{}, waiting: map[string]Change{},
-		problems: map[string][]Problem{}, deckIDs: map[string]int32{}, splits: map[string]*compiledSplit{}, costs: map[string][]uint64{},
-		tenants: map[string]*tenantState{}, names: map[string]int32{}, pins: map[string]map[string]int32{}, claims: newClaims(),
+		decode: decode, pairs: map[string]*storedPair{}, waiting: map[string]*Change{}, origins: map[string]string{},
+		behind: map[string]uint64{}, problems: map[string][]Problem{},
+		deckIDs: map[string]int32{}, splits: map[string]*compiledSplit{}, costs: map[string][]uint64{},
+		policies: newPolicies(), tenants: newStoreEditor(), hosts: newStoreEditor(), pins: newStoreEditor(), unheld: newStoreEditor(),
+		pinCounts: map[string]int{}, seen: map[string]uint64{}, claims: newClaims(), guard: newGuard(),
 	}
 }
 
+// CachePins tells the compiler, before its first update, that pins of tenants with "pins:
+// cached" are read on demand. Without it they are held like resident ones.
+func (c *Compiler) CachePins() { c.cachePins = true }
+
 // batch is an update, sorted by what depends on what.
 type batch struct {
-	decks, tenants, pins, others []Change
-	pinned                       map[string]bool // tenants whose pins changed
+	decks, tenants, pins, others []*Change
 	flipped                      map[string]bool // tenants that came or went
 }
 
@@ -97,118 +130,215 @@ type batch struct {
 // that does not compile never stops the others: it keeps its last good form, and the
 // table lists a problem.
 func (c *Compiler) Compile(u Update) *Table {
-	c.faults = u.Faults
+	if !slices.EqualFunc(c.faults, u.Faults, func(a, b Problem) bool { return a == b }) {
+		c.complaints = true
+	}
+	c.faults, c.origin = u.Faults, u.Origin
 	b := c.sort(u)
-	c.decks, c.table = slices.Clone(c.decks), slices.Clone(c.table)
+	c.guardUpdate(&u, &b)
+	c.decks = slices.Clone(c.decks)
 
 	known := c.knownDecks()
 	for _, change := range b.decks {
 		c.compileDeck(change)
 	}
-	decksChanged := !maps.Equal(known, c.knownDecks())
-	if decksChanged {
+	flippedDecks := c.flippedDecks(known)
+	if len(flippedDecks) > 0 {
 		c.retryWaiting(&b)
 	}
 	for _, change := range b.tenants {
 		c.compileTenant(change, &b)
 	}
 	for _, change := range b.pins {
-		c.compilePin(change, &b)
+		c.compilePin(change)
 	}
 	for _, change := range b.others {
 		c.checkOther(change)
 	}
-	c.settleNames(&b)
-	c.givePins(&b)
 	c.settleHosts()
-	c.reviewReferences(&b, decksChanged)
+	c.reviewReferences(&b, c.flippedDecks(known))
 	return c.publish(u.Revision)
 }
 
-// sort picks the changes that change something, keeps the stored pairs and their hash
-// up to date, and adds what a whole list leaves out.
+// Moved returns how many stored pairs the last update changed.
+func (c *Compiler) Moved() int { return c.moved }
+
+// sort picks the changes that change something, keeps the hash of the stored pairs up to
+// date, and adds what a whole list leaves out.
 func (c *Compiler) sort(u Update) batch {
-	b := batch{pinned: map[string]bool{}, flipped: map[string]bool{}}
-	if u.Whole {
-		present := make(map[string]bool, len(u.Changes))
-		for i := range u.Changes {
-			present[u.Changes[i].Key] = true
-		}
-		for key := range c.stored {
-			if !present[key] {
-				c.place(&b, Change{Key: key, Deleted: true, Revision: u.Revision})
-			}
-		}
-	}
+	b := batch{flipped: map[string]bool{}}
+	c.found, c.moved = 0, 0
+	fresh := 0
 	for i := range u.Changes {
-		c.place(&b, u.Changes[i])
+		if c.place(&b, &u.Changes[i]) {
+			fresh++
+		}
 	}
-	byKey := func(x, y Change) int { return strings.Compare(x.Key, y.Key) }
-	slices.SortFunc(b.decks, byKey)
-	slices.SortFunc(b.tenants, byKey)
-	slices.SortFunc(b.pins, byKey)
+	if u.Whole && c.found+fresh < c.stored {
+		for _, key := range c.missingFrom(u.Changes) {
+			c.place(&b, &Change{Key: key, Deleted: true, Revision: u.Revision})
+		}
+	}
+	byKey := func(x, y *Change) int { return strings.Compare(x.Key, y.Key) }
+	for _, list := range [][]*Change{b.decks, b.tenants, b.pins} {
+		if !slices.IsSortedFunc(list, byKey) {
+			slices.SortFunc(list, byKey)
+		}
+	}
 	return b
 }
 
-func (c *Compiler) place(b *batch, change Change) {
-	pair := c.stored[change.Key]
-	if change.Deleted {
-		if pair == nil {
-			return
-		}
-		c.hash.sub(pair.digest)
-	} else {
-		sum := pairDigestBytes(change.Key, change.Value)
-		switch {
-		case pair == nil:
-			pair = &storedPair{}
-			c.stored[change.Key] = pair
-		case pair.digest == sum && pair.created == change.Created:
-			return
-		default:
-			c.hash.sub(pair.digest)
-		}
-		c.hash.add(sum)
-		pair.digest, pair.created, pair.revision, pair.origin = sum, change.Created, change.Revision, change.Origin
+// place says whether the change is of a pair that was not stored before.
+func (c *Compiler) place(b *batch, change *Change) (fresh bool) {
+	was, created := c.storedPairOf(change)
+	change.was = was
+	if was != 0 {
+		c.found++
 	}
+	if change.Deleted {
+		if was == 0 {
+			return false
+		}
+		c.stored--
+		delete(c.origins, change.Key)
+	} else {
+		change.sum = pairDigest(change.Key, change.Value)
+		if was == change.sum && created == change.Created {
+			return false
+		}
+		if fresh = was == 0; fresh {
+			c.stored++
+		}
+		c.hash.add(change.sum)
+		if change.Origin != "" {
+			c.origins[change.Key] = change.Origin
+		}
+	}
+	c.moved++
+	c.hash.sub(was)
 	delete(c.waiting, change.Key)
-	folder, _, _ := strings.Cut(change.Key, "/")
-	switch folder {
-	case "decks":
+	c.guard.release(change.Key)
+	b.add(change)
+	return fresh
+}
+
+// add puts a change where its kind belongs.
+func (b *batch) add(change *Change) {
+	switch folder, _, _ := strings.Cut(change.Key, "/"); {
+	case folder == "decks":
 		b.decks = append(b.decks, change)
-	case "tenants":
+	case folder == "tenants":
 		b.tenants = append(b.tenants, change)
-	case "pins":
+	case folder == "pins":
 		b.pins = append(b.pins, change)
 	default:
 		b.others = append(b.others, change)
 	}
 }
 
+// storedPairOf returns the hash of the pair that is stored under a change's key, 0 if there
+// is none, and when it was created, where that counts.
+func (c *Compiler) storedPairOf(change *Change) (sum uint64, created int64) {
+	created = change.Created
+	if name, ok := strings.CutPrefix(change.Key, "tenants/"); ok {
+		packed, ok := c.tenants.get(name)
+		if !ok {
+			return 0, created
+		}
+		if record := unpackTenant(packed); !record.gone {
+			return record.digest, record.created
+		}
+		return 0, created
+	}
+	if rest, ok := strings.CutPrefix(change.Key, "pins/"); ok {
+		tenant, escaped, _ := strings.Cut(rest, "/")
+		if key, err := UnescapeKey(escaped); err == nil {
+			change.tenant, change.key = tenant, key
+			return c.storedPin(tenant, key), created
+		}
+	}
+	if pair := c.pairs[change.Key]; pair != nil {
+		return pair.Digest, pair.Created
+	}
+	return 0, created
+}
+
+// missingFrom returns the keys of the stored pairs that a whole list does not name. Pins of
+// which only hashes are kept it takes out itself.
+func (c *Compiler) missingFrom(changes []Change) (gone []string) {
+	present := make(map[string]struct{}, len(changes))
+	for i := range changes {
+		present[changes[i].Key] = struct{}{}
+	}
+	look := func(key string) {
+		if _, ok := present[key]; !ok {
+			gone = append(gone, key)
+		}
+	}
+	for key := range c.pairs {
+		look(key)
+	}
+	c.tenants.each(func(name, packed string) bool {
+		if record := unpackTenant(packed); !record.gone {
+			look("tenants/" + name)
+		}
+		return true
+	})
+	c.pins.each(func(key, packed string) bool {
+		if !unpackPin(packed).gone {
+			tenant, rest, _ := strings.Cut(key, "/")
+			look("pins/" + tenant + "/" + EscapeKey(rest))
+		}
+		return true
+	})
+	c.dropUnheld(present)
+	slices.Sort(gone)
+	return gone
+}
+
 // enforce notes that the present value of a key is the one in force.
-func (c *Compiler) enforce(key string) {
-	pair := c.stored[key]
-	c.effective.sub(pair.inForce)
-	c.effective.add(pair.digest)
-	pair.inForce = pair.digest
+func (c *Compiler) enforce(change *Change) {
+	c.effective.sub(c.inForce(change))
+	c.effective.add(change.sum)
+	delete(c.behind, change.Key)
 }
 
-// forget notes that a key is gone.
-func (c *Compiler) forget(key string) {
-	if pair := c.stored[key]; pair != nil {
-		c.effective.sub(pair.inForce)
-		delete(c.stored, key)
-	}
-	delete(c.problems, key)
+// keep notes that what was in force stays so, though another value is stored.
+func (c *Compiler) keep(change *Change) { c.behind[change.Key] = c.inForce(change) }
+
+// forget notes that a key is gone, and nothing of it is in force.
+func (c *Compiler) forget(change *Change) {
+	c.effective.sub(c.inForce(change))
+	delete(c.behind, change.Key)
+	c.praise(change.Key)
 }
 
-// complain notes what is wrong with a stored document.
-func (c *Compiler) complain(key, code, message string) {
-	problem := Problem{Key: key, Code: code, Message: message}
-	if pair := c.stored[key]; pair != nil {
-		problem.Origin, problem.Revision = pair.origin, pair.revision
+// inForce returns the hash of the pair that is in force before a change; 0: none.
+func (c *Compiler) inForce(change *Change) uint64 {
+	if sum, ok := c.behind[change.Key]; ok {
+		return sum
 	}
-	c.problems[key] = append(c.problems[key], problem)
+	return change.was
+}
+
+// complain notes what is wrong with a stored document; praise takes all of it back.
+func (c *Compiler) complain(key, code, message string, revision int64) {
+	c.complaints = true
+	c.problems[key] = append(c.problems[key], Problem{Key: key, Code: code, Message: message, Origin: c.originOf(key), Revision: revision})
+}
+
+func (c *Compiler) praise(key string) {
+	if _, ok := c.problems[key]; ok {
+		delete(c.problems, key)
+		c.complaints = true
+	}
+}
+
+func (c *Compiler) originOf(key string) string {
+	if origin, ok := c.origins[key]; ok {
+		return origin
+	}
+	return c.origin
 }
 
 // retryWaiting brings back what was held for want of a deck, now that the decks have changed.
@@ -216,62 +346,78 @@ func (c *Compiler) retryWaiting(b *batch) {
 	for _, key := range slices.Sorted(maps.Keys(c.waiting)) {
 		change := c.waiting[key]
 		delete(c.waiting, key)
-		if strings.HasPrefix(key, "tenants/") {
-			b.tenants = append(b.tenants, change)
-		} else {
-			b.pins = append(b.pins, change)
-		}
+		b.add(change)
 	}
 }
 
-// hold keeps a change until the deck that it names exists.
-func (c *Compiler) hold(change Change, deck string) {
-	change.Value = slices.Clone(change.Value)
-	c.waiting[change.Key] = change
-	c.complain(change.Key, ProblemUnknownDeck, "names the deck "+deck+", which does not exist; the last good form stays in force until it does")
+// wait keeps a change until the deck that it names exists.
+func (c *Compiler) wait(change *Change, deck string) {
+	kept := *change
+	kept.Value = slices.Clone(change.Value)
+	c.waiting[change.Key] = &kept
+	c.complain(change.Key, ProblemUnknownDeck, "names the deck "+deck+", which does not exist; the last good form stays in force until it does", change.Revision)
 }
 
 // checkOther lists what is wrong with documents of other kinds; their meaning is for others.
-func (c *Compiler) checkOther(change Change) {
+func (c *Compiler) checkOther(change *Change) {
 	if change.Deleted {
-		c.forget(change.Key)
+		c.forget(change)
+		delete(c.pairs, change.Key)
 		return
 	}
-	delete(c.problems, change.Key)
+	c.praise(change.Key)
+	c.pairs[change.Key] = &storedPair{Digest: change.sum, Created: change.Created, Revision: change.Revision}
 	if _, err := c.decode(change.Key, change.Value); err != nil {
-		c.complain(change.Key, ProblemBadDocument, err.Error())
+		c.complain(change.Key, ProblemBadDocument, err.Error(), change.Revision)
+		c.keep(change)
 		return
 	}
-	c.enforce(change.Key)
-}
-
-// settleNames brings the index of tenants up to date.
-func (c *Compiler) settleNames(b *batch) {
-	if len(b.flipped) == 0 {
-		return
-	}
-	c.names = make(map[string]int32, len(c.tenants))
-	for name, state := range c.tenants {
-		c.names[name] = state.index
-	}
+	c.enforce(change)
 }
 
 // publish makes the table of the present state.
 func (c *Compiler) publish(revision int64) *Table {
-	t := &Table{
-		revision: revision, hash: c.hash, effective: c.effective,
-		exact: c.claims.exact, wildcard: c.claims.wildcard,
-		policies: c.table, names: c.names, decks: c.decks,
+	t := &Table{revision: revision, hash: c.hash, effective: c.effective.plus(c.claims.effective), decks: c.decks, refused: c.claims.refused}
+	before := c.last
+	if before == nil {
+		before = &Table{}
 	}
-	t.effective.add(c.claims.effective)
+	t.hosts, t.tenants, t.pins, t.unheld = before.hosts, before.tenants, before.pins, before.unheld
+	for _, part := range []struct {
+		editor  *storeEditor
+		version **store
+	}{{c.hosts, &t.hosts}, {c.tenants, &t.tenants}, {c.pins, &t.pins}, {c.unheld, &t.unheld}} {
+		if len(part.editor.open) > 0 || *part.version == nil {
+			*part.version = part.editor.seal()
+		}
+		t.weight += part.editor.written
+		part.editor.written = 0
+	}
+	t.policies = c.policies.seal()
+	t.problems = c.sortedProblems()
+	t.guard = c.guardState()
+	t.wildcards = c.claims.wildcards > 0
+	c.counts.Hosts, c.counts.Tenants, c.counts.Problems = t.hosts.count, t.tenants.count, len(t.problems)
+	t.counts = c.counts
+	c.last = t
+	return t
+}
+
+// sortedProblems returns all problems by key, anew only if they changed.
+func (c *Compiler) sortedProblems() []Problem {
+	if !c.complaints {
+		return c.sorted
+	}
+	c.complaints = false
+	var all []Problem
 	for _, list := range c.problems {
-		t.problems = append(t.problems, list...)
+		all = append(all, list...)
 	}
 	for _, list := range c.claims.problems {
-		t.problems = append(t.problems, list...)
+		all = append(all, list...)
 	}
-	t.problems = append(t.problems, c.faults...)
-	slices.SortStableFunc(t.problems, func(a, b Problem) int {
+	all = append(all, c.faults...)
+	slices.SortStableFunc(all, func(a, b Problem) int {
 		if order := strings.Compare(a.Key, b.Key); order != 0 {
 			return order
 		}
@@ -280,9 +426,6 @@ func (c *Compiler) publish(revision int64) *Table {
 		}
 		return strings.Compare(a.Message, b.Message)
 	})
-	c.counts.Hosts = len(t.exact) + len(t.wildcard)
-	c.counts.Problems = len(t.problems)
-	c.counts.Tenants = len(c.tenants)
-	t.counts = c.counts
-	return t
+	c.sorted = all
+	return all
 }

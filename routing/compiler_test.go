@@ -245,7 +245,7 @@ func TestPinsGoFirst(t *testing.T) {
 	}
 	g.del("pins/acme/7")
 	g.want("GET acme.example/\nx-user-id: 7", "east")
-	if g.table.Counts().Pins != 1 || g.table.Policy("acme").Pins() != 1 {
+	if g.table.Counts().Pins != 1 || g.tenant("acme").Pins != 1 {
 		t.Error("a deleted pin is counted")
 	}
 }

@@ -1,23 +1,34 @@
 package routing
 
 import (
+	"encoding/binary"
 	"slices"
 	"sort"
+
+	"github.com/cespare/xxhash/v2"
 )
 
 // Decide says which deck owns the request. It allocates nothing once the request's
 // scratch space has grown to what its paths and tokens need.
-func (t *Table) Decide(r *Request) Decision { return t.decide(r, nil) }
+//
+// A decision that waits for a pin has PinWanted set: see [Table.DecidePinned].
+func (t *Table) Decide(r *Request) Decision { return t.decide(r, nil, nil) }
+
+// DecidePinned says which deck owns a request for which [Table.Decide] wanted a pin, now
+// that somebody has looked for the pin. The request must not have changed.
+func (t *Table) DecidePinned(r *Request, pin Pinned) Decision { return t.decide(r, &pin, nil) }
 
 // decide is the life of a decision: owner of the host, then the tenant's rules in
 // order until one ends the search. trace, if not nil, is told of every step.
-func (t *Table) decide(r *Request, trace *tracer) Decision {
-	p := t.owner(r.Host)
-	if p == nil {
+func (t *Table) decide(r *Request, pin *Pinned, trace *tracer) Decision {
+	packed, ok := t.owner(r.Host)
+	if !ok {
 		return Decision{Fault: FaultNoTenant, Reason: "no tenant owns the host"}
 	}
-	d := Decision{Tenant: p.Name, Epoch: p.Epoch, Policy: p}
-	if p.Document == nil {
+	id, epoch, tenant := unpackHost(packed)
+	p := t.policies.at(id)
+	d := Decision{Tenant: tenant, Epoch: epoch, Policy: p}
+	if p.document == nil {
 		return d.refuse(FaultTenantInvalid, "the tenant's document is bad and never was good")
 	}
 	r.path = r.Path
@@ -28,7 +39,7 @@ func (t *Table) decide(r *Request, trace *tracer) Decision {
 	}
 	for i := range p.rules {
 		rule := &p.rules[i]
-		ended := t.try(r, p, rule, &d, trace)
+		ended := t.try(r, rule, pin, &d, trace)
 		if trace != nil {
 			trace.rule(rule, &d, ended)
 		}
@@ -48,7 +59,7 @@ func (d Decision) refuse(fault Fault, reason string) Decision {
 
 // try applies one rule. It says whether the search has ended, with d as its result.
 // Otherwise d.Reason says why the rule was passed over, for the trace.
-func (t *Table) try(r *Request, p *Policy, rule *compiledRule, d *Decision, trace *tracer) bool {
+func (t *Table) try(r *Request, rule *compiledRule, pin *Pinned, d *Decision, trace *tracer) bool {
 	d.Key, d.Reason = nil, ""
 	if rule.match != nil {
 		switch unmet, ambiguous := rule.match.unmet(r); {
@@ -75,11 +86,18 @@ func (t *Table) try(r *Request, p *Policy, rule *compiledRule, d *Decision, trac
 	case keyFound:
 	}
 	d.Key = key
-	deck, via := rule.owner(p, key, trace)
+	deck, via := t.ownerOf(r, rule, pin, d, trace)
 	switch {
+	case deck == pinWanted:
+		d.Rule, d.Via, d.PinWanted = rule.name, ViaPin, true
+		return true
 	case via == ViaNone:
 		d.Reason = "its key is covered by no pin, range or split"
 		return false
+	case deck == deckUnknown:
+		d.Rule, d.Via = rule.name, via
+		*d = d.refuse(FaultDeckDown, "the deck that the pin names does not exist")
+		return true
 	case deck == pinUnreadable:
 		d.Rule, d.Via = rule.name, via
 		*d = d.refuse(FaultPinUnreadable, "the key is pinned, but its pin cannot be read")
@@ -88,15 +106,21 @@ func (t *Table) try(r *Request, p *Policy, rule *compiledRule, d *Decision, trac
 	return t.serve(d, rule, via, deck)
 }
 
-// owner maps a key: pins, then ranges, then split.
-func (rule *compiledRule) owner(p *Policy, key []byte, trace *tracer) (deck int32, via Via) {
-	if rule.pins {
-		if deck, ok := p.pins[string(key)]; ok {
+// What stands for a deck besides its ID and pinUnreadable.
+const (
+	pinWanted   = -2 // somebody has to read the pin first
+	deckUnknown = -3 // no document has ever named it
+)
+
+// ownerOf maps the key: pins, then ranges, then split.
+func (t *Table) ownerOf(r *Request, rule *compiledRule, pin *Pinned, d *Decision, trace *tracer) (deck int32, via Via) {
+	if rule.pins || rule.asks {
+		if deck, found := t.pinOf(r, rule, pin, d); found {
 			return deck, ViaPin
 		}
 	}
 	if len(rule.ranges) > 0 {
-		if n, ok := decimalKey(key); ok {
+		if n, ok := decimalKey(d.Key); ok {
 			i := sort.Search(len(rule.ranges), func(i int) bool { return rule.ranges[i].to >= n })
 			if i < len(rule.ranges) && rule.ranges[i].from <= n {
 				return rule.ranges[i].deck, ViaRange
@@ -104,13 +128,51 @@ func (rule *compiledRule) owner(p *Policy, key []byte, trace *tracer) (deck int3
 		}
 	}
 	if rule.split != nil {
-		slot := slotOf(rule.seed, key)
+		slot := slotOf(slotSeed(d.Tenant, rule.name), d.Key)
 		if trace != nil {
 			trace.slot = slot
 		}
 		return rule.split.decks[rule.split.owners[slot]], ViaSplit
 	}
 	return -1, ViaNone
+}
+
+// pinOf looks the key up among the tenant's pins. Where they are read on demand the table
+// still knows which keys have one, so that nobody asks for a pin that is not there.
+func (t *Table) pinOf(r *Request, rule *compiledRule, pin *Pinned, d *Decision) (deck int32, found bool) {
+	r.pin = append(append(append(r.pin[:0], d.Tenant...), '/'), d.Key...)
+	packed, held := t.pins.get(r.pin)
+	switch {
+	case held && rule.pins:
+		return unpackPin(packed).deck, true
+	case !held && (t.unheld.count == 0 || !t.isUnheld(r.pin)):
+		return 0, false
+	case pin == nil:
+		return pinWanted, true
+	case pin.State == PinAbsent:
+		return 0, false
+	case pin.State == PinFound:
+		return t.deckNamed(pin.Deck), true
+	}
+	return pinUnreadable, true
+}
+
+// isUnheld says whether there is a pin of which only hashes are kept.
+func (t *Table) isUnheld(pin []byte) bool {
+	var key [8]byte
+	binary.LittleEndian.PutUint64(key[:], xxhash.Sum64(pin))
+	_, ok := t.unheld.get(key[:])
+	return ok
+}
+
+// deckNamed returns the ID of a deck, or deckUnknown.
+func (t *Table) deckNamed(name string) int32 {
+	for id, deck := range t.decks {
+		if deck.Name == name {
+			return int32(id)
+		}
+	}
+	return deckUnknown
 }
 
 // missing applies a rule whose key is absent or empty.

@@ -61,4 +61,27 @@ type Decision struct {
 	Mapped *CompiledDeck
 	// Deck is the deck that serves; nil on a fault.
 	Deck *CompiledDeck
+	// PinWanted says that the decision waits for the pin of Tenant and Key, which is read on
+	// demand: read it, and call [Table.DecidePinned]. Fault is empty and Deck nil then.
+	PinWanted bool
+}
+
+// PinState says what became of the search for a pin.
+type PinState uint8
+
+// What can become of it.
+const (
+	// PinUnread: nobody knows whether there is one. The request gets pin_unreadable.
+	PinUnread PinState = iota
+	// PinAbsent: there is none.
+	PinAbsent
+	// PinFound: there is one, and Deck is its deck.
+	PinFound
+)
+
+// Pinned is what was found out about a pin that is read on demand.
+type Pinned struct {
+	State PinState
+	// Deck is the deck that the pin names, if one was found.
+	Deck string
 }

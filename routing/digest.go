@@ -6,36 +6,53 @@ import (
 	"github.com/cespare/xxhash/v2"
 )
 
-// digest is a sum of pair hashes: two independent 64-bit lanes, each modulo 2^64. Sums
-// do not depend on order, and one pair can be added or taken away alone. It finds
-// accidents, not forgeries: who may write to etcd needs none.
+// digest is a sum of pair hashes: two 64-bit lanes, each modulo 2^64. Sums do not depend
+// on order, and one pair can be added or taken away alone. A pair is remembered by the 64
+// bits of its hash; the second lane adds a mixture of them, so that sums which agree in one
+// lane by chance differ in the other. It finds accidents, not forgeries: who may write to
+// etcd needs none.
 type digest [2]uint64
 
-// pairDigest hashes one pair of key and value.
-func pairDigest(key, value string) digest { return pairDigestBytes(key, []byte(value)) }
-
-func pairDigestBytes(key string, value []byte) digest {
-	var out digest
+// pairDigest hashes one pair of key and value. It is never 0, which stands for no pair.
+func pairDigest[V bytesOf](key string, value V) uint64 {
 	var d xxhash.Digest
-	for lane := range out {
-		d.ResetWithSeed(uint64(lane)) // 0 or 1
-		_, _ = d.WriteString(key)
-		_, _ = d.Write([]byte{0})
-		_, _ = d.Write(value)
-		out[lane] = d.Sum64()
+	d.Reset()
+	_, _ = d.WriteString(key)
+	_, _ = d.Write([]byte{0})
+	switch v := any(value).(type) {
+	case string:
+		_, _ = d.WriteString(v)
+	case []byte:
+		_, _ = d.Write(v)
 	}
-	return out
+	return max(d.Sum64(), 1)
 }
 
-func (d *digest) add(other digest) {
-	d[0] += other[0]
-	d[1] += other[1]
+// mixed spreads the bits of a hash (the last steps of MurmurHash3's 64-bit form).
+func mixed(h uint64) uint64 {
+	h = (h ^ h>>33) * 0xff51afd7ed558ccd
+	h = (h ^ h>>33) * 0xc4ceb9fe1a85ec53
+	return h ^ h>>33
 }
 
-func (d *digest) sub(other digest) {
-	d[0] -= other[0]
-	d[1] -= other[1]
+// add adds a pair by its hash; 0 adds nothing.
+func (d *digest) add(pair uint64) {
+	if pair != 0 {
+		d[0] += pair
+		d[1] += mixed(pair)
+	}
 }
+
+// sub takes a pair away.
+func (d *digest) sub(pair uint64) {
+	if pair != 0 {
+		d[0] -= pair
+		d[1] -= mixed(pair)
+	}
+}
+
+// plus returns the sum of two digests.
+func (d digest) plus(other digest) digest { return digest{d[0] + other[0], d[1] + other[1]} }
 
 // String returns 32 hexadecimal digits.
 func (d digest) String() string { return fmt.Sprintf("%016x%016x", d[0], d[1]) }

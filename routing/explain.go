@@ -36,7 +36,7 @@ type Explanation struct {
 // RuleTrace says what became of one rule.
 type RuleTrace struct {
 	Name string `json:"name"`
-	// Result is "decided", "passed over" or "refused".
+	// Result is "decided", "passed over", "refused" or "waits".
 	Result string `json:"result"`
 	// Why says it in words.
 	Why string `json:"why"`
@@ -55,9 +55,12 @@ func (t *tracer) rule(rule *compiledRule, d *Decision, ended bool) {
 		t.slot = -1
 	} else {
 		t.source = rule.key.label
-		if d.Fault != FaultNone {
+		switch {
+		case d.PinWanted:
+			step.Result, step.Why = "waits", "the key's pin is read from etcd on demand"
+		case d.Fault != FaultNone:
 			step.Result, step.Why = "refused", d.Reason
-		} else {
+		default:
 			step.Result, step.Why = "decided", decidedWhy(d, t)
 		}
 	}
@@ -87,9 +90,19 @@ func decidedWhy(d *Decision, t *tracer) string {
 }
 
 // Explain says which deck owns the request, and why. It runs the code of [Table.Decide].
-func (t *Table) Explain(r *Request) Explanation {
+// Where the decision waits for a pin that is read on demand it says so, and ends in
+// pin_unreadable, as it would with nobody to read it.
+func (t *Table) Explain(r *Request) Explanation { return t.explain(r, nil) }
+
+// ExplainPinned is [Table.Explain] with a pin that somebody has looked for.
+func (t *Table) ExplainPinned(r *Request, pin Pinned) Explanation { return t.explain(r, &pin) }
+
+func (t *Table) explain(r *Request, pin *Pinned) Explanation {
 	trace := tracer{slot: -1}
-	d := t.decide(r, &trace)
+	d := t.decide(r, pin, &trace)
+	if d.PinWanted {
+		d = d.refuse(FaultPinUnreadable, "the rule's pins are read from etcd on demand, and nobody has read this key's")
+	}
 	e := Explanation{
 		Method: string(r.Method), Host: string(r.Host), Path: string(r.Path),
 		Tenant: d.Tenant, Epoch: d.Epoch, Revision: t.revision, Hash: t.Hash(),

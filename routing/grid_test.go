@@ -204,3 +204,13 @@ func deckDocument(name, more string) string {
 func tenant(name, deck string, hosts ...string) string {
 	return "kind: Tenant\nname: " + name + "\nhosts: [\"" + strings.Join(hosts, `", "`) + "\"]\nrules: [{name: all, deck: " + deck + "}]\n"
 }
+
+// tenant returns what the table holds of a tenant.
+func (g *grid) tenant(name string) routing.TenantView {
+	g.t.Helper()
+	view, ok := g.table.Tenant(name)
+	if !ok {
+		g.t.Fatalf("the table holds no tenant %s", name)
+	}
+	return view
+}

@@ -154,7 +154,6 @@ func TestFieldsThatAreNotBuiltYetAreRefusedByName(t *testing.T) {
 	f(deck(func(d *routing.Deck) { d.Limits = &routing.DeckLimits{} }), "limits")
 	f(tenant(func(d *routing.Tenant) { d.Limits = &routing.TenantLimits{} }), "limits")
 	f(tenant(func(d *routing.Tenant) { d.Retry = &routing.Retry{} }), "retry")
-	f(tenant(func(d *routing.Tenant) { d.Rules[0].Pins = routing.PinsCached }), "rules[0].pins")
 }
 
 func TestHostsAreCanonical(t *testing.T) {

@@ -20,7 +20,7 @@ const (
 	PinsOff PinMode = ""
 	// PinsResident: every router holds all pins of the tenant.
 	PinsResident PinMode = "true"
-	// PinsCached: pins are fetched on a miss and kept in a cache. Not supported yet.
+	// PinsCached: pins are fetched on a miss and kept in a cache.
 	PinsCached PinMode = "cached"
 )
 

@@ -34,6 +34,7 @@ type Request struct {
 	key     [MaxKeyBytes]byte // the key, where it cannot alias the request
 	value   [MaxKeyBytes]byte // a decoded value that is compared, not kept
 	token   []byte            // the decoded payload of a bearer token
+	pin     []byte            // "TENANT/KEY"
 }
 
 // field reads one routing field. lines is 0 where there is none.

@@ -16,13 +16,18 @@ type Table struct {
 	revision  int64
 	hash      digest
 	effective digest
-	exact     map[string]int32 // host -> index into policies
-	wildcard  map[string]int32 // what follows "*." -> index into policies
-	policies  []*Policy        // nil: the index is free
-	names     map[string]int32 // tenant -> index into policies
+	hosts     *store // hostKey -> packHost
+	tenants   *store // name -> tenantRecord
+	pins      *store // "TENANT/KEY" -> pinRecord
+	unheld    *store // hash of a cached pin's key -> hash of its pair
+	wildcards bool   // somebody has claimed a wildcard
+	policies  policyPages
 	decks     []*CompiledDeck
+	refused   map[string][]string // tenant -> hosts that it claims and does not hold
 	problems  []Problem
+	guard     *GuardState
 	counts    Counts
+	weight    int
 }
 
 // Counts says how much a table holds.
@@ -68,32 +73,29 @@ const (
 	ProblemNotDelegated = "host_not_delegated"
 	// ProblemWildcardContested: a host under the tenant's wildcard belongs to an older claim of another tenant.
 	ProblemWildcardContested = "wildcard_contested"
+	// ProblemHeld: the change came with so many others that it is held until somebody says
+	// that it is meant. The form in force is the one before it.
+	ProblemHeld = "held_by_guard"
 	// ProblemUnreadable: the source could not read something.
 	ProblemUnreadable = "unreadable"
 )
 
-// Policy is the compiled form of a tenant.
+// Policy is the compiled form of what a tenant's document says of its requests. Tenants
+// whose documents say the same share one.
 type Policy struct {
-	// Name is the tenant's name.
-	Name string
-	// Epoch is the tenant's epoch, at least 1.
-	Epoch uint64
-	// Document is the form in force; nil if the tenant never had a good one. It must not be changed.
-	Document *Tenant
 	// Total bounds a request as a whole; 0: no bound.
 	Total time.Duration
 
-	rules     []compiledRule
-	usesPaths bool
-	headers   []string         // those with a "-" that the rules read
-	pins      map[string]int32 // key -> deck, or pinUnreadable
+	document   *Tenant // without what is the tenant's own; nil: never good
+	decks      []int32 // that it names, each once
+	rules      []compiledRule
+	usesPaths  bool
+	cachesPins bool
+	headers    []string // those with a "-" that the rules read
 }
 
 // pinUnreadable stands for a pin whose value never could be read.
 const pinUnreadable = -1
-
-// Pins returns how many pins the tenant has.
-func (p *Policy) Pins() int { return len(p.pins) }
 
 // Shadows says whether a field name, which is a token, is that of a header that decides the
 // deck, but for "_" in place of "-". Servers that read the two alike, as CGI and its heirs
@@ -191,51 +193,99 @@ func (t *Table) Problems() []Problem { return t.problems }
 // bears it, the entry is Missing. The slice must not be changed.
 func (t *Table) Decks() []*CompiledDeck { return t.decks }
 
-// Policy returns the compiled form of a tenant, or nil.
-func (t *Table) Policy(tenant string) *Policy {
-	if id, ok := t.names[tenant]; ok {
-		return t.policies[id]
+// Guard returns what the guard holds back; nil if it holds nothing. It must not be changed.
+func (t *Table) Guard() *GuardState { return t.guard }
+
+// Weight returns how many bytes the table does not share with the one before it, nearly.
+func (t *Table) Weight() int { return t.weight }
+
+// TenantView is what a table holds of a tenant.
+type TenantView struct {
+	// Document is the form in force, its hosts sorted; nil if there never was a good one.
+	Document *Tenant
+	// Epoch is the tenant's epoch; 0 without a document.
+	Epoch uint64
+	// Pins counts the tenant's pins that the table holds.
+	Pins int
+}
+
+// Tenant returns what the table holds of a tenant. It is for people: it may look at every
+// pin.
+func (t *Table) Tenant(name string) (view TenantView, ok bool) {
+	packed, ok := t.tenants.getString(name)
+	if !ok {
+		return view, false
 	}
-	return nil
+	record := unpackTenant(packed)
+	if record.policy != 0 {
+		document := *t.policies.at(record.policy).document
+		document.Name, document.Epoch, document.Delegates = name, record.epoch, record.delegates
+		document.Hosts = append(t.held(name, &record), t.refused[name]...)
+		slices.Sort(document.Hosts)
+		view.Document, view.Epoch = &document, record.epoch
+	}
+	t.pins.each(func(key, _ string) bool {
+		if len(key) > len(name) && key[len(name)] == '/' && key[:len(name)] == name {
+			view.Pins++
+		}
+		return true
+	})
+	return view, true
 }
 
 // Hosts returns the hosts that the tenant holds in this table, sorted: those of its
 // document but for the ones that belong to others.
 func (t *Table) Hosts(tenant string) []string {
-	p := t.Policy(tenant)
-	if p == nil || p.Document == nil {
+	packed, ok := t.tenants.getString(tenant)
+	if !ok {
 		return nil
 	}
-	held := make([]string, 0, len(p.Document.Hosts))
-	for _, host := range p.Document.Hosts {
-		index, name := t.exact, host
-		if rest, ok := strings.CutPrefix(host, "*."); ok {
-			index, name = t.wildcard, rest
-		}
-		if id, ok := index[name]; ok && t.policies[id] == p {
-			held = append(held, host)
-		}
+	record := unpackTenant(packed)
+	if record.policy == 0 {
+		return nil
+	}
+	return t.held(tenant, &record)
+}
+
+func (t *Table) held(name string, record *tenantRecord) []string {
+	held := make([]string, 0, len(record.shards))
+	for _, shard := range slices.Compact(slices.Clone(record.shards)) {
+		eachIn(t.hosts.shard(shard), func(key, packed string) bool {
+			if _, _, tenant := unpackHost(packed); tenant == name {
+				held = append(held, strings.Clone(hostOfKey(key)))
+			}
+			return true
+		})
 	}
 	slices.Sort(held)
 	return held
 }
 
-// owner returns the tenant that owns a canonical host: exact beats wildcard, longer
-// beats shorter.
-func (t *Table) owner(host []byte) *Policy {
-	if id, ok := t.exact[string(host)]; ok {
-		return t.policies[id]
+// CachesPins says whether the pins of a tenant are read on demand.
+func (t *Table) CachesPins(tenant string) bool {
+	packed, ok := t.tenants.getString(tenant)
+	if !ok {
+		return false
 	}
-	if len(t.wildcard) == 0 {
-		return nil
+	return slices.ContainsFunc(t.policies.at(unpackTenant(packed).policy).rules, func(rule compiledRule) bool { return rule.asks })
+}
+
+// owner returns the packed owner of a canonical host: exact beats wildcard, longer beats
+// shorter.
+func (t *Table) owner(host []byte) (packed string, ok bool) {
+	if len(host) == 0 || host[0] == '.' || t.hosts == nil { // the keys of wildcards begin with a dot
+		return "", false
+	}
+	if packed, ok = t.hosts.get(host); ok || !t.wildcards {
+		return packed, ok
 	}
 	for i, b := range host {
 		if b != '.' {
 			continue
 		}
-		if id, ok := t.wildcard[string(host[i+1:])]; ok && i > 0 {
-			return t.policies[id]
+		if packed, ok = t.hosts.get(host[i:]); ok {
+			return packed, true
 		}
 	}
-	return nil
+	return "", false
 }

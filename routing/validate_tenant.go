@@ -128,9 +128,6 @@ func (r *Rule) validateKeyed(c *complaints, path string) {
 	if r.Pins == PinsOff && len(r.Ranges) == 0 && len(r.Split) == 0 {
 		c.add(path, "has a key, but nothing that maps it; give pins: true, ranges or split")
 	}
-	if r.Pins == PinsCached {
-		c.add(path+".pins", "cached is not supported yet; write true")
-	}
 	switch r.Missing {
 	case "", MissingReject, MissingNext:
 	default:

@@ -1,0 +1,191 @@
+package routing
+
+import (
+	"encoding/binary"
+	"errors"
+	"strings"
+
+	"github.com/cespare/xxhash/v2"
+)
+
+// storedPin returns the hash of the pair of a pin; 0: there is none.
+func (c *Compiler) storedPin(tenant, key string) uint64 {
+	if packed, ok := c.pins.get(tenant + "/" + key); ok {
+		if record := unpackPin(packed); !record.gone {
+			return record.digest
+		}
+		return 0
+	}
+	if packed, ok := c.unheld.get(unheldKey(tenant, key)); ok {
+		return unpackSum(packed)
+	}
+	return 0
+}
+
+// unheldKey stands for a pin that is read on demand: of it only hashes are kept.
+func unheldKey(tenant, key string) string {
+	var d xxhash.Digest
+	d.Reset()
+	_, _ = d.WriteString(tenant)
+	_, _ = d.Write([]byte{'/'})
+	_, _ = d.WriteString(key)
+	var out [8]byte
+	binary.LittleEndian.PutUint64(out[:], d.Sum64())
+	return string(out[:])
+}
+
+// dropUnheld takes out those pins, of which only hashes are kept, that a whole list does
+// not name.
+func (c *Compiler) dropUnheld(present map[string]struct{}) {
+	if c.unheld.count == 0 {
+		return
+	}
+	there := make(map[string]struct{}, len(present))
+	for key := range present {
+		if rest, ok := strings.CutPrefix(key, "pins/"); ok {
+			tenant, escaped, _ := strings.Cut(rest, "/")
+			if key, err := UnescapeKey(escaped); err == nil {
+				there[unheldKey(tenant, key)] = struct{}{}
+			}
+		}
+	}
+	gone := map[string]uint64{}
+	c.unheld.each(func(key, packed string) bool {
+		if _, ok := there[key]; !ok {
+			gone[strings.Clone(key)] = unpackSum(packed)
+		}
+		return true
+	})
+	for key, sum := range gone {
+		c.hash.sub(sum)
+		c.effective.sub(sum)
+		c.unheld.delete(key)
+	}
+	c.stored -= len(gone)
+	c.moved += len(gone)
+	c.counts.Pins -= len(gone)
+}
+
+func unpackSum(packed string) uint64 { return uint64(load32(packed, 0)) | uint64(load32(packed, 4))<<32 }
+
+// compilePin applies one change of a pin.
+func (c *Compiler) compilePin(change *Change) {
+	if change.key == "" {
+		c.misspelledPin(change)
+		return
+	}
+	at := change.tenant + "/" + change.key
+	packed, exists := c.pins.get(at)
+	if change.Deleted {
+		c.forget(change)
+		c.dropPin(change, exists)
+		return
+	}
+	c.praise(change.Key)
+	if !exists && c.readsPins(change.tenant) {
+		c.putUnheld(change)
+		return
+	}
+	if c.unheld.count > 0 && c.unheld.delete(unheldKey(change.tenant, change.key)) {
+		c.counts.Pins--
+	}
+	present := int32(pinUnreadable)
+	if exists {
+		present = unpackPin(packed).deck
+	} else {
+		c.countPin(change.tenant, 1)
+	}
+	document, err := c.decode(change.Key, change.Value)
+	pin, ok := document.(*Pin)
+	if err == nil && !ok {
+		err = errors.New("the value is no pin")
+	}
+	deck := present
+	switch {
+	case err != nil:
+		c.complain(change.Key, ProblemBadDocument, err.Error(), change.Revision)
+		c.keep(change)
+	case present != pinUnreadable && !c.deckKnown(pin.Deck) && c.decks[present].Name != pin.Deck:
+		c.wait(change, pin.Deck)
+		c.keep(change)
+	default:
+		deck = c.deckID(pin.Deck)
+		c.enforce(change)
+	}
+	c.countDeck(present, -1)
+	c.countDeck(deck, 1)
+	c.pins.put(at, pinRecord{deck: deck, digest: change.sum}.pack())
+}
+
+// misspelledPin takes a pin whose key is in no spelling that a pin's key has.
+func (c *Compiler) misspelledPin(change *Change) {
+	if change.Deleted {
+		c.forget(change)
+		delete(c.pairs, change.Key)
+		return
+	}
+	c.praise(change.Key)
+	c.pairs[change.Key] = &storedPair{Digest: change.sum, Created: change.Created, Revision: change.Revision}
+	_, escaped, _ := strings.Cut(strings.TrimPrefix(change.Key, "pins/"), "/")
+	_, err := UnescapeKey(escaped)
+	if err == nil {
+		err = errors.New("names no tenant")
+	}
+	c.complain(change.Key, ProblemBadKey, err.Error(), change.Revision)
+	c.keep(change)
+}
+
+// readsPins says whether the pins of a tenant are read on demand.
+func (c *Compiler) readsPins(tenant string) bool {
+	if !c.cachePins {
+		return false
+	}
+	packed, ok := c.tenants.get(tenant)
+	return ok && c.policies.entries[unpackTenant(packed).policy].cachesPins
+}
+
+// putUnheld keeps the hashes of a pin that is read on demand. Whether its value can be
+// read is seen then.
+func (c *Compiler) putUnheld(change *Change) {
+	key := unheldKey(change.tenant, change.key)
+	if _, known := c.unheld.get(key); !known {
+		c.counts.Pins++
+	}
+	c.enforce(change)
+	var sum [8]byte
+	binary.LittleEndian.PutUint64(sum[:], change.sum)
+	c.unheld.put(key, string(sum[:]))
+}
+
+// dropPin takes a pin out of the store that it is in.
+func (c *Compiler) dropPin(change *Change, held bool) {
+	if !held {
+		if c.unheld.delete(unheldKey(change.tenant, change.key)) {
+			c.counts.Pins--
+		}
+		return
+	}
+	at := change.tenant + "/" + change.key
+	packed, _ := c.pins.get(at)
+	c.countDeck(unpackPin(packed).deck, -1)
+	c.pins.delete(at)
+	c.countPin(change.tenant, -1)
+}
+
+func (c *Compiler) countPin(tenant string, by int) {
+	c.counts.Pins += by
+	if c.pinCounts[tenant] += by; c.pinCounts[tenant] == 0 {
+		delete(c.pinCounts, tenant)
+	}
+}
+
+// countDeck counts the pins that name a deck.
+func (c *Compiler) countDeck(deck int32, by int) {
+	if deck == pinUnreadable {
+		return
+	}
+	for len(c.deckPins) <= int(deck) {
+		c.deckPins = append(c.deckPins, 0)
+	}
+	c.deckPins[deck] += by
+}

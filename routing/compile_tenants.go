@@ -1,0 +1,221 @@
+package routing
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// tenantForm is what a stored tenant says.
+type tenantForm struct {
+	hosts, delegates []string
+	epoch            uint64
+	policy           uint32  // if known is true
+	known            bool    // its policy is in force already
+	document         *Tenant // nil if known by its text
+	text             string  // of the policy, to know it again; empty: not in the usual form
+}
+
+// readTenant reads a stored tenant. A text of which the policy is known is only cut.
+func (c *Compiler) readTenant(change *Change) (form tenantForm, err error) {
+	name := strings.TrimPrefix(change.Key, "tenants/")
+	cut, usual := cutTenant(change.Value)
+	usual = usual && cut.name == name
+	if usual {
+		if id, ok := c.policies.ofText(cut.rest); ok {
+			return tenantForm{hosts: cut.hosts, epoch: cut.epoch, policy: id, known: true}, nil
+		}
+	}
+	document, err := c.decode(change.Key, change.Value)
+	tenant, ok := document.(*Tenant)
+	if err == nil && !ok {
+		err = errors.New("the value is no tenant")
+	}
+	if err != nil {
+		if tenant != nil { // its hosts, if they parse, answer tenant_invalid
+			form.hosts = slices.DeleteFunc(slices.Clone(tenant.Hosts), func(h string) bool { return CheckHost(h, true) != nil })
+			slices.Sort(form.hosts)
+			form.hosts = slices.Compact(form.hosts)
+		}
+		return form, err
+	}
+	form = tenantForm{hosts: tenant.Hosts, delegates: tenant.Delegates, epoch: max(tenant.Epoch, 1), document: tenant}
+	if usual && slices.Equal(cut.hosts, tenant.Hosts) && cut.epoch == form.epoch && len(tenant.Delegates) == 0 {
+		form.text = cut.rest
+	}
+	return form, nil
+}
+
+// rules returns the rules of a form.
+func (c *Compiler) rules(form *tenantForm) *Tenant {
+	if form.known {
+		return c.policies.entries[form.policy].document
+	}
+	return form.document
+}
+
+func (c *Compiler) compileTenant(change *Change, b *batch) {
+	name := strings.TrimPrefix(change.Key, "tenants/")
+	packed, exists := c.tenants.get(name)
+	var old tenantRecord
+	if exists {
+		old = unpackTenant(packed)
+	}
+	if change.Deleted {
+		c.deleteTenant(change, name, exists, &old, b)
+		return
+	}
+	c.praise(change.Key)
+	if !exists {
+		b.flipped[name] = true
+	}
+	form, err := c.readTenant(change)
+	next := old
+	next.digest, next.gone, next.created, next.revision = change.sum, false, change.Created, change.Revision
+	hosts, accepted := []string(nil), false
+	switch code, message := c.refuseTenant(&old, name, &form, err); code {
+	case "":
+		accepted = true
+		hosts, next.delegates, next.epoch = form.hosts, form.delegates, form.epoch
+		next.policy = c.takePolicy(name, &form)
+		c.guard.repointed(c, name, &old, next.policy)
+		if old.policy != 0 {
+			c.policies.release(old.policy)
+		}
+		c.enforce(change)
+	case ProblemUnknownDeck:
+		c.keep(change)
+		c.wait(change, message)
+	default:
+		c.keep(change)
+		c.complain(change.Key, code, message, change.Revision)
+		hosts = form.hosts
+	}
+	if !accepted && old.policy != 0 { // the last good form keeps its hosts
+		hosts = nil
+	}
+	c.setTenant(name, &old, &next, hosts, accepted || old.policy == 0)
+}
+
+// takePolicy returns the policy of an accepted form, counted for its tenant.
+func (c *Compiler) takePolicy(name string, form *tenantForm) uint32 {
+	id := form.policy
+	if !form.known {
+		id = c.policyID(form.document)
+	}
+	c.policies.hold(id)
+	if form.text != "" {
+		c.policies.spelled(id, form.text)
+	}
+	if c.seen[name] <= form.epoch {
+		delete(c.seen, name)
+	}
+	return id
+}
+
+func (c *Compiler) deleteTenant(change *Change, name string, exists bool, old *tenantRecord, b *batch) {
+	c.forget(change)
+	if !exists {
+		return
+	}
+	c.guard.dropped(c, name, old)
+	c.claims.withdraw(c, name, c.hostsOf(name, old))
+	c.tenants.delete(name)
+	if old.policy != 0 {
+		c.policies.release(old.policy)
+		c.seen[name] = max(c.seen[name], old.epoch)
+	}
+	b.flipped[name] = true
+}
+
+// refuseTenant says why a tenant's new form cannot be put in force; message is the
+// deck's name for [ProblemUnknownDeck].
+func (c *Compiler) refuseTenant(old *tenantRecord, name string, form *tenantForm, err error) (code, message string) {
+	if err != nil {
+		return ProblemBadDocument, err.Error()
+	}
+	if seen := max(c.seen[name], old.epoch); form.epoch < seen {
+		return ProblemEpochRewound, fmt.Sprintf("has epoch %d, but epoch %d was seen; write it with at least that epoch", form.epoch, seen)
+	}
+	if old.policy == 0 || form.known && form.policy == old.policy {
+		return "", "" // nothing to fall back to: what names an unknown deck gets deck_down
+	}
+	before := map[string]bool{}
+	decksOf(c.policies.entries[old.policy].document, func(deck string) { before[deck] = true })
+	decksOf(c.rules(form), func(deck string) {
+		if code == "" && !before[deck] && !c.deckKnown(deck) {
+			code, message = ProblemUnknownDeck, deck
+		}
+	})
+	return code, message
+}
+
+// setTenant puts a tenant's record in place of the one before. rehost says that the hosts
+// it claims are those given.
+func (c *Compiler) setTenant(name string, old, next *tenantRecord, hosts []string, rehost bool) {
+	same := old.created == next.created && (old.policy == 0) == (next.policy == 0) && slices.Equal(old.delegates, next.delegates)
+	if rehost {
+		next.shards = shardsOf(hosts)
+		same = same && slices.Equal(old.shards, next.shards) && c.claimsAll(name, hosts)
+	}
+	if same {
+		c.tenants.put(name, next.pack())
+		if old.policy != next.policy || old.epoch != next.epoch {
+			c.rewriteHosts(name, next, hosts)
+		}
+		return
+	}
+	claimed := c.hostsOf(name, old)
+	if !rehost {
+		hosts = claimed
+	}
+	c.claims.withdraw(c, name, claimed)
+	c.tenants.put(name, next.pack())
+	c.claims.stake(c, name, next, hosts)
+}
+
+// claimsAll says whether a tenant holds or claims all of the hosts.
+func (c *Compiler) claimsAll(name string, hosts []string) bool {
+	for _, host := range hosts {
+		if c.holder(host) != name && !slices.Contains(c.claims.contested[host], name) {
+			return false
+		}
+	}
+	return true
+}
+
+// rewriteHosts lets the hosts that a tenant holds lead to its new form.
+func (c *Compiler) rewriteHosts(name string, record *tenantRecord, hosts []string) {
+	value := packHost(record.policy, record.epoch, name)
+	for _, host := range hosts {
+		if c.holder(host) == name {
+			c.hosts.put(hostKey(host), value)
+		}
+	}
+}
+
+// holder returns the tenant that holds a host.
+func (c *Compiler) holder(host string) string {
+	if packed, ok := c.hosts.get(hostKey(host)); ok {
+		_, _, tenant := unpackHost(packed)
+		return tenant
+	}
+	return ""
+}
+
+// hostsOf returns the hosts that a tenant claims: those it holds, and those it does not.
+func (c *Compiler) hostsOf(name string, record *tenantRecord) []string {
+	hosts := slices.Clone(c.claims.refused[name])
+	for _, shard := range slices.Compact(slices.Clone(record.shards)) {
+		c.hosts.eachInShard(shard, func(key, packed string) bool {
+			if _, _, tenant := unpackHost(packed); tenant == name {
+				hosts = append(hosts, strings.Clone(hostOfKey(key)))
+			}
+			return true
+		})
+	}
+	// A claim that this very update contests is in both.
+	slices.Sort(hosts)
+	return slices.Compact(hosts)
+}

@@ -1,0 +1,308 @@
+package routing
+
+import (
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+)
+
+// GuardLimit returns how many of so many tenants may be dropped or repointed within
+// [GuardWindow] before a change is held: a twentieth of them, and at least 10.
+func GuardLimit(tenants int) int { return max(10, tenants/20) }
+
+// GuardWindow is how far back the guard looks.
+const GuardWindow = 10 * time.Second
+
+// guard holds back what would drop or repoint many tenants at once: more often than not it
+// is a mistake, and then it costs least if it never was in force.
+type guard struct {
+	held     map[string]*Change // by document key
+	revision int64              // the newest of what is held
+	since    time.Time
+	accepted int64
+	// recent are the tenants that were dropped or repointed, or held, of late.
+	recent map[string]recentMove
+	now    time.Time // of the present update
+}
+
+type recentMove struct {
+	at   time.Time
+	form *Tenant // what was in force before
+}
+
+func newGuard() guard { return guard{held: map[string]*Change{}, recent: map[string]recentMove{}} }
+
+// GuardState says what the guard holds back.
+type GuardState struct {
+	// Revision accepts all that is held.
+	Revision int64 `json:"revision"`
+	// Since is when the first of it was held.
+	Since time.Time `json:"since"`
+	// Documents counts the changes of documents that are held, of which Dropped delete a
+	// tenant and Repointed change one.
+	Documents int `json:"documents"`
+	Dropped   int `json:"dropped"`
+	Repointed int `json:"repointed"`
+	// Limit is how many tenants could have changed.
+	Limit int `json:"limit"`
+	// Tenants are the first 100 of the tenants concerned, sorted.
+	Tenants []string `json:"tenants"`
+}
+
+// release forgets a change that is held, since another one came.
+func (g *guard) release(key string) { delete(g.held, key) }
+
+// guardUpdate takes out of the batch what is to be held, and puts in what was held and is
+// accepted now.
+func (c *Compiler) guardUpdate(u *Update, b *batch) {
+	g := &c.guard
+	g.now = u.At
+	if u.SourceChanged {
+		g.accepted = 0
+	}
+	maps.DeleteFunc(g.recent, func(_ string, move recentMove) bool { return u.At.IsZero() || u.At.Sub(move.at) >= GuardWindow })
+	if u.Accepted > g.accepted {
+		g.accepted = u.Accepted
+		if g.revision <= g.accepted {
+			for _, key := range slices.Sorted(maps.Keys(g.held)) {
+				b.add(g.held[key])
+				c.praise(key)
+			}
+			clear(g.held)
+		}
+		return // what came along with the word is meant by it
+	}
+	if u.At.IsZero() || c.tenants.count == 0 || c.last == nil {
+		return
+	}
+	hazards := c.hazards(b)
+	if hazards.concerned() <= GuardLimit(c.tenants.count+c.recentlyDropped()) && !hazards.leavesNone(c) {
+		return
+	}
+	c.holdHazards(u, b, hazards)
+}
+
+// recentlyDropped counts the tenants that are gone since the start of the window.
+func (c *Compiler) recentlyDropped() (n int) {
+	for name := range c.guard.recent {
+		if _, ok := c.tenants.get(name); !ok {
+			n++
+		}
+	}
+	return n
+}
+
+// hazards are what a batch would do to tenants that are in force.
+type hazards struct {
+	keys    map[string]bool // of the documents that do it
+	tenants map[string]bool
+	dropped int
+	onDecks int // tenants on decks that go
+}
+
+func (h *hazards) concerned() int { return len(h.tenants) + h.onDecks }
+
+// leavesNone says whether the batch leaves no tenant where there were several.
+func (h *hazards) leavesNone(c *Compiler) bool {
+	return h.dropped > 1 && h.dropped == c.tenants.count
+}
+
+// hazards finds what a batch would do. Where so few documents of tenants and pins change
+// that the limit is out of reach it does not read them.
+func (c *Compiler) hazards(b *batch) *hazards {
+	h := &hazards{keys: map[string]bool{}, tenants: map[string]bool{}}
+	for name := range c.guard.recent {
+		h.tenants[name] = true
+	}
+	c.deckHazards(b, h)
+	if len(b.tenants)+len(b.pins)+h.concerned() <= GuardLimit(c.tenants.count) && len(b.tenants) < c.tenants.count {
+		return h
+	}
+	for _, change := range b.tenants {
+		c.tenantHazard(change, h)
+	}
+	for _, change := range b.pins {
+		c.pinHazard(change, h)
+	}
+	return h
+}
+
+func (c *Compiler) deckHazards(b *batch, h *hazards) {
+	gone := map[int32]bool{}
+	for _, change := range b.decks {
+		name := strings.TrimPrefix(change.Key, "decks/")
+		if change.Deleted && c.deckKnown(name) {
+			gone[c.deckIDs[name]] = true
+			h.keys[change.Key] = true
+		}
+	}
+	if len(gone) == 0 {
+		return
+	}
+	for _, entry := range c.policies.entries[1:] {
+		if entry != nil && slices.ContainsFunc(entry.decks, func(deck int32) bool { return gone[deck] }) {
+			h.onDecks += entry.tenants
+		}
+	}
+}
+
+func (c *Compiler) tenantHazard(change *Change, h *hazards) {
+	name := strings.TrimPrefix(change.Key, "tenants/")
+	packed, ok := c.tenants.get(name)
+	if !ok {
+		return
+	}
+	record := unpackTenant(packed)
+	if change.Deleted {
+		h.dropped++
+	}
+	if record.policy == 0 {
+		return
+	}
+	if !change.Deleted {
+		form, err := c.readTenant(change)
+		if err != nil || form.known && form.policy == record.policy ||
+			sameRules(c.rules(&form), c.policies.entries[record.policy].document) {
+			return
+		}
+	}
+	h.keys[change.Key] = true
+	h.tenants[name] = true
+}
+
+func (c *Compiler) pinHazard(change *Change, h *hazards) {
+	packed, held := c.pins.get(change.tenant + "/" + change.key)
+	if _, ok := c.tenants.get(change.tenant); !ok || !held || change.key == "" {
+		return
+	}
+	if !change.Deleted {
+		deck := unpackPin(packed).deck
+		document, err := c.decode(change.Key, change.Value)
+		if pin, ok := document.(*Pin); err != nil || !ok || deck != pinUnreadable && c.decks[deck].Name == pin.Deck {
+			return
+		}
+	}
+	h.keys[change.Key] = true
+	h.tenants[change.tenant] = true
+}
+
+// sameRules says whether two policies lead every key to the same deck.
+func sameRules(a, b *Tenant) bool { return reflect.DeepEqual(a.Rules, b.Rules) }
+
+// holdHazards takes the changes that do harm out of a batch and holds them.
+func (c *Compiler) holdHazards(u *Update, b *batch, h *hazards) {
+	g := &c.guard
+	if len(g.held) == 0 {
+		g.since, g.revision = u.At, 0
+	}
+	g.revision = max(g.revision, u.Revision)
+	hold := func(list []*Change) []*Change {
+		return slices.DeleteFunc(list, func(change *Change) bool {
+			if h.keys[change.Key] {
+				c.holdChange(change)
+				return true
+			}
+			return false
+		})
+	}
+	b.decks, b.tenants, b.pins = hold(b.decks), hold(b.tenants), hold(b.pins)
+	for name := range h.tenants {
+		if _, known := g.recent[name]; !known {
+			g.recent[name] = recentMove{at: u.At}
+		}
+	}
+}
+
+// holdChange keeps a change back. What is stored is noted, what is in force stays.
+func (c *Compiler) holdChange(change *Change) {
+	kept := *change
+	kept.Value = slices.Clone(change.Value)
+	c.guard.held[change.Key] = &kept
+	c.guard.revision = max(c.guard.revision, change.Revision)
+	c.keep(change)
+	c.praise(change.Key)
+	what := "its change"
+	if change.Deleted {
+		what = "its deletion"
+	}
+	c.complain(change.Key, ProblemHeld, what+" came with those of many others at once, and is held until somebody says that it is meant: gridctl guard", change.Revision)
+	if name, ok := strings.CutPrefix(change.Key, "tenants/"); ok {
+		packed, _ := c.tenants.get(name)
+		record := unpackTenant(packed)
+		if record.gone = change.Deleted; !change.Deleted {
+			record.digest = change.sum
+		}
+		c.tenants.put(name, record.pack())
+		return
+	}
+	if packed, held := c.pins.get(change.tenant + "/" + change.key); held && change.key != "" {
+		record := unpackPin(packed)
+		if record.gone = change.Deleted; !change.Deleted {
+			record.digest = change.sum
+		}
+		c.pins.put(change.tenant+"/"+change.key, record.pack())
+		return
+	}
+	pair := *c.pairs[change.Key] // a deck that is deleted
+	pair.Digest = 0
+	c.pairs[change.Key] = &pair
+}
+
+// dropped and repointed note what happened to a tenant, for the window.
+func (g *guard) dropped(c *Compiler, name string, old *tenantRecord) {
+	if !g.now.IsZero() && old.policy != 0 {
+		g.note(name, c.policies.entries[old.policy].document)
+	}
+}
+
+func (g *guard) repointed(c *Compiler, name string, old *tenantRecord, policy uint32) {
+	if g.now.IsZero() || old.policy == policy && len(g.recent) == 0 {
+		return
+	}
+	next := c.policies.entries[policy].document
+	if move, ok := g.recent[name]; ok && move.form != nil && sameRules(move.form, next) {
+		delete(g.recent, name) // it is as it was at the start of the window
+		return
+	}
+	if old.policy == 0 || old.policy == policy {
+		return
+	}
+	if before := c.policies.entries[old.policy].document; !sameRules(before, next) {
+		g.note(name, before)
+	}
+}
+
+func (g *guard) note(name string, form *Tenant) {
+	if _, known := g.recent[name]; !known {
+		g.recent[name] = recentMove{g.now, form}
+	}
+}
+
+// guardState returns what is held; nil: nothing.
+func (c *Compiler) guardState() *GuardState {
+	g := &c.guard
+	if len(g.held) == 0 {
+		return nil
+	}
+	if last := c.last; last != nil && last.guard != nil && last.guard.Revision == g.revision && last.guard.Documents == len(g.held) {
+		return last.guard
+	}
+	state := &GuardState{Revision: g.revision, Since: g.since, Documents: len(g.held), Limit: GuardLimit(c.tenants.count)}
+	for _, key := range slices.Sorted(maps.Keys(g.held)) {
+		name, ok := strings.CutPrefix(key, "tenants/")
+		switch {
+		case !ok:
+			continue
+		case g.held[key].Deleted:
+			state.Dropped++
+		default:
+			state.Repointed++
+		}
+		if len(state.Tenants) < 100 {
+			state.Tenants = append(state.Tenants, name)
+		}
+	}
+	return state
+}

@@ -1,0 +1,144 @@
+package routing
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+)
+
+// policies holds the compiled policies by ID. Tenants whose documents are alike but for
+// name, hosts and epoch share one. ID 0 is the policy of tenants that never were good.
+type policies struct {
+	entries []*policyEntry
+	free    []uint32
+	byForm  map[string]uint32
+	byText  map[string]uint32
+	// published is by ID, in pages that are copied on change.
+	published policyPages
+	owned     map[int]bool
+	changed   bool
+}
+
+// policyEntry is one policy, and how many tenants have it.
+type policyEntry struct {
+	*Policy
+	form    string   // what makes it this policy: the document without what is the tenant's own
+	texts   []string // spellings of it that were seen, at most maxSpellings
+	tenants int
+}
+
+// policyPages is a list of policies of which versions share what did not change.
+type policyPages []*[policyPage]*Policy
+
+const (
+	policyPage   = 256
+	maxSpellings = 4
+)
+
+func (p policyPages) at(id uint32) *Policy { return p[id/policyPage][id%policyPage] }
+
+func newPolicies() policies {
+	p := policies{byForm: map[string]uint32{}, byText: map[string]uint32{}, owned: map[int]bool{}}
+	p.entries = append(p.entries, &policyEntry{Policy: &Policy{}, tenants: 1})
+	p.set(0, p.entries[0].Policy)
+	return p
+}
+
+// formOf returns what makes a tenant's policy: its document without what is its own.
+func formOf(t *Tenant) string {
+	shared := *t
+	shared.Name, shared.Hosts, shared.Delegates, shared.Epoch = "", nil, nil, 0
+	form, err := json.Marshal(&shared)
+	if err != nil {
+		panic(fmt.Sprintf("routing: a document without a JSON form: %v", err)) // it was read from one
+	}
+	return string(form)
+}
+
+// ofText returns the policy whose document has this text, if one was seen.
+func (p *policies) ofText(rest string) (id uint32, ok bool) {
+	id, ok = p.byText[rest]
+	return id, ok
+}
+
+// spelled notes a text of a policy's document.
+func (p *policies) spelled(id uint32, rest string) {
+	entry := p.entries[id]
+	if _, known := p.byText[rest]; known || len(entry.texts) >= maxSpellings {
+		return
+	}
+	rest = strings.Clone(rest)
+	entry.texts = append(entry.texts, rest)
+	p.byText[rest] = id
+}
+
+// policyID returns the ID of a tenant's policy, which is compiled if it is new.
+func (c *Compiler) policyID(t *Tenant) uint32 {
+	p := &c.policies
+	form := formOf(t)
+	if id, ok := p.byForm[form]; ok {
+		return id
+	}
+	shared := *t
+	shared.Name, shared.Hosts, shared.Delegates, shared.Epoch = "", nil, nil, 0
+	return p.insert(&policyEntry{Policy: c.compilePolicy(&shared), form: form})
+}
+
+// insert gives a new policy an ID.
+func (p *policies) insert(entry *policyEntry) uint32 {
+	id := uint32(len(p.entries)) // each takes kilobytes: far fewer
+	if n := len(p.free); n > 0 {
+		id, p.free = p.free[n-1], p.free[:n-1]
+		p.entries[id] = entry
+	} else {
+		p.entries = append(p.entries, entry)
+	}
+	p.byForm[entry.form] = id
+	p.set(id, entry.Policy)
+	return id
+}
+
+// hold and release count the tenants of a policy. One without tenants is forgotten.
+func (p *policies) hold(id uint32) { p.entries[id].tenants++ }
+
+func (p *policies) release(id uint32) {
+	entry := p.entries[id]
+	if entry.tenants--; entry.tenants > 0 {
+		return
+	}
+	delete(p.byForm, entry.form)
+	for _, text := range entry.texts {
+		delete(p.byText, text)
+	}
+	p.entries[id] = nil
+	p.free = append(p.free, id)
+	p.set(id, nil)
+}
+
+// set changes the list that is published next.
+func (p *policies) set(id uint32, policy *Policy) {
+	page := int(id / policyPage)
+	if !p.changed {
+		p.published = append(policyPages(nil), p.published...)
+		p.changed = true
+	}
+	for len(p.published) <= page {
+		p.published = append(p.published, nil)
+	}
+	if !p.owned[page] {
+		fresh := new([policyPage]*Policy)
+		if p.published[page] != nil {
+			*fresh = *p.published[page]
+		}
+		p.published[page] = fresh
+		p.owned[page] = true
+	}
+	p.published[page][id%policyPage] = policy
+}
+
+// seal returns the list to publish.
+func (p *policies) seal() policyPages {
+	p.changed = false
+	clear(p.owned)
+	return p.published
+}

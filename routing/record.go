@@ -1,0 +1,121 @@
+package routing
+
+import (
+	"encoding/binary"
+	"strings"
+)
+
+// tenantRecord is what the tenants' store holds of one tenant, packed: the form in force,
+// and of the stored pair as much as tells whether a pair is the same.
+type tenantRecord struct {
+	policy uint32 // ID of the policy in force; 0: never good
+	epoch  uint64
+	// digest is that of the stored pair, or of the last one if the pair is gone.
+	digest uint64
+	// gone says that the pair is deleted, but the guard holds the deletion.
+	gone bool
+	// created and revision are those of the stored pair.
+	created, revision int64
+	shards            []shardNumber // of the hosts that it claims, each once
+	delegates         []string
+}
+
+const recordGone = 1
+
+func (r *tenantRecord) pack() string {
+	var space [128]byte
+	out := append(space[:0], 0)
+	if r.gone {
+		out[0] = recordGone
+	}
+	out = binary.AppendUvarint(out, uint64(r.policy))
+	out = binary.AppendUvarint(out, r.epoch)
+	out = binary.LittleEndian.AppendUint64(out, r.digest)
+	out = binary.AppendUvarint(out, uint64(r.created))
+	out = binary.AppendVarint(out, r.revision-r.created)
+	out = binary.AppendUvarint(out, uint64(len(r.shards)))
+	for _, shard := range r.shards {
+		out = binary.LittleEndian.AppendUint16(out, uint16(shard))
+	}
+	for _, delegate := range r.delegates {
+		out = append(binary.AppendUvarint(out, uint64(len(delegate))), delegate...)
+	}
+	return string(out)
+}
+
+func unpackTenant(packed string) (r tenantRecord) {
+	r.gone = packed[0]&recordGone != 0
+	policy, at := loadVarint(packed, 1)
+	r.policy = uint32(policy)
+	r.epoch, at = loadVarint(packed, at)
+	r.digest = uint64(load32(packed, at)) | uint64(load32(packed, at+4))<<32
+	created, at := loadVarint(packed, at+8)
+	r.created = int64(created)
+	delta, at := loadVarint(packed, at)
+	r.revision = r.created + (int64(delta>>1) ^ -int64(delta&1))
+	shards, at := loadVarint(packed, at)
+	if shards > 0 {
+		r.shards = make([]shardNumber, shards)
+	}
+	for i := range r.shards {
+		r.shards[i] = shardNumber(packed[at]) | shardNumber(packed[at+1])<<8
+		at += 2
+	}
+	for at < len(packed) {
+		var length uint64
+		length, at = loadVarint(packed, at)
+		r.delegates = append(r.delegates, strings.Clone(packed[at:at+int(length)]))
+		at += int(length)
+	}
+	return r
+}
+
+// hostKey is how a host is spelled as a key of the hosts' store: a wildcard without its
+// star, so that what stands for a host is found by the ends of its name.
+func hostKey(host string) string { return strings.TrimPrefix(host, "*") }
+
+func hostOfKey(key string) string {
+	if strings.HasPrefix(key, ".") {
+		return "*" + key
+	}
+	return key
+}
+
+// packHost makes the value of the hosts' store: who owns the host, and by which form.
+func packHost(policy uint32, epoch uint64, tenant string) string {
+	var space [96]byte
+	out := binary.AppendUvarint(space[:0], uint64(policy))
+	out = binary.AppendUvarint(out, epoch)
+	return string(append(out, tenant...))
+}
+
+func unpackHost(packed string) (policy uint32, epoch uint64, tenant string) {
+	id, at := loadVarint(packed, 0)
+	epoch, at = loadVarint(packed, at)
+	return uint32(id), epoch, packed[at:]
+}
+
+// pinRecord is what the pins' store holds of one pin, under "TENANT/KEY".
+type pinRecord struct {
+	deck   int32 // or pinUnreadable
+	digest uint64
+	gone   bool
+}
+
+func (r pinRecord) pack() string {
+	var space [16]byte
+	deck := uint64(r.deck+1) << 1 // pinUnreadable is -1
+	if r.gone {
+		deck |= recordGone
+	}
+	out := binary.LittleEndian.AppendUint64(space[:0], r.digest)
+	return string(binary.AppendUvarint(out, deck))
+}
+
+func unpackPin(packed string) pinRecord {
+	deck, _ := loadVarint(packed, 8)
+	return pinRecord{
+		deck: int32(deck>>1) - 1, gone: deck&recordGone != 0,
+		digest: uint64(load32(packed, 0)) | uint64(load32(packed, 4))<<32,
+	}
+}
