@@ -84,6 +84,13 @@ func (r *run) step(ctx context.Context, s *step) error {
 	for _, span := range s.ranges {
 		ops = append(ops, clientv3.OpDelete(span.from, clientv3.WithRange(span.to)))
 	}
+	if s.marked {
+		mark, err := r.mark(0, r.plan.why)
+		if err != nil {
+			return err
+		}
+		ops = append(ops, clientv3.OpPut(r.at.mark(), mark))
+	}
 	revision, err := r.commit(ctx, s.guards, ops)
 	if err != nil {
 		return err

@@ -58,7 +58,7 @@ func (c *Catalog) PlanDelete(ctx context.Context, key string, options DeleteOpti
 			return nil, err
 		}
 	}
-	return c.planned(w, options.Options)
+	return s.planned(ctx, w, options.Options)
 }
 
 // checkPinDeletion refuses where the tenant's epoch cannot be raised.
@@ -174,6 +174,9 @@ func (c *Catalog) planDeleteTenant(ctx context.Context, s *snapshot, w *world, n
 		return nil, refused([]error{refusal(it, "", "has %s; delete along with it by --with-pins", counted(count))})
 	}
 	p := newPlanner(c, w, options.Options)
+	if err := p.weigh(ctx, s); err != nil {
+		return nil, err
+	}
 	var units [][]op
 	if it.mod != 0 {
 		// A pin that comes meanwhile raises the tenant's epoch, and so stops this.

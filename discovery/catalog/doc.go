@@ -26,5 +26,7 @@
 //     a transaction alone cannot hold
 //   - record.go, history.go: what was changed, and back to it
 //   - fleet.go, await.go: who follows the prefix, and how far they came
+//   - guard_mass.go, guard_mark.go, guard_discard.go: the guard of the routers against mass
+//     changes: what it would hold, what tells it that a change is meant, and the way back
 //   - delete.go, pins.go, list.go: the rest, one story each
 package catalog

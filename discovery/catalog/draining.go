@@ -14,7 +14,7 @@ func (w *world) checkDraining(it *item) []error {
 	var reasons []error
 	for _, m := range mappings(it) {
 		deck := w.deck(m.deck)
-		if w.offline || deck == nil || deck.State != routing.DeckDraining {
+		if w.offline || w.restoring || deck == nil || deck.State != routing.DeckDraining {
 			continue
 		}
 		reasons = append(reasons, refusal(it, m.path, "%s, but deck %q is draining and takes nothing new; name another deck, or set its state to active first",

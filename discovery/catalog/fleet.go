@@ -26,6 +26,20 @@ type Status struct {
 	AgeSeconds    float64   `json:"ageSeconds"`
 	Problems      int       `json:"problems"`
 	Started       time.Time `json:"started"`
+	// Guard says what the router holds; nil: nothing.
+	Guard *StatusGuard `json:"guard,omitempty"`
+}
+
+// StatusGuard is what a router's guard against mass changes holds.
+type StatusGuard struct {
+	// Revision is the newest revision whose changes are held, Before that of the table that
+	// they are counted against: all that is held was written after it. 0: it is not known.
+	Revision int64 `json:"revision"`
+	Before   int64 `json:"before,omitempty"`
+	// Held is how many tenants keep an earlier form.
+	Held int `json:"held"`
+	// Since is when the hold began.
+	Since time.Time `json:"since"`
 }
 
 // Member is one router of a fleet, and how it stands to the others.

@@ -42,6 +42,9 @@ func (l layout) record(key string, number int64) string {
 // fleet is where the routers announce themselves.
 func (l layout) fleet() string { return string(l) + "fleet/" }
 
+// mark is the etcd key of the mark that accepts mass changes.
+func (l layout) mark() string { return string(l) + "guard/" + MarkAccept }
+
 func deckKey(name string) string   { return FolderDecks + "/" + name }
 func tenantKey(name string) string { return FolderTenants + "/" + name }
 

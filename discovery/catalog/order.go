@@ -35,6 +35,8 @@ type planner struct {
 	reserved map[string]*reservation // new wildcards
 	takers   map[string]string       // host -> the given tenant that will hold it
 	steps    []step
+	notes    []string
+	masses   map[string]bool // keys of tenants whose transactions carry the guard's mark
 }
 
 func newPlanner(c *Catalog, w *world, options Options) *planner {
@@ -107,9 +109,16 @@ func (p *planner) units() [][]op {
 	for _, it := range standbysFirst(p.inFolder(FolderDecks)) {
 		units = append(units, p.plain(it))
 	}
-	units = append(units, p.tenantUnits(p.inFolder(FolderTenants))...)
+	tenants := p.tenantUnits(p.inFolder(FolderTenants))
+	if !p.w.restoring {
+		units = append(units, tenants...)
+	}
 	for _, it := range p.inFolder(FolderPins) {
 		units = append(units, p.pin(it))
+	}
+	if p.w.restoring {
+		// No tenant comes back before its pins: its keys would go elsewhere meanwhile.
+		units = append(units, tenants...)
 	}
 	return slices.DeleteFunc(units, func(unit []op) bool { return len(unit) == 0 })
 }

@@ -19,6 +19,8 @@ type step struct {
 	claims []claimWrite
 	ranges []keyRange
 	guards []guard
+	// marked says that the routers' guard is told that the step is meant.
+	marked bool
 	// finishes are the documents whose change is complete with this transaction.
 	finishes []string
 }
@@ -65,6 +67,12 @@ func (l load) fits() bool {
 // with returns the load of the batch and some more pieces.
 func (p *planner) with(b *batch, pieces []op) load {
 	l := load{ops: len(b.claims) + opsPerRange*len(b.ranges), guards: len(b.guards), bytes: b.bytes}
+	if len(p.masses) > 0 {
+		l.ops++
+		if b.empty() { // afterwards its bytes are among the batch's
+			l.bytes += p.markBytes()
+		}
+	}
 	docs, claims, guards := map[string]bool{}, map[string]bool{}, map[guard]bool{}
 	for _, key := range b.docs {
 		docs[key] = true
@@ -231,6 +239,7 @@ func (p *planner) flush(b *batch) error {
 		}
 		ops += p.docOps(key)
 		d.item.record++
+		s.marked = s.marked || p.masses[key]
 		s.writes = append(s.writes, write{key: key, before: d.value, after: after, created: d.item.created, number: d.item.record})
 		size += len(keepable(d.value)) + 2*len(after) + recordOverhead + len(p.options.Why) + len(p.who)
 		d.value = after
@@ -239,6 +248,10 @@ func (p *planner) flush(b *batch) error {
 		c := claimWrite{host, b.claims[host]}
 		s.claims = append(s.claims, c)
 		size += claimBytes(c)
+	}
+	if s.marked {
+		ops++
+		size += p.markBytes()
 	}
 	if ops > maxOps || len(b.order) > maxOps || size > maxTxnBytes {
 		return p.tooMuch(b, size)

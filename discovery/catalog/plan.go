@@ -75,6 +75,10 @@ func (p *Plan) Pending() int {
 type Options struct {
 	// Why is kept in the change records; at most 1024 bytes.
 	Why string
+	// AllowMassChange says that the change is meant although the routers' guard would hold
+	// it: a mark that accepts it goes into each transaction that drops tenants or leads
+	// them to other decks.
+	AllowMassChange bool
 }
 
 func (o Options) check() error {
@@ -102,11 +106,12 @@ func (c *Catalog) Plan(ctx context.Context, docs []document.Parsed, options Opti
 	if err := refused(w.check()); err != nil {
 		return nil, err
 	}
-	plan, err := c.planned(w, options)
+	plan, err := s.planned(ctx, w, options)
 	if err != nil {
 		return nil, err
 	}
-	plan.Notes, err = s.leftPins(ctx, w)
+	left, err := s.leftPins(ctx, w)
+	plan.Notes = append(plan.Notes, left...)
 	return plan, err
 }
 
@@ -130,8 +135,11 @@ func (s *snapshot) leftPins(ctx context.Context, w *world) ([]string, error) {
 }
 
 // planned turns a checked world into transactions.
-func (c *Catalog) planned(w *world, options Options) (*Plan, error) {
-	p := newPlanner(c, w, options)
+func (s *snapshot) planned(ctx context.Context, w *world, options Options) (*Plan, error) {
+	p := newPlanner(s.Catalog, w, options)
+	if err := p.weigh(ctx, s); err != nil {
+		return nil, err
+	}
 	if err := p.pack(p.units()); err != nil {
 		return nil, err
 	}
@@ -142,6 +150,7 @@ func (c *Catalog) planned(w *world, options Options) (*Plan, error) {
 func (p *planner) plan() *Plan {
 	return &Plan{
 		Revision:     p.w.revision,
+		Notes:        p.notes,
 		Changes:      p.summary(),
 		Transactions: len(p.steps),
 		why:          p.options.Why,

@@ -42,6 +42,10 @@ func newTenantDraft(it *item) *tenantDraft {
 		return t
 	}
 	t.epoch = max(t.epoch, t.target.Epoch)
+	if it.verbatim && t.epoch == t.target.Epoch {
+		t.raised = true // and by its pins neither
+		return t
+	}
 	returning := it.mod == 0 && it.epoch > 0
 	unread := it.mod != 0 && (it.wasErr != nil || t.was == nil)
 	if returning || unread || (t.was != nil && !sameRules(t.was, t.target)) {
@@ -90,6 +94,9 @@ func (d *draft) next() ([]byte, error) {
 		form := d.tenant.form()
 		if form == nil {
 			return nil, nil
+		}
+		if d.item.verbatim && form.Epoch == d.tenant.target.Epoch && slices.Equal(form.Hosts, d.tenant.target.Hosts) {
+			return d.item.json, nil
 		}
 		value, err := document.Encode(form)
 		if err != nil {

@@ -21,6 +21,8 @@ type item struct {
 	given  any    // nil: not given
 	json   []byte // the given form as it is to be stored
 	remove bool   // it is to be deleted
+	// verbatim says that a tenant comes back to just what it was, so that its epoch stands.
+	verbatim bool
 
 	was     any   // the stored form; nil: there is none, or nothing of it can be read
 	wasErr  error // why the stored form is bad
@@ -68,6 +70,8 @@ type world struct {
 	given    []*item // in the order of the input
 	claims   map[string]claim
 	offline  bool // there is no etcd
+	// restoring says that what is given stood in etcd before: nothing of it is new.
+	restoring bool
 
 	deckNames []string // of all decks, once somebody asked for the nearest
 }

@@ -1,0 +1,335 @@
+package catalog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"gridrouter.io/routing/document"
+)
+
+// PlanDiscard returns what it takes to put the documents back as they were before a mass
+// change that routers hold: a plan like any other, which [Catalog.Apply] carries out.
+//
+// The change is all that was written up to revision and after the revision that the
+// routers which hold it count against; if no router tells one, after the revision
+// before. What documents were then is read from etcd's own history, and where etcd has
+// compacted that, from the change records. Of what differs today
+//
+//   - documents that are gone come back, of whatever kind,
+//   - tenants that lead to other decks come back to their earlier form, with their pins,
+//   - all else stays, and so does what was written after revision.
+//
+// A tenant that is gone, and comes back with all that it was by etcd's history, comes back byte
+// for byte, its epoch included: the routers that hold it never had another
+// form. Any other tenant gets an epoch above all that it is known to have had, as by a
+// rollback. The rules for new documents hold, but that a draining deck may get back what it had.
+//
+// What cannot be put back is told in the plan's notes. No mark is written: what is back
+// is not held any more, and what is not back stays held.
+func (c *Catalog) PlanDiscard(ctx context.Context, revision int64, options Options) (*Plan, error) {
+	if err := options.check(); err != nil {
+		return nil, err
+	}
+	if options.Why == "" {
+		options.Why = fmt.Sprintf("discard what the guard holds up to revision %d", revision)
+	}
+	d := &discard{snapshot: &snapshot{Catalog: c}, until: revision, present: map[string]int64{}, former: map[string][]byte{}}
+	for _, step := range []func(context.Context) error{d.readSpan, d.readPresent, d.readFormer, d.leaveNewer} {
+		if err := step(ctx); err != nil {
+			return nil, err
+		}
+	}
+	docs, err := d.choose(ctx)
+	if err != nil {
+		return nil, err
+	}
+	w := newWorld()
+	w.restoring = true
+	if err := refused(w.admit(docs)); err != nil {
+		return nil, err
+	}
+	d.markVerbatim(w)
+	if err := d.gather(ctx, w); err != nil {
+		return nil, err
+	}
+	if err := refused(w.check()); err != nil {
+		return nil, err
+	}
+	p := newPlanner(c, w, options)
+	if err := p.pack(p.units()); err != nil {
+		return nil, err
+	}
+	plan := p.plan()
+	plan.Notes = append(plan.Notes, d.notes()...)
+	return plan, nil
+}
+
+// discard is what is known of a change that is to be undone.
+type discard struct {
+	*snapshot     // today
+	before, until int64
+	present       map[string]int64  // document -> revision of its stored form
+	former        map[string][]byte // documents whose form was another before -> that form
+	fromRecords   bool              // not from etcd's history
+	left          []string          // what is not put back, and why
+}
+
+// readSpan finds out after which revision the change began.
+func (d *discard) readSpan(ctx context.Context) error {
+	members, err := d.members(ctx)
+	if err != nil {
+		return err
+	}
+	if d.until <= 1 || d.until > d.revision {
+		return refused([]error{&ReasonError{Place: "guard", Message: fmt.Sprintf(
+			"%d is no revision of a change: etcd has come to revision %d; gridctl guard shows what is held", d.until, d.revision)}})
+	}
+	d.before = d.until - 1
+	for i := range members {
+		held := members[i].Guard
+		if held != nil && held.Before > 0 && held.Before < held.Revision && held.Revision <= d.until {
+			d.before = min(d.before, held.Before)
+		}
+	}
+	return nil
+}
+
+func (d *discard) readPresent(ctx context.Context) error {
+	return d.scan(ctx, d.at.docs(), keyPage, func(kvs []*mvccpb.KeyValue) error {
+		for _, kv := range kvs {
+			d.present[strings.TrimPrefix(string(kv.Key), d.at.docs())] = kv.ModRevision
+		}
+		return nil
+	}, clientv3.WithKeysOnly())
+}
+
+// readFormer reads what the documents that differ today were before the change.
+func (d *discard) readFormer(ctx context.Context) error {
+	then := &snapshot{Catalog: d.Catalog, revision: d.before}
+	end := clientv3.GetPrefixRangeEnd(d.at.docs())
+	for from := d.at.docs(); ; {
+		answer, err := d.get(ctx, from, then.options(clientv3.WithRange(end), clientv3.WithLimit(documentPage))...)
+		switch {
+		case errors.Is(err, rpctypes.ErrCompacted):
+			d.fromRecords, d.former = true, map[string][]byte{}
+			return d.readRecorded(ctx)
+		case err != nil:
+			return err
+		}
+		for _, kv := range answer.Kvs {
+			if key := strings.TrimPrefix(string(kv.Key), d.at.docs()); d.present[key] != kv.ModRevision {
+				d.former[key] = kv.Value
+			}
+		}
+		if !answer.More || len(answer.Kvs) == 0 {
+			return nil
+		}
+		from = string(answer.Kvs[len(answer.Kvs)-1].Key) + "\x00"
+	}
+}
+
+// recorded is which change records of a document there are.
+type recorded struct {
+	first         int64 // number of the oldest one within the change; 0: none
+	newest, wrote int64 // number of the newest one, and its revision
+}
+
+// readRecorded is readFormer by the change records. A record within the change knows the
+// form before it. Where there is none, the change was made by other means, and the newest record before
+// it knows the form that it left.
+func (d *discard) readRecorded(ctx context.Context) error {
+	records := map[string]recorded{}
+	err := d.scan(ctx, d.at.changes(), keyPage, func(kvs []*mvccpb.KeyValue) error {
+		for _, kv := range kvs {
+			name := strings.TrimPrefix(string(kv.Key), d.at.changes())
+			cut := strings.LastIndexByte(name, '/')
+			number, err := recordNumber(name[cut+1:])
+			if cut < 0 || err != nil {
+				continue
+			}
+			r := records[name[:cut]] // they come in the order of their numbers
+			if r.first == 0 && kv.ModRevision > d.before && kv.ModRevision <= d.until {
+				r.first = number
+			}
+			r.newest, r.wrote = number, kv.ModRevision
+			records[name[:cut]] = r
+		}
+		return nil
+	}, clientv3.WithKeysOnly())
+	if err != nil {
+		return err
+	}
+	wanted := map[string]int64{} // document -> number of the record that knows
+	for key, r := range records {
+		written, there := d.present[key]
+		switch {
+		case r.first != 0:
+			wanted[key] = r.first
+		case r.wrote <= d.before && (!there || written > d.before):
+			wanted[key] = r.newest
+		}
+	}
+	for key, written := range d.present {
+		if records[key].newest == 0 && written > d.before && written <= d.until {
+			d.leave(key, "it was written by other means than gridctl, and no record of an earlier form is kept")
+		}
+	}
+	return d.readForms(ctx, records, wanted)
+}
+
+// readForms reads the forms that records know.
+func (d *discard) readForms(ctx context.Context, records map[string]recorded, wanted map[string]int64) error {
+	keys := sortedKeys(wanted)
+	read := func(key string) clientv3.Op { return clientv3.OpGet(d.at.record(key, wanted[key]), d.options()...) }
+	return d.many(ctx, keys, read, func(key string, kvs []*mvccpb.KeyValue) {
+		if len(kvs) == 0 {
+			return
+		}
+		record, err := decodeRecord(kvs[0].Value)
+		form := kept(record.After)
+		if records[key].first != 0 {
+			form = kept(record.Before)
+		}
+		switch {
+		case err != nil:
+			d.leave(key, "its change record cannot be read")
+		case isNull(form): // there was none
+		default:
+			d.former[key] = form
+		}
+	})
+}
+
+func (d *discard) leave(key, why string) { d.left = append(d.left, describe(key)+": "+why) }
+
+// leaveNewer leaves what was written after the change: somebody has seen to it already.
+// Pins go with their tenant, whose record tells of them where they have none themselves.
+func (d *discard) leaveNewer(ctx context.Context) error {
+	newer := map[string]bool{}
+	for key := range d.former {
+		newer[key] = d.present[key] > d.until
+		if tenant, isPin := pinTenant(key); isPin {
+			newer[tenantKey(tenant)] = d.present[tenantKey(tenant)] > d.until
+		}
+	}
+	read := func(key string) clientv3.Op {
+		return clientv3.OpGet(d.at.records(key), d.options(append(clientv3.WithLastRev(), clientv3.WithPrefix(), clientv3.WithKeysOnly())...)...)
+	}
+	err := d.many(ctx, sortedKeys(newer), read, func(key string, kvs []*mvccpb.KeyValue) {
+		newer[key] = newer[key] || len(kvs) > 0 && kvs[0].ModRevision > d.until
+	})
+	if err != nil {
+		return err
+	}
+	for _, key := range sortedKeys(d.former) {
+		tenant, isPin := pinTenant(key)
+		if newer[key] || isPin && newer[tenantKey(tenant)] {
+			delete(d.former, key)
+			d.leave(key, "it was changed after that revision")
+		}
+	}
+	return nil
+}
+
+// choose returns the documents that are to come back, in the order of keys.
+func (d *discard) choose(ctx context.Context) ([]document.Parsed, error) {
+	var docs []document.Parsed
+	back := map[string]bool{} // tenants whose form comes back
+	take := func(key string) {
+		if doc, err := d.parsed(key); err != nil {
+			d.leave(key, fmt.Sprintf("its earlier form is refused today: %s", strings.ReplaceAll(err.Error(), "\n", "; ")))
+		} else {
+			docs = append(docs, doc)
+		}
+	}
+	var standing []string // tenants that are there, in another form
+	for _, key := range sortedKeys(d.former) {
+		folder, name := folderOf(key)
+		switch _, there := d.present[key]; {
+		case !there:
+			back[name] = back[name] || folder == FolderTenants
+			take(key)
+		case folder == FolderTenants:
+			standing = append(standing, key)
+		}
+	}
+	err := d.readDocumentsOf(ctx, standing, func(key string, now any, bad error) {
+		was, err := d.reader.Decode(key, d.former[key])
+		if err == nil && (bad != nil || repoints(tenantOf(was), tenantOf(now))) {
+			_, name := folderOf(key)
+			back[name] = true
+			take(key)
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, key := range sortedKeys(d.former) {
+		tenant, isPin := pinTenant(key)
+		if _, there := d.present[key]; isPin && there && back[tenant] {
+			take(key)
+		}
+	}
+	slices.SortFunc(docs, func(a, b document.Parsed) int { return strings.Compare(a.Key, b.Key) })
+	return docs, nil
+}
+
+func (d *discard) readDocumentsOf(ctx context.Context, keys []string, found func(key string, doc any, bad error)) error {
+	return d.keys(ctx, d.at.docs(), keys, func(key string, kv *mvccpb.KeyValue) {
+		doc, err := d.reader.Decode(key, kv.Value)
+		found(key, doc, err)
+	})
+}
+
+// parsed is the former form of a document, as if somebody gave it.
+func (d *discard) parsed(key string) (document.Parsed, error) {
+	value := d.former[key]
+	read, err := d.reader.Decode(key, value)
+	if err != nil {
+		return document.Parsed{}, err
+	}
+	_, name := folderOf(key)
+	return document.Parsed{Name: name, Key: key, Document: read, Origin: fmt.Sprintf("before revision %d", d.before+1), JSON: value}, nil
+}
+
+// markVerbatim marks the tenants that come back to just what they were: they are gone now,
+// their form is certain, and none of their pins is another than it was.
+func (d *discard) markVerbatim(w *world) {
+	if d.fromRecords {
+		return
+	}
+	pinned := map[string]bool{} // tenants with pins that were written since
+	for key, written := range d.present {
+		if tenant, isPin := pinTenant(key); isPin && written > d.before {
+			pinned[tenantKey(tenant)] = true
+		}
+	}
+	for _, it := range w.given {
+		_, there := d.present[it.key]
+		it.verbatim = tenantOf(it.given) != nil && !there && !pinned[it.key]
+	}
+}
+
+// notes say what people should know.
+func (d *discard) notes() []string {
+	var notes []string
+	if d.fromRecords {
+		notes = append(notes, fmt.Sprintf("etcd has compacted revision %d: the forms come from the change records, which know nothing of documents that gridctl never wrote", d.before))
+	}
+	const few = 20
+	slices.Sort(d.left)
+	for _, left := range d.left[:min(few, len(d.left))] {
+		notes = append(notes, "not put back: "+left)
+	}
+	if rest := len(d.left) - few; rest > 0 {
+		notes = append(notes, fmt.Sprintf("not put back: %d more documents", rest))
+	}
+	return notes
+}

@@ -1,0 +1,343 @@
+package catalog_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"gridrouter.io/discovery/catalog"
+)
+
+// tenants are n small tenants whose one rule is given.
+func tenants(n int, rule string) string {
+	var text strings.Builder
+	for i := range n {
+		text.WriteString(tenant(fmt.Sprintf("t%02d", i), fmt.Sprintf("t%02d.example", i), rule))
+	}
+	return text.String()
+}
+
+// documents are all documents as etcd holds them, by key.
+func (g *grid) documents() map[string]string {
+	g.Helper()
+	found := map[string]string{}
+	if _, err := g.List(g.ctx, "", func(items []catalog.Item) error {
+		for _, item := range items {
+			found[item.Key] = string(item.Value)
+		}
+		return nil
+	}); err != nil {
+		g.Fatal(err)
+	}
+	return found
+}
+
+// differ lists the keys of documents that are not alike.
+func differ(a, b map[string]string) (keys []string) {
+	for key := range a {
+		if a[key] != b[key] {
+			keys = append(keys, key)
+		}
+	}
+	for key := range b {
+		if _, there := a[key]; !there {
+			keys = append(keys, key)
+		}
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// dropAll deletes everything under a folder behind the catalog's back, in one transaction.
+func (g *grid) dropAll(folder string) (revision int64) {
+	g.Helper()
+	answer, err := g.client.Delete(g.ctx, g.prefix+folder, clientv3.WithPrefix())
+	if err != nil {
+		g.Fatal(err)
+	}
+	return answer.Header.Revision
+}
+
+// revision is etcd's present one.
+func (g *grid) revision() int64 {
+	g.Helper()
+	answer, err := g.client.Get(g.ctx, g.prefix)
+	if err != nil {
+		g.Fatal(err)
+	}
+	return answer.Header.Revision
+}
+
+// discard plans and carries out a discard.
+func (g *grid) discard(revision int64) *catalog.Plan {
+	g.Helper()
+	plan, err := g.PlanDiscard(g.ctx, revision, catalog.Options{})
+	if err != nil {
+		g.Fatalf("discard %d: %v", revision, err)
+	}
+	g.carryOut(plan)
+	return plan
+}
+
+// tellsOf lets a router tell the fleet what it holds.
+func (g *grid) tellsOf(id string, held *catalog.StatusGuard) {
+	g.Helper()
+	text, err := json.Marshal(catalog.Status{ID: id, Guard: held})
+	if err != nil {
+		g.Fatal(err)
+	}
+	g.put("fleet/"+id, string(text))
+}
+
+func TestAMassChangeIsRefusedUnlessItIsAllowed(t *testing.T) {
+	g := newGrid(t)
+	g.apply(twoDecks + tenants(30, "deck: east-1"))
+	g.apply(tenants(10, "deck: east-2")) // as many as may be at once
+	g.apply(tenants(10, "deck: east-1"))
+	g.refuses(tenants(11, "deck: east-2"), "drops 0 tenants and leads 11 to other decks, of 30 in all", "more than 10 at once", "--allow-mass-change")
+	// What leads to the same decks is no such change, and new tenants are none.
+	g.apply(tenants(30, "deck: east-1, match: {path: /a}"))
+	if g.value("guard/accept") != "" {
+		t.Error("a mark was written by changes that need none")
+	}
+	plan, err := g.Plan(g.ctx, g.parse(tenants(30, "deck: east-2")+deck("east-3")), catalog.Options{AllowMassChange: true, Why: "move"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	result := g.carryOut(plan)
+	state, err := g.GuardState(g.ctx)
+	if err != nil || state.Accepted == nil || state.Accepted.Revision != result.Revision || state.Accepted.By != "kim@bastion" || state.Accepted.Why != "move" {
+		t.Errorf("the mark is %+v, %v; the last transaction was %d", state.Accepted, err, result.Revision)
+	}
+}
+
+func TestEachTransactionOfAMassChangeBearsTheMark(t *testing.T) {
+	g := newGrid(t)
+	g.apply(twoDecks + tenants(90, "deck: east-1"))
+	from := g.revision()
+	plan, err := g.Plan(g.ctx, g.parse(tenants(90, "deck: east-2")+deck("east-3")), catalog.Options{AllowMassChange: true})
+	if err != nil || plan.Transactions < 2 {
+		t.Fatalf("%d transactions, %v", plan.Transactions, err)
+	}
+	g.carryOut(plan)
+	for revision := from + 1; revision <= g.revision(); revision++ {
+		written, err := g.client.Get(g.ctx, g.prefix, clientv3.WithPrefix(), clientv3.WithRev(revision), clientv3.WithMinModRev(revision), clientv3.WithKeysOnly())
+		if err != nil {
+			t.Fatal(err)
+		}
+		tenants, mark := 0, 0
+		for _, kv := range written.Kvs {
+			if strings.HasPrefix(string(kv.Key), g.prefix+"docs/tenants/") {
+				tenants++
+			}
+			if string(kv.Key) == g.prefix+"guard/accept" {
+				mark++
+			}
+		}
+		if (tenants > 0) != (mark > 0) {
+			t.Errorf("revision %d writes %d tenants and %d marks", revision, tenants, mark)
+		}
+	}
+}
+
+func TestAMarkIsNotWrittenWhileAnotherChangeIsHeld(t *testing.T) {
+	g := newGrid(t)
+	g.apply(twoDecks + tenants(11, "deck: east-1"))
+	g.tellsOf("r1", &catalog.StatusGuard{Revision: 7, Held: 50})
+	_, err := g.Plan(g.ctx, g.parse(tenants(11, "deck: east-2")), catalog.Options{AllowMassChange: true})
+	g.wantRefusal(err, "routers hold another mass change, up to revision 7", "gridctl guard accept 7", "gridctl guard discard 7")
+	g.tellsOf("r1", nil)
+	if _, err = g.Plan(g.ctx, g.parse(tenants(11, "deck: east-2")), catalog.Options{AllowMassChange: true}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAnAcceptanceNeverGoesBackwards(t *testing.T) {
+	g := newGrid(t)
+	g.apply(twoDecks)
+	newest := g.revision()
+	mark, err := g.GuardAccept(g.ctx, newest, "it is meant")
+	if err != nil || mark.Revision != newest || mark.Why != "it is meant" {
+		t.Fatalf("%+v, %v", mark, err)
+	}
+	stored := g.value("guard/accept")
+	if mark, err = g.GuardAccept(g.ctx, newest-1, ""); err != nil || mark.Revision != newest || g.value("guard/accept") != stored {
+		t.Errorf("an older one: %+v, %v", mark, err)
+	}
+	// Revision 0 in the stored form stands for its own.
+	g.put("guard/accept", `{"revision":0,"by":"kim"}`)
+	own := g.revision()
+	if mark, err = g.GuardAccept(g.ctx, own, ""); err != nil || mark.Revision != own || mark.By != "kim" {
+		t.Errorf("one that is accepted by a mark of revision 0: %+v, %v", mark, err)
+	}
+	g.put("guard/accept", `{"revision":9000000000000000000}`)
+	if state, err := g.GuardState(g.ctx); err != nil || state.Accepted != nil || !strings.Contains(state.Fault, "was itself written at") {
+		t.Errorf("a mark from the future: %+v, %v", state, err)
+	}
+	if mark, err = g.GuardAccept(g.ctx, newest, ""); err != nil || mark.Revision != newest {
+		t.Errorf("instead of a mark that cannot be read: %+v, %v", mark, err)
+	}
+	_, err = g.GuardAccept(g.ctx, 1<<60, "")
+	g.wantRefusal(err, "is no revision to accept")
+	_, err = g.GuardAccept(g.ctx, 0, "")
+	g.wantRefusal(err, "is no revision to accept")
+}
+
+func TestTheStateOfTheGuardNamesWhoHolds(t *testing.T) {
+	g := newGrid(t)
+	g.tellsOf("r1", nil)
+	g.tellsOf("r2", &catalog.StatusGuard{Revision: 812, Held: 50})
+	g.tellsOf("r3", &catalog.StatusGuard{Revision: 810, Held: 49})
+	g.put("fleet/r4", "garbage")
+	state, err := g.GuardState(g.ctx)
+	if err != nil || state.Revision != 812 || state.Routers != 4 || len(state.Holding) != 2 || state.Holding[0].ID != "r2" || state.Accepted != nil {
+		t.Errorf("the state is %+v, %v", state, err)
+	}
+}
+
+func TestADiscardPutsBackWhatWasDeletedByteForByte(t *testing.T) {
+	g := newGrid(t)
+	g.apply(twoDecks + deck("east-3", "state: draining") + tenants(50, splitRule) + pin("t07", "a/b", "east-1") + pin("t08", "1", "east-2"))
+	g.put("docs/decks/by-hand", `{"kind": "Deck", "name": "by-hand", "domain": "h.deck.example", "attach": "direct", "addresses": ["127.0.0.1:1"]}`)
+	before := g.documents()
+	plan := g.discard(g.dropAll("docs/"))
+	if keys := differ(before, g.documents()); len(keys) > 0 {
+		t.Errorf("other than before: %v", keys)
+	}
+	if plan.Transactions < 2 || len(plan.Notes) > 0 {
+		t.Errorf("%d transactions, notes %q", plan.Transactions, plan.Notes)
+	}
+	records, err := g.Changes(g.ctx, "tenants/t07")
+	if err != nil || records[0].Action() != catalog.Create || !strings.HasPrefix(records[0].Why, "discard what the guard holds") {
+		t.Errorf("the record is %+v, %v", records[0], err)
+	}
+	// No mark accepts anything on the way, and a second discard of the same finds nothing to do.
+	if g.value("guard/accept") != "" {
+		t.Error("a discard wrote a mark")
+	}
+}
+
+func TestADiscardPutsPinsBackBeforeTheirTenant(t *testing.T) {
+	g := newGrid(t)
+	text := twoDecks + tenant("acme", "a.example", splitRule)
+	for i := range 200 {
+		text += pin("acme", fmt.Sprint(i), "east-1")
+	}
+	g.apply(text)
+	g.discard(g.dropAll("docs/"))
+	back, err := g.Get(g.ctx, "tenants/acme")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := g.List(g.ctx, "pins/acme/", func(items []catalog.Item) error {
+		for _, item := range items {
+			if item.Revision > back.Revision {
+				t.Errorf("%s came back after its tenant", item.Key)
+			}
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestADiscardLeadsTenantsBackAboveTheEpochThatTheyHad(t *testing.T) {
+	g := newGrid(t)
+	g.apply(twoDecks + tenants(12, splitRule) + pin("t03", "1", "east-1"))
+	g.apply(tenant("t00", "t00.example", otherRule))
+	was := g.documents()
+	var ops []clientv3.Op
+	for i := range 12 {
+		ops = append(ops, clientv3.OpPut(fmt.Sprintf("%sdocs/tenants/t%02d", g.prefix, i),
+			fmt.Sprintf(`{"kind":"Tenant","name":"t%02d","hosts":["t%02d.example"],"epoch":9,"rules":[{"name":"all","deck":"east-1"}]}`, i, i)))
+	}
+	ops = append(ops, clientv3.OpPut(g.prefix+"docs/pins/t03/1", `{"kind":"Pin","tenant":"t03","key":"1","deck":"east-2"}`))
+	answer, err := g.client.Txn(g.ctx).Then(ops...).Commit()
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.discard(answer.Header.Revision)
+	for i := range 12 {
+		name := fmt.Sprintf("t%02d", i)
+		if g.wantEpoch(name, 10); len(g.stored(name).Rules[0].Split) != 2 {
+			t.Errorf("%s leads elsewhere", name)
+		}
+	}
+	if now := g.documents(); now["pins/t03/1"] != was["pins/t03/1"] {
+		t.Errorf("the pin is %s", now["pins/t03/1"])
+	}
+}
+
+func TestADiscardLeavesWhatWasChangedSince(t *testing.T) {
+	g := newGrid(t)
+	g.apply(twoDecks + tenants(12, splitRule) + pin("t03", "1", "east-1"))
+	held := g.dropAll("docs/tenants/")
+	g.apply(tenant("t01", "t01.example", otherRule))
+	g.apply(tenant("t02", "t02.example", otherRule))
+	g.delete("tenants/t02", catalog.DeleteOptions{})
+	plan := g.discard(held)
+	now := g.documents()
+	if now["tenants/t02"] != "" || g.stored("t01").Rules[0].Split["east-1"] != 50 || now["tenants/t00"] == "" {
+		t.Errorf("there are %v", now)
+	}
+	notes := strings.Join(plan.Notes, "\n")
+	for _, note := range []string{"not put back: tenant t01: it was changed after that revision", "not put back: tenant t02: it was changed after that revision"} {
+		if !strings.Contains(notes, note) {
+			t.Errorf("the notes do not say %q:\n%s", note, notes)
+		}
+	}
+}
+
+func TestADiscardGoesBackAsFarAsTheRoutersCount(t *testing.T) {
+	g := newGrid(t)
+	g.apply(twoDecks + tenants(15, splitRule))
+	before, from := g.documents(), g.revision()
+	for i := range 15 {
+		g.drop(fmt.Sprintf("docs/tenants/t%02d", i))
+	}
+	held := g.revision()
+	g.tellsOf("r1", &catalog.StatusGuard{Revision: held, Before: from, Held: 5})
+	g.discard(held)
+	if keys := differ(before, g.documents()); len(keys) > 0 {
+		t.Errorf("other than before: %v", keys)
+	}
+}
+
+func TestADiscardGoesByTheRecordsWhereEtcdHasForgotten(t *testing.T) {
+	g := newGrid(t)
+	g.apply(twoDecks + tenants(12, splitRule) + pin("t03", "1", "east-1"))
+	g.apply(tenant("gone", "gone.example", splitRule))
+	g.delete("tenants/gone", catalog.DeleteOptions{})
+	g.put("docs/tenants/by-hand", `{"kind":"Tenant","name":"by-hand","hosts":["h.example"],"epoch":1,"rules":[{"name":"all","deck":"east-1"}]}`)
+	before := g.documents()
+	held := g.dropAll("docs/")
+	if _, err := g.client.Compact(g.ctx, held); err != nil {
+		t.Fatal(err)
+	}
+	plan := g.discard(held)
+	now := g.documents()
+	for key := range before {
+		if (now[key] == "") != (key == "tenants/by-hand") {
+			t.Errorf("%s is %q", key, now[key])
+		}
+	}
+	if now["tenants/gone"] != "" || now["pins/t03/1"] != before["pins/t03/1"] {
+		t.Errorf("there are %v", now)
+	}
+	g.wantEpoch("t05", 2) // the records do not know all, so that the mapping may be another
+	if !strings.Contains(strings.Join(plan.Notes, "\n"), "etcd has compacted revision") {
+		t.Errorf("the notes are %q", plan.Notes)
+	}
+}
+
+func TestADiscardOfNoChangeIsRefused(t *testing.T) {
+	g := newGrid(t)
+	_, err := g.PlanDiscard(g.ctx, 1<<60, catalog.Options{})
+	g.wantRefusal(err, "is no revision of a change")
+	_, err = g.PlanDiscard(g.ctx, 0, catalog.Options{})
+	g.wantRefusal(err, "is no revision of a change")
+}
