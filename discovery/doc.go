@@ -35,7 +35,7 @@
 // what came after it away, another cluster answers, the cluster's revisions
 // went backwards, or events came out of order.
 //
-// Five rules keep it honest.
+// Seven rules keep it honest.
 //
 //   - The cursor R moves only when this very stream has delivered an event or a
 //     progress answer, never because time went by.
@@ -52,9 +52,24 @@
 //     revision (asked for by a read through its leader, since a single member
 //     may only lag), is another source: that is logged as an error, counted,
 //     and its whole list is delivered with SourceChanged set.
+////   - A stream may answer, and yet have lost events, or come from a member that
+//     is left behind. So every twenty seconds or so a read through the leader
+//     counts the keys at our own revision, and shows the newest one. A stream
+//     that does not get there is opened anew, then with a new client; a count
+//     that differs makes us list everything.
+//   - Every ten to thirty minutes everything is listed at the cursor, beside
+//     the watch, with what the watch brings in the meantime laid over it. The
+//     receiver compares: what differs had been lost on its way.
 //
 // What a stream cannot show: a cluster restored under its old identity that
-// has already gone past our revision again before we come back to it. Restore
-// with "--bump-revision ... --mark-compacted", which makes every router list
-// anew.
+// has already gone past our revision again before we come back to it. The
+// count of keys, or else the next audit, finds that out. Restore with
+// "--bump-revision ... --mark-compacted", which makes every router list anew
+// at once.
+//
+// # Two prefixes
+//
+// With [EtcdConfig].Marks a second prefix is followed by the same list and the
+// same watch, over one range, so that a transaction over both is one batch.
+// What lies between the two is dropped, but its revisions count as progress.
 package discovery

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -27,6 +28,13 @@ type EtcdConfig struct {
 	// Root is the prefix of all keys, for example "/gridrouter/docs/". A
 	// missing slash at its end is added.
 	Root string
+	// Marks is a second prefix that is followed with Root, or empty. It lies
+	// after Root and outside of it, for example "/gridrouter/guard/"; a missing
+	// slash at its end is added. One list and one watch cover all keys from
+	// Root to the end of Marks, so that a transaction over both prefixes is one
+	// batch. The keys between the two are dropped on arrival. The user must be
+	// allowed to read the whole range.
+	Marks string
 	// PageSize is how many entries one page of a list asks for. 0 takes the
 	// list in one stream from servers that can (etcd 3.7), else in pages of
 	// 5,000: older servers count what is left again for each page, so few
@@ -39,6 +47,11 @@ type EtcdConfig struct {
 	// are up to date. Default 2 s. After three of them without a sign of life
 	// Status is not Connected.
 	ProgressEvery time.Duration
+	// AuditEvery is how often everything is listed beside the watch and
+	// delivered as a Whole batch with Audit set, so that whatever a stream lost
+	// is repaired. Each wait is drawn anew, between half and one and a half
+	// times this. Default 20 min.
+	AuditEvery time.Duration
 	// Logger may be nil: then nothing is logged.
 	Logger *zap.Logger
 	// Registerer may be nil: then nothing is measured. It takes one etcd
@@ -58,17 +71,31 @@ type Etcd struct {
 
 	// The rest belongs to the goroutine that runs Follow.
 	retry     pacing
-	listFor   string // why a whole list is due; empty: the watch goes on from cursor
-	noStream  bool   // this server has no streamed lists
-	clusterID uint64 // of the cluster that the cursor belongs to
-	cursor    int64  // the receiver has everything up to this revision
+	listFor   string      // why a whole list is due; empty: the watch goes on from cursor
+	noStream  atomic.Bool // this server has no streamed lists; an audit finds out too
+	clusterID uint64      // of the cluster that the cursor belongs to
+	cursor    int64       // the receiver has everything up to this revision
+	keys      int64       // how many keys there are under the root at the cursor
+	auditDue  time.Time
 
 	silentRounds int // streams in a row that were given up for their silence
+
+	// What the goroutines beside the watch look at.
+	position     atomic.Pointer[position]
+	applying     atomic.Bool  // the receiver is at work: nobody can tell how the stream does
+	behindRounds atomic.Int32 // streams in a row that were given up for being behind
+}
+
+// position is how far the receiver has been brought.
+type position struct {
+	revision int64
+	keys     int64 // under the root, at that revision
 }
 
 const (
 	defaultCallTimeout   = 5 * time.Second
 	defaultProgressEvery = 2 * time.Second
+	defaultAuditEvery    = 20 * time.Minute
 	defaultPageSize      = 5000
 )
 
@@ -84,9 +111,10 @@ func NewEtcd(cfg EtcdConfig) *Etcd {
 	if cfg.ProgressEvery <= 0 {
 		cfg.ProgressEvery = defaultProgressEvery
 	}
-	if cfg.Root != "" && !strings.HasSuffix(cfg.Root, "/") {
-		cfg.Root += "/"
+	if cfg.AuditEvery <= 0 {
+		cfg.AuditEvery = defaultAuditEvery
 	}
+	cfg.Root, cfg.Marks = withSlash(cfg.Root), withSlash(cfg.Marks)
 	e := &Etcd{cfg: cfg, log: cfg.Logger, track: newTracker(kindEtcd, "prefix "+cfg.Root)}
 	e.metrics = newMetrics(kindEtcd, cfg.Registerer, e.Status)
 	return e
@@ -94,11 +122,8 @@ func NewEtcd(cfg EtcdConfig) *Etcd {
 
 // Follow implements Source.
 func (e *Etcd) Follow(ctx context.Context, apply func(Batch)) error {
-	if e.cfg.Client == nil && e.cfg.Dial == nil {
-		return errors.New("etcd source without a client: give Client or Dial")
-	}
-	if e.cfg.Root == "" {
-		return errors.New("etcd source without a root: give the prefix to follow, such as /gridrouter/docs/")
+	if err := e.cfg.check(); err != nil {
+		return err
 	}
 	if err := e.track.begin(); err != nil {
 		return err
@@ -113,6 +138,26 @@ func (e *Etcd) Follow(ctx context.Context, apply func(Batch)) error {
 		}
 	}
 	return ctx.Err()
+}
+
+// check tells the faults of a configuration that no repetition mends.
+func (cfg *EtcdConfig) check() error {
+	switch {
+	case cfg.Client == nil && cfg.Dial == nil:
+		return errors.New("etcd source without a client: give Client or Dial")
+	case cfg.Root == "":
+		return errors.New("etcd source without a root: give the prefix to follow, such as /gridrouter/docs/")
+	case cfg.Marks != "" && (cfg.Marks < cfg.Root || strings.HasPrefix(cfg.Marks, cfg.Root)):
+		return fmt.Errorf("etcd source whose marks %s do not lie behind its root %s", cfg.Marks, cfg.Root)
+	}
+	return nil
+}
+
+func withSlash(prefix string) string {
+	if prefix != "" && !strings.HasSuffix(prefix, "/") {
+		prefix += "/"
+	}
+	return prefix
 }
 
 // round is one attempt: list if need be, then watch until the watch breaks. It
@@ -146,13 +191,35 @@ func (e *Etcd) broken(err error) {
 		e.listFor = becauseSource
 	case errors.Is(err, errOutOfOrder):
 		e.listFor = becauseOrder
-	case errors.Is(err, errStreamSilent):
-		e.silentRounds++
+	case errors.Is(err, errMissing):
+		e.listFor = becauseMissing
+	case errors.Is(err, errStreamSilent), errors.Is(err, errStreamBehind), errors.Is(err, errUnreachable):
+		e.giveUp(err)
 	case isAuthError(err):
 		e.hangUp()
 	}
 	e.log.Warn("following etcd broke off: what was received stays in force, trying again",
 		zap.String("root", e.cfg.Root), zap.Int64("revision", e.cursor), zap.String("cause", why))
+}
+
+// giveUp takes note of a stream that we closed ourselves. One new stream may
+// end up where the old one was; after the second the client is made anew, with
+// new connections, as it is at once when nothing at all answered.
+func (e *Etcd) giveUp(err error) {
+	reason, rounds := streamSilent, 0
+	switch {
+	case errors.Is(err, errStreamBehind):
+		reason, rounds = streamBehind, int(e.behindRounds.Add(1))
+	case errors.Is(err, errUnreachable):
+		reason, rounds = streamUnreachable, roundsPerClient
+	default:
+		e.silentRounds++
+		rounds = e.silentRounds
+	}
+	e.metrics.givenUp.WithLabelValues(reason).Inc()
+	if rounds >= roundsPerClient {
+		e.hangUp()
+	}
 }
 
 // dial gives the client in use, making one where there is none.
@@ -168,6 +235,7 @@ func (e *Etcd) dial() (*clientv3.Client, error) {
 		if client, err = e.cfg.Dial(); err != nil {
 			return nil, err
 		}
+		e.metrics.clients.Inc()
 	}
 	e.client = client
 	e.track.describe(fmt.Sprintf("prefix %s in etcd at %s", e.cfg.Root, strings.Join(client.Endpoints(), ", ")))
@@ -211,6 +279,9 @@ func (e *Etcd) disconnected() bool {
 	state := e.client.ActiveConnection().GetState()
 	return state == connectivity.TransientFailure || state == connectivity.Connecting
 }
+
+// around draws a wait between half and one and a half times period.
+func around(period time.Duration) time.Duration { return period/2 + rand.N(period+1) }
 
 // jittered spreads a period by a tenth, so that a fleet's timers drift apart.
 func jittered(period time.Duration) time.Duration {

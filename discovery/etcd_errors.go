@@ -1,8 +1,6 @@
 package discovery
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -22,7 +20,7 @@ func (e *Etcd) explain(err error) string {
 		return fmt.Sprintf("%s: this user may not read it; grant its role read on the prefix %s", where, e.cfg.Root)
 	case isAuthError(err):
 		return fmt.Sprintf("%s: etcd refuses who we are (%s); check the user (--etcd-user) and its password file (--etcd-password-file)", where, plain(err))
-	case errors.Is(err, context.DeadlineExceeded) || status.Code(err) == codes.DeadlineExceeded:
+	case timedOut(err):
 		return fmt.Sprintf("%s: no answer within %s; is etcd running and reachable?", where, e.cfg.CallTimeout)
 	case status.Code(err) == codes.Unavailable:
 		return fmt.Sprintf("%s: not reachable (%s); is etcd running, and are its addresses right (--etcd)?", where, plain(err))

@@ -14,15 +14,23 @@ import (
 	"google.golang.org/grpc/status"
 )
 
+// listing is everything at one revision.
+type listing struct {
+	put, marks []Entry
+	pairs      int64 // as they came, foreign ones too
+	header     *pb.ResponseHeader
+}
+
 // list reads everything under the root at one revision, applies it as a Whole
 // batch, and moves the cursor there.
 func (e *Etcd) list(ctx context.Context, client *clientv3.Client, apply func(Batch)) error {
 	started := time.Now()
-	entries, header, err := e.read(ctx, client)
+	all, err := e.read(ctx, client, 0)
 	if err != nil {
 		return fmt.Errorf("list %s: %w", e.cfg.Root, err)
 	}
-	batch := Batch{Whole: true, Revision: header.Revision, Put: entries}
+	header := all.header
+	batch := Batch{Whole: true, Revision: header.Revision, Put: all.put, Marks: all.marks}
 	batch.SourceChanged = e.cursor > 0 && (header.ClusterId != e.clusterID || header.Revision < e.cursor)
 	if batch.SourceChanged {
 		e.metrics.changes.Inc()
@@ -31,50 +39,62 @@ func (e *Etcd) list(ctx context.Context, client *clientv3.Client, apply func(Bat
 			zap.String("cluster", clusterName(header.ClusterId)), zap.String("formerCluster", clusterName(e.clusterID)),
 			zap.Int64("revision", header.Revision), zap.Int64("formerRevision", e.cursor))
 	}
-	e.clusterID, e.cursor = header.ClusterId, header.Revision
+	e.clusterID = header.ClusterId
+	e.track.located(clusterName(header.ClusterId))
+	e.move(header.Revision, int64(len(all.put)))
+	e.auditDue = time.Now().Add(around(e.cfg.AuditEvery))
 	e.metrics.lists.WithLabelValues(e.listFor).Inc()
 	e.log.Info("listed everything in etcd", zap.String("root", e.cfg.Root), zap.String("because", e.listFor),
-		zap.Int("entries", len(entries)), zap.Int64("revision", header.Revision), zap.Duration("took", time.Since(started)))
+		zap.Int("entries", len(all.put)), zap.Int64("revision", header.Revision), zap.Duration("took", time.Since(started)))
 	e.listFor = ""
 	e.deliver(batch, apply)
 	return nil
 }
 
+// move sets the cursor, and lets those who look on from beside know of it.
+func (e *Etcd) move(revision, keys int64) {
+	e.cursor, e.keys = revision, keys
+	e.position.Store(&position{revision: revision, keys: keys})
+}
+
 // deliver hands one batch to the receiver. The contact proves that we were up
 // to date, since the batch came from a list or from this very stream.
 func (e *Etcd) deliver(batch Batch, apply func(Batch)) {
+	e.applying.Store(true)
 	apply(batch)
+	e.applying.Store(false)
 	e.metrics.delivered(batch)
-	e.track.proved(batch.Revision)
+	e.track.proved(e.cursor)
 }
 
-// read lists by stream where the server can, else by pages.
-func (e *Etcd) read(ctx context.Context, client *clientv3.Client) ([]Entry, *pb.ResponseHeader, error) {
+// read lists by stream where the server can, else by pages. Revision 0 stands
+// for the present one.
+func (e *Etcd) read(ctx context.Context, client *clientv3.Client, revision int64) (*listing, error) {
 	if e.cfg.PageSize > 0 {
-		return e.readPages(ctx, client, e.cfg.PageSize)
+		return e.readPages(ctx, client, revision, e.cfg.PageSize)
 	}
-	if !e.noStream {
-		entries, header, err := e.readStream(ctx, client)
+	if !e.noStream.Load() {
+		all, err := e.readStream(ctx, client, revision)
 		if status.Code(err) != codes.Unimplemented {
-			return entries, header, err
+			return all, err
 		}
-		e.noStream = true
+		e.noStream.Store(true)
 	}
-	return e.readPages(ctx, client, defaultPageSize)
+	return e.readPages(ctx, client, revision, defaultPageSize)
 }
 
 // readStream lists in one streamed call, which the server answers at one
 // revision. Only the last piece carries a header: a stream without one was cut.
-func (e *Etcd) readStream(ctx context.Context, client *clientv3.Client) ([]Entry, *pb.ResponseHeader, error) {
+func (e *Etcd) readStream(ctx context.Context, client *clientv3.Client, revision int64) (*listing, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	patience := time.AfterFunc(e.cfg.CallTimeout, cancel)
 	defer patience.Stop()
-	stream, err := client.GetStream(ctx, e.cfg.Root, clientv3.WithPrefix())
+	stream, err := client.GetStream(ctx, e.cfg.Root, clientv3.WithRange(e.end()), clientv3.WithRev(revision))
 	if err != nil {
-		return nil, nil, e.impatient(ctx, err)
+		return nil, e.impatient(ctx, err)
 	}
-	var entries []Entry
+	all := &listing{}
 	var last *pb.RangeResponse
 	for piece := range stream { // to its end in any case: else its sender would wait for ever
 		if err == nil {
@@ -82,17 +102,18 @@ func (e *Etcd) readStream(ctx context.Context, client *clientv3.Client) ([]Entry
 		}
 		if err == nil {
 			patience.Reset(e.cfg.CallTimeout)
-			entries = e.appendEntries(entries, piece.Kvs)
+			e.collect(all, piece.Kvs)
 			last = piece.RangeResponse
 		}
 	}
 	switch {
 	case err != nil:
-		return nil, nil, e.impatient(ctx, err)
-	case last == nil || last.Header == nil || last.Count != int64(len(entries)):
-		return nil, nil, errors.New("the streamed list ended before its time")
+		return nil, e.impatient(ctx, err)
+	case last == nil || last.Header == nil || last.Count != all.pairs:
+		return nil, errors.New("the streamed list ended before its time")
 	}
-	return entries, last.Header, nil
+	all.header = last.Header
+	return all, nil
 }
 
 // impatient says that our own patience ended a call, where it did: what the
@@ -105,55 +126,49 @@ func (e *Etcd) impatient(ctx context.Context, err error) error {
 }
 
 // readPages lists page by page. The first page fixes the revision of all.
-func (e *Etcd) readPages(ctx context.Context, client *clientv3.Client, size int) ([]Entry, *pb.ResponseHeader, error) {
-	var entries []Entry
-	var header *pb.ResponseHeader
-	from, end := e.cfg.Root, clientv3.GetPrefixRangeEnd(e.cfg.Root)
-	options := []clientv3.OpOption{clientv3.WithRange(end), clientv3.WithLimit(int64(size))}
+func (e *Etcd) readPages(ctx context.Context, client *clientv3.Client, revision int64, size int) (*listing, error) {
+	all := &listing{}
+	from := e.cfg.Root
 	for {
-		page, err := e.readPage(ctx, client, from, options)
+		page, err := e.readPage(ctx, client, from, clientv3.WithRange(e.end()), clientv3.WithLimit(int64(size)), clientv3.WithRev(revision))
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
-		if header == nil {
-			header = page.Header
-			options = append(options, clientv3.WithRev(header.Revision))
-		} else if page.Header.ClusterId != header.ClusterId {
-			return nil, nil, errSourceChanged
+		if all.header == nil {
+			all.header = page.Header
+			if revision == 0 {
+				revision = page.Header.Revision
+			}
+		} else if page.Header.ClusterId != all.header.ClusterId {
+			return nil, errSourceChanged
 		}
-		entries = e.appendEntries(entries, page.Kvs)
+		e.collect(all, page.Kvs)
 		if !page.More || len(page.Kvs) == 0 {
-			return entries, header, nil
+			return all, nil
 		}
 		from = string(page.Kvs[len(page.Kvs)-1].Key) + "\x00"
 	}
 }
 
-func (e *Etcd) readPage(ctx context.Context, client *clientv3.Client, from string, options []clientv3.OpOption) (*clientv3.GetResponse, error) {
+func (e *Etcd) readPage(ctx context.Context, client *clientv3.Client, from string, options ...clientv3.OpOption) (*clientv3.GetResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, e.cfg.CallTimeout)
 	defer cancel()
 	return client.Get(ctx, from, options...)
 }
 
-func (e *Etcd) appendEntries(entries []Entry, pairs []*mvccpb.KeyValue) []Entry {
+// collect adds pairs to a listing, those that are ours.
+func (e *Etcd) collect(all *listing, pairs []*mvccpb.KeyValue) {
+	all.pairs += int64(len(pairs))
 	for _, pair := range pairs {
-		entries = append(entries, e.entry(pair))
+		at, ours := e.place(pair.Key)
+		switch {
+		case !ours:
+		case at.mark:
+			all.marks = append(all.marks, newEntry(at, pair))
+		default:
+			all.put = append(all.put, newEntry(at, pair))
+		}
 	}
-	return entries
-}
-
-func (e *Etcd) entry(pair *mvccpb.KeyValue) Entry {
-	return Entry{
-		Key:      e.relative(pair),
-		Value:    pair.Value,
-		Revision: pair.ModRevision,
-		Created:  pair.CreateRevision,
-		Origin:   kindEtcd,
-	}
-}
-
-func (e *Etcd) relative(pair *mvccpb.KeyValue) string {
-	return string(pair.Key[len(e.cfg.Root):])
 }
 
 func clusterName(id uint64) string { return fmt.Sprintf("%x", id) }

@@ -7,12 +7,15 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
 const (
 	silentIntervals = 3 // progress intervals without an answer are silence
 	wedgedSilences  = 5 // times that, while etcd answers otherwise: the stream is given up
 	mostDoublings   = 5 // of that patience, from one such stream to the next
+	roundsPerClient = 2 // such streams in a row, and the client is made anew
 )
 
 // silence is how long a stream may give no sign of life before we wonder.
@@ -26,37 +29,57 @@ func (e *Etcd) silence() time.Duration { return silentIntervals * e.cfg.Progress
 // yet. One that cannot be reached is left alone: its client resumes the stream
 // as soon as there is a connection. A stream that stays silent although etcd
 // answers is given up after patience, counted from its first answer: a large
-// backlog takes its time to arrive, and would have to start over.
-func (e *Etcd) listenForSilence(ctx context.Context, client *clientv3.Client, patience time.Duration, doubts chan<- error) {
+// backlog takes its time to arrive, and would have to start over. Where a
+// connection stands and nothing answers for so long, it is given up with its
+// stream: what is at its other end may be no etcd any more.
+func (e *Etcd) listenForSilence(ctx context.Context, client *clientv3.Client, rounds int, doubts chan<- error) {
+	patience := e.silence() * wedgedSilences
 	silent := false
-	var answers time.Time // since when etcd answers, in this silence
+	var answers, mute time.Time // since when etcd answers, or does not, in this silence
 	for e.askProgress(ctx, client) {
-		status := e.Status()
-		if silent == status.Connected {
-			silent = !status.Connected
-			e.logSilence(silent, status)
+		now := e.Status()
+		if silent == now.Connected {
+			silent = !now.Connected
+			e.logSilence(silent, now)
 		}
-		if status.Age <= e.silence() {
-			answers = time.Time{}
+		if now.Age <= e.silence() || e.applying.Load() {
+			answers, mute = time.Time{}, time.Time{}
 			continue
 		}
-		err := e.askLeader(ctx, client, status.Revision)
+		err := e.askLeader(ctx, client, now.Revision)
 		switch {
 		case errors.Is(err, errSourceChanged):
-		case err != nil:
+		case timedOut(err) && !e.disconnected():
 			answers = time.Time{}
-			continue
-		case answers.IsZero():
-			answers = time.Now()
-			continue
-		case time.Since(answers) < patience:
+			if !lasts(&mute, patience) {
+				continue
+			}
+			err = errUnreachable
+		case err != nil:
+			answers, mute = time.Time{}, time.Time{}
 			continue
 		default:
+			mute = time.Time{}
+			if !lasts(&answers, patience<<rounds) {
+				continue
+			}
 			err = errStreamSilent
 		}
 		doubts <- err
 		return
 	}
+}
+
+// lasts says whether what began at since, or begins now, has lasted for so long.
+func lasts(since *time.Time, long time.Duration) bool {
+	if since.IsZero() {
+		*since = time.Now()
+	}
+	return time.Since(*since) >= long
+}
+
+func timedOut(err error) bool {
+	return errors.Is(err, context.DeadlineExceeded) || status.Code(err) == codes.DeadlineExceeded
 }
 
 // askProgress asks once, gives the answer time, and reports whether the watch

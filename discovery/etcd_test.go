@@ -190,7 +190,7 @@ func TestEtcdWithoutStreamedListsIsReadInPages(t *testing.T) {
 	want := map[string]string{"a": "1", "b": "2", "c": "3"}
 	etcdWriter{client, testRoot}.commit(t, want)
 	source := openEtcd(client, testRoot)
-	source.noStream = true // as after "unimplemented" from an older server
+	source.noStream.Store(true) // as after "unimplemented" from an older server
 	r := follow(t, source)
 	r.awaitState(want)
 }
@@ -239,14 +239,14 @@ func TestEtcdEventOfACompleteRevisionIsOutOfOrder(t *testing.T) {
 			{Type: clientv3.EventTypeDelete, Kv: &mvccpb.KeyValue{Key: []byte(testRoot + "b"), ModRevision: revision}},
 		}}
 		if err := source.take(t.Context(), nil, &response, gathered); !errors.Is(err, want) {
-			t.Errorf("events of revision %d after revision %d: %v, want %v", revision, gathered.revision, err, want)
+			t.Errorf("events of revision %d after revision %d: %v, want %v", revision, gathered.seen, err, want)
 		}
 	}
 	f(7, errOutOfOrder)
 	f(8, nil)
 	f(8, errOutOfOrder)
 	f(10, nil)
-	if batch := gathered.drain(); batch.Revision != 10 || len(batch.Put) != 1 || len(batch.Deleted) != 1 {
+	if batch, _ := gathered.drain(); batch.Revision != 10 || len(batch.Put) != 1 || len(batch.Deleted) != 1 {
 		t.Errorf("gathered %+v, want the last change of each key, at revision 10", batch)
 	}
 }

@@ -22,85 +22,118 @@ var (
 	errOutOfOrder    = errors.New("etcd sent an event of a revision that was complete already")
 	errStreamEnded   = errors.New("the watch stream ended")
 	errStreamSilent  = errors.New("etcd answers, but its watch stream is silent")
+	errStreamBehind  = errors.New("the watch stream answers, but does not reach the revision of etcd's leader")
+	errUnreachable   = errors.New("the connection to etcd stands, but nothing answers")
+	errMissing       = errors.New("etcd holds another number of keys than its watch stream has told of")
 )
+
+// watching is one watch stream and what goes on beside it.
+type watching struct {
+	*Etcd
+	client   *clientv3.Client
+	apply    func(Batch)
+	beside   sync.WaitGroup
+	doubts   chan error // from those beside, which end with the first one they have
+	gathered *gathering
+	gather   *time.Timer
+	audit    audit
+}
 
 // watch follows the changes after the cursor until the stream breaks. It
 // always returns an error, and never before what it gathered is delivered,
 // unless ctx has ended.
 func (e *Etcd) watch(ctx context.Context, client *clientv3.Client, apply func(Batch)) error {
 	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
-	var asking sync.WaitGroup
-	defer asking.Wait()
+	w := &watching{Etcd: e, client: client, apply: apply, doubts: make(chan error, 2),
+		gathered: newGathering(e.cursor), gather: time.NewTimer(gatherFor), audit: newAudit(e.auditDue)}
+	w.gather.Stop()
+	defer w.beside.Wait()
 	defer cancel()
+	defer w.gather.Stop()
+	defer w.audit.due.Stop()
 	e.metrics.watches.Inc()
-	stream := client.Watch(ctx, e.cfg.Root, clientv3.WithPrefix(), clientv3.WithRev(e.cursor+1),
+	stream := client.Watch(ctx, e.cfg.Root, clientv3.WithRange(e.end()), clientv3.WithRev(e.cursor+1),
 		clientv3.WithFragment(), clientv3.WithProgressNotify(), clientv3.WithCreatedNotify())
-	doubts := make(chan error, 1)
-	patience := e.silence() * wedgedSilences << min(e.silentRounds, mostDoublings)
-	asking.Go(func() { e.listenForSilence(ctx, client, patience, doubts) })
-
-	gathered := newGathering(e.cursor)
-	gather := time.NewTimer(gatherFor)
-	gather.Stop()
+	rounds := min(e.silentRounds, mostDoublings)
+	w.beside.Go(func() { e.listenForSilence(ctx, client, rounds, w.doubts) })
+	w.beside.Go(func() { e.probe(ctx, client, w.doubts) })
 	for {
-		select {
-		case response, open := <-stream:
-			idle := gathered.empty()
-			err := errStreamEnded
-			if open {
-				err = e.take(ctx, client, &response, gathered)
-			}
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			if err != nil || gathered.size() >= gatherAtMost {
-				e.flush(gathered, apply)
-			} else if idle && !gathered.empty() {
-				gather.Reset(gatherFor)
-			}
-			if err != nil {
-				return err
-			}
-			e.progress(&response, gathered)
-		case <-gather.C:
-			e.flush(gathered, apply)
-		case err := <-doubts:
-			e.flush(gathered, apply)
-			return err
-		case <-ctx.Done():
+		err := w.step(ctx, stream)
+		switch {
+		case ctx.Err() != nil:
 			return ctx.Err()
+		case err != nil:
+			w.flush()
+			return err
 		}
 	}
 }
 
-// take adds one response's events to what is gathered. A response holds whole
-// revisions only: the server sends a revision in one response, and the client
-// puts the fragments of one together before we see it. An event of a revision
-// that is complete already would break that rule, so it makes us list anew.
-func (e *Etcd) take(ctx context.Context, client *clientv3.Client, response *clientv3.WatchResponse, gathered *gathering) error {
-	if err := response.Err(); err != nil {
-		return err
-	}
-	if err := e.sameSource(ctx, client, response.Header, gathered.revision); err != nil {
-		return err
-	}
-	complete := gathered.revision
-	for _, event := range response.Events {
-		if event.Kv.ModRevision <= complete {
-			return errOutOfOrder
+// step takes one thing that happens.
+func (w *watching) step(ctx context.Context, stream clientv3.WatchChan) error {
+	select {
+	case response, open := <-stream:
+		if !open {
+			return errStreamEnded
 		}
-		if event.Type == clientv3.EventTypeDelete {
-			gathered.deleted(e.relative(event.Kv), event.Kv.ModRevision)
-		} else {
-			gathered.put(e.entry(event.Kv))
-		}
+		return w.answer(ctx, &response)
+	case <-w.gather.C:
+		w.flush()
+	case <-w.audit.due.C:
+		w.beginAudit(ctx)
+	case all := <-w.audit.listed:
+		return w.endAudit(all)
+	case err := <-w.doubts:
+		return err
+	case <-ctx.Done():
 	}
 	return nil
 }
 
-// progress takes an answer without events: nothing else has happened up to its
-// revision, so the cursor may move there. The answer to the opening of a watch
-// says no such thing. Where a batch is being gathered it stands for the proof.
+// answer takes one response of the stream.
+func (w *watching) answer(ctx context.Context, response *clientv3.WatchResponse) error {
+	idle := w.gathered.empty()
+	if err := w.take(ctx, w.client, response, w.gathered); err != nil {
+		return err
+	}
+	if w.gathered.size() >= gatherAtMost {
+		w.flush()
+	} else if idle && !w.gathered.empty() {
+		w.gather.Reset(gatherFor)
+	}
+	w.progress(response, w.gathered)
+	return nil
+}
+
+// take adds one response's events to what is gathered, all or none. A response
+// holds whole revisions only: the server sends a revision in one response, and
+// the client puts the fragments of one together before we see it. An event of
+// a revision that is complete already would break that rule, so it makes us
+// list anew.
+func (e *Etcd) take(ctx context.Context, client *clientv3.Client, response *clientv3.WatchResponse, gathered *gathering) error {
+	if err := response.Err(); err != nil {
+		return err
+	}
+	if err := e.sameSource(ctx, client, response.Header, gathered.seen); err != nil {
+		return err
+	}
+	complete := gathered.seen
+	for _, event := range response.Events {
+		if event.Kv.ModRevision <= complete {
+			return errOutOfOrder
+		}
+	}
+	for _, event := range response.Events {
+		e.gather(event, gathered)
+	}
+	return nil
+}
+
+// progress takes note of an answer that leaves nothing to deliver: one without
+// events says that nothing else has happened up to its revision, and one with
+// foreign events only that nothing has up to theirs, so the cursor may move
+// there. The answer to the opening of a watch says no such thing. Where a batch
+// is being gathered it stands for the proof.
 func (e *Etcd) progress(response *clientv3.WatchResponse, gathered *gathering) {
 	if response.Created {
 		return
@@ -108,20 +141,26 @@ func (e *Etcd) progress(response *clientv3.WatchResponse, gathered *gathering) {
 	e.retry.reset()
 	e.silentRounds = 0
 	if response.IsProgressNotify() && gathered.empty() && response.Header.Revision >= e.cursor {
-		e.cursor = response.Header.Revision
-		gathered.revision = e.cursor
+		gathered.seen = response.Header.Revision
+	} else if len(response.Events) == 0 {
+		return
+	}
+	if gathered.empty() && gathered.seen >= e.cursor {
+		e.move(gathered.seen, e.keys)
 		e.track.proved(e.cursor)
 	}
 }
 
 // flush delivers what was gathered and moves the cursor.
-func (e *Etcd) flush(gathered *gathering, apply func(Batch)) {
-	if gathered.empty() {
+func (w *watching) flush() {
+	if w.gathered.empty() {
 		return
 	}
-	batch := gathered.drain()
-	e.cursor = batch.Revision
-	e.deliver(batch, apply)
+	keys := w.keys + w.gathered.grown
+	batch, changes := w.gathered.drain()
+	w.move(w.gathered.seen, keys)
+	w.audit.note(changes)
+	w.deliver(batch, w.apply)
 }
 
 // sameSource checks that a response comes from the cluster whose revisions we

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 )
 
@@ -16,36 +17,45 @@ type Memory struct {
 
 	mu       sync.Mutex
 	revision int64
-	entries  map[string]Entry
-	deleted  map[string]int64   // key -> revision of its deletion, while it is absent
-	staged   map[string]*[]byte // key -> new value; nil: delete
-	changed  chan struct{}      // closed and replaced by each Commit
+	entries  map[place]Entry
+	deleted  map[place]int64   // revision of a key's deletion, while it is absent
+	staged   map[place]*[]byte // new values; nil: delete
+	changed  chan struct{}     // closed and replaced by each Commit
 }
 
 // NewMemory makes an empty source at revision 0.
 func NewMemory() *Memory {
 	return &Memory{
 		track:   newTracker(kindMemory, "this process"),
-		entries: map[string]Entry{},
-		deleted: map[string]int64{},
-		staged:  map[string]*[]byte{},
+		entries: map[place]Entry{},
+		deleted: map[place]int64{},
+		staged:  map[place]*[]byte{},
 		changed: make(chan struct{}),
 	}
 }
 
 // Put stages a value, to be written by the next Commit. The bytes are copied.
 func (m *Memory) Put(key string, value []byte) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	value = slices.Clone(value)
-	m.staged[key] = &value
+	m.stage(place{key: key}, &value)
+}
+
+// PutMark stages the value of a mark (Batch.Marks). The bytes are copied.
+func (m *Memory) PutMark(key string, value []byte) {
+	value = slices.Clone(value)
+	m.stage(place{mark: true, key: key}, &value)
 }
 
 // Delete stages the removal of a key; an absent one is no error.
-func (m *Memory) Delete(key string) {
+func (m *Memory) Delete(key string) { m.stage(place{key: key}, nil) }
+
+// DeleteMark stages the removal of a mark; an absent one is no error.
+func (m *Memory) DeleteMark(key string) { m.stage(place{mark: true, key: key}, nil) }
+
+func (m *Memory) stage(at place, value *[]byte) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.staged[key] = nil
+	m.staged[at] = value
 }
 
 // Commit makes all that is staged one revision, which followers receive as one
@@ -54,16 +64,16 @@ func (m *Memory) Delete(key string) {
 func (m *Memory) Commit() int64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	maps.DeleteFunc(m.staged, func(key string, value *[]byte) bool {
-		_, present := m.entries[key]
+	maps.DeleteFunc(m.staged, func(at place, value *[]byte) bool {
+		_, present := m.entries[at]
 		return value == nil && !present
 	})
 	if len(m.staged) == 0 {
 		return m.revision
 	}
 	m.revision++
-	for key, value := range m.staged {
-		m.write(key, value)
+	for at, value := range m.staged {
+		m.write(at, value)
 	}
 	clear(m.staged)
 	close(m.changed)
@@ -71,18 +81,18 @@ func (m *Memory) Commit() int64 {
 	return m.revision
 }
 
-func (m *Memory) write(key string, value *[]byte) {
+func (m *Memory) write(at place, value *[]byte) {
 	if value == nil {
-		delete(m.entries, key)
-		m.deleted[key] = m.revision
+		delete(m.entries, at)
+		m.deleted[at] = m.revision
 		return
 	}
 	created := m.revision
-	if old, present := m.entries[key]; present {
+	if old, present := m.entries[at]; present {
 		created = old.Created
 	}
-	delete(m.deleted, key)
-	m.entries[key] = Entry{Key: key, Value: *value, Revision: m.revision, Created: created, Origin: kindMemory}
+	delete(m.deleted, at)
+	m.entries[at] = Entry{Key: at.key, Value: *value, Revision: m.revision, Created: created, Origin: kindMemory}
 }
 
 // Follow implements Source. Commits that come while apply runs are delivered
@@ -111,21 +121,32 @@ func (m *Memory) since(revision int64, whole bool) (Batch, <-chan struct{}) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	batch := Batch{Whole: whole, Revision: m.revision}
-	for _, key := range slices.Sorted(maps.Keys(m.entries)) {
-		if entry := m.entries[key]; whole || entry.Revision > revision {
+	for _, at := range slices.SortedFunc(maps.Keys(m.entries), byKey) {
+		entry := m.entries[at]
+		switch {
+		case !whole && entry.Revision <= revision:
+		case at.mark:
+			batch.Marks = append(batch.Marks, entry)
+		default:
 			batch.Put = append(batch.Put, entry)
 		}
 	}
-	if !whole {
-		for key, at := range m.deleted {
-			if at > revision {
-				batch.Deleted = append(batch.Deleted, key)
-			}
+	if whole {
+		return batch, m.changed
+	}
+	for _, at := range slices.SortedFunc(maps.Keys(m.deleted), byKey) {
+		switch {
+		case m.deleted[at] <= revision:
+		case at.mark:
+			batch.MarksDeleted = append(batch.MarksDeleted, at.key)
+		default:
+			batch.Deleted = append(batch.Deleted, at.key)
 		}
-		slices.Sort(batch.Deleted)
 	}
 	return batch, m.changed
 }
+
+func byKey(a, b place) int { return strings.Compare(a.key, b.key) }
 
 // Status implements Source. A followed Memory is never behind, so its Age is 0
 // once it is synced.

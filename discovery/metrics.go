@@ -8,6 +8,15 @@ const (
 	becauseCompacted = "compacted"
 	becauseSource    = "source_changed"
 	becauseOrder     = "out_of_order"
+	becauseMissing   = "missing"
+)
+
+// Why a watch stream was given up; the values of the reason label of the
+// metric of streams given up.
+const (
+	streamSilent      = "silent"      // etcd answers, the stream does not
+	streamBehind      = "behind"      // the stream does not reach the leader's revision
+	streamUnreachable = "unreachable" // the connection stands, and nothing answers
 )
 
 // metrics are the counters of one source. A source of each kind fits on one
@@ -19,6 +28,10 @@ type metrics struct {
 	lists    *prometheus.CounterVec // etcd only
 	watches  prometheus.Counter     // etcd only
 	changes  prometheus.Counter     // etcd only
+	audits   prometheus.Counter     // etcd only
+	probes   prometheus.Counter     // etcd only
+	givenUp  *prometheus.CounterVec // etcd only
+	clients  prometheus.Counter     // etcd only
 }
 
 // newMetrics makes the metrics of a source and registers them on registerer,
@@ -39,6 +52,11 @@ func newMetrics(kind string, registerer prometheus.Registerer, status func() Sta
 			Help: "Whole lists made, by the reason for making one.", ConstLabels: labels}, []string{"reason"}),
 		watches: counter("gridrouter_discovery_watches_total", "Watch streams opened by this process; the first is one of them."),
 		changes: counter("gridrouter_discovery_source_changes_total", "Times that another or a restored source was found to answer."),
+		audits:  counter("gridrouter_discovery_audits_total", "Whole lists made beside the watch and delivered for no other reason than to compare."),
+		probes:  counter("gridrouter_discovery_probes_total", "Reads through etcd's leader that compared revision and count of keys with what the watch has brought."),
+		givenUp: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "gridrouter_discovery_streams_given_up_total",
+			Help: "Watch streams that were closed although they had not failed, by the reason.", ConstLabels: labels}, []string{"reason"}),
+		clients: counter("gridrouter_discovery_clients_total", "Clients of etcd that the source has made; the first is one of them."),
 	}
 	if registerer == nil {
 		return m
@@ -51,7 +69,9 @@ func newMetrics(kind string, registerer prometheus.Registerer, status func() Sta
 		gauge("gridrouter_discovery_connected", "1 while the last contact with the source went well, else 0.",
 			func() float64 { return oneIf(status().Connected) }))
 	if kind == kindEtcd {
-		registerer.MustRegister(m.lists, m.watches, m.changes)
+		registerer.MustRegister(m.lists, m.watches, m.changes, m.audits, m.probes, m.givenUp, m.clients,
+			gauge("gridrouter_discovery_leader_revision", "Newest revision that a read through etcd's leader has shown.",
+				func() float64 { return float64(status().Leader) }))
 	}
 	return m
 }
@@ -59,7 +79,7 @@ func newMetrics(kind string, registerer prometheus.Registerer, status func() Sta
 // delivered counts one batch.
 func (m *metrics) delivered(b Batch) {
 	m.batches.Inc()
-	m.entries.Add(float64(len(b.Put) + len(b.Deleted)))
+	m.entries.Add(float64(len(b.Put) + len(b.Deleted) + len(b.Marks) + len(b.MarksDeleted)))
 }
 
 func oneIf(yes bool) float64 {

@@ -36,13 +36,25 @@ type Batch struct {
 	// was restored from a backup. Revision may then be lower than before.
 	SourceChanged bool
 	// Revision is the source's revision that this batch brings the receiver
-	// to. It rises from batch to batch, except where SourceChanged is set.
+	// to. It rises from batch to batch, except where SourceChanged is set, and
+	// with Audit, where it may be the one of the batch before.
 	Revision int64
+	// Audit accompanies Whole where the list was made for no other reason than
+	// to compare: nothing new is in it unless an earlier change was lost on
+	// its way. The receiver compares, and what it repairs is drift.
+	Audit bool
 	// Put holds the new or changed entries, each key at most once.
 	Put []Entry
 	// Deleted holds the keys that are gone; none of them is in Put. A key may
 	// be named that the receiver never saw.
 	Deleted []string
+	// Marks holds the new or changed entries of the second prefix that some
+	// sources follow (EtcdConfig.Marks), their keys relative to it; with Whole,
+	// all there are. They come in the batch of their own revision, together
+	// with what was written to Put in the same transaction. A batch may hold
+	// marks only. MarksDeleted is to them what Deleted is to Put.
+	Marks        []Entry
+	MarksDeleted []string
 	// Faults lists what the source could not read. It is the complete list of
 	// the moment, in every batch; empty means that all is well. Only folders
 	// have faults.
@@ -88,6 +100,8 @@ type Status struct {
 	Revision  int64         // what the receiver has been brought to, or a later one without any change to it
 	Age       time.Duration // since the source last proved that we are up to date; since the source was made, before the first proof
 	LastError string        // what went wrong last, and how to mend it; empty while all is well. Nothing secret
+	Cluster   string        // id of the etcd cluster that the revision belongs to, in hexadecimal; "" before the first list, and where there is none
+	Leader    int64         // newest revision that a read through etcd's leader has shown; 0 before the first such read
 	Detail    string        // where the source is, for a person: endpoints, prefix and cluster, or the folder
 }
 

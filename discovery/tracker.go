@@ -46,6 +46,21 @@ func (t *tracker) proved(revision int64) {
 	t.status.LastError = ""
 }
 
+// located notes the cluster that the revisions belong to from now on.
+func (t *tracker) located(cluster string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.status.Cluster = cluster
+	t.status.Leader = 0
+}
+
+// led notes the revision that a read through the leader has shown.
+func (t *tracker) led(revision int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.status.Leader = max(t.status.Leader, revision)
+}
+
 // failed notes a contact that did not go well.
 func (t *tracker) failed(why string) {
 	t.mu.Lock()
