@@ -66,7 +66,9 @@ func (c *Compiler) dropUnheld(present map[string]struct{}) {
 	c.counts.Pins -= len(gone)
 }
 
-func unpackSum(packed string) uint64 { return uint64(load32(packed, 0)) | uint64(load32(packed, 4))<<32 }
+func unpackSum(packed string) uint64 {
+	return uint64(load32(packed, 0)) | uint64(load32(packed, 4))<<32
+}
 
 // compilePin applies one change of a pin.
 func (c *Compiler) compilePin(change *Change) {

@@ -14,8 +14,8 @@ type compiledRule struct {
 	match       *compiledMatch
 	deck        int32 // -1: the rule goes by a key
 	key         compiledKey
-	pins        bool // its tenant's pins are held
-	asks        bool // its tenant's pins are read on demand
+	pins        bool            // its tenant's pins are held
+	asks        bool            // its tenant's pins are read on demand
 	ranges      []compiledRange // sorted
 	split       *compiledSplit
 	missing     string // MissingReject, MissingNext or empty: missingDeck

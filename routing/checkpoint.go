@@ -1,0 +1,340 @@
+package routing
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// SnapshotFormat is the version of what [Checkpoint.Sections] writes. A compiler restores
+// no other.
+const SnapshotFormat uint32 = 1
+
+// Section is one named part of a snapshot.
+type Section struct {
+	Name string
+	Data []byte
+}
+
+// Names of the sections.
+const (
+	sectionState    = "state"
+	sectionPolicies = "policies"
+	sectionTenants  = "tenants"
+	sectionHosts    = "hosts"
+	sectionPins     = "pins"
+	sectionUnheld   = "pins-on-demand"
+)
+
+// Checkpoint is all that a compiler knows at one moment: its table, and what it needs to
+// go on from there. It is immutable, and any goroutine may use it.
+type Checkpoint struct {
+	table    *Table
+	state    state
+	policies []storedPolicy
+}
+
+// state is what a compiler knows beside the stores, in the form that a snapshot holds.
+type state struct {
+	Revision  int64                  `json:"revision"`
+	CachePins bool                   `json:"cachePins,omitempty"`
+	Hash      digest                 `json:"hash"`
+	Effective digest                 `json:"effective"`
+	Stored    int                    `json:"stored"`
+	Pairs     map[string]*storedPair `json:"pairs,omitempty"`
+	Decks     []string               `json:"decks,omitempty"` // by ID
+	Waiting   map[string]*heldChange `json:"waiting,omitempty"`
+	Held      map[string]*heldChange `json:"held,omitempty"`
+	Guard     *GuardState            `json:"guard,omitempty"`
+	Accepted  int64                  `json:"accepted,omitempty"`
+	Origin    string                 `json:"origin,omitempty"`
+	Origins   map[string]string      `json:"origins,omitempty"`
+	Behind    map[string]uint64      `json:"behind,omitempty"`
+	Problems  map[string][]Problem   `json:"problems,omitempty"`
+	Seen      map[string]uint64      `json:"seen,omitempty"`
+	Contested map[string][]string    `json:"contested,omitempty"`
+	Refused   map[string][]string    `json:"refused,omitempty"`
+	Wildcards int                    `json:"wildcards,omitempty"`
+	Claims    map[string][]Problem   `json:"claims,omitempty"`
+	Owned     digest                 `json:"owned"`
+	Pins      int                    `json:"pins,omitempty"`
+}
+
+// heldChange is a change that waits for something.
+type heldChange struct {
+	Value    []byte `json:"value,omitempty"`
+	Deleted  bool   `json:"deleted,omitempty"`
+	Revision int64  `json:"revision,omitempty"`
+	Created  int64  `json:"created,omitempty"`
+	Was      uint64 `json:"was,omitempty"`
+	Sum      uint64 `json:"sum,omitempty"`
+}
+
+// storedPolicy is a policy as a snapshot holds it.
+type storedPolicy struct {
+	ID      uint32   `json:"id"`
+	Form    *Tenant  `json:"form"`
+	Texts   []string `json:"texts,omitempty"`
+	Tenants int      `json:"tenants"`
+}
+
+// Checkpoint returns what the compiler knows after its last update; nil before the first.
+// It copies what is small, and shares the rest with the table.
+func (c *Compiler) Checkpoint() *Checkpoint {
+	if c.last == nil {
+		return nil
+	}
+	k := &Checkpoint{table: c.last, state: state{
+		Revision: c.last.revision, CachePins: c.cachePins, Hash: c.hash, Effective: c.effective, Stored: c.stored,
+		Pairs: maps.Clone(c.pairs), Waiting: heldChanges(c.waiting), Held: heldChanges(c.guard.held), Guard: c.last.guard, Accepted: c.guard.accepted,
+		Origin: c.origin, Origins: maps.Clone(c.origins), Behind: maps.Clone(c.behind), Problems: maps.Clone(c.problems), Seen: maps.Clone(c.seen),
+		Contested: maps.Clone(c.claims.contested), Refused: c.claims.refused, Wildcards: c.claims.wildcards,
+		Claims: maps.Clone(c.claims.problems), Owned: c.claims.effective, Pins: c.counts.Pins,
+	}}
+	for _, deck := range c.decks {
+		k.state.Decks = append(k.state.Decks, deck.Name)
+	}
+	for id, entry := range c.policies.entries {
+		if entry != nil && id > 0 {
+			k.policies = append(k.policies, storedPolicy{ID: uint32(id), Form: entry.document, Texts: slices.Clone(entry.texts), Tenants: entry.tenants})
+		}
+	}
+	return k
+}
+
+func heldChanges(changes map[string]*Change) map[string]*heldChange {
+	held := make(map[string]*heldChange, len(changes))
+	for key, change := range changes {
+		held[key] = &heldChange{change.Value, change.Deleted, change.Revision, change.Created, change.was, change.sum}
+	}
+	return held
+}
+
+// Revision returns the revision of the table.
+func (k *Checkpoint) Revision() int64 { return k.table.revision }
+
+// Counts returns how much the table holds.
+func (k *Checkpoint) Counts() Counts { return k.table.counts }
+
+// Hash returns the hash of the stored pairs.
+func (k *Checkpoint) Hash() string { return k.table.Hash() }
+
+// EffectiveHash returns the hash of what is in force.
+func (k *Checkpoint) EffectiveHash() string { return k.table.EffectiveHash() }
+
+// Sections returns the checkpoint as bytes. It takes some milliseconds for each ten
+// thousand tenants.
+func (k *Checkpoint) Sections() ([]Section, error) {
+	stateText, err := json.Marshal(&k.state)
+	if err != nil {
+		return nil, fmt.Errorf("state: %w", err)
+	}
+	policies, err := json.Marshal(k.policies)
+	if err != nil {
+		return nil, fmt.Errorf("policies: %w", err)
+	}
+	return []Section{
+		{sectionState, stateText},
+		{sectionPolicies, policies},
+		{sectionTenants, k.table.tenants.encode()},
+		{sectionHosts, k.table.hosts.encode()},
+		{sectionPins, k.table.pins.encode()},
+		{sectionUnheld, k.table.unheld.encode()},
+	}, nil
+}
+
+// encode returns the shards, one after the other, each behind its length.
+func (s *store) encode() []byte {
+	size := 0
+	for _, page := range s.pages {
+		if page != nil {
+			for _, shard := range page {
+				size += len(shard)
+			}
+		}
+	}
+	out := make([]byte, 0, size+storePages*pageShards*4+8)
+	out = binary.LittleEndian.AppendUint64(out, uint64(s.count))
+	for number := range shardNumber(storePages * pageShards) {
+		shard := s.shard(number)
+		out = binary.LittleEndian.AppendUint32(out, uint32(len(shard)))
+		out = append(out, shard...)
+	}
+	return out
+}
+
+var errShards = errors.New("its shards are cut short")
+
+// decodeStore is the inverse of encode. The shards themselves are believed: a checksum
+// has covered them.
+func decodeStore(data []byte) (*storeEditor, error) {
+	e := newStoreEditor()
+	if len(data) < 8 {
+		return nil, errShards
+	}
+	e.count = int(binary.LittleEndian.Uint64(data))
+	data = data[8:]
+	for number := range shardNumber(storePages * pageShards) {
+		if len(data) < 4 {
+			return nil, errShards
+		}
+		size := int(binary.LittleEndian.Uint32(data))
+		if data = data[4:]; len(data) < size {
+			return nil, errShards
+		}
+		if size > 0 {
+			page := number / pageShards
+			if e.pages[page] == nil {
+				e.pages[page] = new(storePage)
+			}
+			e.pages[page][number%pageShards] = string(data[:size])
+			data = data[size:]
+		}
+	}
+	if len(data) > 0 {
+		return nil, errors.New("there is more than its shards")
+	}
+	return e, nil
+}
+
+// Restore brings a new compiler to where another one was when it made a checkpoint, and
+// returns the table. After an error the compiler is of no use.
+func (c *Compiler) Restore(sections []Section) (*Table, error) {
+	if c.last != nil {
+		return nil, errors.New("only a new compiler can be restored")
+	}
+	data := map[string][]byte{}
+	for _, section := range sections {
+		data[section.Name] = section.Data
+	}
+	var s state
+	if err := json.Unmarshal(data[sectionState], &s); err != nil {
+		return nil, fmt.Errorf("section %s: %w", sectionState, err)
+	}
+	if s.CachePins != c.cachePins {
+		return nil, errors.New("it was written by a router that treats cached pins in another way")
+	}
+	for _, part := range []struct {
+		name   string
+		editor **storeEditor
+	}{{sectionTenants, &c.tenants}, {sectionHosts, &c.hosts}, {sectionPins, &c.pins}, {sectionUnheld, &c.unheld}} {
+		editor, err := decodeStore(data[part.name])
+		if err != nil {
+			return nil, fmt.Errorf("section %s: %w", part.name, err)
+		}
+		*part.editor = editor
+	}
+	if err := c.restoreState(&s); err != nil {
+		return nil, err
+	}
+	if err := c.restorePolicies(data[sectionPolicies]); err != nil {
+		return nil, fmt.Errorf("section %s: %w", sectionPolicies, err)
+	}
+	c.restorePinCounts()
+	for _, editor := range []*storeEditor{c.tenants, c.hosts, c.pins, c.unheld} {
+		editor.written = 0
+	}
+	c.complaints = true
+	return c.publish(s.Revision), nil
+}
+
+func (c *Compiler) restoreState(s *state) error {
+	c.hash, c.effective, c.stored, c.origin = s.Hash, s.Effective, s.Stored, s.Origin
+	c.claims.wildcards, c.claims.effective, c.counts.Pins = s.Wildcards, s.Owned, s.Pins
+	for _, m := range []struct{ to, from map[string][]Problem }{{c.problems, s.Problems}, {c.claims.problems, s.Claims}} {
+		maps.Copy(m.to, m.from)
+	}
+	maps.Copy(c.pairs, s.Pairs)
+	maps.Copy(c.origins, s.Origins)
+	maps.Copy(c.behind, s.Behind)
+	maps.Copy(c.seen, s.Seen)
+	maps.Copy(c.claims.contested, s.Contested)
+	c.claims.refused = s.Refused
+	restoreChanges(c.waiting, s.Waiting)
+	restoreChanges(c.guard.held, s.Held)
+	if c.guard.accepted = s.Accepted; s.Guard != nil {
+		c.guard.revision, c.guard.since = s.Guard.Revision, s.Guard.Since
+	}
+	for _, name := range s.Decks {
+		c.deckID(name)
+	}
+	for key, pair := range s.Pairs {
+		name, ok := strings.CutPrefix(key, "decks/")
+		if !ok {
+			continue
+		}
+		value := pair.Value
+		if pair.Good != nil {
+			value = pair.Good
+		}
+		deck, err := c.readDeck(key, value)
+		if err == nil {
+			c.setDeck(name, deck)
+		} else if len(s.Problems[key]) == 0 {
+			return fmt.Errorf("%s: %w", key, err)
+		}
+	}
+	return nil
+}
+
+func restoreChanges(to map[string]*Change, from map[string]*heldChange) {
+	for key, held := range from {
+		change := &Change{Key: key, Value: held.Value, Deleted: held.Deleted, Revision: held.Revision, Created: held.Created, was: held.Was, sum: held.Sum}
+		if rest, ok := strings.CutPrefix(key, "pins/"); ok {
+			tenant, escaped, _ := strings.Cut(rest, "/")
+			if key, err := UnescapeKey(escaped); err == nil {
+				change.tenant, change.key = tenant, key
+			}
+		}
+		to[key] = change
+	}
+}
+
+func (c *Compiler) restorePolicies(data []byte) error {
+	var stored []storedPolicy
+	if err := json.Unmarshal(data, &stored); err != nil {
+		return err
+	}
+	p := &c.policies
+	for _, one := range stored {
+		if one.Form == nil || one.ID == 0 {
+			return errors.New("a policy without a form")
+		}
+		for len(p.entries) <= int(one.ID) {
+			p.entries = append(p.entries, nil)
+		}
+		entry := &policyEntry{Policy: c.compilePolicy(one.Form), form: formOf(one.Form), texts: one.Texts, tenants: one.Tenants}
+		p.entries[one.ID] = entry
+		p.byForm[entry.form] = one.ID
+		for _, text := range one.Texts {
+			p.byText[text] = one.ID
+		}
+		p.set(one.ID, entry.Policy)
+	}
+	for id, entry := range p.entries {
+		if entry == nil {
+			p.free = append(p.free, uint32(id))
+			p.set(uint32(id), nil)
+		}
+	}
+	return nil
+}
+
+// restorePinCounts counts pins by tenant and by deck.
+func (c *Compiler) restorePinCounts() {
+	total := c.counts.Pins
+	c.pins.each(func(at, packed string) bool {
+		tenant, _, _ := strings.Cut(at, "/")
+		if _, known := c.pinCounts[tenant]; !known {
+			tenant = strings.Clone(tenant)
+		}
+		c.pinCounts[tenant]++
+		c.countDeck(unpackPin(packed).deck, 1)
+		return true
+	})
+	c.counts.Pins = total
+}

@@ -1,0 +1,157 @@
+package routing_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"gridrouter.io/routing"
+	"gridrouter.io/routing/document"
+)
+
+// TestARestoredCompilerGoesOnAsIfItHadNotStopped drives two compilers through the same
+// random writes, one of which is replaced by a restored one again and again.
+func TestARestoredCompilerGoesOnAsIfItHadNotStopped(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 1))
+	reader := document.NewReader()
+	straight, restored := routing.NewCompiler(reader.Decode), routing.NewCompiler(reader.Decode)
+	stored := map[string]routing.Change{}
+	for round := range 150 {
+		update := randomUpdate(random, stored, int64(round+2))
+		a, b := straight.Compile(cloneUpdate(update)), restored.Compile(cloneUpdate(update))
+		mustAgree(t, "the restored compiler", a, b)
+		if round%7 == 0 {
+			sections, err := restored.Checkpoint().Sections()
+			if err != nil {
+				t.Fatal(err)
+			}
+			restored = routing.NewCompiler(reader.Decode)
+			table, err := restored.Restore(sections)
+			if err != nil {
+				t.Fatal(err)
+			}
+			mustAgree(t, "the restored table", a, table)
+		}
+	}
+}
+
+// TestIncrementsLeadWhereAWholeListLeads compares a compiler that was told of every change
+// with one that is told of all documents at once, where nothing depends on the past.
+func TestIncrementsLeadWhereAWholeListLeads(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 2))
+	reader := document.NewReader()
+	compiler := routing.NewCompiler(reader.Decode)
+	stored := map[string]routing.Change{}
+	for round := range 150 {
+		table := compiler.Compile(randomUpdate(random, stored, int64(round+2)))
+		whole := routing.Update{Whole: true, Revision: int64(round + 2)}
+		for _, change := range stored {
+			whole.Changes = append(whole.Changes, change)
+		}
+		fresh := routing.NewCompiler(reader.Decode).Compile(cloneUpdate(whole))
+		if fresh.Hash() != table.Hash() {
+			t.Fatalf("round %d: hash %s by increments, %s at once", round, table.Hash(), fresh.Hash())
+		}
+		if random.IntN(4) == 0 { // a list of the same changes nothing
+			again := compiler.Compile(cloneUpdate(whole))
+			mustAgree(t, "the table after a whole list", table, again)
+			if compiler.Moved() != 0 {
+				t.Fatalf("round %d: a list of what is there moved %d pairs", round, compiler.Moved())
+			}
+		}
+	}
+}
+
+func cloneUpdate(u routing.Update) routing.Update {
+	u.Changes = slices.Clone(u.Changes)
+	return u
+}
+
+// randomUpdate writes and deletes some documents, good and bad.
+func randomUpdate(random *rand.Rand, stored map[string]routing.Change, revision int64) routing.Update {
+	update := routing.Update{Revision: revision}
+	changed := map[string]bool{}
+	for range 1 + random.IntN(6) {
+		key, value := randomDocument(random)
+		if changed[key] {
+			continue
+		}
+		changed[key] = true
+		before, exists := stored[key]
+		if exists && random.IntN(4) == 0 {
+			delete(stored, key)
+			update.Changes = append(update.Changes, routing.Change{Key: key, Deleted: true, Revision: revision})
+			continue
+		}
+		change := routing.Change{Key: key, Value: []byte(value), Revision: revision, Created: revision, Origin: "here"}
+		if exists {
+			change.Created = before.Created
+		}
+		stored[key] = change
+		update.Changes = append(update.Changes, change)
+	}
+	return update
+}
+
+func randomDocument(random *rand.Rand) (key, value string) {
+	deck := fmt.Sprintf("d%d", random.IntN(4))
+	tenant := fmt.Sprintf("t%d", random.IntN(12))
+	if random.IntN(12) == 0 {
+		return "tenants/" + tenant, "garbage"
+	}
+	switch random.IntN(10) {
+	case 0:
+		return "decks/" + deck, `{"kind":"Deck","name":"` + deck + `","domain":"` + deck + `.example","attach":"mesh"}`
+	case 1, 2:
+		return "pins/" + tenant + "/k" + fmt.Sprint(random.IntN(5)), `{"kind":"Pin","tenant":"` + tenant + `","key":"k` + fmt.Sprint(random.IntN(9)) + `","deck":"` + deck + `"}`
+	default:
+		hosts := fmt.Sprintf(`"h%d.a.example"`, random.IntN(8))
+		delegates := ""
+		switch random.IntN(6) {
+		case 0:
+			hosts += `,"*.a.example"`
+			delegates = `"delegates":["h1.a.example","*.x.a.example"],`
+		case 1:
+			hosts += fmt.Sprintf(`,"*.x%d.a.example"`, random.IntN(2))
+		case 2:
+			hosts += fmt.Sprintf(`,"h%d.b.example"`, random.IntN(8)+8)
+		}
+		rules := `[{"name":"all","deck":"` + deck + `"}]`
+		if random.IntN(2) == 0 {
+			rules = `[{"name":"users","key":{"header":"x-user-id"},"pins":true,"split":{"` + deck + `":1,"d9":` + fmt.Sprint(random.IntN(3)) + `}}]`
+		}
+		return "tenants/" + tenant, fmt.Sprintf(`{"kind":"Tenant","name":"%s","hosts":[%s],%s"epoch":%d,"rules":%s}`, tenant, hosts, delegates, 1+random.IntN(3), rules)
+	}
+}
+
+// mustAgree compares all that two tables show.
+func mustAgree(t *testing.T, what string, want, got *routing.Table) {
+	t.Helper()
+	if want.Hash() != got.Hash() || want.EffectiveHash() != got.EffectiveHash() || want.Counts() != got.Counts() {
+		t.Fatalf("%s: %s %s %+v, want %s %s %+v", what, got.Hash(), got.EffectiveHash(), got.Counts(), want.Hash(), want.EffectiveHash(), want.Counts())
+	}
+	if !slices.Equal(want.Problems(), got.Problems()) {
+		t.Fatalf("%s: problems %+v, want %+v", what, got.Problems(), want.Problems())
+	}
+	for i := range 12 {
+		name := fmt.Sprintf("t%d", i)
+		if a, b := want.Hosts(name), got.Hosts(name); !slices.Equal(a, b) {
+			t.Fatalf("%s: tenant %s holds %v, want %v", what, name, b, a)
+		}
+	}
+	for _, host := range []string{"h1.a.example", "h9.a.example", "q.x0.a.example", "h3.x1.a.example", "h9.b.example", "a.example"} {
+		for _, user := range []string{"k1", "k2", "other"} {
+			request := routing.Request{Host: []byte(host), Method: []byte("GET"), Path: []byte("/"), Fields: fields{{"x-user-id", user}}}
+			a, b := want.Explain(&request), got.Explain(&request)
+			a.Revision, b.Revision = 0, 0
+			if a.Text() != b.Text() {
+				t.Fatalf("%s: %s\nwant %s", what, b.Text(), a.Text())
+			}
+		}
+	}
+}
