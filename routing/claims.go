@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-
-	"github.com/cespare/xxhash/v2"
 )
 
 // claims settles which tenant owns which host, after CONTRACT: one tenant a host; a host
@@ -54,16 +52,6 @@ func (c *Compiler) claimant(tenant string) claimant {
 		panic("routing: a claim of a tenant that is not there") // it is withdrawn with the tenant
 	}
 	return claimant{tenant, unpackTenant(packed)}
-}
-
-// shardsOf returns where the hosts are in the store, sorted.
-func shardsOf(hosts []string) []shardNumber {
-	shards := make([]shardNumber, len(hosts))
-	for i, host := range hosts {
-		shards[i] = shardOf(xxhash.Sum64String(hostKey(host)))
-	}
-	slices.Sort(shards)
-	return shards
 }
 
 // withdraw takes back a tenant's claims.
@@ -236,7 +224,7 @@ type holding struct {
 
 // forbids says whether a host under the wildcard is not for the tenant to have.
 func (h holding) forbids(host, tenant string) bool {
-	return h.tenant != tenant && !slices.ContainsFunc(h.record.delegates, func(d string) bool { return Covers(d, host) })
+	return h.tenant != tenant && !slices.ContainsFunc(unpackStrings(h.record.delegates), func(d string) bool { return Covers(d, host) })
 }
 
 // holdersAbove returns the wildcards above a host that somebody holds, the shortest first.

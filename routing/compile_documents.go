@@ -116,6 +116,9 @@ func (c *Compiler) reviewReferences(b *batch, flipped map[int32]bool) {
 		c.reviewTenantsOf(flipped)
 	}
 	for _, change := range b.tenants {
+		if !change.review {
+			continue
+		}
 		c.reviewTenant(strings.TrimPrefix(change.Key, "tenants/"))
 	}
 	c.reviewPins(b, flipped)

@@ -57,7 +57,11 @@ func (c *Compiler) rules(form *tenantForm) *Tenant {
 
 func (c *Compiler) compileTenant(change *Change, b *batch) {
 	name := strings.TrimPrefix(change.Key, "tenants/")
-	packed, exists := c.tenants.get(name)
+	packed := change.packed
+	if packed == "" {
+		packed, _ = c.tenants.get(name)
+	}
+	exists := packed != ""
 	var old tenantRecord
 	if exists {
 		old = unpackTenant(packed)
@@ -77,7 +81,7 @@ func (c *Compiler) compileTenant(change *Change, b *batch) {
 	switch code, message := c.refuseTenant(&old, name, &form, err); code {
 	case "":
 		accepted = true
-		hosts, next.delegates, next.epoch = form.hosts, form.delegates, form.epoch
+		hosts, next.delegates, next.epoch = form.hosts, packStrings(form.delegates), form.epoch
 		next.policy = c.takePolicy(name, &form)
 		c.guard.repointed(c, name, &old, next.policy)
 		if old.policy != 0 {
@@ -96,6 +100,7 @@ func (c *Compiler) compileTenant(change *Change, b *batch) {
 		hosts = nil
 	}
 	c.setTenant(name, &old, &next, hosts, accepted || old.policy == 0)
+	change.review = len(c.problems[change.Key]) > 0 || slices.ContainsFunc(c.policies.entries[next.policy].decks, func(deck int32) bool { return c.decks[deck].Missing })
 }
 
 // takePolicy returns the policy of an accepted form, counted for its tenant.
@@ -154,10 +159,10 @@ func (c *Compiler) refuseTenant(old *tenantRecord, name string, form *tenantForm
 // setTenant puts a tenant's record in place of the one before. rehost says that the hosts
 // it claims are those given.
 func (c *Compiler) setTenant(name string, old, next *tenantRecord, hosts []string, rehost bool) {
-	same := old.created == next.created && (old.policy == 0) == (next.policy == 0) && slices.Equal(old.delegates, next.delegates)
+	same := old.created == next.created && (old.policy == 0) == (next.policy == 0) && old.delegates == next.delegates
 	if rehost {
-		next.shards = shardsOf(hosts)
-		same = same && slices.Equal(old.shards, next.shards) && c.claimsAll(name, hosts)
+		next.shards = shardList(hosts)
+		same = same && old.shards == next.shards && c.claimsAll(name, hosts)
 	}
 	if same {
 		c.tenants.put(name, next.pack())
@@ -185,11 +190,12 @@ func (c *Compiler) claimsAll(name string, hosts []string) bool {
 	return true
 }
 
-// rewriteHosts lets the hosts that a tenant holds lead to its new form.
+// rewriteHosts lets the hosts that a tenant holds lead to its new form. It claims all of
+// those given.
 func (c *Compiler) rewriteHosts(name string, record *tenantRecord, hosts []string) {
 	value := packHost(record.policy, record.epoch, name)
 	for _, host := range hosts {
-		if c.holder(host) == name {
+		if _, contested := c.claims.contested[host]; !contested || c.holder(host) == name {
 			c.hosts.put(hostKey(host), value)
 		}
 	}
@@ -207,14 +213,14 @@ func (c *Compiler) holder(host string) string {
 // hostsOf returns the hosts that a tenant claims: those it holds, and those it does not.
 func (c *Compiler) hostsOf(name string, record *tenantRecord) []string {
 	hosts := slices.Clone(c.claims.refused[name])
-	for _, shard := range slices.Compact(slices.Clone(record.shards)) {
+	eachShard(record.shards, func(shard shardNumber) {
 		c.hosts.eachInShard(shard, func(key, packed string) bool {
 			if _, _, tenant := unpackHost(packed); tenant == name {
 				hosts = append(hosts, strings.Clone(hostOfKey(key)))
 			}
 			return true
 		})
-	}
+	})
 	// A claim that this very update contests is in both.
 	slices.Sort(hosts)
 	return slices.Compact(hosts)

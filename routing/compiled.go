@@ -30,7 +30,35 @@ type compiledRange struct {
 // compiledSplit is shared by all rules with the same weights.
 type compiledSplit struct {
 	decks  []int32
-	owners []uint16 // by slot, indexes of decks
+	owners []byte // by slot, indexes of decks, as many to a byte as fit: see packOwners
+	width  uint8  // bits of an index, as a power of two: 0 to 4
+}
+
+// owner returns the index of the deck that owns a slot.
+func (s *compiledSplit) owner(slot int) int {
+	if s.width == 4 {
+		return int(s.owners[2*slot]) | int(s.owners[2*slot+1])<<8
+	}
+	bits := 1 << s.width
+	at := slot << s.width
+	return int(s.owners[at>>3]>>(at&7)) & (1<<bits - 1)
+}
+
+// packOwners packs indexes of so many decks in as few bits as hold them: 1, 2, 4, 8 or 16.
+func packOwners(owners []uint16, decks int) (packed []byte, width uint8) {
+	for width < 4 && decks > 1<<(1<<width) {
+		width++
+	}
+	packed = make([]byte, len(owners)<<width/8)
+	for slot, owner := range owners {
+		if width == 4 {
+			packed[2*slot], packed[2*slot+1] = byte(owner), byte(owner>>8)
+			continue
+		}
+		at := slot << width
+		packed[at>>3] |= byte(owner) << (at & 7)
+	}
+	return packed, width
 }
 
 type keyKind uint8
@@ -194,7 +222,8 @@ func (c *Compiler) split(weights map[string]int) *compiledSplit {
 		return shared
 	}
 	names, owners := assign(weights, c.slotCosts)
-	made := &compiledSplit{owners: owners}
+	made := new(compiledSplit)
+	made.owners, made.width = packOwners(owners, len(names))
 	for _, name := range names {
 		made.decks = append(made.decks, c.deckID(name))
 	}

@@ -30,6 +30,8 @@ type Change struct {
 
 	was, sum    uint64 // hashes of the pair that was stored before, and of this one; 0: none
 	tenant, key string // of a pin
+	packed      string // the record of the tenant before, if it was looked up
+	review      bool   // what it refers to has to be looked at
 }
 
 // Update is what happened up to a revision.
@@ -157,6 +159,9 @@ func (c *Compiler) Compile(u Update) *Table {
 	}
 	c.settleHosts()
 	c.reviewReferences(&b, c.flippedDecks(known))
+	if u.Whole {
+		clear(c.costs) // many decks' at once, and seldom wanted again
+	}
 	return c.publish(u.Revision)
 }
 
@@ -242,7 +247,7 @@ func (c *Compiler) storedPairOf(change *Change) (sum uint64, created int64) {
 	created = change.Created
 	if name, ok := strings.CutPrefix(change.Key, "tenants/"); ok {
 		packed, ok := c.tenants.get(name)
-		if !ok {
+		if change.packed = packed; !ok {
 			return 0, created
 		}
 		if record := unpackTenant(packed); !record.gone {
@@ -353,7 +358,7 @@ func (c *Compiler) retryWaiting(b *batch) {
 // wait keeps a change until the deck that it names exists.
 func (c *Compiler) wait(change *Change, deck string) {
 	kept := *change
-	kept.Value = slices.Clone(change.Value)
+	kept.Value, kept.packed = slices.Clone(change.Value), ""
 	c.waiting[change.Key] = &kept
 	c.complain(change.Key, ProblemUnknownDeck, "names the deck "+deck+", which does not exist; the last good form stays in force until it does", change.Revision)
 }
@@ -387,7 +392,7 @@ func (c *Compiler) publish(revision int64) *Table {
 		editor  *storeEditor
 		version **store
 	}{{c.hosts, &t.hosts}, {c.tenants, &t.tenants}, {c.pins, &t.pins}, {c.unheld, &t.unheld}} {
-		if len(part.editor.open) > 0 || *part.version == nil {
+		if len(part.editor.dirty) > 0 || *part.version == nil {
 			*part.version = part.editor.seal()
 		}
 		t.weight += part.editor.written

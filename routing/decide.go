@@ -132,7 +132,7 @@ func (t *Table) ownerOf(r *Request, rule *compiledRule, pin *Pinned, d *Decision
 		if trace != nil {
 			trace.slot = slot
 		}
-		return rule.split.decks[rule.split.owners[slot]], ViaSplit
+		return rule.split.decks[rule.split.owner(slot)], ViaSplit
 	}
 	return -1, ViaNone
 }

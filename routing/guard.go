@@ -218,7 +218,7 @@ func (c *Compiler) holdHazards(u *Update, b *batch, h *hazards) {
 // holdChange keeps a change back. What is stored is noted, what is in force stays.
 func (c *Compiler) holdChange(change *Change) {
 	kept := *change
-	kept.Value = slices.Clone(change.Value)
+	kept.Value, kept.packed = slices.Clone(change.Value), ""
 	c.guard.held[change.Key] = &kept
 	c.guard.revision = max(c.guard.revision, change.Revision)
 	c.keep(change)

@@ -2,7 +2,10 @@ package routing
 
 import (
 	"encoding/binary"
+	"slices"
 	"strings"
+
+	"github.com/cespare/xxhash/v2"
 )
 
 // tenantRecord is what the tenants' store holds of one tenant, packed: the form in force,
@@ -16,8 +19,8 @@ type tenantRecord struct {
 	gone bool
 	// created and revision are those of the stored pair.
 	created, revision int64
-	shards            []shardNumber // of the hosts that it claims, each once
-	delegates         []string
+	shards            string // shardList of the hosts that it claims
+	delegates         string // packStrings
 }
 
 const recordGone = 1
@@ -33,14 +36,8 @@ func (r *tenantRecord) pack() string {
 	out = binary.LittleEndian.AppendUint64(out, r.digest)
 	out = binary.AppendUvarint(out, uint64(r.created))
 	out = binary.AppendVarint(out, r.revision-r.created)
-	out = binary.AppendUvarint(out, uint64(len(r.shards)))
-	for _, shard := range r.shards {
-		out = binary.LittleEndian.AppendUint16(out, uint16(shard))
-	}
-	for _, delegate := range r.delegates {
-		out = append(binary.AppendUvarint(out, uint64(len(delegate))), delegate...)
-	}
-	return string(out)
+	out = binary.AppendUvarint(out, uint64(len(r.shards)/2))
+	return string(append(append(out, r.shards...), r.delegates...))
 }
 
 func unpackTenant(packed string) (r tenantRecord) {
@@ -54,20 +51,51 @@ func unpackTenant(packed string) (r tenantRecord) {
 	delta, at := loadVarint(packed, at)
 	r.revision = r.created + (int64(delta>>1) ^ -int64(delta&1))
 	shards, at := loadVarint(packed, at)
-	if shards > 0 {
-		r.shards = make([]shardNumber, shards)
-	}
-	for i := range r.shards {
-		r.shards[i] = shardNumber(packed[at]) | shardNumber(packed[at+1])<<8
-		at += 2
-	}
-	for at < len(packed) {
-		var length uint64
-		length, at = loadVarint(packed, at)
-		r.delegates = append(r.delegates, strings.Clone(packed[at:at+int(length)]))
-		at += int(length)
-	}
+	end := at + 2*int(shards)
+	r.shards, r.delegates = packed[at:end], packed[end:]
 	return r
+}
+
+// shardList packs the numbers of the shards where hosts are: sorted, one for each host.
+func shardList(hosts []string) string {
+	var space [16]shardNumber
+	shards := space[:0]
+	for _, host := range hosts {
+		shards = append(shards, shardOf(xxhash.Sum64String(hostKey(host))))
+	}
+	slices.Sort(shards)
+	out := make([]byte, 0, 2*len(shards))
+	for _, shard := range shards {
+		out = binary.LittleEndian.AppendUint16(out, uint16(shard))
+	}
+	return string(out)
+}
+
+// eachShard calls f with every shard of a list, once.
+func eachShard(list string, f func(shardNumber)) {
+	for at := 0; at < len(list); at += 2 {
+		if at == 0 || list[at:at+2] != list[at-2:at] {
+			f(shardNumber(list[at]) | shardNumber(list[at+1])<<8)
+		}
+	}
+}
+
+// packStrings packs texts behind their lengths.
+func packStrings(texts []string) string {
+	var out []byte
+	for _, text := range texts {
+		out = append(binary.AppendUvarint(out, uint64(len(text))), text...)
+	}
+	return string(out)
+}
+
+func unpackStrings(packed string) (texts []string) {
+	for at := 0; at < len(packed); {
+		length, next := loadVarint(packed, at)
+		at = next + int(length)
+		texts = append(texts, strings.Clone(packed[next:at]))
+	}
+	return texts
 }
 
 // hostKey is how a host is spelled as a key of the hosts' store: a wildcard without its

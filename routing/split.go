@@ -94,13 +94,10 @@ func negativeLog2(h uint64) uint64 {
 	var fraction uint64
 	for range fractionBits {
 		high, low := bits.Mul64(m, m) // 1 to 4 with 126 places, 62 of them in high
-		fraction <<= 1
-		if high >= 1<<63 {
-			fraction |= 1
-			m = high
-		} else {
-			m = high<<1 | low>>63
-		}
+		place := high >> 63
+		fraction = fraction<<1 | place
+		// If the square is below 2, shift it up. Without a branch: its outcome is random.
+		m = high<<(1-place) | low>>63&(1-place)
 	}
 	return uint64(whole+1)<<fractionBits - fraction // whole is 0 to 63
 }

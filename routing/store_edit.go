@@ -12,7 +12,8 @@ import (
 type storeEditor struct {
 	store
 	owned [storePages]bool
-	open  map[shardNumber]*openShard
+	open  [storePages * pageShards]*openShard
+	dirty []shardNumber // those that are open
 	// written counts the bytes of shards and pages that were copied since the last seal.
 	written int
 }
@@ -25,7 +26,7 @@ type openShard struct {
 	waste bool   // there are records that no slot leads to
 }
 
-func newStoreEditor() *storeEditor { return &storeEditor{open: map[shardNumber]*openShard{}} }
+func newStoreEditor() *storeEditor { return new(storeEditor) }
 
 // get is that of the store, with the edits.
 func (e *storeEditor) get(key string) (value string, ok bool) {
@@ -108,13 +109,16 @@ func (e *storeEditor) edit(number shardNumber) *openShard {
 	if open == nil {
 		open = openOf(e.shard(number))
 		e.open[number] = open
+		e.dirty = append(e.dirty, number)
 	}
 	return open
 }
 
 // seal closes all shards that were opened, and returns the new version.
 func (e *storeEditor) seal() *store {
-	for number, open := range e.open {
+	for _, number := range e.dirty {
+		open := e.open[number]
+		e.open[number] = nil
 		page := number / pageShards
 		if !e.owned[page] {
 			e.owned[page] = true
@@ -129,7 +133,7 @@ func (e *storeEditor) seal() *store {
 		e.written += len(sealed)
 		e.pages[page][number%pageShards] = sealed
 	}
-	clear(e.open)
+	e.dirty = e.dirty[:0]
 	e.owned = [storePages]bool{}
 	version := e.store
 	return &version
@@ -140,9 +144,7 @@ func openOf(sealed string) *openShard {
 	if len(sealed) < shardHead {
 		return &openShard{data: emptyShard(2, 128)}
 	}
-	data := make([]byte, len(sealed), len(sealed)+128)
-	copy(data, sealed)
-	return &openShard{data: data, used: load32(sealed, 0)} // a sealed shard has no slots of deleted entries
+	return &openShard{data: append([]byte(nil), sealed...), used: load32(sealed, 0)} // a sealed shard has no slots of deleted entries
 }
 
 func emptyShard(slots uint32, room int) []byte {
@@ -216,5 +218,8 @@ func (o *openShard) seal() string {
 	if slots := load32(o.data, 4); o.waste || slots > slotsFor(entries)+slotsFor(entries)/16+2 {
 		o.rebuild(slotsFor(entries))
 	}
-	return string(o.data)
+	if spare := cap(o.data) - len(o.data); spare > len(o.data)/16+16 {
+		return string(o.data)
+	}
+	return unsafe.String(&o.data[0], len(o.data)) // nobody writes to a sealed shard's bytes again
 }

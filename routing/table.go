@@ -219,7 +219,7 @@ func (t *Table) Tenant(name string) (view TenantView, ok bool) {
 	record := unpackTenant(packed)
 	if record.policy != 0 {
 		document := *t.policies.at(record.policy).document
-		document.Name, document.Epoch, document.Delegates = name, record.epoch, record.delegates
+		document.Name, document.Epoch, document.Delegates = name, record.epoch, unpackStrings(record.delegates)
 		document.Hosts = append(t.held(name, &record), t.refused[name]...)
 		slices.Sort(document.Hosts)
 		view.Document, view.Epoch = &document, record.epoch
@@ -248,15 +248,15 @@ func (t *Table) Hosts(tenant string) []string {
 }
 
 func (t *Table) held(name string, record *tenantRecord) []string {
-	held := make([]string, 0, len(record.shards))
-	for _, shard := range slices.Compact(slices.Clone(record.shards)) {
+	held := make([]string, 0, len(record.shards)/2)
+	eachShard(record.shards, func(shard shardNumber) {
 		eachIn(t.hosts.shard(shard), func(key, packed string) bool {
 			if _, _, tenant := unpackHost(packed); tenant == name {
 				held = append(held, strings.Clone(hostOfKey(key)))
 			}
 			return true
 		})
-	}
+	})
 	slices.Sort(held)
 	return held
 }

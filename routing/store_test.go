@@ -1,0 +1,94 @@
+package routing
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"strings"
+	"testing"
+)
+
+// TestAStoreHoldsWhatAMapHolds drives a store and a map through the same random edits, and
+// looks at older versions again later: nothing may have touched them.
+func TestAStoreHoldsWhatAMapHolds(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 3))
+	editor, model := newStoreEditor(), map[string]string{}
+	type version struct {
+		store *store
+		model map[string]string
+	}
+	var versions []version
+	for range 60 {
+		for range random.IntN(400) {
+			key := fmt.Sprintf("key-%d", random.IntN(2000))
+			if random.IntN(3) == 0 {
+				_, there := model[key]
+				if editor.delete(key) != there {
+					t.Fatalf("delete of %s: there is %v", key, there)
+				}
+				delete(model, key)
+				continue
+			}
+			value := strings.Repeat("v", random.IntN(200)) + key
+			editor.put(key, value)
+			model[key] = value
+			if got, ok := editor.get(key); !ok || got != value {
+				t.Fatalf("%s is %q, %v while being edited", key, got, ok)
+			}
+		}
+		versions = append(versions, version{editor.seal(), maps.Clone(model)})
+	}
+	for _, v := range versions {
+		holds(t, v.store, v.model)
+		again, err := decodeStore(v.store.encode())
+		if err != nil {
+			t.Fatal(err)
+		}
+		holds(t, again.seal(), v.model)
+	}
+}
+
+// TestVersionsShareWhatDidNotChange: an edit copies the page that it touches, no other.
+func TestVersionsShareWhatDidNotChange(t *testing.T) {
+	editor := newStoreEditor()
+	for i := range 10_000 {
+		editor.put(fmt.Sprintf("key-%d", i), "value")
+	}
+	before := editor.seal()
+	editor.put("key-77", "other")
+	after := editor.seal()
+	changed := 0
+	for i := range before.pages {
+		if before.pages[i] != after.pages[i] {
+			changed++
+		}
+	}
+	if changed != 1 {
+		t.Fatalf("one edit changed %d pages", changed)
+	}
+}
+
+func holds(t *testing.T, s *store, model map[string]string) {
+	t.Helper()
+	if s.count != len(model) {
+		t.Fatalf("%d entries, want %d", s.count, len(model))
+	}
+	for key, value := range model {
+		if got, ok := s.get([]byte(key)); !ok || got != value {
+			t.Fatalf("%s is %q, %v; want %q", key, got, ok, value)
+		}
+	}
+	seen := map[string]string{}
+	s.each(func(key, value string) bool {
+		seen[key] = value
+		return true
+	})
+	if !maps.Equal(seen, model) {
+		t.Fatalf("a walk sees %d entries, want %d", len(seen), len(model))
+	}
+	if _, ok := s.get([]byte("absent")); ok {
+		t.Fatal("what is not there is found")
+	}
+}
