@@ -37,10 +37,14 @@ func (d *documents) apply(batch discovery.Batch) {
 func (d *documents) update(batch discovery.Batch) routing.Update {
 	d.revision = d.newest(batch)
 	update := routing.Update{
-		Whole: batch.Whole, Revision: d.revision,
+		Whole: batch.Whole, Revision: d.revision, SourceChanged: batch.SourceChanged,
+		Origin: d.kind, At: time.Now(),
 		Changes: make([]routing.Change, 0, len(batch.Put)+len(batch.Deleted)),
 	}
 	for _, entry := range batch.Put {
+		if entry.Origin == d.kind {
+			entry.Origin = "" // as that of all: it costs nothing then
+		}
 		update.Changes = append(update.Changes, routing.Change{
 			Key: entry.Key, Value: entry.Value, Revision: entry.Revision, Created: entry.Created, Origin: entry.Origin,
 		})
