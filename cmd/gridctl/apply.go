@@ -6,7 +6,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"gridrouter.io/cmd/flags"
 	"gridrouter.io/discovery/catalog"
 )
 
@@ -27,9 +26,14 @@ the whole is not one transaction: at the first conflict apply stops, says what w
 and what was not, and exits with 1. Running it again finishes; applying the same file twice
 changes nothing. Documents that are not given stay as they are.
 
-A tenant's epoch is raised by one, once a call, whenever one of its keys may change its deck.`,
+A tenant's epoch is raised by one, once a call, whenever one of its keys may change its deck.
+
+What changes the rules or pins of more than 10 tenants, and more than 5 % of them, is refused:
+the guard of the routers would hold it ("gridctl guard"). If it is meant, --allow-mass-change
+writes it with a mark that tells them so.`,
 		Example: `  gridctl apply -f tenants/acme.yaml --why "move canary to east-2"
   gridctl apply -f grid/ --dry-run
+  gridctl apply -f grid/ --allow-mass-change --why "leave east-1"
   gridctl get tenants acme -o yaml | sed 's/split: 60/split: 50/' | gridctl apply -f -`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -41,7 +45,7 @@ A tenant's epoch is raised by one, once a call, whenever one of its keys may cha
 				return err
 			}
 			return to.open(cmd, func(ctx context.Context, grid *catalog.Catalog) error {
-				plan, err := grid.Plan(ctx, docs, catalog.Options{Why: change.why})
+				plan, err := grid.Plan(ctx, docs, change.options())
 				if err != nil {
 					return err
 				}
@@ -51,8 +55,7 @@ A tenant's epoch is raised by one, once a call, whenever one of its keys may cha
 	}
 	cmd.Flags().StringSliceVarP(&files, "filename", "f", nil, "`FILE` or folder of documents (.yaml, .yml, .json), or - for the standard input; repeatable")
 	change.register(cmd)
-	cmd.Flags().Bool("allow-mass-change", false, "write what the guard against mass changes would hold")
-	flags.Refuse(cmd.Flags(), "allow-mass-change")
+	change.registerMass(cmd)
 	return cmd
 }
 
@@ -61,12 +64,23 @@ type changeFlags struct {
 	why    string
 	dryRun bool
 	output string
+	mass   bool // meant although the routers' guard would hold it
 }
 
 func (c *changeFlags) register(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&c.why, "why", "", "`TEXT` that says why, for the change record (default none)")
 	cmd.Flags().BoolVar(&c.dryRun, "dry-run", false, "check everything and print the plan; write nothing")
 	cmd.Flags().StringVarP(&c.output, "output", "o", "text", "text or json")
+}
+
+// registerMass adds the flag of those commands that may drop tenants or change where they lead.
+func (c *changeFlags) registerMass(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&c.mass, "allow-mass-change", false, "write what the guard of the routers would hold, and tell them that it is meant")
+}
+
+// options are what the flags say to the catalog.
+func (c *changeFlags) options() catalog.Options {
+	return catalog.Options{Why: c.why, AllowMassChange: c.mass}
 }
 
 func (c *changeFlags) check() error { return oneOf(c.output, "text", "json") }

@@ -24,10 +24,15 @@ func newDeleteCommand(to *connection) *cobra.Command {
 A deck is refused while tenants, pins or standbys refer to it; --force deletes it anyway, and
 their requests get deck_down. A tenant gives up its hosts with it; one that has pins is
 refused, unless --with-pins deletes them too. Its change records stay, and so does its epoch:
-should it come back, it goes on above the last one.`,
+should it come back, it goes on above the last one.
+
+One tenant is no mass change; but routers count the changes of ten seconds together, and hold
+the eleventh deletion or so ("gridctl guard"). --allow-mass-change tells them with each one that
+it is meant.`,
 		Example: `  gridctl delete tenant globex --why "left us"
   gridctl delete pin initech 10086
-  gridctl delete deck orders-east-9 --dry-run`,
+  gridctl delete deck orders-east-9 --dry-run
+  for name in $(cat left-us.txt); do gridctl delete tenant $name --allow-mass-change; done`,
 		Args: cobra.RangeArgs(2, 3),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := change.check(); err != nil {
@@ -48,7 +53,7 @@ should it come back, it goes on above the last one.`,
 			}
 			return to.open(cmd, func(ctx context.Context, grid *catalog.Catalog) error {
 				plan, err := grid.PlanDelete(ctx, key, catalog.DeleteOptions{
-					Options: catalog.Options{Why: change.why}, Force: force, WithPins: withPins,
+					Options: change.options(), Force: force, WithPins: withPins,
 				})
 				if err != nil {
 					return err
@@ -58,6 +63,7 @@ should it come back, it goes on above the last one.`,
 		},
 	}
 	change.register(cmd)
+	change.registerMass(cmd)
 	cmd.Flags().BoolVar(&force, "force", false, "delete a deck although documents refer to it")
 	cmd.Flags().BoolVar(&withPins, "with-pins", false, "delete a tenant's pins along with it")
 	return cmd

@@ -21,7 +21,8 @@ func newFleetCommand(to *connection) *cobra.Command {
 		Short: "Show the routers, and which revision each runs",
 		Long: `Prints every router that announces itself in etcd. A router that runs an older revision than
 the newest document is marked "behind"; one whose documents differ from those of the others at
-the same revision is marked "other hash". One that died is gone when its lease ends.`,
+the same revision is marked "other hash"; one whose guard holds a mass change "holds N tenants"
+("gridctl guard" says what to do). One that died is gone when its lease ends.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := oneOf(output, "table", "json"); err != nil {
@@ -78,6 +79,9 @@ func noteOf(m *catalog.Member) string {
 	}
 	if m.Disagrees {
 		notes = append(notes, "other hash")
+	}
+	if m.Guard != nil {
+		notes = append(notes, fmt.Sprintf("holds %s", count(m.Guard.Held, "tenant")))
 	}
 	if m.Fault != "" {
 		notes = append(notes, m.Fault)

@@ -53,6 +53,7 @@ away), 2 bad flags or documents: then nothing was written.`,
 		newExplainCommand(to),
 		newFleetCommand(to),
 		newWaitCommand(to),
+		newGuardCommand(to),
 		flags.NewVersionCommand("gridctl", version),
 	)
 	flags.Bind(root, "GRIDCTL_")

@@ -45,7 +45,7 @@ refuses, and "gridctl delete" does it.`,
 				return flags.Usagef("--to: %d is no number of a change; gridctl history lists them", number)
 			}
 			return to.open(cmd, func(ctx context.Context, grid *catalog.Catalog) error {
-				plan, err := grid.PlanRollback(ctx, key, number, catalog.Options{Why: change.why})
+				plan, err := grid.PlanRollback(ctx, key, number, change.options())
 				if err != nil {
 					return err
 				}
@@ -55,6 +55,7 @@ refuses, and "gridctl delete" does it.`,
 	}
 	cmd.Flags().Int64Var(&number, "to", 0, "the change `N` after which the document had the wanted form (must be given)")
 	change.register(cmd)
+	change.registerMass(cmd)
 	cmd.Flags().Lookup("why").Usage = "`TEXT` that says why, for the change record (default \"rollback to change N\")"
 	return cmd
 }

@@ -127,20 +127,24 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 type scripts struct{ client *clientv3.Client }
 
 // etcd works behind the command's back: etcd put KEY FILE | etcd del KEY | etcd keys |
-// etcd show KEY; keys are relative to the prefix.
+// etcd show KEY | etcd drop FOLDER, whose revision goes into $REVISION; keys are relative to the prefix.
 func (s *scripts) etcd(ts *testscript.TestScript, neg bool, args []string) {
 	prefix := ts.Getenv("GRIDCTL_PREFIX")
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	switch {
 	case neg || len(args) == 0:
-		ts.Fatalf("usage: etcd put KEY FILE | del KEY | keys | show KEY")
+		ts.Fatalf("usage: etcd put KEY FILE | del KEY | drop FOLDER | keys | show KEY")
 	case args[0] == "put":
 		_, err := s.client.Put(ctx, prefix+args[1], strings.TrimSpace(ts.ReadFile(args[2])))
 		ts.Check(err)
 	case args[0] == "del":
 		_, err := s.client.Delete(ctx, prefix+args[1])
 		ts.Check(err)
+	case args[0] == "drop":
+		answer, err := s.client.Delete(ctx, prefix+args[1], clientv3.WithPrefix())
+		ts.Check(err)
+		ts.Setenv("REVISION", strconv.FormatInt(answer.Header.Revision, 10))
 	case args[0] == "keys":
 		answer, err := s.client.Get(ctx, prefix, clientv3.WithPrefix(), clientv3.WithKeysOnly())
 		ts.Check(err)

@@ -46,8 +46,11 @@ func Stragglers(members []Member) string {
 	for i := range members {
 		m := &members[i]
 		names[i] = fmt.Sprintf("%s (revision %d)", m.ID, m.Revision)
-		if m.Fault != "" {
+		switch {
+		case m.Fault != "":
 			names[i] = fmt.Sprintf("%s (%s)", m.ID, m.Fault)
+		case m.Guard != nil:
+			names[i] = fmt.Sprintf("%s (holds %d tenants: see gridctl guard)", m.ID, m.Guard.Held)
 		}
 	}
 	return strings.Join(names, ", ")
@@ -68,7 +71,8 @@ const (
 // the newest one of a document that it holds, or of a deletion that it watched; so a
 // router that started after a deletion tells a lower one although it knows of it. Where no
 // stored document is as new as the revision, equal documents count as well: a table
-// with the hash of the stored documents, or of a router that runs the revision.
+// with the hash of the stored documents, or of a router that runs the revision. A router
+// whose guard holds changes of that time does not run them.
 //
 // The deadline of ctx ends the wait with a *[BehindError]; no live router, whether
 // at first or later, is [ErrNoRouter]; so is an error a revision that etcd has not come to.
@@ -96,6 +100,9 @@ func (c *Catalog) Await(ctx context.Context, revision int64, behind func(Arrival
 		}
 	}
 }
+
+// holds says whether a router may hold changes of a revision or older ones.
+func (m *Member) holds(revision int64) bool { return m.Guard != nil && m.Guard.Before < revision }
 
 func idsOf(members []Member) []string {
 	ids := make([]string, len(members))
@@ -145,7 +152,9 @@ func (w *wait) look(ctx context.Context) error {
 		return ErrNoRouter
 	}
 	w.arrival.Routers = len(members)
-	late := slices.DeleteFunc(slices.Clone(members), func(m Member) bool { return m.Fault == "" && m.Revision >= w.arrival.Revision })
+	late := slices.DeleteFunc(slices.Clone(members), func(m Member) bool {
+		return m.Fault == "" && m.Revision >= w.arrival.Revision && !m.holds(w.arrival.Revision)
+	})
 	if w.newest < w.arrival.Revision {
 		if late, err = w.withOtherDocuments(ctx, members, late); err != nil {
 			return err
@@ -186,7 +195,7 @@ func (w *wait) withOtherDocuments(ctx context.Context, members, late []Member) (
 			right[m.Hash] = true
 		}
 	}
-	arrived := func(m Member) bool { return m.Fault == "" && right[m.Hash] }
+	arrived := func(m Member) bool { return m.Fault == "" && right[m.Hash] && !m.holds(w.arrival.Revision) }
 	late = slices.DeleteFunc(late, arrived)
 	if len(late) == 0 {
 		return nil, nil

@@ -90,6 +90,9 @@ func (c *Catalog) planDeleteDeck(ctx context.Context, s *snapshot, w *world, nam
 			piece.guards = append(piece.guards, guard{key: c.at.doc(folder + "/"), how: noneNewer, revision: s.revision})
 		}
 	}
+	if err := p.weigh(ctx, s, referrers.tenants); err != nil {
+		return nil, err
+	}
 	if err := p.pack([][]op{{piece}}); err != nil {
 		return nil, err
 	}
@@ -102,14 +105,18 @@ func (c *Catalog) planDeleteDeck(ctx context.Context, s *snapshot, w *world, nam
 
 // referrers are the documents that refer to a deck.
 type referrers struct {
-	few   []string
-	count int
+	few     []string
+	count   int
+	tenants int // of count
 }
 
 func (r *referrers) add(key string, doc any, deck string) {
 	for _, ref := range references(doc) {
 		if ref.deck == deck {
 			r.count++
+			if tenantOf(doc) != nil {
+				r.tenants++
+			}
 			if len(r.few) < fewReferrers {
 				r.few = append(r.few, describe(key)+" ("+ref.path+")")
 			}
@@ -174,7 +181,7 @@ func (c *Catalog) planDeleteTenant(ctx context.Context, s *snapshot, w *world, n
 		return nil, refused([]error{refusal(it, "", "has %s; delete along with it by --with-pins", counted(count))})
 	}
 	p := newPlanner(c, w, options.Options)
-	if err := p.weigh(ctx, s); err != nil {
+	if err := p.weigh(ctx, s, 0); err != nil {
 		return nil, err
 	}
 	var units [][]op

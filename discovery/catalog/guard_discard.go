@@ -23,7 +23,7 @@ import (
 // compacted that, from the change records. Of what differs today
 //
 //   - documents that are gone come back, of whatever kind,
-//   - tenants that lead to other decks come back to their earlier form, with their pins,
+//   - tenants with other rules get their earlier form back, and pins of any tenant theirs,
 //   - all else stays, and so does what was written after revision.
 //
 // A tenant that is gone, and comes back with all that it was by etcd's history, comes back byte
@@ -241,7 +241,6 @@ func (d *discard) leaveNewer(ctx context.Context) error {
 // choose returns the documents that are to come back, in the order of keys.
 func (d *discard) choose(ctx context.Context) ([]document.Parsed, error) {
 	var docs []document.Parsed
-	back := map[string]bool{} // tenants whose form comes back
 	take := func(key string) {
 		if doc, err := d.parsed(key); err != nil {
 			d.leave(key, fmt.Sprintf("its earlier form is refused today: %s", strings.ReplaceAll(err.Error(), "\n", "; ")))
@@ -251,41 +250,27 @@ func (d *discard) choose(ctx context.Context) ([]document.Parsed, error) {
 	}
 	var standing []string // tenants that are there, in another form
 	for _, key := range sortedKeys(d.former) {
-		folder, name := folderOf(key)
+		folder, _ := folderOf(key)
 		switch _, there := d.present[key]; {
-		case !there:
-			back[name] = back[name] || folder == FolderTenants
+		case !there, folder == FolderPins:
 			take(key)
 		case folder == FolderTenants:
 			standing = append(standing, key)
 		}
 	}
-	err := d.readDocumentsOf(ctx, standing, func(key string, now any, bad error) {
+	err := d.keys(ctx, d.at.docs(), standing, func(key string, kv *mvccpb.KeyValue) {
+		now, bad := d.reader.Decode(key, kv.Value)
 		was, err := d.reader.Decode(key, d.former[key])
-		if err == nil && (bad != nil || repoints(tenantOf(was), tenantOf(now))) {
-			_, name := folderOf(key)
-			back[name] = true
-			take(key)
+		if err == nil && bad == nil && sameRules(tenantOf(was), tenantOf(now)) {
+			return
 		}
+		take(key)
 	})
 	if err != nil {
 		return nil, err
 	}
-	for _, key := range sortedKeys(d.former) {
-		tenant, isPin := pinTenant(key)
-		if _, there := d.present[key]; isPin && there && back[tenant] {
-			take(key)
-		}
-	}
 	slices.SortFunc(docs, func(a, b document.Parsed) int { return strings.Compare(a.Key, b.Key) })
 	return docs, nil
-}
-
-func (d *discard) readDocumentsOf(ctx context.Context, keys []string, found func(key string, doc any, bad error)) error {
-	return d.keys(ctx, d.at.docs(), keys, func(key string, kv *mvccpb.KeyValue) {
-		doc, err := d.reader.Decode(key, kv.Value)
-		found(key, doc, err)
-	})
 }
 
 // parsed is the former form of a document, as if somebody gave it.

@@ -3,46 +3,43 @@ package catalog
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"gridrouter.io/routing"
 )
 
-// guardLimit is how many of so many tenants one change may drop or lead to other decks
-// without being held.
-func guardLimit(tenants int) int { return max(10, tenants/20) }
-
 // weigh refuses a plan that the guard of the routers would hold, or, if it is allowed,
-// notes which tenants' transactions tell them that it is meant.
+// notes which documents' transactions tell them that it is meant. onDecks is how many
+// tenants are on decks that it deletes.
 //
-// Routers count all changes of ten seconds together, and this only one plan's. Many small plans one
-// right after the other are not refused here; allowed, each of them carries its mark.
-func (p *planner) weigh(ctx context.Context, s *snapshot) error {
+// Routers count all changes of [routing.GuardWindow] together, and this only those of one
+// plan. Many small plans one right after the other are not refused here; allowed, each of
+// them carries its mark.
+func (p *planner) weigh(ctx context.Context, s *snapshot, onDecks int) error {
 	m := p.mass()
-	if m.dropped+m.repointed == 0 {
+	changed := len(m.changed) + onDecks
+	if changed == 0 {
 		return nil
 	}
 	if p.options.AllowMassChange {
 		p.masses = m.keys
 		return p.weighHeld(ctx, s)
 	}
-	if m.dropped < 2 && m.dropped+m.repointed <= guardLimit(0) {
+	if m.dropped < 2 && changed <= routing.GuardLimit(0) {
 		return nil // whatever the number of tenants
 	}
 	tenants, err := s.countTenants(ctx)
 	if err != nil {
 		return err
 	}
-	limit := guardLimit(tenants)
-	none := tenants > 1 && m.dropped == tenants && m.created == 0
-	if !none && m.dropped+m.repointed <= limit {
+	limit := routing.GuardLimit(tenants)
+	if none := m.dropped > 1 && m.dropped == tenants; !none && changed <= limit {
 		return nil
 	}
 	return refused([]error{&ReasonError{Place: "guard", Message: fmt.Sprintf(
-		"this drops %d tenants and leads %d to other decks, of %d in all; routers hold more than %d at once until they are told that it is meant: if it is, write --allow-mass-change",
-		m.dropped, m.repointed, tenants, limit)}})
+		"this drops, or changes where they lead, %d of %d tenants; routers hold more than %d at once until they are told that it is meant: if it is, write --allow-mass-change",
+		changed, tenants, limit)}})
 }
 
 // weighHeld refuses a mark while routers hold something: it would accept that along with
@@ -66,54 +63,37 @@ func (p *planner) weighHeld(ctx context.Context, s *snapshot) error {
 		"routers hold another mass change, up to revision %d, and a mark would accept that too; settle it first: gridctl guard accept %d, or gridctl guard discard %d", held, held, held)}})
 }
 
-// mass is what a plan does to tenants that the routers' guard counts.
+// mass is what of a plan the routers' guard counts.
 type mass struct {
-	dropped, repointed, created int
-	keys                        map[string]bool // of those dropped or repointed
+	dropped int             // tenants that go
+	changed map[string]bool // names of tenants that go, or with other rules or pins than before
+	keys    map[string]bool // of the documents that do it
 }
 
+// mass counts as routers do: a tenant that goes, one whose rules are not what they were,
+// and one of whose pins goes or leads elsewhere. New tenants and new pins are no harm.
 func (p *planner) mass() mass {
-	m := mass{keys: map[string]bool{}}
+	m := mass{changed: map[string]bool{}, keys: map[string]bool{}}
 	for _, it := range p.w.given {
-		if folder, _ := folderOf(it.key); folder != FolderTenants {
-			continue
-		}
+		folder, tenant := folderOf(it.key)
 		switch was, final := it.wasTenant(), tenantOf(it.final()); {
 		case it.mod == 0:
-			m.created++
+			continue
+		case folder == FolderDecks && it.remove:
+			m.keys[it.key] = true
+			continue
+		case folder == FolderPins && !same(it):
+			tenant = ownerOf(it)
+		case folder != FolderTenants:
+			continue
 		case final == nil:
 			m.dropped++
-			m.keys[it.key] = true
-		case it.wasErr != nil || was == nil || repoints(was, final):
-			// What routers have in force instead of a bad document is not known here.
-			m.repointed++
-			m.keys[it.key] = true
+		case it.wasErr == nil && was != nil && sameRules(was, final):
+			continue
 		}
+		m.changed[tenant], m.keys[it.key] = true, true
 	}
 	return m
-}
-
-// repoints says whether a tenant's rules lead to other decks than before.
-func repoints(was, now *routing.Tenant) bool { return !slices.Equal(leadsTo(was), leadsTo(now)) }
-
-// leadsTo lists the decks that a tenant's rules lead to.
-func leadsTo(tenant *routing.Tenant) []string {
-	decks := map[string]bool{}
-	for i := range tenant.Rules {
-		rule := &tenant.Rules[i]
-		decks[rule.Deck] = true
-		decks[missingDeck(rule)] = true
-		for j := range rule.Ranges {
-			decks[rule.Ranges[j].Deck] = true
-		}
-		for deck, weight := range rule.Split {
-			if weight > 0 {
-				decks[deck] = true
-			}
-		}
-	}
-	delete(decks, "")
-	return sortedKeys(decks)
 }
 
 // countTenants counts the stored tenants.

@@ -98,9 +98,9 @@ func TestAMassChangeIsRefusedUnlessItIsAllowed(t *testing.T) {
 	g.apply(twoDecks + tenants(30, "deck: east-1"))
 	g.apply(tenants(10, "deck: east-2")) // as many as may be at once
 	g.apply(tenants(10, "deck: east-1"))
-	g.refuses(tenants(11, "deck: east-2"), "drops 0 tenants and leads 11 to other decks, of 30 in all", "more than 10 at once", "--allow-mass-change")
-	// What leads to the same decks is no such change, and new tenants are none.
-	g.apply(tenants(30, "deck: east-1, match: {path: /a}"))
+	g.refuses(tenants(11, "deck: east-2"), "11 of 30 tenants", "more than 10 at once", "--allow-mass-change")
+	// What leaves the rules as they were is no such change, and new tenants are none.
+	g.apply(strings.ReplaceAll(tenants(30, "deck: east-1"), "rules:", "timeouts: {total: 3s}\nrules:"))
 	if g.value("guard/accept") != "" {
 		t.Error("a mark was written by changes that need none")
 	}
@@ -141,6 +141,27 @@ func TestEachTransactionOfAMassChangeBearsTheMark(t *testing.T) {
 		if (tenants > 0) != (mark > 0) {
 			t.Errorf("revision %d writes %d tenants and %d marks", revision, tenants, mark)
 		}
+	}
+}
+
+func TestPinsAndDecksCountForTheirTenants(t *testing.T) {
+	g := newGrid(t)
+	pins := func(deck string) string {
+		text := ""
+		for i := range 11 {
+			text += pin(fmt.Sprintf("t%02d", i), "1", deck)
+		}
+		return text
+	}
+	g.apply(twoDecks + tenants(11, splitRule) + pins("east-1") + pin("t00", "2", "east-1") + pin("t00", "3", "east-1"))
+	g.refuses(pins("east-2"), "11 of 11 tenants")
+	g.apply(pin("t00", "1", "east-2") + pin("t00", "2", "east-2") + pin("t00", "3", "east-2")) // one tenant
+	g.apply(strings.ReplaceAll(pins("east-2"), `"1"`, `"9"`))                                  // new ones
+	_, err := g.PlanDelete(g.ctx, "decks/east-1", catalog.DeleteOptions{Force: true})
+	g.wantRefusal(err, "11 of 11 tenants")
+	g.delete("decks/east-1", catalog.DeleteOptions{Force: true, Options: catalog.Options{AllowMassChange: true}})
+	if state, err := g.GuardState(g.ctx); err != nil || state.Accepted == nil || state.Accepted.Revision != g.revision() {
+		t.Errorf("the mark is %+v, %v", state.Accepted, err)
 	}
 }
 

@@ -76,8 +76,8 @@ type Options struct {
 	// Why is kept in the change records; at most 1024 bytes.
 	Why string
 	// AllowMassChange says that the change is meant although the routers' guard would hold
-	// it: a mark that accepts it goes into each transaction that drops tenants or leads
-	// them to other decks.
+	// it: a mark that accepts it goes into each transaction that drops tenants or changes
+	// where they lead.
 	AllowMassChange bool
 }
 
@@ -137,7 +137,7 @@ func (s *snapshot) leftPins(ctx context.Context, w *world) ([]string, error) {
 // planned turns a checked world into transactions.
 func (s *snapshot) planned(ctx context.Context, w *world, options Options) (*Plan, error) {
 	p := newPlanner(s.Catalog, w, options)
-	if err := p.weigh(ctx, s); err != nil {
+	if err := p.weigh(ctx, s, 0); err != nil {
 		return nil, err
 	}
 	if err := p.pack(p.units()); err != nil {
