@@ -52,14 +52,16 @@
 //     revision (asked for by a read through its leader, since a single member
 //     may only lag), is another source: that is logged as an error, counted,
 //     and its whole list is delivered with SourceChanged set.
-////   - A stream may answer, and yet have lost events, or come from a member that
-//     is left behind. So every twenty seconds or so a read through the leader
-//     counts the keys at our own revision, and shows the newest one. A stream
-//     that does not get there is opened anew, then with a new client; a count
-//     that differs makes us list everything.
-//   - Every ten to thirty minutes everything is listed at the cursor, beside
-//     the watch, with what the watch brings in the meantime laid over it. The
-//     receiver compares: what differs had been lost on its way.
+//
+// //   - A stream may answer, and yet have lost events, or come from a member that
+//
+//	  is left behind. So every twenty seconds or so a read through the leader
+//	  counts the keys at our own revision, and shows the newest one. A stream
+//	  that does not get there is opened anew, then with a new client; a count
+//	  that differs makes us list everything.
+//	- Every ten to thirty minutes everything is listed at the cursor, beside
+//	  the watch, with what the watch brings in the meantime laid over it. The
+//	  receiver compares: what differs had been lost on its way.
 //
 // What a stream cannot show: a cluster restored under its old identity that
 // has already gone past our revision again before we come back to it. The

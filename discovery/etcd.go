@@ -78,12 +78,10 @@ type Etcd struct {
 	keys      int64       // how many keys there are under the root at the cursor
 	auditDue  time.Time
 
-	silentRounds int // streams in a row that were given up for their silence
-
 	// What the goroutines beside the watch look at.
-	position     atomic.Pointer[position]
-	applying     atomic.Bool  // the receiver is at work: nobody can tell how the stream does
-	behindRounds atomic.Int32 // streams in a row that were given up for being behind
+	position atomic.Pointer[position]
+	applying atomic.Bool  // the receiver is at work: nobody can tell how the stream does
+	givenUp  atomic.Int32 // streams in a row that were given up
 }
 
 // position is how far the receiver has been brought.
@@ -206,15 +204,12 @@ func (e *Etcd) broken(err error) {
 // end up where the old one was; after the second the client is made anew, with
 // new connections, as it is at once when nothing at all answered.
 func (e *Etcd) giveUp(err error) {
-	reason, rounds := streamSilent, 0
+	reason, rounds := streamSilent, e.givenUp.Add(1)
 	switch {
 	case errors.Is(err, errStreamBehind):
-		reason, rounds = streamBehind, int(e.behindRounds.Add(1))
+		reason = streamBehind
 	case errors.Is(err, errUnreachable):
 		reason, rounds = streamUnreachable, roundsPerClient
-	default:
-		e.silentRounds++
-		rounds = e.silentRounds
 	}
 	e.metrics.givenUp.WithLabelValues(reason).Inc()
 	if rounds >= roundsPerClient {

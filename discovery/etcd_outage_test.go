@@ -1,20 +1,15 @@
 package discovery
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
-	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.uber.org/zap"
-	"google.golang.org/grpc"
 )
 
 func TestEtcdCompactedWhileCutOffListsAgain(t *testing.T) {
@@ -67,39 +62,9 @@ func TestEtcdSilenceShowsAndHeals(t *testing.T) {
 	eventually(t, "connected again", func() bool { s := source.Status(); return s.Connected && s.LastError == "" })
 }
 
-// deafOnce is a grpc.StreamClientInterceptor under which the first watch
-// stream hears nothing more after its opening, though its connection stands.
-func deafOnce() grpc.StreamClientInterceptor {
-	var watches atomic.Int32
-	return func(ctx context.Context, d *grpc.StreamDesc, conn *grpc.ClientConn, method string, open grpc.Streamer, options ...grpc.CallOption) (grpc.ClientStream, error) {
-		stream, err := open(ctx, d, conn, method, options...)
-		if method == pb.Watch_Watch_FullMethodName && err == nil && watches.Add(1) == 1 {
-			stream = &deafStream{ClientStream: stream}
-		}
-		return stream, err
-	}
-}
-
-type deafStream struct {
-	grpc.ClientStream
-	heard int
-}
-
-func (s *deafStream) RecvMsg(message any) error {
-	if s.heard++; s.heard > 1 {
-		<-s.Context().Done()
-	}
-	return s.ClientStream.RecvMsg(message)
-}
-
 func TestEtcdWedgedStreamIsOpenedAnew(t *testing.T) {
 	etcd := startEtcd(t, t.TempDir())
-	client, err := clientv3.New(clientv3.Config{Endpoints: []string{etcd.addr}, Logger: zap.NewNop(),
-		DialOptions: []grpc.DialOption{grpc.WithChainStreamInterceptor(deafOnce())}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = client.Close() })
+	client := tamperedClient(t, etcd.addr, (&tampering{change: deafUntil(2)}).intercept)
 	w := etcdWriter{newTestClient(t, etcd.addr), testRoot}
 	w.commit(t, map[string]string{"a": "1"})
 	source := openEtcd(client, testRoot)

@@ -13,7 +13,6 @@ import (
 const (
 	probeIntervals = 10  // progress intervals from one probe to the next, on average
 	probeShare     = 200 // a probe may take one part in so many of the time: etcd counts all keys for it
-	behindSilences = 5   // times the silence that a stream may stay behind the leader
 )
 
 // probe reads through the leader now and then, beside the stream, and compares:
@@ -29,7 +28,9 @@ func (e *Etcd) probe(ctx context.Context, client *clientv3.Client, doubts chan<-
 			e.metrics.probes.Inc()
 			e.track.led(leader)
 			if e.reaches(ctx, leader) {
-				e.behindRounds.Store(0)
+				if e.track.read().Age <= e.silence() {
+					e.givenUp.Store(0) // this stream is sound
+				}
 				continue
 			}
 			err = errStreamBehind
@@ -79,7 +80,6 @@ func (e *Etcd) compare(ctx context.Context, client *clientv3.Client) (leader int
 // reaches waits until the receiver has been brought to revision, and says
 // whether it was. It does not give up as long as the stream gets further.
 func (e *Etcd) reaches(ctx context.Context, revision int64) bool {
-	patience := e.silence() * behindSilences << min(e.behindRounds.Load(), mostDoublings)
 	moved, last := time.Now(), int64(0)
 	for {
 		now := e.position.Load().revision
@@ -88,7 +88,7 @@ func (e *Etcd) reaches(ctx context.Context, revision int64) bool {
 		}
 		if now > last || e.applying.Load() {
 			moved, last = time.Now(), now
-		} else if time.Since(moved) > patience {
+		} else if time.Since(moved) > e.patience() {
 			return false
 		}
 		if !pauses(ctx, e.cfg.ProgressEvery) {

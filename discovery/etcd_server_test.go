@@ -21,7 +21,15 @@ type testEtcd struct {
 }
 
 // startEtcd starts etcd on the data in dir and stops it with the test.
-func startEtcd(t *testing.T, dir string) *testEtcd {
+func startEtcd(t *testing.T, dir string, configure ...func(*embed.Config)) *testEtcd {
+	t.Helper()
+	e := launchEtcd(t, dir, configure...)
+	e.awaitReady(t)
+	return e
+}
+
+// launchEtcd is startEtcd without the wait until it is ready.
+func launchEtcd(t *testing.T, dir string, configure ...func(*embed.Config)) *testEtcd {
 	t.Helper()
 	cfg := embed.NewConfig()
 	cfg.Dir = dir
@@ -34,18 +42,25 @@ func startEtcd(t *testing.T, dir string) *testEtcd {
 	cfg.UnsafeNoFsync = true
 	cfg.BcryptCost = 4
 	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.NewNop())
+	for _, change := range configure {
+		change(cfg)
+	}
 	server, err := embed.StartEtcd(cfg)
 	if err != nil {
 		t.Fatalf("start etcd: %v", err)
 	}
 	e := &testEtcd{server: server, addr: server.Clients[0].Addr().String()}
 	t.Cleanup(e.stop)
+	return e
+}
+
+func (e *testEtcd) awaitReady(t *testing.T) {
+	t.Helper()
 	select {
-	case <-server.Server.ReadyNotify():
+	case <-e.server.Server.ReadyNotify():
 	case <-time.After(patience):
 		t.Fatal("etcd did not become ready")
 	}
-	return e
 }
 
 // stop ends etcd at once, connections and all; a second call does nothing.
@@ -72,6 +87,8 @@ type proxy struct {
 	mu     sync.Mutex
 	target string // empty: refuse
 	gate   chan struct{}
+	mute   chan struct{} // closed at the end: what connections made so far are stuck on, if muted
+	muted  map[net.Conn]bool
 	conns  map[net.Conn]bool
 }
 
@@ -83,11 +100,13 @@ func startProxy(t *testing.T, target string) *proxy {
 	}
 	open := make(chan struct{})
 	close(open)
-	p := &proxy{addr: listener.Addr().String(), listener: listener, target: target, gate: open, conns: map[net.Conn]bool{}}
+	p := &proxy{addr: listener.Addr().String(), listener: listener, target: target, gate: open,
+		mute: make(chan struct{}), muted: map[net.Conn]bool{}, conns: map[net.Conn]bool{}}
 	p.all.Go(p.accept)
 	t.Cleanup(func() {
 		_ = listener.Close()
 		p.resume()
+		close(p.mute)
 		p.cut()
 		p.all.Wait()
 	})
@@ -127,6 +146,9 @@ func (p *proxy) pump(from, to net.Conn) {
 		n, err := from.Read(buffer)
 		p.mu.Lock()
 		gate := p.gate
+		if p.muted[from] {
+			gate = p.mute
+		}
 		p.mu.Unlock()
 		<-gate
 		if n > 0 {
@@ -151,6 +173,16 @@ func (p *proxy) point(target string) {
 	for conn := range p.conns {
 		_ = conn.Close()
 		delete(p.conns, conn)
+	}
+}
+
+// silence keeps the connections there are, which let nothing through any more;
+// new ones work.
+func (p *proxy) silence() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for conn := range p.conns {
+		p.muted[conn] = true
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 
 const (
 	silentIntervals = 3 // progress intervals without an answer are silence
-	wedgedSilences  = 5 // times that, while etcd answers otherwise: the stream is given up
+	wedgedSilences  = 5 // times that, while etcd answers otherwise, or behind its leader: the stream is given up
 	mostDoublings   = 5 // of that patience, from one such stream to the next
 	roundsPerClient = 2 // such streams in a row, and the client is made anew
 )
@@ -32,26 +32,25 @@ func (e *Etcd) silence() time.Duration { return silentIntervals * e.cfg.Progress
 // backlog takes its time to arrive, and would have to start over. Where a
 // connection stands and nothing answers for so long, it is given up with its
 // stream: what is at its other end may be no etcd any more.
-func (e *Etcd) listenForSilence(ctx context.Context, client *clientv3.Client, rounds int, doubts chan<- error) {
-	patience := e.silence() * wedgedSilences
+func (w *watching) listenForSilence(ctx context.Context) {
 	silent := false
 	var answers, mute time.Time // since when etcd answers, or does not, in this silence
-	for e.askProgress(ctx, client) {
-		now := e.Status()
+	for w.askProgress(ctx) {
+		now := w.Status()
 		if silent == now.Connected {
 			silent = !now.Connected
-			e.logSilence(silent, now)
+			w.logSilence(silent, now)
 		}
-		if now.Age <= e.silence() || e.applying.Load() {
+		if now.Age <= w.silence() || w.applying.Load() {
 			answers, mute = time.Time{}, time.Time{}
 			continue
 		}
-		err := e.askLeader(ctx, client, now.Revision)
+		err := w.askLeader(ctx, w.client, now.Revision)
 		switch {
 		case errors.Is(err, errSourceChanged):
-		case timedOut(err) && !e.disconnected():
+		case timedOut(err) && !w.disconnected():
 			answers = time.Time{}
-			if !lasts(&mute, patience) {
+			if !lasts(&mute, wedgedSilences*w.silence()) {
 				continue
 			}
 			err = errUnreachable
@@ -60,14 +59,20 @@ func (e *Etcd) listenForSilence(ctx context.Context, client *clientv3.Client, ro
 			continue
 		default:
 			mute = time.Time{}
-			if !lasts(&answers, patience<<rounds) {
+			if !lasts(&answers, w.patience()) {
 				continue
 			}
 			err = errStreamSilent
 		}
-		doubts <- err
+		w.doubts <- err
 		return
 	}
+}
+
+// patience is how long a stream may be of no use until it is given up: longer
+// from one such stream to the next.
+func (e *Etcd) patience() time.Duration {
+	return wedgedSilences * e.silence() << min(e.givenUp.Load(), mostDoublings)
 }
 
 // lasts says whether what began at since, or begins now, has lasted for so long.
@@ -84,18 +89,13 @@ func timedOut(err error) bool {
 
 // askProgress asks once, gives the answer time, and reports whether the watch
 // still goes on.
-func (e *Etcd) askProgress(ctx context.Context, client *clientv3.Client) bool {
-	asked, cancel := context.WithTimeout(ctx, e.cfg.ProgressEvery)
+func (w *watching) askProgress(ctx context.Context) bool {
+	asked, cancel := context.WithTimeout(ctx, w.cfg.ProgressEvery)
 	defer cancel()
-	_ = client.RequestProgress(asked) // what counts is the answer
-	timer := time.NewTimer(jittered(e.cfg.ProgressEvery))
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
+	if w.opened.Load() {
+		_ = w.client.RequestProgress(asked) // what counts is the answer
 	}
+	return pauses(ctx, jittered(w.cfg.ProgressEvery))
 }
 
 // askLeader reads through the leader, so at the newest revision there is, and

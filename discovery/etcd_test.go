@@ -15,12 +15,15 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-const testRoot = "/gridrouter/docs/"
+const (
+	testRoot     = "/gridrouter/docs/"
+	testProgress = 50 * time.Millisecond
+)
 
 // openEtcd makes a source that asks for progress often, so that tests are
 // quick.
 func openEtcd(client *clientv3.Client, root string) *Etcd {
-	return NewEtcd(EtcdConfig{Client: client, Root: root, ProgressEvery: 50 * time.Millisecond,
+	return NewEtcd(EtcdConfig{Client: client, Root: root, ProgressEvery: testProgress,
 		Registerer: prometheus.NewPedanticRegistry()})
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -33,6 +34,9 @@ type watching struct {
 	client   *clientv3.Client
 	apply    func(Batch)
 	beside   sync.WaitGroup
+	streams  chan clientv3.WatchChan // brings the stream once it is open
+	stream   clientv3.WatchChan      // nil before
+	opened   atomic.Bool
 	doubts   chan error // from those beside, which end with the first one they have
 	gathered *gathering
 	gather   *time.Timer
@@ -44,7 +48,8 @@ type watching struct {
 // unless ctx has ended.
 func (e *Etcd) watch(ctx context.Context, client *clientv3.Client, apply func(Batch)) error {
 	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
-	w := &watching{Etcd: e, client: client, apply: apply, doubts: make(chan error, 2),
+	w := &watching{Etcd: e, client: client, apply: apply,
+		streams: make(chan clientv3.WatchChan, 1), doubts: make(chan error, 2),
 		gathered: newGathering(e.cursor), gather: time.NewTimer(gatherFor), audit: newAudit(e.auditDue)}
 	w.gather.Stop()
 	defer w.beside.Wait()
@@ -52,13 +57,11 @@ func (e *Etcd) watch(ctx context.Context, client *clientv3.Client, apply func(Ba
 	defer w.gather.Stop()
 	defer w.audit.due.Stop()
 	e.metrics.watches.Inc()
-	stream := client.Watch(ctx, e.cfg.Root, clientv3.WithRange(e.end()), clientv3.WithRev(e.cursor+1),
-		clientv3.WithFragment(), clientv3.WithProgressNotify(), clientv3.WithCreatedNotify())
-	rounds := min(e.silentRounds, mostDoublings)
-	w.beside.Go(func() { e.listenForSilence(ctx, client, rounds, w.doubts) })
+	w.open(ctx)
+	w.beside.Go(func() { w.listenForSilence(ctx) })
 	w.beside.Go(func() { e.probe(ctx, client, w.doubts) })
 	for {
-		err := w.step(ctx, stream)
+		err := w.step(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
@@ -69,10 +72,23 @@ func (e *Etcd) watch(ctx context.Context, client *clientv3.Client, apply func(Ba
 	}
 }
 
+// open opens the stream, beside the rest: the call returns when etcd has
+// answered, and a connection on which nothing flows may never bring the answer.
+func (w *watching) open(ctx context.Context) {
+	from := w.cursor + 1
+	w.beside.Go(func() {
+		stream := w.client.Watch(ctx, w.cfg.Root, clientv3.WithRange(w.end()), clientv3.WithRev(from),
+			clientv3.WithFragment(), clientv3.WithProgressNotify(), clientv3.WithCreatedNotify())
+		w.opened.Store(true)
+		w.streams <- stream
+	})
+}
+
 // step takes one thing that happens.
-func (w *watching) step(ctx context.Context, stream clientv3.WatchChan) error {
+func (w *watching) step(ctx context.Context) error {
 	select {
-	case response, open := <-stream:
+	case w.stream = <-w.streams:
+	case response, open := <-w.stream:
 		if !open {
 			return errStreamEnded
 		}
@@ -139,7 +155,6 @@ func (e *Etcd) progress(response *clientv3.WatchResponse, gathered *gathering) {
 		return
 	}
 	e.retry.reset()
-	e.silentRounds = 0
 	if response.IsProgressNotify() && gathered.empty() && response.Header.Revision >= e.cursor {
 		gathered.seen = response.Header.Revision
 	} else if len(response.Events) == 0 {

@@ -1,0 +1,145 @@
+package discovery
+
+import (
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc"
+)
+
+func TestEtcdStreamThatLostEventsIsFoundOutByTheCountOfKeys(t *testing.T) {
+	for name, lose := range map[string]func(t *testing.T, w etcdWriter){
+		"a new key":  func(t *testing.T, w etcdWriter) { w.commit(t, map[string]string{"lost": "1"}) },
+		"a deletion": func(t *testing.T, w etcdWriter) { w.commit(t, nil, "a") },
+		"a key anew": func(t *testing.T, w etcdWriter) {
+			w.commit(t, nil, "a")
+			w.commit(t, map[string]string{"a": "2", "c": "1"})
+		},
+		"with changes": func(t *testing.T, w etcdWriter) { w.commit(t, map[string]string{"a": "2", "b": "2", "c": "2"}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			etcd := startEtcd(t, t.TempDir())
+			var losing atomic.Bool
+			client := tamperedClient(t, etcd.addr, (&tampering{change: func(stream int, message *pb.WatchResponse) bool {
+				return stream > 1 || len(message.Events) == 0 || !losing.Load()
+			}}).intercept)
+			w := etcdWriter{newTestClient(t, etcd.addr), testRoot}
+			w.commit(t, map[string]string{"a": "1"})
+			source := openTest(EtcdConfig{Client: client})
+			r := follow(t, source)
+			w.commit(t, map[string]string{"b": "1"})
+			r.awaitEtcd(w.client)
+			losing.Store(true)
+			lose(t, w)
+			r.awaitEtcd(w.client)
+			if got := testutil.ToFloat64(source.metrics.lists.WithLabelValues(becauseMissing)); got != 1 {
+				t.Errorf("%v lists are counted for missing events, want 1", got)
+			}
+			if last := r.received()[len(r.received())-1]; !last.Whole || last.SourceChanged || last.Audit {
+				t.Errorf("the last batch is %+v, want a whole one", last)
+			}
+		})
+	}
+}
+
+func TestEtcdComparisonOfASoundStreamChangesNothing(t *testing.T) {
+	client := newTestClient(t, startEtcd(t, t.TempDir()).addr)
+	w := etcdWriter{client, testRoot}
+	w.commit(t, map[string]string{"a": "1", "b": "1"})
+	source := openTest(EtcdConfig{Client: client, ProgressEvery: 10 * time.Millisecond})
+	r := follow(t, source)
+	r.awaitEtcd(client)
+	done := func() bool { return testutil.ToFloat64(source.metrics.probes) >= 10 }
+	for n := 0; !done(); n++ { // puts, changes and deletions, while the counts are compared
+		w.commit(t, map[string]string{"a": "2", "new": "1", "b": "1"})
+		w.commit(t, map[string]string{"a": "3"}, "new")
+		if n > 100_000 {
+			t.Fatal("no ten comparisons were made")
+		}
+	}
+	r.awaitEtcd(client)
+	if whole, watches := r.wholeAfterFirst(), testutil.ToFloat64(source.metrics.watches); whole != 0 || watches != 1 {
+		t.Errorf("%d more lists and %v watches, want none and one", whole, watches)
+	}
+	if s := source.Status(); s.Leader == 0 || s.Cluster == "" {
+		t.Errorf("the status %+v names no revision of the leader, or no cluster", s)
+	}
+}
+
+func TestEtcdStreamBehindTheLeaderIsOpenedAnewThenTheClient(t *testing.T) {
+	etcd := startEtcd(t, t.TempDir())
+	w := etcdWriter{newTestClient(t, etcd.addr), testRoot}
+	w.commit(t, map[string]string{"a": "1"})
+	// Two streams come from a member that is stuck at one revision: it answers
+	// for progress, and knows of nothing newer.
+	var stuckAt atomic.Int64
+	stuck := &tampering{change: func(stream int, message *pb.WatchResponse) bool {
+		if at := stuckAt.Load(); at > 0 && stream < 3 && !message.Created {
+			message.Header.Revision = at
+			return len(message.Events) == 0
+		}
+		return true
+	}}
+	source := openTest(EtcdConfig{Dial: func() (*clientv3.Client, error) {
+		return dialPlain(etcd.addr, grpc.WithChainStreamInterceptor(stuck.intercept))
+	}})
+	r := follow(t, source)
+	r.awaitEtcd(w.client)
+	eventually(t, "a proof from the stream", func() bool { return source.Status().Connected })
+	stuckAt.Store(source.Status().Revision)
+	w.commit(t, map[string]string{"a": "2", "b": "2"})
+	r.awaitEtcd(w.client)
+	if got := testutil.ToFloat64(source.metrics.givenUp.WithLabelValues(streamBehind)); got != 2 {
+		t.Errorf("%v streams were given up for being behind, want 2", got)
+	}
+	if got := testutil.ToFloat64(source.metrics.clients); got != 2 {
+		t.Errorf("%v clients were made, want a second one after the second stream", got)
+	}
+	if got := r.wholeAfterFirst(); got != 0 {
+		t.Errorf("%d more lists, want the watch to go on from its cursor", got)
+	}
+}
+
+func TestEtcdRepeatedSilenceMakesTheClientAnew(t *testing.T) {
+	etcd := startEtcd(t, t.TempDir())
+	w := etcdWriter{newTestClient(t, etcd.addr), testRoot}
+	w.commit(t, map[string]string{"a": "1"})
+	deaf := &tampering{change: deafUntil(3)}
+	source := openTest(EtcdConfig{Dial: func() (*clientv3.Client, error) {
+		return dialPlain(etcd.addr, grpc.WithChainStreamInterceptor(deaf.intercept))
+	}})
+	r := follow(t, source)
+	r.awaitEtcd(w.client)
+	w.commit(t, map[string]string{"a": "2"})
+	r.awaitEtcd(w.client)
+	if got := testutil.ToFloat64(source.metrics.clients); got != 2 {
+		t.Errorf("%v clients were made, want a second one", got)
+	}
+	if got := testutil.ToFloat64(source.metrics.givenUp.WithLabelValues(streamSilent)); got < 1 {
+		t.Errorf("%v streams were given up for their silence, want one at least", got)
+	}
+}
+
+func TestEtcdConnectionOnWhichNothingFlowsIsMadeAnew(t *testing.T) {
+	etcd := startEtcd(t, t.TempDir())
+	w := etcdWriter{newTestClient(t, etcd.addr), testRoot}
+	w.commit(t, map[string]string{"a": "1"})
+	p := startProxy(t, etcd.addr)
+	source := openTest(EtcdConfig{CallTimeout: 200 * time.Millisecond, // a client that would notice nothing by itself
+		Dial: func() (*clientv3.Client, error) { return dialPlain(p.addr) }})
+	r := follow(t, source)
+	r.awaitEtcd(w.client)
+	p.silence()
+	w.commit(t, map[string]string{"a": "2", "b": "2"})
+	r.awaitEtcd(w.client)
+	if got := testutil.ToFloat64(source.metrics.givenUp.WithLabelValues(streamUnreachable)); got != 1 {
+		t.Errorf("%v streams were given up because nothing answered, want 1", got)
+	}
+	if got := testutil.ToFloat64(source.metrics.clients); got != 2 {
+		t.Errorf("%v clients were made, want a second one", got)
+	}
+}
