@@ -71,9 +71,7 @@ func (c *Compiler) compileTenant(change *Change, b *batch) {
 		return
 	}
 	c.praise(change.Key)
-	if !exists {
-		b.flipped[name] = true
-	}
+	b.flip(c, name, !exists)
 	form, err := c.readTenant(change)
 	next := old
 	next.digest, next.gone, next.created, next.revision = change.sum, false, change.Created, change.Revision
@@ -131,7 +129,7 @@ func (c *Compiler) deleteTenant(change *Change, name string, exists bool, old *t
 		c.policies.release(old.policy)
 		c.seen[name] = max(c.seen[name], old.epoch)
 	}
-	b.flipped[name] = true
+	b.flip(c, name, true)
 }
 
 // refuseTenant says why a tenant's new form cannot be put in force; message is the

@@ -125,7 +125,13 @@ func (c *Compiler) CachePins() { c.cachePins = true }
 // batch is an update, sorted by what depends on what.
 type batch struct {
 	decks, tenants, pins, others []*Change
-	flipped                      map[string]bool // tenants that came or went
+	flipped                      map[string]bool // tenants with pins that came or went
+}
+
+func (b *batch) flip(c *Compiler, tenant string, flipped bool) {
+	if flipped && c.pinCounts[tenant] > 0 {
+		b.flipped[tenant] = true
+	}
 }
 
 // Compile applies an update and returns the table that is then in force. A document

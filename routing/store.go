@@ -8,7 +8,7 @@ import (
 
 // A store is an immutable map from byte strings to byte strings without pointers in it:
 // nothing for the garbage collector to look at, and nothing beside the data but five
-// bytes an entry. It is cut into 16,384 shards by the hash of the key. A shard is one
+// bytes an entry. It is cut into 32,768 shards by the hash of the key. A shard is one
 // string, and versions of a store share the shards that did not change, so that an update
 // copies a few kilobytes whatever the size of the whole, and readers need no lock.
 //
@@ -30,7 +30,7 @@ type storePage [pageShards]string
 
 const (
 	storePages = 128
-	pageShards = 128
+	pageShards = 256
 
 	shardHead = 8
 	slotBytes = 4
@@ -40,10 +40,10 @@ const (
 	freed = 0xffffffff
 )
 
-// shardNumber names a shard: 0 to 16,383.
+// shardNumber names a shard: 0 to 32,767.
 type shardNumber uint16
 
-func shardOf(hash uint64) shardNumber { return shardNumber(hash >> 50) }
+func shardOf(hash uint64) shardNumber { return shardNumber(hash >> 49) }
 
 func (s *store) shard(n shardNumber) string {
 	page := s.pages[n/pageShards]
