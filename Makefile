@@ -56,6 +56,10 @@ fuzz: ## every fuzz target for FUZZTIME (20s) each
 bench: ## micro-benchmarks of all packages
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) $(PACKAGES)
 
+.PHONY: bench-table
+bench-table: build ## measure the table against what is promised; ARGS=--short for less
+	./bin/gridbench table $(ARGS)
+
 .PHONY: lint
 lint: ## formatting and static checks, with pinned tools
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
