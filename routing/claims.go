@@ -82,7 +82,7 @@ func (s *claims) stake(c *Compiler, tenant string, record *tenantRecord, hosts [
 			if holder := c.holder(host); holder != "" {
 				list = []string{holder}
 			} else if !c.wildcardAbove(host) {
-				c.giveHost(host, &claimant{tenant, *record})
+				c.setHolder(host, tenant, record)
 				continue
 			}
 		}
@@ -127,9 +127,14 @@ func (c *Compiler) giveHost(host string, to *claimant) {
 		}
 	}
 	if to != nil {
-		c.claims.effective.add(pairDigest("host/"+host, to.tenant))
-		c.hosts.put(key, packHost(to.record.policy, to.record.epoch, to.tenant))
+		c.setHolder(host, to.tenant, &to.record)
 	}
+}
+
+// setHolder lets a host that nobody holds be held by a tenant.
+func (c *Compiler) setHolder(host, tenant string, record *tenantRecord) {
+	c.claims.effective.add(pairDigest("host/"+host, tenant))
+	c.hosts.put(hostKey(host), packHost(record.policy, record.epoch, tenant))
 }
 
 // settleHosts brings the holders of hosts up to date with the claims.

@@ -169,7 +169,10 @@ func (c *Compiler) setTenant(name string, old, next *tenantRecord, hosts []strin
 		}
 		return
 	}
-	claimed := c.hostsOf(name, old)
+	var claimed []string
+	if old.shards != "" {
+		claimed = c.hostsOf(name, old)
+	}
 	if !rehost {
 		hosts = claimed
 	}
