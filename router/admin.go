@@ -202,9 +202,8 @@ type tenantView struct {
 
 func (a *admin) tenant(w http.ResponseWriter, req *http.Request) {
 	name := req.PathValue("name")
-	t := a.router.Table()
+	t, _ := a.tableOf(w, req)
 	if t == nil {
-		fail(w, http.StatusServiceUnavailable, "no documents have been loaded yet")
 		return
 	}
 	view := tenantView{Name: name, Hosts: []string{}}
@@ -293,18 +292,19 @@ func (a *admin) explain(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	if query.Get("url") == "" {
-		fail(w, http.StatusBadRequest, "say which request: ?url=http://HOST/PATH&method=M&header=Name:Value&clientIP=IP")
+		fail(w, http.StatusBadRequest, "say which request: ?url=http://HOST/PATH&method=M&header=Name:Value&clientIP=IP&revision=N")
 		return
 	}
-	explanation, err := admission.Explain(a.router.Table(), query.Get("method"), query.Get("url"), query["header"], client)
-	switch {
-	case a.router.Table() == nil:
-		fail(w, http.StatusServiceUnavailable, "no documents have been loaded yet")
-	case err != nil:
-		fail(w, http.StatusBadRequest, err.Error())
-	default:
-		show(w, http.StatusOK, explanation)
+	t, present := a.tableOf(w, req)
+	if t == nil {
+		return
 	}
+	explanation, err := admission.ExplainPinned(t, a.pinReader(present), query.Get("method"), query.Get("url"), query["header"], client)
+	if err != nil {
+		fail(w, http.StatusBadRequest, err.Error())
+		return
+	}
+	show(w, http.StatusOK, explanation)
 }
 
 func readClientIP(text string) (netip.Addr, error) {

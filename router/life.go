@@ -105,10 +105,13 @@ func (x *exchange) decide() routing.Fault {
 		return faultNoTable
 	}
 	x.decision = x.now.table.Decide(&x.head.Request)
-	x.reason = x.decision.Reason
 	if policy := x.decision.Policy; policy != nil && policy.Total > 0 {
 		x.deadline = x.started.Add(policy.Total)
 	}
+	if x.decision.PinWanted {
+		x.decidePinned()
+	}
+	x.reason = x.decision.Reason
 	return x.decision.Fault
 }
 

@@ -95,7 +95,7 @@ type collector struct {
 	requests, faults, duration, inFlight, clients, clientsTotal, received, sent,
 	deckInFlight, deckAddresses, ejected, ejections, connectFailures,
 	upstreams, opened, reused, closed,
-	revision, age, problems, tenants, hosts, decks, pins, publishes,
+	revision, age, problems, tenants, hosts, decks, pins, publishes, kept,
 	ready, draining, acceptErrors, logLines, logDropped *prometheus.Desc
 }
 
@@ -132,6 +132,7 @@ func NewCollector(r *Router) prometheus.Collector {
 		decks:           desc("table_decks", "Decks of the table in force."),
 		pins:            desc("table_pins", "Pins of the table in force."),
 		publishes:       desc("table_publishes_total", "Tables published."),
+		kept:            desc("tables_kept", "Tables kept to explain by: the one in force, and those before it."),
 		ready:           desc("ready", "1 while the router is ready, else 0."),
 		draining:        desc("draining", "1 from the beginning of draining, else 0."),
 		acceptErrors:    desc("accept_errors_total", "Failures to accept a connection, such as no free descriptors."),
@@ -146,7 +147,7 @@ func (c *collector) Describe(out chan<- *prometheus.Desc) {
 		c.requests, c.faults, c.duration, c.inFlight, c.clients, c.clientsTotal, c.received, c.sent,
 		c.deckInFlight, c.deckAddresses, c.ejected, c.ejections, c.connectFailures,
 		c.upstreams, c.opened, c.reused, c.closed,
-		c.revision, c.age, c.problems, c.tenants, c.hosts, c.decks, c.pins, c.publishes,
+		c.revision, c.age, c.problems, c.tenants, c.hosts, c.decks, c.pins, c.publishes, c.kept,
 		c.ready, c.draining, c.acceptErrors, c.logLines, c.logDropped,
 	} {
 		out <- desc
@@ -261,6 +262,7 @@ func (c *collector) collectDecks(out chan<- prometheus.Metric) {
 
 func (c *collector) collectTable(out chan<- prometheus.Metric) {
 	count(out, c.publishes, c.router.counters.publishes.Load())
+	gauge(out, c.kept, float64(c.router.recent.count()))
 	now := c.router.published.Load()
 	if now == nil {
 		return

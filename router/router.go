@@ -40,6 +40,8 @@ type Config struct {
 	GSLB Resolver
 	// Names resolves the names among addresses of direct decks; nil: those stay unresolved.
 	Names Resolver
+	// Pins finds pins that tables do not hold; nil: those stay unread.
+	Pins Pins
 	// AccessLog takes a line for each request; nil: none is written.
 	AccessLog *AccessLog
 	// Patience bounds how long a client may take.
@@ -79,6 +81,7 @@ type Router struct {
 	published atomic.Pointer[published] // nil: nothing has been published yet
 	began     atomic.Bool               // all that is needed to begin has been there
 	publisher publisher
+	recent    recentTables
 
 	counters     counters
 	acceptErrors atomic.Uint64

@@ -21,6 +21,16 @@ import (
 // An error says that no request can be made of the arguments. A request that the checks
 // refuse is no error: its Explanation bears the fault and the reason.
 func Explain(t *routing.Table, method, rawURL string, headers []string, clientIP netip.Addr) (routing.Explanation, error) {
+	return ExplainPinned(t, nil, method, rawURL, headers, clientIP)
+}
+
+// PinReader finds a pin that the table does not hold; see [routing.Decision]. It must not
+// keep key.
+type PinReader func(tenant string, key []byte) routing.Pinned
+
+// ExplainPinned is [Explain] with somebody who reads the pins that the table does not hold;
+// nil: nobody does.
+func ExplainPinned(t *routing.Table, pins PinReader, method, rawURL string, headers []string, clientIP netip.Addr) (routing.Explanation, error) {
 	if t == nil {
 		return routing.Explanation{}, errors.New("there is no table yet: no documents have been loaded")
 	}
@@ -28,15 +38,23 @@ func Explain(t *routing.Table, method, rawURL string, headers []string, clientIP
 	if err != nil {
 		return routing.Explanation{}, err
 	}
-	return ExplainHead(t, line, fields, clientIP), nil
+	return explainHead(t, pins, line, fields, clientIP), nil
 }
 
 // ExplainHead is [Explain] for a head as it came.
 func ExplainHead(t *routing.Table, line RequestLine, fields []byte, clientIP netip.Addr) routing.Explanation {
+	return explainHead(t, nil, line, fields, clientIP)
+}
+
+func explainHead(t *routing.Table, pins PinReader, line RequestLine, fields []byte, clientIP netip.Addr) routing.Explanation {
 	var head Head
 	refusal := head.Check(line, fields)
 	head.Request.ClientIP = clientIP
 	if refusal == (Refusal{}) {
+		if d := t.Decide(&head.Request); d.PinWanted && pins != nil {
+			pin := pins(d.Tenant, d.Key)
+			return t.ExplainPinned(&head.Request, pin)
+		}
 		return t.Explain(&head.Request)
 	}
 	return routing.Explanation{
