@@ -86,7 +86,7 @@ func (b *bench) fillMember(ctx context.Context) (err error) {
 
 // fill writes decks, then tenants.
 func (b *bench) fill(ctx context.Context, client *clientv3.Client) error {
-	var ops []clientv3.Op
+	ops := make([]clientv3.Op, 0, decks)
 	for i := range decks {
 		key, value, err := b.docs.deck(i)
 		if err != nil {
@@ -203,7 +203,7 @@ func (m *etcdMember) config() discovery.ClientConfig {
 
 // freeAddresses returns loopback addresses that nobody listens at.
 func freeAddresses(ctx context.Context, n int) ([]string, error) {
-	var addresses []string
+	addresses := make([]string, 0, n)
 	for range n {
 		listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 		if err != nil {

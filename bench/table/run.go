@@ -69,8 +69,9 @@ func parts() []part {
 
 // Parts returns the names of the parts of a run, in the order in which they are run.
 func Parts() []string {
-	var names []string
-	for _, p := range parts() {
+	all := parts()
+	names := make([]string, 0, len(all))
+	for _, p := range all {
 		names = append(names, p.name)
 	}
 	return names
