@@ -24,6 +24,7 @@ type serveFlags struct {
 	admin, adminTokenFile string
 	health                string
 	snapshot              string
+	pinCache              int
 	gslb, resolver        []string
 	trustedProxies        []string
 	proxyProtocol         string
@@ -74,6 +75,7 @@ func (f *serveFlags) register(fs *pflag.FlagSet) {
 	fs.StringVar(&f.health, "health", "", "`ADDR` that answers only GET /readyz and /healthz, for LVS and probes (default none)")
 	f.source.register(fs)
 	fs.StringVar(&f.snapshot, "snapshot", "off", "`FILE` of the local last-good snapshot, or off")
+	fs.IntVar(&f.pinCache, "pin-cache", defaultPinCache, "how many pins, `ENTRIES`, are remembered for tenants with \"pins: cached\"; one takes a few hundred bytes, at most 2 KiB")
 	fs.StringSliceVar(&f.gslb, "gslb", nil, "DNS servers `ADDR` (IP or IP:port), separated by commas, that resolve decks on the mesh (default the system's)")
 	fs.StringSliceVar(&f.resolver, "resolver", nil, "DNS servers `ADDR` that resolve names among direct addresses (default the system's)")
 	fs.StringSliceVar(&f.trustedProxies, "trusted-proxies", nil,
@@ -120,6 +122,8 @@ func (f *serveFlags) check() error {
 
 func (f *serveFlags) checkNumbers() error {
 	switch {
+	case f.pinCache < 1:
+		return flags.Usagef("--pin-cache: %d is not a number of pins; write 1 or more, such as %d", f.pinCache, defaultPinCache)
 	case f.drainDelay < 0:
 		return flags.Usagef("--drain-delay: %v is negative; write 0s or more", f.drainDelay)
 	case f.drainWait < 0:

@@ -17,6 +17,8 @@ import (
 // documents turns what a source delivers into published tables. One goroutine at a time.
 type documents struct {
 	compiler *routing.Compiler
+	pins     *pinCache // nil: all pins are held
+	guard    *guardWatch
 	publish  func(*routing.Table)
 	kind     string
 	revision int64
@@ -26,7 +28,10 @@ type documents struct {
 
 // apply compiles and publishes one batch.
 func (d *documents) apply(batch discovery.Batch) {
-	d.publish(d.compiler.Compile(d.update(batch)))
+	if d.pins != nil {
+		d.pins.heed(&batch)
+	}
+	d.publish(d.guard.compile(d.compiler, d.update(batch), batch))
 	select {
 	case <-d.first:
 	default:
@@ -38,8 +43,11 @@ func (d *documents) update(batch discovery.Batch) routing.Update {
 	d.revision = d.newest(batch)
 	update := routing.Update{
 		Whole: batch.Whole, Revision: d.revision, SourceChanged: batch.SourceChanged,
-		Origin: d.kind, At: time.Now(),
+		Origin: d.kind,
 		Changes: make([]routing.Change, 0, len(batch.Put)+len(batch.Deleted)),
+	}
+	if d.kind == "etcd" { // for files nobody could tell the guard what is meant
+		update.At = time.Now()
 	}
 	for _, entry := range batch.Put {
 		if entry.Origin == d.kind {
@@ -92,6 +100,7 @@ func (s *service) status() []byte {
 	now := catalog.Status{
 		ID: s.id, Address: reachable(s.addresses.data[0]), Admin: reachable(s.addresses.admin), Version: flags.BuildVersion(version),
 		Source: status.Kind, AgeSeconds: status.Age.Truncate(announceAge).Seconds(), Started: s.started.UTC().Truncate(time.Second),
+		Guard: s.documents.guard.held.Load(),
 	}
 	if t := s.router.Table(); t != nil {
 		now.Revision, now.Hash, now.EffectiveHash, now.Problems = t.Revision(), t.Hash(), t.EffectiveHash(), t.Counts().Problems

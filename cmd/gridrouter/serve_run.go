@@ -19,7 +19,6 @@ import (
 	"gridrouter.io/discovery/catalog"
 	"gridrouter.io/gslb"
 	"gridrouter.io/router"
-	"gridrouter.io/routing"
 )
 
 // service is a running "gridrouter serve".
@@ -37,6 +36,7 @@ type service struct {
 	mesh      *gslb.Resolver
 	names     *gslb.Resolver
 	access    *router.AccessLog // nil: off
+	pins      *pinCache         // nil: the source is a folder, whose pins are all held
 	router    *router.Router
 
 	addresses listening
@@ -97,15 +97,22 @@ func newService(f *serveFlags, reread func(context.Context) (string, error)) (s 
 	if s.access, err = s.accessLog(); err != nil {
 		return nil, err
 	}
-	s.router, err = router.New(router.Config{
+	config := router.Config{
 		ID: s.id, TrustedProxies: f.proxies, GSLB: s.mesh, Names: s.names, AccessLog: s.access, Logger: s.log.Named("router"),
-	})
+	}
+	if f.source.etcd.Given() {
+		if s.pins, err = openPins(&f.source.etcd, f.pinCache, reader, seldom(s.log.Named("pins")), s.registry); err != nil {
+			return nil, err
+		}
+		config.Pins = s.pins
+	}
+	s.router, err = router.New(config)
 	if err != nil {
 		return nil, flags.Usagef("--router-id: %w", err)
 	}
 	s.registry.MustRegister(router.NewCollector(s.router))
 	s.documents = &documents{
-		compiler: routing.NewCompiler(reader.Decode), publish: s.router.Publish, kind: s.source.Status().Kind, first: make(chan struct{}),
+		compiler: s.newCompiler(reader), pins: s.pins, publish: s.router.Publish, kind: s.source.Status().Kind, first: make(chan struct{}),
 	}
 	return s, nil
 }
@@ -220,6 +227,9 @@ func (s *service) close() {
 	s.router.Close()
 	if s.access != nil {
 		s.access.Close()
+	}
+	if s.pins != nil {
+		s.pins.close()
 	}
 	_ = s.log.Sync() // there is nobody left to tell
 }
