@@ -3,7 +3,9 @@ package table
 import (
 	"context"
 	"fmt"
+	"math/bits"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"time"
 
@@ -86,9 +88,12 @@ func (b *bench) lookup(context.Context) error {
 	b.judgeFull("lookup, random hosts, p99", "ns", float64(percentile(single, 0.99)), 500, 300)
 	b.report.inform("lookup in chains of 16, p50", "ns", float64(percentile(chained, 0.5))/chain)
 	b.report.inform("lookup in chains of 16, p99", "ns", float64(percentile(chained, 0.99))/chain)
+	b.report.inform("one random read of as much memory", "ns", readCost(b.Tenants*100))
 	b.report.note("lookup: Table.Decide with host, path and one header, the host's bytes warm, the table as cold as %d random tenants leave it;"+
 		" each lookup timed alone, less the median cost of reading the clock twice (%d ns here); what the machine takes away meanwhile counts in p99."+
-		" Chains of 16 are timed as one and divided: no clock in them, but processors overlap what follows, so they are the lower bound", b.Tenants, clock)
+		" Chains of 16 are timed as one and divided: no clock in them, but processors overlap what follows, so they are the lower bound."+
+		" One random read is what this machine takes to follow a pointer through 100 bytes a tenant: a lookup needs several that wait for each other",
+		b.Tenants, clock)
 	return nil
 }
 
@@ -101,6 +106,24 @@ func clockCost(n int) time.Duration {
 		taken[i] = time.Since(base) - begun
 	}
 	return median(taken)
+}
+
+// readCost returns the ns that one read takes which waits for the read before it, at random
+// places in at least so many bytes.
+func readCost(bytes int) float64 {
+	const reads = 1 << 20
+	next := make([]uint32, 1<<bits.Len(uint(bytes)/4))
+	for i := range next { // a step of Knuth's generator: every place is visited once
+		next[i] = uint32(uint64(i)*6364136223846793005+1442695040888963407) & uint32(len(next)-1)
+	}
+	at := uint32(0)
+	begun := time.Now()
+	for range reads {
+		at = next[at]
+	}
+	taken := time.Since(begun)
+	runtime.KeepAlive(at)
+	return float64(taken) / reads
 }
 
 // lookups times n single lookups.
