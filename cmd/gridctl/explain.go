@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -28,6 +29,7 @@ type question struct {
 	method   string
 	headers  []string
 	clientIP string
+	revision int64 // 0: the one in force
 }
 
 // newExplainCommand returns "gridctl explain".
@@ -44,9 +46,10 @@ func newExplainCommand(to *connection) *cobra.Command {
 considered and why it decides or not, the key, and the deck.
 
 It decides by the documents in etcd, as routers do, or asks a router that runs (--router), which
-answers by what it holds.`,
+answers by what it holds, or held a while ago (--revision).`,
 		Example: `  gridctl explain http://shop.acme.example/cart -H 'x-user-id: 10086'
   gridctl explain http://shop.acme.example/ --router 127.0.0.1:9901 -o json
+  gridctl explain http://shop.acme.example/ --router 127.0.0.1:9901 --revision 4711
   gridctl explain --batch requests.jsonl`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -55,6 +58,10 @@ answers by what it holds.`,
 				return flags.Usagef("say which one request to explain, http://HOST/PATH, or give many with --batch")
 			case batch != "" && router != "":
 				return flags.Usagef("--batch is answered by the documents in etcd; leave out --router")
+			case q.revision < 0:
+				return flags.Usagef("--revision: %d is no revision; write one such as 4711", q.revision)
+			case q.revision > 0 && router == "":
+				return flags.Usagef("--revision asks a router for a table that it had; give --router")
 			case batch != "":
 				return to.open(cmd, func(ctx context.Context, grid *catalog.Catalog) error { return explainBatch(ctx, cmd, grid, batch) })
 			}
@@ -75,6 +82,7 @@ answers by what it holds.`,
 	cmd.Flags().StringVar(&q.clientIP, "client-ip", "", "`IP` of the client (default unknown)")
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json")
 	cmd.Flags().StringVar(&router, "router", "", "admin `ADDRESS` of the router to ask, such as 127.0.0.1:9901 (default: decide by the documents in etcd)")
+	cmd.Flags().Int64Var(&q.revision, "revision", 0, "with --router: decide by the table that was in force at the revision `N`, if the router still keeps it; 0: by the one in force now")
 	cmd.Flags().StringVar(&batch, "batch", "", "`FILE` of many requests, - for standard input: a JSON object a line with url and, if wanted, method, headers and clientIP; each is answered by a line of JSON (default none)")
 	cmd.Flags().StringVar(&tokenFile, "token-file", "", "`FILE` with the token for --router (default none)")
 	return cmd
@@ -178,6 +186,8 @@ func readAnswer(cmd *cobra.Command, host string, status int, body []byte, output
 	case http.StatusOK:
 	case http.StatusUnauthorized, http.StatusForbidden:
 		return fmt.Errorf("the router at %s wants a token; give --token-file", host)
+	case http.StatusNotFound:
+		return fmt.Errorf("the router at %s: %s", host, firstLine(body))
 	case http.StatusBadRequest:
 		return flags.Usagef("the router at %s: %s", host, firstLine(body))
 	default:
@@ -214,6 +224,9 @@ func (q *question) query() string {
 	values := url.Values{"url": {q.url}, "method": {q.method}, "header": q.headers}
 	if q.clientIP != "" {
 		values.Set("clientIP", q.clientIP)
+	}
+	if q.revision > 0 {
+		values.Set("revision", strconv.FormatInt(q.revision, 10))
 	}
 	return values.Encode()
 }

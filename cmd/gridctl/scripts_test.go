@@ -164,7 +164,7 @@ func (s *scripts) etcd(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // router starts a real router with the documents of the script's prefix, and puts the address of its
-// admin listener into $ROUTER: router [TOKEN].
+// admin listener into $ROUTER, that of its table into $REVISION: router [TOKEN].
 func (s *scripts) router(ts *testscript.TestScript, _ bool, args []string) {
 	grid := catalog.New(catalog.Config{Client: s.client, Prefix: ts.Getenv("GRIDCTL_PREFIX")})
 	update, err := grid.Update(context.Background())
@@ -173,6 +173,7 @@ func (s *scripts) router(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	ts.Defer(relay.Close)
 	relay.Publish(routing.NewCompiler(grid.Reader().Decode).Compile(update))
+	ts.Setenv("REVISION", strconv.FormatInt(relay.Table().Revision(), 10))
 	config := router.AdminConfig{Version: "test", Gatherer: prometheus.NewRegistry()}
 	if len(args) > 0 {
 		config.Token = args[0]
