@@ -1,0 +1,118 @@
+package discovery
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+func TestEtcdWriteBetweenListAndWatchArrives(t *testing.T) {
+	etcd := startEtcd(t, t.TempDir())
+	w := etcdWriter{newTestClient(t, etcd.addr), testRoot}
+	w.commit(t, map[string]string{"a": "1", "gone": "1"})
+	var once sync.Once
+	client := tamperedClient(t, etcd.addr, (&tampering{before: func() {
+		once.Do(func() { w.commit(t, map[string]string{"a": "2", "b": "2"}, "gone") })
+	}}).intercept)
+	r := follow(t, openTest(EtcdConfig{Client: client}))
+	r.awaitState(map[string]string{"a": "2", "b": "2"})
+	if got := r.received(); len(got) != 2 || !got[0].Whole || len(got[0].Put) != 2 || got[1].Whole || len(got[1].Put) != 2 || len(got[1].Deleted) != 1 {
+		t.Errorf("received %+v, want what was listed, then what was written after it", got)
+	}
+}
+
+func TestEtcdCompactionOfAnIdlePrefixNeedsNoList(t *testing.T) {
+	etcd := startEtcd(t, t.TempDir())
+	direct := newTestClient(t, etcd.addr)
+	w, elsewhere := etcdWriter{direct, testRoot}, etcdWriter{direct, "/elsewhere/"}
+	w.commit(t, map[string]string{"a": "1"})
+	p := startProxy(t, etcd.addr)
+	source := openTest(EtcdConfig{Client: newTestClient(t, p.addr)})
+	r := follow(t, source)
+	r.awaitEtcd(direct)
+	var revision int64
+	for n := range 20 {
+		revision = elsewhere.revision(t, map[string]string{"b": fmt.Sprint(n)})
+	}
+	eventually(t, "the cursor to follow on an idle prefix", func() bool { return source.Status().Revision >= revision })
+	if _, err := direct.Compact(t.Context(), revision, clientv3.WithCompactPhysical()); err != nil {
+		t.Fatal(err)
+	}
+	p.cut()
+	eventually(t, "a status that tells of the cut", func() bool { return !source.Status().Connected })
+	w.commit(t, map[string]string{"a": "2"})
+	p.point(etcd.addr)
+	r.awaitEtcd(direct)
+	if got := r.wholeAfterFirst(); got != 0 {
+		t.Errorf("%d more lists after the compaction of an idle prefix, want none", got)
+	}
+}
+
+func TestEtcdIdlePrefixCompactedWhileAwayIsListedAndTheSame(t *testing.T) {
+	etcd := startEtcd(t, t.TempDir())
+	direct := newTestClient(t, etcd.addr)
+	etcdWriter{direct, testRoot}.commit(t, map[string]string{"a": "1"})
+	p := startProxy(t, etcd.addr)
+	source := openTest(EtcdConfig{Client: newTestClient(t, p.addr)})
+	r := follow(t, source)
+	r.awaitEtcd(direct)
+	p.cut()
+	eventually(t, "a status that tells of the cut", func() bool { return !source.Status().Connected })
+	var revision int64
+	for n := range 20 {
+		revision = etcdWriter{direct, "/elsewhere/"}.revision(t, map[string]string{"b": fmt.Sprint(n)})
+	}
+	if _, err := direct.Compact(t.Context(), revision, clientv3.WithCompactPhysical()); err != nil {
+		t.Fatal(err)
+	}
+	p.point(etcd.addr)
+	eventually(t, "a list after the compaction", func() bool {
+		return testutil.ToFloat64(source.metrics.lists.WithLabelValues(becauseCompacted)) == 1
+	})
+	r.awaitEtcd(direct)
+	etcdWriter{direct, testRoot}.commit(t, map[string]string{"a": "2"})
+	r.awaitEtcd(direct)
+}
+
+func TestEtcdRestoredAndAheadAgainIsFoundOutByTheCountOfKeys(t *testing.T) {
+	// The same cluster, set back to a backup, and its revisions are past ours
+	// again before we see it: its watch then goes on as if nothing had been.
+	dir, backup := t.TempDir(), filepath.Join(t.TempDir(), "backup")
+	etcd := startEtcd(t, dir)
+	etcdWriter{newTestClient(t, etcd.addr), testRoot}.commit(t, map[string]string{"a": "old"})
+	etcd.stop()
+	if err := os.CopyFS(backup, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	etcd = startEtcd(t, dir)
+	p := startProxy(t, etcd.addr)
+	defer p.cut() // a graceful stop would wait for the watch
+	source := openTest(EtcdConfig{Client: newTestClient(t, p.addr)})
+	r := follow(t, source)
+	w := etcdWriter{newTestClient(t, etcd.addr), testRoot}
+	w.commit(t, map[string]string{"a": "new", "b": "new", "c": "new"})
+	r.awaitEtcd(w.client)
+	p.cut()
+	etcd.stop()
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(dir, os.DirFS(backup)); err != nil {
+		t.Fatal(err)
+	}
+	etcd = startEtcd(t, dir)
+	w = etcdWriter{newTestClient(t, etcd.addr), testRoot}
+	for n := range 20 {
+		w.commit(t, map[string]string{"a": fmt.Sprint("after the restore ", n)})
+	}
+	if s := source.Status(); s.Revision >= w.revision(t, map[string]string{"d": "1"}) {
+		t.Fatalf("the source is at revision %d: the test proves nothing", s.Revision)
+	}
+	p.point(etcd.addr)
+	r.awaitEtcd(w.client)
+}
