@@ -162,8 +162,40 @@ func TestRememberedPinsHeedEachKindOfBatch(t *testing.T) {
 	f("whole", "three", "three", func(revision int64) discovery.Batch { return discovery.Batch{Whole: true, Revision: revision} }, "three", "three")
 	f("audit", "four", "four", func(revision int64) discovery.Batch {
 		return discovery.Batch{Whole: true, Audit: true, Revision: revision, Put: []discovery.Entry{
-			{Key: "pins/acme/a", Revision: revision - 1}, {Key: "pins/acme/b", Revision: revision}}}
-	}, "four", "four")
+			{Key: "pins/acme/a", Revision: revision - 3}, {Key: "pins/acme/b", Revision: revision}}} // as what is remembered of a
+	}, "three", "four")
+}
+
+// TestNoTableIsPublishedBeforeOlderPinsAreForgotten asks for a changed pin as early as a
+// request can be held to the table that goes with it.
+func TestNoTableIsPublishedBeforeOlderPinsAreForgotten(t *testing.T) {
+	addr, peer := freeAddr(t), freeAddr(t)
+	runEtcd(t, t.TempDir(), addr, peer)
+	etcd := &flags.Etcd{Endpoints: []string{"http://" + addr}, Prefix: flags.DefaultPrefix}
+	reader := catalog.NewReader()
+	s := &service{log: zap.NewNop()}
+	var err error
+	if s.pins, err = openPins(etcd, 100, reader, s.log, prometheus.NewRegistry()); err != nil {
+		t.Fatal(err)
+	}
+	defer s.pins.close()
+	var seen []string
+	d := &documents{
+		compiler: s.newCompiler(reader), pins: s.pins, guard: newGuardWatch(s.log, prometheus.NewRegistry()), kind: "etcd", first: make(chan struct{}),
+		publish: func(*routing.Table) {
+			ctx, cancel := context.WithTimeout(context.Background(), patience)
+			defer cancel()
+			seen = append(seen, s.pins.Pin(ctx, "acme", []byte("a")).Deck)
+		},
+	}
+	for i, deck := range []string{"one", "two", "three"} {
+		putDocuments(t, addr, pinYAML("a", deck))
+		d.apply(discovery.Batch{Whole: i == 0, Revision: int64(i + 1), Put: []discovery.Entry{
+			{Key: "pins/acme/a", Revision: int64(i + 1), Value: fmt.Appendf(nil, `{"kind":"Pin","tenant":"acme","key":"a","deck":%q}`, deck)}}})
+	}
+	if got := strings.Join(seen, " "); got != "one two three" {
+		t.Errorf("the pins were %q when their tables were published, want those of the tables", got)
+	}
 }
 
 func putRaw(t *testing.T, addr, key, value string) {
