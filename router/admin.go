@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/pprof"
 	"net/netip"
@@ -61,7 +62,7 @@ func addHealth(mux *http.ServeMux, r *Router, source func() SourceStatus) {
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		err := r.Ready()
 		if err == nil {
-			say(w, http.StatusOK, "ready")
+			say(w, http.StatusOK, "ready"+guardNote(r.Table()))
 			return
 		}
 		text := "not ready: " + err.Error()
@@ -72,6 +73,15 @@ func addHealth(mux *http.ServeMux, r *Router, source func() SourceStatus) {
 		}
 		say(w, http.StatusServiceUnavailable, text)
 	})
+}
+
+// guardNote says that the guard holds something, which is no reason to send no requests.
+func guardNote(t *routing.Table) string {
+	if t == nil || t.Guard() == nil {
+		return ""
+	}
+	held := t.Guard()
+	return fmt.Sprintf("\nthe guard holds a mass change of %d documents, up to revision %d: see gridctl guard", held.Documents, held.Revision)
 }
 
 func say(w http.ResponseWriter, status int, text string) {
@@ -161,6 +171,8 @@ type tableView struct {
 	AgeSeconds       float64        `json:"ageSeconds"`
 	PublishedSeconds float64        `json:"publishedSecondsAgo"`
 	Counts           routing.Counts `json:"counts"`
+	// Guard is what the guard against mass changes holds; absent: nothing.
+	Guard *routing.GuardState `json:"guard,omitempty"`
 }
 
 func (a *admin) table(w http.ResponseWriter, _ *http.Request) {
@@ -172,6 +184,7 @@ func (a *admin) table(w http.ResponseWriter, _ *http.Request) {
 	view := tableView{
 		Revision: now.table.Revision(), Hash: now.table.Hash(), EffectiveHash: now.table.EffectiveHash(),
 		PublishedSeconds: time.Since(now.at).Seconds(), Counts: now.table.Counts(),
+		Guard: now.table.Guard(),
 	}
 	if a.cfg.Source != nil {
 		view.SourceStatus = a.cfg.Source()

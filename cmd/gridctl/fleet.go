@@ -21,7 +21,7 @@ func newFleetCommand(to *connection) *cobra.Command {
 		Short: "Show the routers, and which revision each runs",
 		Long: `Prints every router that announces itself in etcd. A router that runs an older revision than
 the newest document is marked "behind"; one whose documents differ from those of the others at
-the same revision is marked "other hash"; one whose guard holds a mass change "holds N tenants"
+the same revision is marked "other hash"; one whose guard holds a mass change "holds N documents"
 ("gridctl guard" says what to do). One that died is gone when its lease ends.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -81,7 +81,7 @@ func noteOf(m *catalog.Member) string {
 		notes = append(notes, "other hash")
 	}
 	if m.Guard != nil {
-		notes = append(notes, fmt.Sprintf("holds %s", count(m.Guard.Held, "tenant")))
+		notes = append(notes, fmt.Sprintf("holds %s", count(m.Guard.Held, "document")))
 	}
 	if m.Fault != "" {
 		notes = append(notes, m.Fault)

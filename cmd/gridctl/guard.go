@@ -65,7 +65,7 @@ func writeGuard(out io.Writer, state catalog.GuardState) error {
 		return err
 	}
 	table := newTable(out)
-	tell(table, "%s\n", "ROUTER\tREVISION\tTENANTS\tSINCE")
+	tell(table, "%s\n", "ROUTER\tREVISION\tDOCUMENTS\tSINCE")
 	for i := range state.Holding {
 		held := state.Holding[i].Guard
 		tell(table, "%s\t%d\t%s\t%s\n", state.Holding[i].ID, held.Revision, grouped(held.Held), held.Since.UTC().Format(time.RFC3339))

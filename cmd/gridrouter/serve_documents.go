@@ -31,7 +31,9 @@ func (d *documents) apply(batch discovery.Batch) {
 	if d.pins != nil {
 		d.pins.heed(&batch)
 	}
-	d.publish(d.guard.compile(d.compiler, d.update(batch), batch))
+	table := d.guard.compile(d.compiler, d.update(batch), batch)
+	d.publish(table)
+	d.guard.look(table, batch.Revision)
 	select {
 	case <-d.first:
 	default:
@@ -43,7 +45,7 @@ func (d *documents) update(batch discovery.Batch) routing.Update {
 	d.revision = d.newest(batch)
 	update := routing.Update{
 		Whole: batch.Whole, Revision: d.revision, SourceChanged: batch.SourceChanged,
-		Origin: d.kind,
+		Origin:  d.kind,
 		Changes: make([]routing.Change, 0, len(batch.Put)+len(batch.Deleted)),
 	}
 	if d.kind == "etcd" { // for files nobody could tell the guard what is meant
@@ -67,9 +69,10 @@ func (d *documents) update(batch discovery.Batch) routing.Update {
 }
 
 // newest returns the newest revision of the documents themselves. A whole list from etcd
-// bears the revision of all of etcd, which also rises when routers tell of themselves.
+// bears the revision of all of etcd, which also rises when routers tell of themselves, and
+// a batch may bring nothing but marks.
 func (d *documents) newest(batch discovery.Batch) int64 {
-	if !batch.Whole || d.kind != "etcd" {
+	if d.kind != "etcd" || !batch.Whole && len(batch.Deleted) > 0 {
 		return batch.Revision
 	}
 	newest := d.revision

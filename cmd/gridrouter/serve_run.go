@@ -112,7 +112,8 @@ func newService(f *serveFlags, reread func(context.Context) (string, error)) (s 
 	}
 	s.registry.MustRegister(router.NewCollector(s.router))
 	s.documents = &documents{
-		compiler: s.newCompiler(reader), pins: s.pins, publish: s.router.Publish, kind: s.source.Status().Kind, first: make(chan struct{}),
+		compiler: s.newCompiler(reader), pins: s.pins, guard: newGuardWatch(s.log.Named("guard"), s.registry),
+		publish: s.router.Publish, kind: s.source.Status().Kind, first: make(chan struct{}),
 	}
 	return s, nil
 }

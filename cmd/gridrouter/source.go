@@ -27,7 +27,8 @@ func (s *sourceFlags) register(fs *pflag.FlagSet) {
 }
 
 // open returns the source of the documents in a folder of docs/ ("gslb/"; "": all), with
-// keys relative to docs/ if it is all of them, else to that folder. It makes no contact.
+// keys relative to docs/ if it is all of them, else to that folder. With all of them come the
+// marks for the guard against mass changes. It makes no contact.
 func (s *sourceFlags) open(folder string, reader *document.Reader, logger *zap.Logger, registry prometheus.Registerer) (discovery.Source, error) {
 	if err := flags.CheckSource(&s.etcd, s.routes); err != nil {
 		return nil, err
@@ -46,9 +47,13 @@ func (s *sourceFlags) open(folder string, reader *document.Reader, logger *zap.L
 	if err != nil {
 		return nil, err
 	}
+	marks := ""
+	if folder == "" {
+		marks = s.etcd.Prefix + "guard/"
+	}
 	return discovery.NewEtcd(discovery.EtcdConfig{
 		Dial: func() (*clientv3.Client, error) { return discovery.NewClient(config, logger) },
-		Root: s.etcd.Prefix + "docs/" + folder, Logger: logger, Registerer: registry,
+		Root: s.etcd.Prefix + "docs/" + folder, Marks: marks, Logger: logger, Registerer: registry,
 	}), nil
 }
 

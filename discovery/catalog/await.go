@@ -50,7 +50,7 @@ func Stragglers(members []Member) string {
 		case m.Fault != "":
 			names[i] = fmt.Sprintf("%s (%s)", m.ID, m.Fault)
 		case m.Guard != nil:
-			names[i] = fmt.Sprintf("%s (holds %d tenants: see gridctl guard)", m.ID, m.Guard.Held)
+			names[i] = fmt.Sprintf("%s (holds %d documents: see gridctl guard)", m.ID, m.Guard.Held)
 		}
 	}
 	return strings.Join(names, ", ")

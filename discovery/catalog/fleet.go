@@ -36,7 +36,7 @@ type StatusGuard struct {
 	// they are counted against: all that is held was written after it. 0: it is not known.
 	Revision int64 `json:"revision"`
 	Before   int64 `json:"before,omitempty"`
-	// Held is how many tenants keep an earlier form.
+	// Held is how many documents have a newer form, or are gone, and keep theirs in force.
 	Held int `json:"held"`
 	// Since is when the hold began.
 	Since time.Time `json:"since"`

@@ -79,6 +79,7 @@ type discard struct {
 	former        map[string][]byte // documents whose form was another before -> that form
 	fromRecords   bool              // not from etcd's history
 	left          []string          // what is not put back, and why
+	alone         bool              // no router tells when the change began
 }
 
 // readSpan finds out after which revision the change began.
@@ -91,11 +92,11 @@ func (d *discard) readSpan(ctx context.Context) error {
 		return refused([]error{&ReasonError{Place: "guard", Message: fmt.Sprintf(
 			"%d is no revision of a change: etcd has come to revision %d; gridctl guard shows what is held", d.until, d.revision)}})
 	}
-	d.before = d.until - 1
+	d.before, d.alone = d.until-1, true
 	for i := range members {
 		held := members[i].Guard
 		if held != nil && held.Before > 0 && held.Before < held.Revision && held.Revision <= d.until {
-			d.before = min(d.before, held.Before)
+			d.before, d.alone = min(d.before, held.Before), false
 		}
 	}
 	return nil
@@ -305,6 +306,9 @@ func (d *discard) markVerbatim(w *world) {
 // notes say what people should know.
 func (d *discard) notes() []string {
 	var notes []string
+	if d.alone {
+		notes = append(notes, fmt.Sprintf("no router tells when the change began: only what was written at revision %d is looked at", d.until))
+	}
 	if d.fromRecords {
 		notes = append(notes, fmt.Sprintf("etcd has compacted revision %d: the forms come from the change records, which know nothing of documents that gridctl never wrote", d.before))
 	}

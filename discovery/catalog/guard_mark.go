@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -120,8 +121,9 @@ func (c *Catalog) readMark(ctx context.Context, s *snapshot) (storedMark, error)
 
 // GuardAccept says that mass changes up to a revision, at least 1 and at most etcd's
 // present one, are meant: routers put into force what they hold of them. It never takes
-// back what was accepted before: if that is as new or newer, nothing is written. It returns
-// the mark in force.
+// back what was accepted before: if that is as new or newer, nothing is written, unless a
+// router still holds something that it accepts; then it is written again as it was, since
+// marks from before etcd was restored count for nothing. It returns the mark in force.
 func (c *Catalog) GuardAccept(ctx context.Context, revision int64, why string) (Mark, error) {
 	if err := (Options{Why: why}).check(); err != nil {
 		return Mark{}, err
@@ -134,8 +136,12 @@ func (c *Catalog) GuardAccept(ctx context.Context, revision int64, why string) (
 		case revision <= 0 || revision > stored.newest:
 			return Mark{}, refused([]error{&ReasonError{Place: "guard", Message: fmt.Sprintf(
 				"%d is no revision to accept: etcd has come to revision %d; gridctl guard shows what is held", revision, stored.newest)}})
-		case stored.err == nil && stored.mark.Revision >= revision:
-			return stored.mark, nil
+		}
+		if stored.err == nil && stored.mark.Revision >= revision {
+			if held, err := c.stillHeld(ctx, stored.mark.Revision); err != nil || !held {
+				return stored.mark, err
+			}
+			revision = stored.mark.Revision
 		}
 		text, err := c.mark(revision, why)
 		if err != nil {
@@ -151,4 +157,10 @@ func (c *Catalog) GuardAccept(ctx context.Context, revision int64, why string) (
 		}
 		// Somebody else wrote a mark meanwhile; theirs may be newer.
 	}
+}
+
+// stillHeld says whether a router holds what is accepted up to a revision.
+func (c *Catalog) stillHeld(ctx context.Context, revision int64) (bool, error) {
+	members, err := (&snapshot{Catalog: c}).members(ctx)
+	return slices.ContainsFunc(members, func(m Member) bool { return m.Guard != nil && m.Guard.Revision <= revision }), err
 }

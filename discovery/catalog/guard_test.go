@@ -202,6 +202,12 @@ func TestAnAcceptanceNeverGoesBackwards(t *testing.T) {
 	if mark, err = g.GuardAccept(g.ctx, newest, ""); err != nil || mark.Revision != newest {
 		t.Errorf("instead of a mark that cannot be read: %+v, %v", mark, err)
 	}
+	// Somebody who still holds it has not heeded the mark, and is told again.
+	was := g.revision()
+	g.tellsOf("r1", &catalog.StatusGuard{Revision: newest - 1, Held: 50})
+	if mark, err = g.GuardAccept(g.ctx, newest-1, ""); err != nil || mark.Revision != newest || g.revision() != was+2 {
+		t.Errorf("of what is still held: %+v, %v", mark, err)
+	}
 	_, err = g.GuardAccept(g.ctx, 1<<60, "")
 	g.wantRefusal(err, "is no revision to accept")
 	_, err = g.GuardAccept(g.ctx, 0, "")
@@ -229,7 +235,7 @@ func TestADiscardPutsBackWhatWasDeletedByteForByte(t *testing.T) {
 	if keys := differ(before, g.documents()); len(keys) > 0 {
 		t.Errorf("other than before: %v", keys)
 	}
-	if plan.Transactions < 2 || len(plan.Notes) > 0 {
+	if plan.Transactions < 2 || len(plan.Notes) != 1 || !strings.Contains(plan.Notes[0], "no router tells when the change began") {
 		t.Errorf("%d transactions, notes %q", plan.Transactions, plan.Notes)
 	}
 	records, err := g.Changes(g.ctx, "tenants/t07")
@@ -322,7 +328,9 @@ func TestADiscardGoesBackAsFarAsTheRoutersCount(t *testing.T) {
 	}
 	held := g.revision()
 	g.tellsOf("r1", &catalog.StatusGuard{Revision: held, Before: from, Held: 5})
-	g.discard(held)
+	if plan := g.discard(held); len(plan.Notes) > 0 {
+		t.Errorf("the notes are %q", plan.Notes)
+	}
 	if keys := differ(before, g.documents()); len(keys) > 0 {
 		t.Errorf("other than before: %v", keys)
 	}

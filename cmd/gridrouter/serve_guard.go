@@ -1,0 +1,142 @@
+package main
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"gridrouter.io/discovery"
+	"gridrouter.io/discovery/catalog"
+	"gridrouter.io/routing"
+)
+
+// guardWatch tells the guard of the compiler what is accepted, and everybody else what it
+// holds. All but the reading of held belongs to the goroutine of the documents.
+type guardWatch struct {
+	log      *zap.Logger
+	holds    prometheus.Counter
+	held     atomic.Pointer[catalog.StatusGuard] // nil: nothing
+	accepted int64                               // by the marks
+	now      time.Time                           // of the last update
+	stamps   []stamp                             // of the last while, the oldest first
+}
+
+// stamp is up to which revision of the source the documents in force were at a time.
+type stamp struct {
+	at       time.Time
+	revision int64
+}
+
+// stampEvery keeps the stamps few. Where one is left out an older revision stands for
+// its time.
+const stampEvery = 100 * time.Millisecond
+
+func newGuardWatch(log *zap.Logger, registry prometheus.Registerer) *guardWatch {
+	g := &guardWatch{log: log, holds: prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "gridrouter_guard_holds_total", Help: "Times that the guard began to hold a mass change.",
+	})}
+	registry.MustRegister(g.holds, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "gridrouter_guard_held", Help: "Documents whose change or deletion the guard holds.",
+	}, func() float64 {
+		if held := g.held.Load(); held != nil {
+			return float64(held.Held)
+		}
+		return 0
+	}))
+	return g
+}
+
+// compile compiles an update, with what is accepted by then.
+//
+// A mark that comes in the batch of its own revision speaks for all that is in it. One that
+// comes with a whole list does not: who knows what happened after it. There the guard has
+// its look first, and the mark its say afterwards, up to its revision.
+func (g *guardWatch) compile(compiler *routing.Compiler, update routing.Update, batch discovery.Batch) *routing.Table {
+	known := g.accepted
+	g.readMarks(batch)
+	if update.Accepted = g.accepted; batch.Whole {
+		update.Accepted = min(known, g.accepted)
+	}
+	table := compiler.Compile(update)
+	if update.Accepted < g.accepted {
+		table = compiler.Compile(routing.Update{
+			Revision: update.Revision, Faults: update.Faults, Origin: update.Origin, At: update.At, Accepted: g.accepted,
+		})
+	}
+	g.now = update.At
+	return table
+}
+
+// readMarks notes what is accepted. That a mark is deleted takes nothing back. Those that
+// come with another source, or one that was restored, speak of other revisions.
+func (g *guardWatch) readMarks(batch discovery.Batch) {
+	if batch.SourceChanged {
+		g.accepted, g.stamps = 0, nil
+		return
+	}
+	for _, entry := range batch.Marks {
+		if entry.Key != catalog.MarkAccept {
+			continue
+		}
+		mark, err := catalog.DecodeMark(entry.Value, entry.Revision)
+		if err != nil {
+			g.log.Warn("a mark for the guard is ignored", zap.Int64("revision", entry.Revision), zap.Error(err))
+			continue
+		}
+		g.accepted = max(g.accepted, mark.Revision)
+	}
+}
+
+// look notes what the guard holds in the table that is in force now, which the source's
+// revision led to, and tells of the beginning and the end of a hold.
+func (g *guardWatch) look(table *routing.Table, revision int64) {
+	g.forget()
+	state := table.Guard()
+	was := g.held.Load()
+	switch {
+	case state == nil && was != nil:
+		g.held.Store(nil)
+		g.log.Info("the guard holds nothing any more", zap.Int64("revision", was.Revision), zap.Int("documents", was.Held))
+	case state != nil && was == nil:
+		held := &catalog.StatusGuard{
+			Revision: max(state.Revision, revision), Before: g.before(), Held: state.Documents, Since: state.Since.UTC().Truncate(time.Millisecond),
+		}
+		g.held.Store(held)
+		g.holds.Inc()
+		g.log.Error("the guard holds a mass change: what it concerns stays as it is in force, until it is accepted or discarded by gridctl guard",
+			zap.Int64("revision", held.Revision), zap.Int64("before", held.Before), zap.Int("documents", state.Documents),
+			zap.Int("dropped", state.Dropped), zap.Int("repointed", state.Repointed), zap.Int("limit", state.Limit),
+			zap.Strings("tenants", state.Tenants[:min(len(state.Tenants), 10)]))
+	case state != nil && (state.Documents != was.Held || state.Revision > was.Revision):
+		now := *was
+		now.Held = state.Documents
+		if state.Documents > was.Held || state.Revision > was.Revision {
+			now.Revision = max(was.Revision, state.Revision, revision)
+		}
+		g.held.Store(&now)
+	}
+	if last := len(g.stamps) - 1; last < 0 || g.now.Sub(g.stamps[last].at) >= stampEvery {
+		g.stamps = append(g.stamps, stamp{g.now, revision})
+	}
+}
+
+// before is up to which revision the documents in force were when the window of the guard
+// began, or as early as is known; 0: it is not known.
+func (g *guardWatch) before() int64 {
+	if len(g.stamps) == 0 {
+		return 0
+	}
+	return g.stamps[0].revision
+}
+
+// forget drops the stamps that are not needed any more; the newest one from before the
+// window is.
+func (g *guardWatch) forget() {
+	begin := 0
+	for begin+1 < len(g.stamps) && g.now.Sub(g.stamps[begin+1].at) >= routing.GuardWindow {
+		begin++
+	}
+	g.stamps = append(g.stamps[:0], g.stamps[begin:]...)
+}

@@ -1,0 +1,261 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"gridrouter.io/discovery/catalog"
+)
+
+// guarded is a router that follows an etcd with many tenants, and a catalog of them.
+type guarded struct {
+	*served
+	*catalog.Catalog
+	t      *testing.T
+	client *clientv3.Client
+	deck   string
+}
+
+const guardedTenants = 50
+
+func startGuarded(t *testing.T) *guarded {
+	t.Helper()
+	addr, peer := freeAddr(t), freeAddr(t)
+	runEtcd(t, t.TempDir(), addr, peer)
+	client := etcdClient(t, addr)
+	g := &guarded{t: t, client: client, deck: startDeck(t, "one")}
+	g.Catalog = catalog.New(catalog.Config{Client: client, Prefix: "/gridrouter/", Who: "kim@bastion", Timeout: patience})
+	g.apply(catalog.Options{}, deckYAML("d1", g.deck)+deckYAML("d2", startDeck(t, "two"))+g.tenants("d1"))
+	g.served = startServe(t, "--etcd", "http://"+addr, "--access-log", "off")
+	g.ready(t)
+	return g
+}
+
+// tenants are the documents of all tenants, on a deck.
+func (g *guarded) tenants(deck string) string {
+	var text strings.Builder
+	for i := range guardedTenants {
+		fmt.Fprintf(&text, "kind: Tenant\nname: t%02d\nhosts: [t%02d.example]\nrules: [{name: all, deck: %s}]\n---\n", i, i, deck)
+	}
+	return text.String()
+}
+
+func (g *guarded) apply(options catalog.Options, text string) catalog.Result {
+	g.t.Helper()
+	docs, err := g.Reader().ReadFile("docs.yaml", []byte(text))
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	return g.carryOut(g.Plan(g.ctx(), docs, options))
+}
+
+func (g *guarded) carryOut(plan *catalog.Plan, err error) catalog.Result {
+	g.t.Helper()
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	result, err := g.Apply(g.ctx(), plan, nil)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	return result
+}
+
+func (g *guarded) ctx() context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	g.t.Cleanup(cancel)
+	return ctx
+}
+
+// dropAll deletes all documents behind the catalog's back.
+func (g *guarded) dropAll() int64 {
+	g.t.Helper()
+	answer, err := g.client.Delete(g.ctx(), "/gridrouter/docs/", clientv3.WithPrefix())
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	return answer.Header.Revision
+}
+
+// askOne sends a request to one of the tenants.
+func (g *guarded) askOne(i int) (int, string) {
+	req, err := http.NewRequest(http.MethodGet, "http://"+g.data+"/", nil)
+	if err != nil {
+		return 0, err.Error()
+	}
+	req.Host = fmt.Sprintf("t%02d.example", i)
+	return do(req)
+}
+
+// answers asks all tenants, and wants the same of each.
+func (g *guarded) answers(status int, body string) {
+	g.t.Helper()
+	for i := range guardedTenants {
+		if got, text := g.askOne(i); got != status || !strings.Contains(text, body) {
+			g.t.Fatalf("tenant %d: got %d %q, want %d %q", i, got, text, status, body)
+		}
+	}
+}
+
+// asking goes on asking all tenants until it is stopped, and returns how many requests failed.
+func (g *guarded) asking() (stop func() (asked, failed int)) {
+	done, ended := make(chan struct{}), make(chan struct{})
+	asked, failed := 0, 0
+	go func() {
+		defer close(ended)
+		for i := 0; ; i++ {
+			select {
+			case <-done:
+				return
+			default:
+			}
+			asked++
+			if status, _ := g.askOne(i % guardedTenants); status != http.StatusOK {
+				failed++
+			}
+		}
+	}()
+	return func() (int, int) {
+		close(done)
+		<-ended
+		return asked, failed
+	}
+}
+
+// metric returns the value of a metric without labels, as it is shown.
+func (g *guarded) metric(name string) string {
+	_, body := fetch(g.admin + "/metrics")
+	for line := range strings.Lines(body) {
+		if value, found := strings.CutPrefix(line, name+" "); found {
+			return strings.TrimSpace(value)
+		}
+	}
+	return "none"
+}
+
+// holds waits until the guard shows everywhere that it holds all tenants and decks.
+func (g *guarded) holds(revision int64) {
+	g.t.Helper()
+	fields := g.await(g.t, "the guard holds a mass change: what it concerns stays as it is in force, until it is accepted or discarded by gridctl guard")
+	if fields["level"] != "error" || fields["dropped"] != float64(guardedTenants) || fields["revision"] != float64(revision) {
+		g.t.Errorf("the log says %v", fields)
+	}
+	if status, body := fetch(g.health + "/readyz"); status != http.StatusOK || !strings.Contains(body, "the guard holds a mass change") {
+		g.t.Errorf("/readyz: %d %q", status, body)
+	}
+	if _, body := fetch(g.admin + "/table"); !strings.Contains(body, `"guard": {`) || !strings.Contains(body, fmt.Sprintf(`"dropped": %d`, guardedTenants)) {
+		g.t.Errorf("/table: %s", body)
+	}
+	if held, holds := g.metric("gridrouter_guard_held"), g.metric("gridrouter_guard_holds_total"); held != fmt.Sprint(guardedTenants+2) || holds != "1" {
+		g.t.Errorf("the metrics show %s held by %s holds", held, holds)
+	}
+	eventually(g.t, "the fleet shows it", func() bool {
+		state, err := g.GuardState(g.ctx())
+		return err == nil && len(state.Holding) == 1 && state.Revision == revision && state.Holding[0].Guard.Held == guardedTenants+2 &&
+			state.Holding[0].Guard.Before > 0 && state.Holding[0].Guard.Before < revision
+	})
+}
+
+// free waits until the guard holds nothing, as everybody sees.
+func (g *guarded) free() {
+	g.t.Helper()
+	g.await(g.t, "the guard holds nothing any more")
+	eventually(g.t, "nobody shows a hold", func() bool {
+		_, ready := fetch(g.health + "/readyz")
+		state, err := g.GuardState(g.ctx())
+		return err == nil && len(state.Holding) == 0 && ready == "ready\n" && g.metric("gridrouter_guard_held") == "0"
+	})
+}
+
+// quiet fails if the guard ever held anything.
+func (g *guarded) quiet() {
+	g.t.Helper()
+	if holds := g.metric("gridrouter_guard_holds_total"); holds != "0" {
+		g.t.Errorf("the guard held something %s times", holds)
+	}
+}
+
+func TestAMassDeletionIsHeldUntilItIsAccepted(t *testing.T) {
+	g := startGuarded(t)
+	stop := g.asking()
+	revision := g.dropAll()
+	g.holds(revision)
+	g.answers(http.StatusOK, "one")
+	if asked, failed := stop(); failed > 0 || asked == 0 {
+		t.Errorf("%d of %d requests failed", failed, asked)
+	}
+	if mark, err := g.GuardAccept(g.ctx(), revision, "they left us"); err != nil || mark.Revision != revision {
+		t.Fatalf("%+v, %v", mark, err)
+	}
+	g.free()
+	g.answers(http.StatusNotFound, `"fault": "no_tenant"`)
+}
+
+func TestAMassDeletionThatIsDiscardedWasNone(t *testing.T) {
+	g := startGuarded(t)
+	before := g.table(t)
+	stop := g.asking()
+	revision := g.dropAll()
+	g.holds(revision)
+	plan, err := g.PlanDiscard(g.ctx(), revision, catalog.Options{})
+	if result := g.carryOut(plan, err); len(result.Written) != guardedTenants+2 || len(plan.Notes) > 0 {
+		t.Errorf("%d documents are back, notes %q", len(result.Written), plan.Notes)
+	}
+	g.free()
+	eventually(t, "all is as before", func() bool {
+		now := g.table(t)
+		before.Revision = now.Revision
+		return now == before
+	})
+	g.answers(http.StatusOK, "one")
+	if asked, failed := stop(); failed > 0 || asked == 0 {
+		t.Errorf("%d of %d requests failed", failed, asked)
+	}
+}
+
+func TestAMassChangeThatIsMeantPassesAtOnce(t *testing.T) {
+	g := startGuarded(t)
+	docs, err := g.Reader().ReadFile("docs.yaml", []byte(g.tenants("d2")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err = g.Plan(g.ctx(), docs, catalog.Options{}); err == nil {
+		t.Fatal("a mass change is not refused")
+	}
+	result := g.apply(catalog.Options{AllowMassChange: true}, g.tenants("d2"))
+	eventually(t, "all is in force", func() bool { return g.table(t).Revision == result.Revision })
+	g.answers(http.StatusOK, "two")
+	g.quiet()
+}
+
+func TestABadMarkIsIgnored(t *testing.T) {
+	g := startGuarded(t)
+	if _, err := g.client.Put(g.ctx(), "/gridrouter/guard/accept", `{"revision": 9000000000000}`); err != nil {
+		t.Fatal(err)
+	}
+	fields := g.await(t, "a mark for the guard is ignored")
+	if !strings.Contains(fmt.Sprint(fields["error"]), "accepts mass changes up to revision 9000000000000, but was itself written at") {
+		t.Errorf("the log says %v", fields)
+	}
+	revision := g.dropAll()
+	g.holds(revision)
+	g.answers(http.StatusOK, "one")
+}
+
+func TestNothingIsHeldOfFiles(t *testing.T) {
+	dir := t.TempDir()
+	g := &guarded{t: t, deck: startDeck(t, "one")}
+	writeFile(t, dir+"/decks.yaml", deckYAML("d1", g.deck))
+	writeFile(t, dir+"/tenants.yaml", g.tenants("d1"))
+	g.served = startServe(t, "--routes", dir, "--access-log", "off")
+	g.ready(t)
+	g.answers(http.StatusOK, "one")
+	writeFile(t, dir+"/tenants.yaml", "# none is left\n"+deckYAML("d2", g.deck))
+	eventually(t, "no tenant is left", func() bool { return g.table(t).Counts.Tenants == 0 })
+	g.quiet()
+}
