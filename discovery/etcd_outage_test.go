@@ -131,7 +131,11 @@ func TestEtcdOtherClusterAtTheSameAddress(t *testing.T) {
 	source := openEtcd(newTestClient(t, p.addr), testRoot)
 	w := etcdWriter{newTestClient(t, first.addr), testRoot}
 	w.commit(t, map[string]string{"a": "1", "b": "1"})
-	r := follow(t, source)
+	r := followWith(t, source, func(state map[string]Entry, batch Batch) {
+		if strings.HasPrefix(string(state["a"].Value), "other") && state["b"].Value != nil {
+			t.Errorf("two clusters are mixed in a batch: %+v", batch)
+		}
+	})
 	r.awaitState(map[string]string{"a": "1", "b": "1"})
 
 	second := startEtcd(t, t.TempDir())
