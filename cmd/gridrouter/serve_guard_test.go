@@ -6,10 +6,15 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
 
+	"gridrouter.io/discovery"
 	"gridrouter.io/discovery/catalog"
+	"gridrouter.io/routing"
 )
 
 // guarded is a router that follows an etcd with many tenants, and a catalog of them.
@@ -258,4 +263,37 @@ func TestNothingIsHeldOfFiles(t *testing.T) {
 	writeFile(t, dir+"/tenants.yaml", "# none is left\n"+deckYAML("d2", g.deck))
 	eventually(t, "no tenant is left", func() bool { return g.table(t).Counts.Tenants == 0 })
 	g.quiet()
+}
+
+// TestAMarkInAWholeListSpeaksUpToItsRevision gives whole lists to the guard, as after an
+// outage: what the mark accepts may be older than what is missing from the list.
+func TestAMarkInAWholeListSpeaksUpToItsRevision(t *testing.T) {
+	f := func(mark int64, restored, held bool) {
+		t.Helper()
+		g := newGuardWatch(zap.NewNop(), prometheus.NewRegistry())
+		compiler, now := routing.NewCompiler(catalog.NewReader().Decode), time.Now()
+		deck := discovery.Entry{Key: "decks/d1", Revision: 20, Value: []byte(`{"kind":"Deck","name":"d1","domain":"d1.deck.example","attach":"direct","addresses":["127.0.0.1:1"]}`)}
+		batch := discovery.Batch{Whole: true, Revision: 20, Put: []discovery.Entry{deck}}
+		for i := range 12 {
+			batch.Put = append(batch.Put, discovery.Entry{Key: fmt.Sprintf("tenants/t%02d", i), Revision: 20, Value: fmt.Appendf(nil,
+				`{"kind":"Tenant","name":"t%02d","hosts":["t%02d.example"],"epoch":1,"rules":[{"name":"all","deck":"d1"}]}`, i, i)})
+		}
+		deliver := func(batch discovery.Batch) {
+			d := &documents{compiler: compiler, guard: g, publish: func(*routing.Table) {}, kind: "etcd", first: make(chan struct{})}
+			update := d.update(batch)
+			update.At = now
+			g.look(g.compile(compiler, update, batch), batch.Revision)
+		}
+		deliver(batch)
+		deliver(discovery.Batch{
+			Whole: true, Revision: 40, SourceChanged: restored, Put: []discovery.Entry{deck},
+			Marks: []discovery.Entry{{Key: catalog.MarkAccept, Revision: 40, Value: fmt.Appendf(nil, `{"revision":%d}`, mark)}},
+		})
+		if got := g.held.Load(); (got != nil) != held || got != nil && (got.Revision != 40 || got.Held != 12) {
+			t.Errorf("a mark up to %d: held is %+v", mark, got)
+		}
+	}
+	f(10, false, true)
+	f(30, false, false)
+	f(30, true, true) // it is of another time
 }

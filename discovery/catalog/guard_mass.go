@@ -26,15 +26,15 @@ func (p *planner) weigh(ctx context.Context, s *snapshot, onDecks int) error {
 		p.masses = m.keys
 		return p.weighHeld(ctx, s)
 	}
-	if m.dropped < 2 && changed <= routing.GuardLimit(0) {
-		return nil // whatever the number of tenants
+	if changed <= routing.GuardLimit(0) {
+		return nil // whatever the number of tenants: no plan deletes more than one
 	}
 	tenants, err := s.countTenants(ctx)
 	if err != nil {
 		return err
 	}
 	limit := routing.GuardLimit(tenants)
-	if none := m.dropped > 1 && m.dropped == tenants; !none && changed <= limit {
+	if changed <= limit {
 		return nil
 	}
 	return refused([]error{&ReasonError{Place: "guard", Message: fmt.Sprintf(
@@ -65,7 +65,6 @@ func (p *planner) weighHeld(ctx context.Context, s *snapshot) error {
 
 // mass is what of a plan the routers' guard counts.
 type mass struct {
-	dropped int             // tenants that go
 	changed map[string]bool // names of tenants that go, or with other rules or pins than before
 	keys    map[string]bool // of the documents that do it
 }
@@ -86,9 +85,7 @@ func (p *planner) mass() mass {
 			tenant = ownerOf(it)
 		case folder != FolderTenants:
 			continue
-		case final == nil:
-			m.dropped++
-		case it.wasErr == nil && was != nil && sameRules(was, final):
+		case final != nil && it.wasErr == nil && was != nil && sameRules(was, final):
 			continue
 		}
 		m.changed[tenant], m.keys[it.key] = true, true

@@ -228,7 +228,8 @@ func TestTheStateOfTheGuardNamesWhoHolds(t *testing.T) {
 
 func TestADiscardPutsBackWhatWasDeletedByteForByte(t *testing.T) {
 	g := newGrid(t)
-	g.apply(twoDecks + deck("east-3", "state: draining") + tenants(50, splitRule) + pin("t07", "a/b", "east-1") + pin("t08", "1", "east-2"))
+	g.apply(twoDecks + deck("east-3") + tenant("staying", "s.example", "deck: east-3"))
+	g.apply(deck("east-3", "state: draining") + tenants(50, splitRule) + pin("t07", "a/b", "east-1") + pin("t08", "1", "east-2"))
 	g.put("docs/decks/by-hand", `{"kind": "Deck", "name": "by-hand", "domain": "h.deck.example", "attach": "direct", "addresses": ["127.0.0.1:1"]}`)
 	before := g.documents()
 	plan := g.discard(g.dropAll("docs/"))
