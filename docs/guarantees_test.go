@@ -48,7 +48,7 @@ func TestEveryGuaranteeNamesTestsThatExist(t *testing.T) {
 // TestEverySectionHasGuarantees holds the page to its sections.
 func TestEverySectionHasGuarantees(t *testing.T) {
 	want := []string{
-		"Documents", "Meaning", "What a deck receives", "What a client receives", "Admin endpoints", "gridctl",
+		"Documents", "Meaning", "Following etcd", "What a deck receives", "What a client receives", "Admin endpoints", "gridctl",
 		"Exit status, draining, readiness and signals", "Refused until built",
 	}
 	var got []string
@@ -65,6 +65,35 @@ func TestEverySectionHasGuarantees(t *testing.T) {
 		if rows[section] < 5 {
 			t.Errorf("%q has %d rows; there is more to guarantee", section, rows[section])
 		}
+	}
+}
+
+var namedTest = regexp.MustCompile("`([a-z]+(?:/[a-z]+)*): (Test\\w+)`")
+
+// TestPagesNameTestsThatExist holds the other pages to the tests that they name.
+func TestPagesNameTestsThatExist(t *testing.T) {
+	pages, err := filepath.Glob("*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	decisions, err := filepath.Glob(filepath.Join("adr", "*.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := 0
+	for _, page := range append(pages, decisions...) {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, match := range namedTest.FindAllStringSubmatch(string(text), -1) {
+			if named++; match[2] != "TestName" && !testsOf(t, match[1])[match[2]] {
+				t.Errorf("%s names %s, which package %s does not have", page, match[2], match[1])
+			}
+		}
+	}
+	if named < 10 {
+		t.Errorf("the pages name %d tests; there are more", named)
 	}
 }
 
