@@ -36,6 +36,7 @@ Exit status: 0 clean, 1 fault at run time, 2 bad flags, configuration or documen
 		newCheckCommand(),
 		newExplainCommand(),
 		newGslbCommand(),
+		newSnapshotCommand(),
 		flags.NewVersionCommand("gridrouter", version),
 	)
 	flags.Bind(root, "GRIDROUTER_")

@@ -46,7 +46,8 @@ func newServeCommand() *cobra.Command {
 and relays it there.
 
 It follows the documents in etcd (--etcd), or in a folder of files (--routes), and puts changes in
-force at once. While the source is away it goes on with what it has.
+force at once. While the source is away it goes on with what it has, and what it has it keeps in a
+file (--snapshot), from which it starts if the source is away then.
 
 SIGTERM, SIGINT and POST /drain drain it: it is not ready at once; for --drain-delay everything is
 served, with Connection: close; then the listeners close, and what is in flight may take until
@@ -74,7 +75,8 @@ func (f *serveFlags) register(fs *pflag.FlagSet) {
 	fs.StringVar(&f.adminTokenFile, "admin-token-file", "", "`FILE` that holds the bearer token for the admin endpoints (default none)")
 	fs.StringVar(&f.health, "health", "", "`ADDR` that answers only GET /readyz and /healthz, for LVS and probes (default none)")
 	f.source.register(fs)
-	fs.StringVar(&f.snapshot, "snapshot", "off", "`FILE` of the local last-good snapshot, or off")
+	fs.StringVar(&f.snapshot, "snapshot", "", "`FILE` of the local last-good snapshot, from which the router starts while its source is away, or off\n"+
+		"(default gridrouter/<router-id>.snap in $STATE_DIRECTORY, else $XDG_STATE_HOME, else /var/lib)")
 	fs.IntVar(&f.pinCache, "pin-cache", defaultPinCache, "how many pins, `ENTRIES`, are remembered for tenants with \"pins: cached\"; one takes a few hundred bytes, at most 2 KiB")
 	fs.StringSliceVar(&f.gslb, "gslb", nil, "DNS servers `ADDR` (IP or IP:port), separated by commas, that resolve decks on the mesh (default the system's)")
 	fs.StringSliceVar(&f.resolver, "resolver", nil, "DNS servers `ADDR` that resolve names among direct addresses (default the system's)")
@@ -87,7 +89,7 @@ func (f *serveFlags) register(fs *pflag.FlagSet) {
 	registerLogLevel(fs, &f.logLevel)
 	fs.StringVar(&f.accessLog, "access-log", "stdout", "where a line of JSON for each request goes: `FILE`, stdout or off")
 	fs.Float64Var(&f.accessLogSample, "access-log-sample", 1, "share of requests that get a line in the access log, `RATE` from 0 to 1")
-	flags.Refuse(fs, "listen-tls", "tls-cert", "snapshot", "proxy-protocol")
+	flags.Refuse(fs, "listen-tls", "tls-cert", "proxy-protocol")
 }
 
 // check refuses what cannot work, before anything is opened.

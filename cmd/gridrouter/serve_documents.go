@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -14,8 +15,9 @@ import (
 	"gridrouter.io/routing"
 )
 
-// documents turns what a source delivers into published tables. One goroutine at a time.
+// documents turns what a source delivers into published tables.
 type documents struct {
+	mu       sync.Mutex // guards the compiler
 	compiler *routing.Compiler
 	pins     *pinCache // nil: all pins are held
 	guard    *guardWatch
@@ -28,6 +30,8 @@ type documents struct {
 
 // apply compiles and publishes one batch.
 func (d *documents) apply(batch discovery.Batch) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	if d.pins != nil {
 		d.pins.heed(&batch)
 	}
@@ -39,6 +43,22 @@ func (d *documents) apply(batch discovery.Batch) {
 	default:
 		close(d.first)
 	}
+}
+
+// restored goes on from where a snapshot was made. What revision that was does not count:
+// the source that answers next may be another.
+func (d *documents) restored(compiler *routing.Compiler, table *routing.Table) {
+	d.compiler = compiler
+	d.publish(table)
+	d.guard.look(table, table.Revision())
+	close(d.first)
+}
+
+// checkpoint returns what the compiler knows; nil: nothing yet.
+func (d *documents) checkpoint() *routing.Checkpoint {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.compiler.Checkpoint()
 }
 
 func (d *documents) update(batch discovery.Batch) routing.Update {
@@ -85,9 +105,34 @@ func (d *documents) newest(batch discovery.Batch) int64 {
 	return newest
 }
 
-// sourceStatus says how the source does, as the admin endpoints show it.
+// apply applies a batch. The first list after a start from a snapshot may come from another
+// etcd than the snapshot did.
+func (s *service) apply(batch discovery.Batch) {
+	former := s.snapshots.restored.Load()
+	if cluster := s.source.Status().Cluster; former != nil && former.Cluster != "" && cluster != "" && cluster != former.Cluster {
+		s.log.Error("ANOTHER ETCD ANSWERS than when the snapshot was written; taking over what it holds",
+			zap.String("cluster", cluster), zap.String("formerCluster", former.Cluster))
+		batch.SourceChanged = true
+	}
+	s.documents.apply(batch)
+	s.snapshots.restored.Store(nil)
+}
+
+// checkpoint returns what there is to write down, and of which cluster.
+func (s *service) checkpoint() (*routing.Checkpoint, string) {
+	if s.snapshots.restored.Load() != nil {
+		return nil, "" // what is in force was read from the snapshot
+	}
+	return s.documents.checkpoint(), s.source.Status().Cluster
+}
+
+// sourceStatus says how the source does, as the admin endpoints show it. Until the source
+// has delivered, what is in force is as old as the snapshot that it came from.
 func (s *service) sourceStatus() router.SourceStatus {
 	status := s.source.Status()
+	if former := s.snapshots.restored.Load(); former != nil {
+		status.Kind, status.Age = "snapshot", time.Since(former.Written)
+	}
 	return router.SourceStatus{
 		Kind: status.Kind, Connected: status.Connected, Age: status.Age, Detail: status.Detail, LastError: status.LastError,
 	}
@@ -99,7 +144,7 @@ const announceAge = 10 * time.Second
 
 // status returns the word of the moment.
 func (s *service) status() []byte {
-	status := s.source.Status()
+	status := s.sourceStatus()
 	now := catalog.Status{
 		ID: s.id, Address: reachable(s.addresses.data[0]), Admin: reachable(s.addresses.admin), Version: flags.BuildVersion(version),
 		Source: status.Kind, AgeSeconds: status.Age.Truncate(announceAge).Seconds(), Started: s.started.UTC().Truncate(time.Second),

@@ -19,6 +19,8 @@ import (
 	"gridrouter.io/discovery/catalog"
 	"gridrouter.io/gslb"
 	"gridrouter.io/router"
+	"gridrouter.io/routing"
+	"gridrouter.io/routing/document"
 )
 
 // service is a running "gridrouter serve".
@@ -37,6 +39,7 @@ type service struct {
 	names     *gslb.Resolver
 	access    *router.AccessLog // nil: off
 	pins      *pinCache         // nil: the source is a folder, whose pins are all held
+	snapshots *snapshots
 	router    *router.Router
 
 	addresses listening
@@ -115,7 +118,21 @@ func newService(f *serveFlags, reread func(context.Context) (string, error)) (s 
 		compiler: s.newCompiler(reader), pins: s.pins, guard: newGuardWatch(s.log.Named("guard"), s.registry),
 		publish: s.router.Publish, kind: s.source.Status().Kind, first: make(chan struct{}),
 	}
-	return s, nil
+	return s, s.openSnapshots(reader)
+}
+
+// openSnapshots puts the documents of the last snapshot in force, if there is one.
+func (s *service) openSnapshots(reader *document.Reader) error {
+	of, err := s.flags.snapshotOf()
+	if err != nil {
+		return flags.Usagef("--routes: %w", err)
+	}
+	s.snapshots = newSnapshots(snapshotPath(s.flags.snapshot, s.id), of, s.id, s.log.Named("snapshot"), s.registry)
+	compiler, table := s.snapshots.restore(func() *routing.Compiler { return s.newCompiler(reader) })
+	if compiler != nil {
+		s.documents.restored(compiler, table)
+	}
+	return nil
 }
 
 // resolver makes one of the two resolvers. Its name is that of its flag.
@@ -149,7 +166,8 @@ func (s *service) accessLog() (*router.AccessLog, error) {
 func (s *service) follow(ctx context.Context, group *errgroup.Group) {
 	group.Go(func() error { return s.mesh.Run(ctx) })
 	group.Go(func() error { return s.names.Run(ctx) })
-	group.Go(func() error { return untilDone(ctx, s.source.Follow(ctx, s.documents.apply)) })
+	group.Go(func() error { return untilDone(ctx, s.source.Follow(ctx, s.apply)) })
+	group.Go(func() error { return s.snapshots.run(ctx, s.checkpoint) })
 	group.Go(func() error { return s.watchSource(ctx) })
 	group.Go(func() error { return s.announce(ctx) })
 	status := s.source.Status()

@@ -84,7 +84,7 @@ type served struct {
 func startServe(t *testing.T, args ...string) *served {
 	t.Helper()
 	p := start(t, append([]string{"serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--health", "127.0.0.1:0", "--router-id", "r1",
-		"--drain-delay", "100ms"}, args...)...)
+		"--snapshot", filepath.Join(t.TempDir(), "r1.snap"), "--drain-delay", "100ms"}, args...)...)
 	fields := p.await(t, "the router started")
 	s := &served{process: p, admin: "http://" + fields["admin"].(string), health: "http://" + fields["health"].(string)}
 	s.data = fields["listen"].([]any)[0].(string)
