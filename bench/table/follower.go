@@ -11,8 +11,11 @@ import (
 	"gridrouter.io/routing"
 )
 
-// root is where the documents are in etcd.
-const root = "/gridrouter/docs/"
+// root is where the documents are in etcd, and marks where the words to the guard are.
+const (
+	root  = "/gridrouter/docs/"
+	marks = "/gridrouter/guard/"
+)
 
 // follower is what of a router follows etcd: a client of its own, source and compiler.
 type follower struct {
@@ -34,7 +37,7 @@ func (b *bench) follow(ctx context.Context, m *etcdMember, published func(discov
 	f := &follower{compiler: b.newCompiler(), published: published, first: make(chan struct{}), done: make(chan error, 1)}
 	f.source = discovery.NewEtcd(discovery.EtcdConfig{
 		Dial: func() (*clientv3.Client, error) { return discovery.NewClient(m.config(), nil) },
-		Root: root,
+		Root: root, Marks: marks,
 	})
 	ctx, f.stop = context.WithCancel(ctx)
 	go func() { f.done <- f.source.Follow(ctx, f.apply) }()

@@ -61,6 +61,7 @@ func parts() []part {
 		{"memory", (*bench).memory},
 		{"lookup", (*bench).lookup},
 		{"update", (*bench).update},
+		{"snapshot", (*bench).snapshot},
 		{"pins", (*bench).pins},
 		{"etcd", (*bench).etcd},
 		{"propagation", (*bench).propagation},
