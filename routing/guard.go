@@ -22,7 +22,8 @@ type guard struct {
 	revision int64              // the newest of what is held
 	since    time.Time
 	accepted int64
-	// recent are the tenants that were dropped or repointed, or held, of late.
+	// recent are the tenants that were dropped or repointed, or held, within the window, and
+	// some from before it.
 	recent map[string]recentMove
 	now    time.Time // of the present update
 }
@@ -62,26 +63,57 @@ func (c *Compiler) guardUpdate(u *Update, b *batch) {
 	if u.SourceChanged {
 		g.accepted = 0
 	}
-	maps.DeleteFunc(g.recent, func(_ string, move recentMove) bool { return u.At.IsZero() || u.At.Sub(move.at) >= GuardWindow })
 	if u.Accepted > g.accepted {
-		g.accepted = u.Accepted
-		if g.revision <= g.accepted {
-			for _, key := range slices.Sorted(maps.Keys(g.held)) {
-				b.add(g.held[key])
-				c.praise(key)
-			}
-			clear(g.held)
-		}
-		return // what came along with the word is meant by it
-	}
-	if u.At.IsZero() || c.tenants.count == 0 || c.last == nil {
+		c.releaseAccepted(u, b)
 		return
 	}
+	if u.At.IsZero() {
+		clear(g.recent)
+		return
+	}
+	if c.tenants.count == 0 || c.last == nil || c.harmless(b) {
+		return
+	}
+	g.prune()
 	hazards := c.hazards(b)
-	if hazards.concerned() <= GuardLimit(c.tenants.count+c.recentlyDropped()) && !hazards.leavesNone(c) {
+	within := hazards.concerned() <= GuardLimit(c.tenants.count+c.recentlyDropped()) && !hazards.leavesNone(c)
+	if !within && len(hazards.keys) > 0 {
+		c.holdHazards(u, b, hazards)
+	}
+}
+
+// releaseAccepted puts into the batch what was held and is accepted. What came along with
+// the word is meant by it, and counts for nothing later.
+func (c *Compiler) releaseAccepted(u *Update, b *batch) {
+	g := &c.guard
+	g.accepted, g.now = u.Accepted, time.Time{}
+	clear(g.recent)
+	if g.revision > g.accepted {
 		return
 	}
-	c.holdHazards(u, b, hazards)
+	for _, key := range slices.Sorted(maps.Keys(g.held)) {
+		b.add(g.held[key])
+		c.praise(key)
+	}
+	clear(g.held)
+}
+
+// harmless says whether so few documents change that the limit is out of reach, whatever
+// they say.
+func (c *Compiler) harmless(b *batch) bool {
+	if slices.ContainsFunc(b.decks, func(change *Change) bool { return change.Deleted }) || len(b.tenants) >= c.tenants.count {
+		return false
+	}
+	changes, limit := len(b.tenants)+len(b.pins), GuardLimit(c.tenants.count)
+	if changes+len(c.guard.recent) > limit {
+		c.guard.prune()
+	}
+	return changes+len(c.guard.recent) <= limit
+}
+
+// prune forgets what was done before the window.
+func (g *guard) prune() {
+	maps.DeleteFunc(g.recent, func(_ string, move recentMove) bool { return g.now.Sub(move.at) >= GuardWindow })
 }
 
 // recentlyDropped counts the tenants that are gone since the start of the window.
@@ -109,17 +141,13 @@ func (h *hazards) leavesNone(c *Compiler) bool {
 	return h.dropped > 1 && h.dropped == c.tenants.count
 }
 
-// hazards finds what a batch would do. Where so few documents of tenants and pins change
-// that the limit is out of reach it does not read them.
+// hazards finds what a batch would do, and what was done within the window.
 func (c *Compiler) hazards(b *batch) *hazards {
 	h := &hazards{keys: map[string]bool{}, tenants: map[string]bool{}}
 	for name := range c.guard.recent {
 		h.tenants[name] = true
 	}
 	c.deckHazards(b, h)
-	if len(b.tenants)+len(b.pins)+h.concerned() <= GuardLimit(c.tenants.count) && len(b.tenants) < c.tenants.count {
-		return h
-	}
 	for _, change := range b.tenants {
 		c.tenantHazard(change, h)
 	}

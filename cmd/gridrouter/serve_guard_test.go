@@ -235,6 +235,12 @@ func TestAMassChangeThatIsMeantPassesAtOnce(t *testing.T) {
 	result := g.apply(catalog.Options{AllowMassChange: true}, g.tenants("d2"))
 	eventually(t, "all is in force", func() bool { return g.table(t).Revision == result.Revision })
 	g.answers(http.StatusOK, "two")
+	// What was meant does not make a small change of the next moment one of many.
+	g.apply(catalog.Options{}, "kind: Tenant\nname: t07\nhosts: [t07.example]\nrules: [{name: all, deck: d1}]\n")
+	eventually(t, "the small change is in force", func() bool {
+		_, body := g.askOne(7)
+		return strings.HasPrefix(body, "one")
+	})
 	g.quiet()
 }
 
