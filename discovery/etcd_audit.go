@@ -69,7 +69,7 @@ func (w *watching) endAudit(done audited) error {
 		w.metrics.failures.Inc()
 		w.log.Warn("the list that compares could not be made: what was received stays in force",
 			zap.String("root", w.cfg.Root), zap.String("cause", w.explain(done.err)))
-		return nil
+		return nil //nolint:nilerr // the watch goes on, and the next audit is due
 	}
 	batch := Batch{Whole: true, Audit: true, Revision: w.cursor,
 		Put: overlaid(done.all.put, since, false), Marks: overlaid(done.all.marks, since, true)}

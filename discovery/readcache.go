@@ -116,7 +116,7 @@ func NewReadCache[V any](cfg ReadCacheConfig[V]) (*ReadCache[V], error) {
 	if c.kept, err = simplelru.NewLRU[string, answer[V]](cfg.Entries, nil); err != nil {
 		return nil, fmt.Errorf("a cache of etcd's keys for %d entries: %w", cfg.Entries, err)
 	}
-	c.ctx, c.cancel = context.WithCancel(context.Background())
+	c.ctx, c.cancel = context.WithCancel(context.Background()) //nolint:gosec // Close calls it
 	c.metrics = newCacheMetrics(cfg.Name, cfg.Registerer, c.size)
 	return c, nil
 }

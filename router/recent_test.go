@@ -40,14 +40,14 @@ func TestEarlierTablesCanBeAsked(t *testing.T) {
 		g.put(deckAt(fmt.Sprint("d", i), "127.0.0.1:1"), tenantOn("acme", fmt.Sprint("d", i), "acme.test"))
 		g.revision++
 	}
-	const range_ = " is not here: this router keeps its tables of the revisions 11 to 15"
-	f("10", http.StatusNotFound, "revision 10"+range_)
+	const kept = " is not here: this router keeps its tables of the revisions 11 to 15"
+	f("10", http.StatusNotFound, "revision 10"+kept)
 	f("11", http.StatusOK, "d0 by table 11")
 	f("12", http.StatusOK, "d0 by table 11")
 	f("13", http.StatusOK, "d1 by table 13")
 	f("15", http.StatusOK, "d2 by table 15")
 	f("", http.StatusOK, "d2 by table 15")
-	f("16", http.StatusNotFound, "revision 16"+range_)
+	f("16", http.StatusNotFound, "revision 16"+kept)
 	f("x", http.StatusBadRequest, "revision is no whole number; write one such as 4711")
 	f("-1", http.StatusBadRequest, "revision is no whole number; write one such as 4711")
 	f("99999999999999999999", http.StatusBadRequest, "revision is no whole number; write one such as 4711")

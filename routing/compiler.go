@@ -235,12 +235,13 @@ func (c *Compiler) place(b *batch, change *Change) (fresh bool) {
 
 // add puts a change where its kind belongs.
 func (b *batch) add(change *Change) {
-	switch folder, _, _ := strings.Cut(change.Key, "/"); {
-	case folder == "decks":
+	folder, _, _ := strings.Cut(change.Key, "/")
+	switch folder {
+	case "decks":
 		b.decks = append(b.decks, change)
-	case folder == "tenants":
+	case "tenants":
 		b.tenants = append(b.tenants, change)
-	case folder == "pins":
+	case "pins":
 		b.pins = append(b.pins, change)
 	default:
 		b.others = append(b.others, change)

@@ -221,5 +221,5 @@ func (o *openShard) seal() string {
 	if spare := cap(o.data) - len(o.data); spare > len(o.data)/16+16 {
 		return string(o.data)
 	}
-	return unsafe.String(&o.data[0], len(o.data)) // nobody writes to a sealed shard's bytes again
+	return unsafe.String(&o.data[0], len(o.data)) //nolint:gosec // nobody writes to a sealed shard's bytes again
 }

@@ -93,7 +93,8 @@ func (r *Report) WriteTable(w io.Writer) error {
 	r.Machine.write(&out)
 	out.WriteByte('\n')
 	table := tabwriter.NewWriter(&out, 0, 4, 2, ' ', 0)
-	lines := []string{"WHAT\tBAR\tSTRETCH\tMEASURED\tMET"}
+	lines := make([]string, 0, 1+len(r.Rows))
+	lines = append(lines, "WHAT\tBAR\tSTRETCH\tMEASURED\tMET")
 	for i := range r.Rows {
 		row := &r.Rows[i]
 		met := row.Met
