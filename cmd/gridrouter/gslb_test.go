@@ -31,6 +31,7 @@ func startEtcd(t *testing.T, addr string) (string, func()) {
 	config.InitialCluster = config.InitialClusterFromName(config.Name)
 	config.TickMs, config.ElectionMs = 10, 100
 	config.UnsafeNoFsync = true
+	config.MaxTxnOps = 2048
 	config.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.NewNop())
 	server, err := embed.StartEtcd(config)
 	if err != nil {
