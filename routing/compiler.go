@@ -165,6 +165,7 @@ func (c *Compiler) Compile(u Update) *Table {
 	}
 	c.settleHosts()
 	c.reviewReferences(&b, c.flippedDecks(known))
+	c.tenants.expected, c.hosts.expected = 0, 0
 	if u.Whole {
 		clear(c.costs) // many decks' at once, and seldom wanted again
 	}
@@ -180,6 +181,10 @@ func (c *Compiler) sort(u Update) batch {
 	b := batch{flipped: map[string]bool{}}
 	c.found, c.moved = 0, 0
 	fresh := 0
+	if c.stored == 0 { // all that comes is new: nearly all of it tenants, with a host each
+		c.tenants.expected = uint32(len(u.Changes) / (storePages * pageShards))
+		c.hosts.expected = c.tenants.expected
+	}
 	for i := range u.Changes {
 		if c.place(&b, &u.Changes[i]) {
 			fresh++

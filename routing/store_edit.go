@@ -14,6 +14,8 @@ type storeEditor struct {
 	owned [storePages]bool
 	open  [storePages * pageShards]*openShard
 	dirty []shardNumber // those that are open
+	// expected is how many entries a new shard makes room for.
+	expected uint32
 	// written counts the bytes of shards and pages that were copied since the last seal.
 	written int
 }
@@ -107,7 +109,7 @@ func (e *storeEditor) each(f func(key, value string) bool) {
 func (e *storeEditor) edit(number shardNumber) *openShard {
 	open := e.open[number]
 	if open == nil {
-		open = openOf(e.shard(number))
+		open = openOf(e.shard(number), e.expected)
 		e.open[number] = open
 		e.dirty = append(e.dirty, number)
 	}
@@ -139,10 +141,11 @@ func (e *storeEditor) seal() *store {
 	return &version
 }
 
-// openOf returns a shard that can be changed, with some room.
-func openOf(sealed string) *openShard {
+// openOf returns a shard that can be changed; a new one has room for what is expected.
+func openOf(sealed string, expected uint32) *openShard {
+	const entryBytes = 48 // of a tenant or a host, more or less
 	if len(sealed) < shardHead {
-		return &openShard{data: emptyShard(2, 128)}
+		return &openShard{data: emptyShard(slotsFor(expected)+1, int(expected+1)*entryBytes)}
 	}
 	return &openShard{data: append([]byte(nil), sealed...), used: load32(sealed, 0)} // a sealed shard has no slots of deleted entries
 }
