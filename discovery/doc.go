@@ -39,29 +39,34 @@
 //
 //   - The cursor R moves only when this very stream has delivered an event or a
 //     progress answer, never because time went by.
+//
 //   - All events of a revision are applied in one batch. etcd sends a revision
 //     in one answer and its client joins the fragments of one; a burst of
 //     answers is gathered for a millisecond.
+//
 //   - "Cannot read" is never "empty": a list that fails or ends early is
 //     thrown away, and what was delivered before stays in force.
+//
 //   - A watch does not fail when its peer falls silent, so the stream is asked
 //     for progress every two seconds, and Status says how old the last proof
 //     is that we are up to date. A silence is looked into: is it still the
 //     same source, and does it answer at all?
+//
 //   - A cluster with another id, or one that has gone back to a lower
 //     revision (asked for by a read through its leader, since a single member
 //     may only lag), is another source: that is logged as an error, counted,
 //     and its whole list is delivered with SourceChanged set.
 //
-// //   - A stream may answer, and yet have lost events, or come from a member that
+//   - A stream may answer, and yet have lost events, or come from a member that
 //
-//	  is left behind. So every twenty seconds or so a read through the leader
-//	  counts the keys at our own revision, and shows the newest one. A stream
-//	  that does not get there is opened anew, then with a new client; a count
-//	  that differs makes us list everything.
-//	- Every ten to thirty minutes everything is listed at the cursor, beside
-//	  the watch, with what the watch brings in the meantime laid over it. The
-//	  receiver compares: what differs had been lost on its way.
+//     is left behind. So every twenty seconds or so a read through the leader
+//     counts the keys at our own revision, and shows the newest one. A stream
+//     that does not get there is opened anew, then with a new client; a count
+//     that differs makes us list everything.
+//
+//   - Every ten to thirty minutes everything is listed at the cursor, beside
+//     the watch, with what the watch brings in the meantime laid over it. The
+//     receiver compares: what differs had been lost on its way.
 //
 // What a stream cannot show: a cluster restored under its old identity that
 // has already gone past our revision again before we come back to it. The

@@ -60,8 +60,11 @@ func (g *guard) release(key string) { delete(g.held, key) }
 func (c *Compiler) guardUpdate(u *Update, b *batch) {
 	g := &c.guard
 	g.now = u.At
-	if u.SourceChanged {
-		g.accepted = 0
+	if u.SourceChanged { // revisions are counted anew: what is held is accepted by one of the new ones
+		g.accepted, g.revision = 0, u.Revision
+		for _, change := range g.held {
+			change.Revision = u.Revision
+		}
 	}
 	if u.Accepted > g.accepted {
 		c.releaseAccepted(u, b)
@@ -88,14 +91,13 @@ func (c *Compiler) releaseAccepted(u *Update, b *batch) {
 	g := &c.guard
 	g.accepted, g.now = u.Accepted, time.Time{}
 	clear(g.recent)
-	if g.revision > g.accepted {
-		return
-	}
 	for _, key := range slices.Sorted(maps.Keys(g.held)) {
-		b.add(g.held[key])
-		c.praise(key)
+		if change := g.held[key]; change.Revision <= g.accepted {
+			b.add(change)
+			c.praise(key)
+			delete(g.held, key)
+		}
 	}
-	clear(g.held)
 }
 
 // harmless says whether so few documents change that the limit is out of reach, whatever
@@ -229,7 +231,7 @@ func (c *Compiler) holdHazards(u *Update, b *batch, h *hazards) {
 	hold := func(list []*Change) []*Change {
 		return slices.DeleteFunc(list, func(change *Change) bool {
 			if h.keys[change.Key] {
-				c.holdChange(change)
+				c.holdChange(change, u.Revision)
 				return true
 			}
 			return false
@@ -243,10 +245,12 @@ func (c *Compiler) holdHazards(u *Update, b *batch, h *hazards) {
 	}
 }
 
-// holdChange keeps a change back. What is stored is noted, what is in force stays.
-func (c *Compiler) holdChange(change *Change) {
+// holdChange keeps a change back until the revision is accepted that brought it. What is
+// stored is noted, what is in force stays.
+func (c *Compiler) holdChange(change *Change, revision int64) {
 	kept := *change
 	kept.Value, kept.packed = slices.Clone(change.Value), ""
+	kept.Revision = max(kept.Revision, revision)
 	c.guard.held[change.Key] = &kept
 	c.guard.revision = max(c.guard.revision, change.Revision)
 	c.keep(change)

@@ -184,6 +184,32 @@ func TestWhatIsHeldSurvivesARestart(t *testing.T) {
 	g.serves(7, "")
 }
 
+func TestAnOlderAcceptanceReleasesWhatIsAsOld(t *testing.T) {
+	g := newGuarded(t)
+	g.apply(routing.Update{Changes: moved(0, 20, "b")})
+	first := g.revision
+	g.apply(routing.Update{Changes: moved(20, 22, "b")})
+	g.holds(22)
+	g.apply(routing.Update{Accepted: first})
+	g.holds(2)
+	g.serves(3, "b")
+	g.serves(20, "a")
+}
+
+func TestAHoldCanBeAcceptedAfterItsSourceWasReplaced(t *testing.T) {
+	g := newGuarded(t)
+	g.apply(routing.Update{Changes: dropped(0, 20)})
+	g.holds(20)
+	g.revision = 1 // another cluster, that counts from the start
+	whole := moved(20, guardedTenants, "a")
+	whole = append(whole, routing.Change{Key: "decks/a", Value: []byte(guardedDeck("a"))}, routing.Change{Key: "decks/b", Value: []byte(guardedDeck("b"))})
+	g.apply(routing.Update{Whole: true, SourceChanged: true, Changes: whole})
+	g.holds(20)
+	g.apply(routing.Update{Accepted: g.table.Guard().Revision})
+	g.holds(0)
+	g.serves(3, "")
+}
+
 func TestWithoutAClockNothingIsHeld(t *testing.T) {
 	g := newGuarded(t)
 	g.now = time.Time{}

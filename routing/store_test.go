@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+
+	"github.com/cespare/xxhash/v2"
 )
 
 // TestAStoreHoldsWhatAMapHolds drives a store and a map through the same random edits, and
@@ -15,6 +17,7 @@ func TestAStoreHoldsWhatAMapHolds(t *testing.T) {
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 3))
 	editor, model := newStoreEditor(), map[string]string{}
+	crowd := crowdedKeys(200)
 	type version struct {
 		store *store
 		model map[string]string
@@ -23,6 +26,9 @@ func TestAStoreHoldsWhatAMapHolds(t *testing.T) {
 	for range 60 {
 		for range random.IntN(400) {
 			key := fmt.Sprintf("key-%d", random.IntN(2000))
+			if random.IntN(2) == 0 {
+				key = crowd[random.IntN(len(crowd))]
+			}
 			if random.IntN(3) == 0 {
 				_, there := model[key]
 				if editor.delete(key) != there {
@@ -48,6 +54,16 @@ func TestAStoreHoldsWhatAMapHolds(t *testing.T) {
 		}
 		holds(t, again.seal(), v.model)
 	}
+}
+
+// crowdedKeys returns keys of two shards, whose slots are searched past those of others.
+func crowdedKeys(n int) (keys []string) {
+	for i := 0; len(keys) < n; i++ {
+		if key := fmt.Sprintf("crowded-%d", i); shardOf(xxhash.Sum64String(key)) < 2 {
+			keys = append(keys, key)
+		}
+	}
+	return keys
 }
 
 // TestVersionsShareWhatDidNotChange: an edit copies the page that it touches, no other.

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
 	"gridrouter.io/cmd/flags"
@@ -22,6 +23,8 @@ type documents struct {
 	pins     *pinCache // nil: all pins are held
 	guard    *guardWatch
 	publish  func(*routing.Table)
+	log      *zap.Logger
+	drift    prometheus.Counter
 	kind     string
 	revision int64
 	// first is closed when the first table has been published.
@@ -36,6 +39,11 @@ func (d *documents) apply(batch discovery.Batch) {
 		d.pins.heed(&batch)
 	}
 	table := d.guard.compile(d.compiler, d.update(batch), batch)
+	if moved := d.compiler.Moved(); batch.Audit && moved > 0 {
+		d.drift.Add(float64(moved))
+		d.log.Error("AN AUDIT FOUND DRIFT: etcd held other documents than its events had told of; they are in force now",
+			zap.Int("documents", moved), zap.Int64("revision", batch.Revision))
+	}
 	d.publish(table)
 	d.guard.look(table, batch.Revision)
 	select {

@@ -117,7 +117,11 @@ func newService(f *serveFlags, reread func(context.Context) (string, error)) (s 
 	s.documents = &documents{
 		compiler: s.newCompiler(reader), pins: s.pins, guard: newGuardWatch(s.log.Named("guard"), s.registry),
 		publish: s.router.Publish, kind: s.source.Status().Kind, first: make(chan struct{}),
+		log: s.log.Named("documents"), drift: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "gridrouter_table_drift_total", Help: "Documents that only an audit put in force: their changes had not been told of.",
+		}),
 	}
+	s.registry.MustRegister(s.documents.drift)
 	return s, s.openSnapshots(reader)
 }
 
