@@ -58,7 +58,6 @@
 //     and its whole list is delivered with SourceChanged set.
 //
 //   - A stream may answer, and yet have lost events, or come from a member that
-//
 //     is left behind. So every twenty seconds or so a read through the leader
 //     counts the keys at our own revision, and shows the newest one. A stream
 //     that does not get there is opened anew, then with a new client; a count
