@@ -189,10 +189,10 @@ func (m *etcdMember) await(ctx context.Context) error {
 func (m *etcdMember) stop() error {
 	_ = m.process.Signal(syscall.SIGTERM) // it fails only if the process is gone already
 	select {
-	case <-m.ended:
+	case <-m.ended: //nolint:errcheck // it was told to end
 	case <-time.After(10 * time.Second):
 		_ = m.process.Kill() // as above
-		<-m.ended
+		<-m.ended //nolint:errcheck // it was killed
 	}
 	return os.RemoveAll(m.dir)
 }

@@ -47,7 +47,7 @@ func (b *bench) follow(ctx context.Context, m *etcdMember, published func(discov
 // end stops the follower and waits for it.
 func (f *follower) end() {
 	f.stop()
-	<-f.done // it ended because it was told to, or told so before
+	<-f.done //nolint:errcheck // it ended because it was told to, or told so before
 }
 
 // wait waits for the first table.
