@@ -192,7 +192,7 @@ func (m *etcdMember) stop() error {
 	case <-m.ended: //nolint:errcheck // it was told to end
 	case <-time.After(10 * time.Second):
 		_ = m.process.Kill() // as above
-		<-m.ended //nolint:errcheck // it was killed
+		<-m.ended            //nolint:errcheck // it was killed
 	}
 	return os.RemoveAll(m.dir)
 }
