@@ -35,6 +35,8 @@ var rooms = []room{
 		"names and addresses know neither tenants nor etcd"},
 	{"router", []string{"router", "routing"}, []string{"go.etcd.io/", "github.com/miekg/dns", "go.yaml.in/"},
 		"the data path cannot wait for etcd or DNS if it cannot reach them; it declares the small interfaces it needs"},
+	{"router/framing", nil, []string{"github.com/valyala/fasthttp", "net/http", "go.etcd.io/"},
+		"where messages begin and end is found by pure code"},
 	{"router/admission", []string{"routing"}, []string{"github.com/valyala/fasthttp", "net/http", "go.etcd.io/"},
 		"what is let in is decided by pure code, which explain runs as well"},
 	{"bench/load", nil, []string{"go.etcd.io/"}, "the load tools can measure anything, so they know nothing of ours"},

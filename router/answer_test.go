@@ -57,42 +57,6 @@ func TestTheEndOfAHeadIsFoundWhereverItIsCut(t *testing.T) {
 	}
 }
 
-func TestChunksAreDecodedHoweverTheyArrive(t *testing.T) {
-	const body = "5\r\nhello\r\n1;a=\"b\"\r\n,\r\n0A \r\n 0123456 8\r\n0\r\nX-T: 1\r\nY: 2\r\n\r\n"
-	const want, behind = "hello, 0123456 8", "next"
-	for step := 1; step <= len(body); step++ {
-		var d chunkDecoder
-		var got []byte
-		rest := []byte(body + behind)
-		for !d.ended() {
-			piece := rest[:min(step, len(rest))]
-			n, used, err := d.decode(piece)
-			if err != nil {
-				t.Fatalf("step %d: %v", step, err)
-			}
-			got = append(got, piece[:n]...)
-			rest = rest[used:]
-		}
-		if string(got) != want || string(rest) != behind {
-			t.Fatalf("step %d: got %q, left %q", step, got, rest)
-		}
-	}
-}
-
-func TestMalformedChunksOfAnswers(t *testing.T) {
-	for _, body := range []string{
-		"\r\n", "g\r\n", "5", " 5\r\n", "5\nhello", "5\r\nhello\n", "5\r\nhellox", "0x5\r\n", "-1\r\n", "5\r\rhello", "5;\x01\r\n", "5;" + strings.Repeat("a", maxChunkLine+1),
-		strings.Repeat("0", maxSizeDigits+1) + "\r\n", "fffffffffffffffff\r\n", "0\r\nX\n", "0\r\n folded\r\n\r\n", "0\r\n\rx",
-		"0\r\nX: " + strings.Repeat("a", maxTrailerBytes) + "\r\n\r\n",
-	} {
-		var d chunkDecoder
-		_, _, err := d.decode([]byte(body))
-		if whole := d.ended(); err == nil && (whole || body != "5") {
-			t.Errorf("%.40q: err=%v whole=%v", body, err, whole)
-		}
-	}
-}
-
 func FuzzAnswer(f *testing.F) {
 	f.Add([]byte("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close, x\r\nX: y\r\n\r\nhello"))
 	f.Add([]byte("HTTP/1.0 304\r\nX-Grid-Fault: a\r\nTransfer-Encoding: chunked\r\n\r\n"))
@@ -121,30 +85,6 @@ func FuzzAnswer(f *testing.F) {
 		}
 		if bytes.Contains(fields, []byte("\r\n\r\n")) || bytes.Count(fields, []byte("\n")) != bytes.Count(fields, []byte("\r\n")) {
 			t.Fatalf("%q splits the answer: %q", data[:end], fields)
-		}
-	})
-}
-
-func FuzzChunks(f *testing.F) {
-	f.Add([]byte("5\r\nhello\r\n0\r\n\r\n"), 3)
-	f.Add([]byte("1;x\r\na\r\n0\r\nT: 1\r\n\r\nrest"), 1)
-	f.Fuzz(func(t *testing.T, data []byte, step int) {
-		if step < 1 || step > len(data) {
-			return
-		}
-		var whole, parts chunkDecoder
-		all := bytes.Clone(data)
-		n, used, err := whole.decode(all)
-		var got []byte
-		var errParts error
-		rest := bytes.Clone(data)
-		for len(rest) > 0 && errParts == nil && !parts.ended() {
-			piece := rest[:min(step, len(rest))]
-			m, u, errPiece := parts.decode(piece)
-			got, rest, errParts = append(got, piece[:m]...), rest[u:], errPiece
-		}
-		if (err == nil) != (errParts == nil) || err == nil && (!bytes.Equal(got, all[:n]) || len(data)-len(rest) != used || whole.ended() != parts.ended()) {
-			t.Fatalf("%q in steps of %d: %q %v, at once: %q %v", data, step, got, errParts, all[:n], err)
 		}
 	})
 }

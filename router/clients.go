@@ -6,24 +6,35 @@ import "sync"
 // comes and once when it goes, never by requests.
 type clientSet struct {
 	mu    sync.Mutex
-	all   map[*client]struct{}
+	all   []*client // each at its place
 	total uint64
 }
 
 func (s *clientSet) add(c *client) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.all == nil {
-		s.all = map[*client]struct{}{}
-	}
-	s.all[c] = struct{}{}
+	c.place = len(s.all)
+	s.all = append(s.all, c)
 	s.total++
 }
 
 func (s *clientSet) remove(c *client) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.all, c)
+	last := len(s.all) - 1
+	s.all[c.place] = s.all[last]
+	s.all[c.place].place = c.place
+	s.all[last] = nil
+	s.all = s.all[:last]
+}
+
+// each calls f with every connection. None comes or goes meanwhile.
+func (s *clientSet) each(f func(*client)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.all {
+		f(c)
+	}
 }
 
 // count returns how many connections are open, and how many there ever were.
@@ -35,9 +46,5 @@ func (s *clientSet) count() (open int, total uint64) {
 
 // closeAll closes every connection under whoever uses it.
 func (s *clientSet) closeAll() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for c := range s.all {
-		_ = c.Conn.Close() // its user finds out
-	}
+	s.each(func(c *client) { _ = c.tcp.Close() }) // its user finds out
 }

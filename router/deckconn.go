@@ -1,49 +1,15 @@
 package router
 
-import (
-	"net"
-	"syscall"
-	"time"
-)
+import "time"
 
 // deckConn is one connection to one address of one deck. It carries one request at a
 // time, and after an answer that ended cleanly it may carry another.
 type deckConn struct {
-	*net.TCPConn
-	raw       syscall.RawConn
+	socket
 	endpoint  *endpoint
 	idleSince time.Time
 	reused    bool
-
-	peek      func(fd uintptr)
-	peekCount int
-	peekErr   error
 }
-
-// silence is what an idle connection is found doing.
-type silence uint8
-
-const (
-	quiet  silence = iota // fit for use
-	shut                  // the deck closed it
-	speaks                // the deck sent what nobody asked for
-)
-
-// look finds out what an idle connection is doing, without waiting or taking anything.
-func (c *deckConn) look() silence {
-	if err := c.raw.Control(c.peek); err != nil {
-		return shut
-	}
-	switch {
-	case c.peekErr == nil && c.peekCount > 0:
-		return speaks
-	case c.peekErr != nil && wouldBlock(c.peekErr):
-		return quiet
-	}
-	return shut
-}
-
-func (c *deckConn) peekOnce(fd uintptr) { c.peekCount, c.peekErr = peekSocket(fd) }
 
 // closeReason says why a connection to a deck was closed.
 type closeReason uint8
@@ -71,7 +37,7 @@ func (c closeReason) String() string {
 func (c *deckConn) close(why closeReason) {
 	c.endpoint.connections.Add(-1)
 	c.endpoint.deck.counters.closed[why].Add(1)
-	_ = c.Close() // nothing is waited for any more
+	_ = c.tcp.Close() // nothing is waited for any more
 }
 
 // release gives the connection back for another request.

@@ -7,14 +7,15 @@ import (
 	"strconv"
 	"time"
 
+	"gridrouter.io/router/framing"
 	"gridrouter.io/routing"
 )
 
-// framing is how the end of a body is told.
-type framing uint8
+// bodyEnd is how the end of a body is told.
+type bodyEnd uint8
 
 const (
-	framedNot    framing = iota // there is no body
+	framedNot    bodyEnd = iota // there is no body
 	framedLength                // by Content-Length
 	framedChunks                // by chunks
 	framedClose                 // by the end of the connection
@@ -33,7 +34,7 @@ func (x *exchange) passOn(rest []byte) routing.Fault {
 }
 
 // framings says how the deck ends the body, and how the client is told.
-func (x *exchange) framings() (from, to framing) {
+func (x *exchange) framings() (from, to bodyEnd) {
 	a := &x.answer
 	switch {
 	case a.bodyless(string(x.line.Method) == http.MethodHead), a.length == 0:
@@ -53,7 +54,7 @@ func (x *exchange) framings() (from, to framing) {
 
 // appendAnswerHead appends the head that the client receives: the deck's fields byte for
 // byte, and what frames the answer on this connection.
-func (x *exchange) appendAnswerHead(dst []byte, to framing) []byte {
+func (x *exchange) appendAnswerHead(dst []byte, to bodyEnd) []byte {
 	a := &x.answer
 	x.status = a.status
 	dst = append(append(dst, version(x.head.HTTP10)...), ' ')
@@ -72,9 +73,9 @@ func (x *exchange) appendAnswerHead(dst []byte, to framing) []byte {
 
 // bodyFlow is the body of an answer on its way.
 type bodyFlow struct {
-	from, to framing
+	from, to bodyEnd
 	left     int64 // of a body framed by length
-	chunks   chunkDecoder
+	chunks   framing.Chunks
 	over     bool // the deck's body is whole
 	surplus  bool // the deck sent more than the answer
 }
@@ -102,10 +103,8 @@ func (b *bodyFlow) run(x *exchange, rest []byte) routing.Fault {
 	if b.over {
 		return noFault
 	}
-	buffer, _ := x.router.buffers.Get().(*bodyBuffer)
-	defer x.router.buffers.Put(buffer)
 	for !b.over {
-		if err := b.step(x, buffer); err != nil {
+		if err := b.step(x); err != nil {
 			return b.broken(x, err)
 		}
 	}
@@ -113,14 +112,20 @@ func (b *bodyFlow) run(x *exchange, rest []byte) routing.Fault {
 }
 
 // step passes on one piece.
-func (b *bodyFlow) step(x *exchange, buffer *bodyBuffer) error {
-	n, err := x.readDeck(buffer.data())
+func (b *bodyFlow) step(x *exchange) error {
+	pool := &x.router.bodies
+	if x.conn.secure {
+		pool = &x.router.records
+	}
+	buffer, n, err := x.conn.receive(pool, bodyBytes, x.orDeadline(forever))
 	if errors.Is(err, io.EOF) && b.from == framedClose {
-		b.over, err = true, nil
+		b.over = true
+		return b.endClosed(x)
 	}
 	if err != nil {
-		return err
+		return x.waitError(err)
 	}
+	defer pool.put(buffer)
 	data, err := b.take(buffer.data()[:n])
 	if err != nil {
 		return err
@@ -138,6 +143,16 @@ func (b *bodyFlow) step(x *exchange, buffer *bodyBuffer) error {
 	return x.answerBytes(piece, data)
 }
 
+// endClosed passes on the end of a body that ended with the deck's connection.
+func (b *bodyFlow) endClosed(x *exchange) error {
+	x.settle(b)
+	if b.to != framedChunks {
+		return nil
+	}
+	x.out = appendChunk(x.out[:0], nil, true)
+	return x.answerBytes(x.out, 0)
+}
+
 // take takes the deck's framing off what was read, in place. It returns how many bytes
 // of the body there are, and notes where the body ends and whether anything follows it.
 func (b *bodyFlow) take(p []byte) (data int, err error) {
@@ -150,8 +165,8 @@ func (b *bodyFlow) take(p []byte) (data int, err error) {
 		data, b.left = used, b.left-int64(used)
 		b.over = b.left == 0
 	case framedChunks:
-		data, used, err = b.chunks.decode(p)
-		b.over = b.chunks.ended()
+		data, used, err = b.chunks.Decode(p)
+		b.over = b.chunks.Ended()
 	case framedClose:
 		data = used
 	}
@@ -174,11 +189,11 @@ func (x *exchange) answerBytes(p []byte, body int) error {
 func (b *bodyFlow) broken(x *exchange, err error) routing.Fault {
 	switch {
 	case errors.Is(err, errClientWrite):
-		if !x.deadline.IsZero() && !time.Now().Before(x.deadline) {
+		if x.deadline != noWait && time.Now().UnixNano() >= x.deadline {
 			return faultDeckTimeout
 		}
 		return faultClientGone
-	case errors.Is(err, errBadChunk), errors.Is(err, io.EOF):
+	case errors.Is(err, framing.ErrChunk), errors.Is(err, io.EOF):
 		return faultBadDeckAnswer
 	}
 	return x.waitFault(err)
@@ -189,8 +204,7 @@ func (b *bodyFlow) broken(x *exchange, err error) routing.Fault {
 // request that the client may send next.
 func (x *exchange) settle(b *bodyFlow) {
 	x.upload.end(x)
-	conn := x.conn
-	x.conn = nil
+	conn := x.detach()
 	switch {
 	case !x.upload.whole:
 		conn.close(closedEarly)

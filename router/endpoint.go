@@ -153,7 +153,7 @@ func (e *endpoint) reuse(lane int, idle time.Duration, now time.Time) *deckConn 
 			c.close(closedIdle)
 			continue
 		}
-		switch c.look() {
+		switch c.lookAt() {
 		case quiet:
 			return c
 		case shut:
@@ -182,13 +182,11 @@ func (e *endpoint) dial(timeout time.Duration, deadline time.Time) (*deckConn, e
 	if err != nil {
 		return nil, err
 	}
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		_ = conn.Close()
+	c := &deckConn{endpoint: e}
+	if err := c.open(conn); err != nil {
+		_ = conn.Close() // it broke as soon as it was there
 		return nil, err
 	}
-	c := &deckConn{TCPConn: conn, raw: raw, endpoint: e}
-	c.peek = c.peekOnce
 	e.connections.Add(1)
 	e.deck.counters.opened.Add(1)
 	return c, nil

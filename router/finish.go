@@ -11,11 +11,7 @@ import (
 // finish is where every request ends: what the client must still be told, what becomes
 // of the connections, the counters and the access log.
 func (x *exchange) finish(fault routing.Fault) {
-	if x.conn != nil {
-		x.upload.end(x)
-		x.conn.close(closeReasonOf(fault))
-		x.conn = nil
-	}
+	x.abandon(closeReasonOf(fault))
 	kind, place := x.router.faults.of(fault)
 	if fault != noFault {
 		x.refuse(kind)
@@ -62,7 +58,7 @@ func (x *exchange) refuse(kind faultKind) {
 	if x.closes {
 		x.client.stay()
 	}
-	if err := x.client.send(x.out, time.Time{}); err != nil {
+	if err := x.client.send(x.out, noWait); err != nil {
 		x.closes = true
 	}
 }
@@ -78,13 +74,18 @@ func closeReasonOf(fault routing.Fault) closeReason {
 	return closedBadAnswer
 }
 
+// abandon closes the connection to the deck, if there still is one.
+func (x *exchange) abandon(why closeReason) {
+	if x.conn == nil {
+		return
+	}
+	x.upload.end(x)
+	x.detach().close(why)
+}
+
 // hangUp lets go of what a request still holds.
 func (x *exchange) hangUp() {
-	if x.conn != nil {
-		x.upload.end(x)
-		x.conn.close(closedBadAnswer)
-		x.conn = nil
-	}
+	x.abandon(closedBadAnswer)
 	if x.endpoint != nil {
 		x.endpoint.inFlight.Add(-1)
 		x.view.live.inFlight.Add(-1)
@@ -94,7 +95,7 @@ func (x *exchange) hangUp() {
 
 // forget clears the request, and keeps the buffers for another.
 func (x *exchange) forget() {
-	x.client, x.lane, x.line, x.fields, x.body = nil, nil, admission.RequestLine{}, nil, nil
+	x.client, x.lane, x.line, x.fields = nil, nil, admission.RequestLine{}, nil
 	x.firstOfClient = false
 	x.who.requestID, x.who.proto, x.who.host = nil, nil, nil
 	x.now, x.decision, x.view = nil, routing.Decision{}, nil
@@ -102,7 +103,7 @@ func (x *exchange) forget() {
 	x.upload.whole = false
 	x.upload.bytes.Store(0)
 	x.head.Reset()
-	x.deadline, x.started, x.asked, x.answered = time.Time{}, time.Time{}, time.Time{}, time.Time{}
+	x.deadline, x.started, x.asked, x.answered = noWait, time.Time{}, time.Time{}, time.Time{}
 	x.status, x.sent, x.reason = 0, 0, ""
 	x.begun, x.closes = false, false
 	if cap(x.in) > keptReadBytes {

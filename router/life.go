@@ -1,10 +1,7 @@
 package router
 
 import (
-	"io"
 	"time"
-
-	"github.com/valyala/fasthttp"
 
 	"gridrouter.io/router/admission"
 	"gridrouter.io/routing"
@@ -17,10 +14,9 @@ type exchange struct {
 	client *client
 	lane   *lane
 
-	// What came: the head as it was read, and the body. They are the framing server's.
+	// The head as it came. It is part of the client's buffer.
 	line          admission.RequestLine
 	fields        []byte
-	body          io.Reader
 	firstOfClient bool // the connection's first request
 
 	// What was made of it.
@@ -38,7 +34,7 @@ type exchange struct {
 	in  []byte // what is read from the deck
 	out []byte // heads, on their way out
 
-	deadline time.Time // of the whole; zero: none
+	deadline int64 // of the whole, as waits are bounded; noWait: none
 	started  time.Time
 	asked    time.Time // when the deck was asked; zero: it was not
 	answered time.Time // when its answer's head was there
@@ -106,7 +102,7 @@ func (x *exchange) decide() routing.Fault {
 	}
 	x.decision = x.now.table.Decide(&x.head.Request)
 	if policy := x.decision.Policy; policy != nil && policy.Total > 0 {
-		x.deadline = x.started.Add(policy.Total)
+		x.deadline = x.router.after(policy.Total)
 	}
 	if x.decision.PinWanted {
 		x.decidePinned()
@@ -127,28 +123,18 @@ func (x *exchange) address() routing.Fault {
 	return noFault
 }
 
-// emptyHeader is what a request without any field has in place of field lines.
-var emptyHeader = []byte("\r\n")
-
 func newExchange(r *Router) *exchange {
 	x := &exchange{router: r, in: make([]byte, firstReadBytes), out: make([]byte, 0, firstReadBytes)}
 	x.upload.init()
 	return x
 }
 
-// begin takes an exchange for a request that was read.
-func (r *Router) begin(ctx *fasthttp.RequestCtx) *exchange {
+// begin takes an exchange for a client's request.
+func (r *Router) begin(c *client) *exchange {
 	x, _ := r.exchanges.Get().(*exchange)
-	x.client, _ = ctx.Conn().(*client)
-	x.lane = x.client.lane
-	header := &ctx.Request.Header
-	x.line = admission.RequestLine{Method: header.Method(), Target: header.RequestURI(), Version: header.Protocol()}
-	if x.fields = header.RawHeaders(); len(x.fields) == 0 {
-		x.fields = emptyHeader
-	}
+	x.client, x.lane = c, c.lane
 	x.started = time.Now()
-	x.who.client = x.client.peer
-	x.closes = header.ConnectionClose()
+	x.who.client = c.peer
 	x.lane.inFlight.Add(1)
 	return x
 }

@@ -3,7 +3,6 @@ package router
 import (
 	"context"
 	"errors"
-	"io"
 	"net"
 	"os"
 	"sync"
@@ -46,8 +45,19 @@ func (r *Router) listen(ctx context.Context, address string) (*listener, error) 
 	return &listener{TCPListener: tcp, router: r, ended: make(chan struct{})}, nil
 }
 
-// Accept implements [net.Listener]. It returns io.EOF once the listener has stopped.
-func (l *listener) Accept() (net.Conn, error) {
+// serve accepts clients, and starts a goroutine for each, until the listener stops.
+func (l *listener) serve() {
+	for {
+		c := l.accept()
+		if c == nil {
+			return
+		}
+		go c.serve() // ends when its connection does; Close closes them all
+	}
+}
+
+// accept waits for the next client. It returns nil once the listener has stopped.
+func (l *listener) accept() *client {
 	var end time.Time // of emptying the queue
 	for {
 		var pause time.Time
@@ -58,7 +68,8 @@ func (l *listener) Accept() (net.Conn, error) {
 			}
 			pause = now.Add(queuePause)
 			if now.After(end) || l.SetDeadline(pause) != nil {
-				return nil, l.end()
+				l.end()
+				return nil
 			}
 		}
 		conn, err := l.AcceptTCP()
@@ -66,15 +77,17 @@ func (l *listener) Accept() (net.Conn, error) {
 		case err == nil:
 			if c, broken := l.router.newClient(conn); broken == nil {
 				l.recovered()
-				return c, nil
+				return c
 			}
 			_ = conn.Close() // it broke as soon as it was there
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			if !pause.IsZero() && !time.Now().Before(pause) {
-				return nil, l.end()
+				l.end()
+				return nil
 			}
 		case errors.Is(err, net.ErrClosed):
-			return nil, l.end()
+			l.end()
+			return nil
 		default:
 			l.failed(err)
 		}
@@ -87,12 +100,11 @@ func (l *listener) stop() {
 	_ = l.SetDeadline(time.Now()) // wakes Accept; a closed listener needs no waking
 }
 
-func (l *listener) end() error {
+func (l *listener) end() {
 	l.once.Do(func() {
 		_ = l.Close() // it is of no more use either way
 		close(l.ended)
 	})
-	return io.EOF
 }
 
 // failed counts a failure to accept, tells of the first, and waits.

@@ -22,8 +22,10 @@ const pinPatience = routing.DefaultConnectTimeout
 // decidePinned goes on with a decision that waits for a pin.
 func (x *exchange) decidePinned() {
 	until := time.Now().Add(pinPatience)
-	if !x.deadline.IsZero() && x.deadline.Before(until) {
-		until = x.deadline
+	if policy := x.decision.Policy; policy.Total > 0 {
+		if end := x.started.Add(policy.Total); end.Before(until) {
+			until = end
+		}
 	}
 	pin := x.router.pin(until, x.decision.Tenant, x.decision.Key)
 	x.decision = x.now.table.DecidePinned(&x.head.Request, pin)

@@ -2,9 +2,6 @@ package router
 
 import (
 	"errors"
-	"io"
-	"net"
-	"os"
 	"syscall"
 	"time"
 
@@ -16,12 +13,9 @@ const (
 	firstReadBytes = 8 << 10
 	// keptReadBytes is how much of a buffer that a large head needed is kept for others.
 	keptReadBytes = 16 << 10
-	// lookEvery is how often, while a deck is silent, the client is looked at.
-	lookEvery = time.Second
 )
 
 var (
-	errOverdue    = errors.New("the time is over")
 	errClientGone = errors.New("the client left")
 	errUpload     = errors.New("the request could not be sent whole")
 )
@@ -45,26 +39,48 @@ func (x *exchange) relay() routing.Fault {
 // connect takes an idle connection to the address, or makes one.
 func (x *exchange) connect() routing.Fault {
 	deck := x.view.compiled
-	x.asked = x.started
-	if x.conn = x.endpoint.reuse(x.lane.index, deck.Idle, x.started); x.conn != nil {
-		x.conn.reused = true
-		x.view.live.counters.reused.Add(1)
-		return noFault
+	if x.asked.IsZero() {
+		x.asked = x.started
 	}
-	conn, err := x.endpoint.dial(deck.Connect, x.deadline)
-	if err != nil {
-		x.view.live.counters.connectFailures.Add(1)
-		if now := time.Now(); !x.deadline.IsZero() && !now.Before(x.deadline) {
-			return faultDeckTimeout
+	conn := x.endpoint.reuse(x.lane.index, deck.Idle, x.asked)
+	if conn != nil {
+		conn.reused = true
+		x.view.live.counters.reused.Add(1)
+	} else {
+		var deadline time.Time
+		if x.deadline != noWait {
+			deadline = time.Unix(0, x.deadline)
 		}
-		if ranOut(err) {
-			return faultOverloaded
+		var err error
+		if conn, err = x.endpoint.dial(deck.Connect, deadline); err != nil {
+			return x.connectFault(err)
 		}
-		x.endpoint.failed("it does not accept connections", time.Now().UnixNano())
-		return faultConnectFailed
 	}
 	x.conn = conn
+	x.client.attach(conn)
 	return noFault
+}
+
+// detach takes the connection out of the exchange's hands.
+func (x *exchange) detach() *deckConn {
+	conn := x.conn
+	x.conn = nil
+	x.client.detach()
+	return conn
+}
+
+// connectFault says which fault it is that no connection could be made.
+func (x *exchange) connectFault(err error) routing.Fault {
+	x.view.live.counters.connectFailures.Add(1)
+	now := time.Now().UnixNano()
+	switch {
+	case x.deadline != noWait && now >= x.deadline:
+		return faultDeckTimeout
+	case ranOut(err):
+		return faultOverloaded
+	}
+	x.endpoint.failed("it does not accept connections", now)
+	return faultConnectFailed
 }
 
 // ranOut says whether a connection failed for want of something of this machine's, which
@@ -75,19 +91,40 @@ func ranOut(err error) bool {
 		errors.Is(err, syscall.ENOBUFS) || errors.Is(err, syscall.ENOMEM)
 }
 
-// ask sends the head of the request, and begins to send its body.
+// ask sends the head of the request with what is there of its body, and begins to send
+// the rest.
 func (x *exchange) ask() routing.Fault {
-	x.out = x.appendDeckHead(x.out[:0])
-	if err := x.conn.SetWriteDeadline(x.within(x.view.compiled.FirstByte)); err != nil {
-		return faultBadDeckAnswer
+	c := x.client
+	c.sent.Store(false)
+	c.left.Store(false)
+	if fault := x.prepare(); fault != noFault {
+		return fault
 	}
-	if _, err := x.conn.Write(x.out); err != nil {
-		if isTimeout(err) {
+	c.mu.Lock()
+	x.upload.awaited = true
+	c.mu.Unlock()
+	if _, err := x.conn.write(x.out, x.orDeadline(x.router.after(x.view.compiled.FirstByte))); err != nil {
+		if errors.Is(err, errOverdue) {
 			return faultDeckTimeout
 		}
 		return faultBadDeckAnswer
 	}
-	x.upload.begin(x)
+	x.upload.start(x)
+	return noFault
+}
+
+// prepare makes what is sent first, and tells a client that waits for it to go on.
+func (x *exchange) prepare() routing.Fault {
+	var fault routing.Fault
+	x.out = x.appendDeckHead(x.out[:0])
+	if x.out, fault = x.upload.prepare(x, x.out); fault != noFault {
+		return fault
+	}
+	if x.head.Continue && x.upload.bytes.Load() == 0 && !x.client.body.over {
+		if x.client.send(continueAnswer, x.deadline) != nil {
+			return faultClientGone
+		}
+	}
 	return noFault
 }
 
@@ -111,8 +148,7 @@ func (x *exchange) awaitAnswer() (rest []byte, fault routing.Fault) {
 			return nil, faultBadDeckAnswer
 		}
 		if x.answer.status >= 200 {
-			x.answered = time.Now()
-			x.endpoint.succeeded()
+			x.headCame()
 			return x.in[end:have], noFault
 		}
 		if interim++; interim > maxInterim || x.answer.status == 101 { // 101 answers an Upgrade, and none was asked
@@ -129,62 +165,47 @@ func (x *exchange) readMore(have int) (int, error) {
 		copy(grown, x.in)
 		x.in = grown
 	}
-	return x.readDeck(x.in[have:])
+	n, err := x.conn.read(x.in[have:], x.answerBy())
+	if n > 0 {
+		return n, nil // an error comes again
+	}
+	return 0, x.waitError(err)
 }
 
-// readDeck reads from the deck. It waits as long as the deck may take, and looks now and
-// then whether the client is still there.
-func (x *exchange) readDeck(p []byte) (int, error) {
-	for {
-		now := time.Now()
-		until := now.Add(x.lookAfter())
-		if limit := x.limit(); !limit.IsZero() {
-			if !now.Before(limit) {
-				return 0, errOverdue
-			}
-			if limit.Before(until) {
-				until = limit
-			}
-		}
-		if err := x.conn.SetReadDeadline(until); err != nil {
-			return 0, err
-		}
-		if x.upload.failed() != noFault {
-			return 0, errUpload
-		}
-		n, err := x.conn.Read(p)
-		switch {
-		case n > 0:
-			return n, nil // an error comes again
-		case !errors.Is(err, os.ErrDeadlineExceeded):
-			return 0, err
-		case x.upload.failed() != noFault:
-			return 0, errUpload
-		case x.upload.sentAt.Load() != 0 && x.client.gone():
-			return 0, errClientGone
-		}
+// waitError says why a wait for the deck ended, if it was not for the deck's sake.
+func (x *exchange) waitError(err error) error {
+	switch {
+	case err == nil:
+	case x.upload.failed() != noFault:
+		return errUpload
+	case x.client.left.Load():
+		return errClientGone
 	}
+	return err
 }
 
-// lookAfter is how long one read may wait. While a body is being sent, the time for the
-// first byte has not begun; so that it is not missed when it begins, reads are no longer than it.
-func (x *exchange) lookAfter() time.Duration {
-	if x.upload.active && x.answered.IsZero() {
-		return min(lookEvery, x.view.compiled.FirstByte)
+// answerBy returns until when the head of the answer is waited for. While a body is being
+// sent, the time for the first byte has not begun: the upload sets it when it does.
+func (x *exchange) answerBy() int64 {
+	if x.upload.active && !x.client.sent.Load() {
+		return x.orDeadline(forever)
 	}
-	return lookEvery
+	return x.firstByteBy()
 }
 
-// limit returns when the deck's time is over: for the first byte, counted from when it
-// was sent the whole request; and for everything. Zero: there is no limit.
-func (x *exchange) limit() time.Time {
-	limit := x.deadline
-	if sent := x.upload.sentAt.Load(); sent != 0 && x.answered.IsZero() {
-		if first := time.Unix(0, sent).Add(x.view.compiled.FirstByte); limit.IsZero() || first.Before(limit) {
-			limit = first
-		}
-	}
-	return limit
+// firstByteBy is when the deck's time for its first byte is over, counted from now.
+func (x *exchange) firstByteBy() int64 {
+	return x.orDeadline(x.router.after(x.view.compiled.FirstByte))
+}
+
+// headCame ends the time for the first byte.
+func (x *exchange) headCame() {
+	c := x.client
+	c.mu.Lock()
+	x.upload.awaited = false
+	c.mu.Unlock()
+	x.answered = time.Now()
+	x.endpoint.succeeded()
 }
 
 // waitFault says which fault it is that no answer came.
@@ -195,13 +216,11 @@ func (x *exchange) waitFault(err error) routing.Fault {
 	case errors.Is(err, errClientGone):
 		return faultClientGone
 	case errors.Is(err, errOverdue):
-		now := time.Now()
-		if x.deadline.IsZero() || now.Before(x.deadline) {
-			x.endpoint.failed("it gives no first byte in time", now.UnixNano())
+		now := time.Now().UnixNano()
+		if x.deadline == noWait || now < x.deadline {
+			x.endpoint.failed("it gives no first byte in time", now)
 		}
 		return faultDeckTimeout
-	case errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed):
-		return faultBadDeckAnswer
 	}
 	return faultBadDeckAnswer
 }

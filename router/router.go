@@ -11,7 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
 
 	"gridrouter.io/routing"
@@ -76,7 +75,6 @@ type Router struct {
 	cfg    Config
 	log    *zap.Logger
 	faults faultIndex
-	front  *fasthttp.Server
 
 	published atomic.Pointer[published] // nil: nothing has been published yet
 	began     atomic.Bool               // all that is needed to begin has been there
@@ -89,7 +87,10 @@ type Router struct {
 	fresh        atomic.Int64 // connections whose first request has not begun
 	lingering    atomic.Int64 // connections whose last answer is being read
 	exchanges    sync.Pool
-	buffers      sync.Pool // *bodyBuffer
+	heads        buffers // for the heads of requests
+	records      buffers // for bodies under TLS
+	bodies       buffers
+	clock        atomic.Int64 // nanoseconds of Unix time; the watch keeps it
 	date         atomic.Pointer[[]byte]
 
 	drain drainState
@@ -119,10 +120,13 @@ func New(cfg Config) (*Router, error) {
 	r.publisher.init(r)
 	r.drain.begun = make(chan struct{})
 	r.exchanges.New = func() any { return newExchange(r) }
-	r.buffers.New = func() any { return new(bodyBuffer) }
-	r.front = r.newFront()
+	r.heads.init(headBytes)
+	r.records.init(recordBytes)
+	r.bodies.init(bodyBytes)
+	r.clock.Store(time.Now().UnixNano())
 	r.tellDate(time.Now())
 	r.run.Go(r.janitor)
+	r.run.Go(r.watch)
 	return r, nil
 }
 
@@ -160,11 +164,7 @@ func (r *Router) Listen(ctx context.Context, address string) (net.Addr, error) {
 	default:
 	}
 	r.listeners = append(r.listeners, ln)
-	r.run.Go(func() {
-		if err := r.front.Serve(ln); err != nil {
-			r.log.Error("a listener ended", zap.String("listener", ln.Addr().String()), zap.Error(err))
-		}
-	})
+	r.run.Go(ln.serve)
 	return ln.Addr(), nil
 }
 
@@ -176,7 +176,7 @@ func (r *Router) Close() {
 		r.mu.Lock()
 		close(r.stop)
 		for _, ln := range r.listeners {
-			_ = ln.end() // makes Accept return
+			ln.end() // makes accept return
 		}
 		r.mu.Unlock()
 		r.clients.closeAll()

@@ -2,8 +2,6 @@ package router
 
 import (
 	"errors"
-	"io"
-	"os"
 	"runtime/debug"
 	"strconv"
 	"sync/atomic"
@@ -15,29 +13,21 @@ import (
 )
 
 const (
-	bodyBytes = 64 << 10
-	bodyFront = 16 // room for the line that begins a chunk
-	bodyBack  = 16 // room for what ends a chunk, and the body
+	// minBodyRate is how much of a body a client must deliver, in bytes a second, once it
+	// has used up the time that Patience grants for nothing.
+	minBodyRate = 1 << 10
 	// settleTime is how long an answer waits for the news that the last bytes of the request
 	// have been written, when they are just being written.
 	settleTime = 5 * time.Millisecond
 )
 
-// bodyBuffer is the one buffer of a body on its way in one direction, with room for the
-// framing around what it holds.
-type bodyBuffer struct {
-	b [bodyFront + bodyBytes + bodyBack]byte
-}
-
-func (b *bodyBuffer) data() []byte { return b.b[bodyFront : bodyFront+bodyBytes] }
-
 // chunk frames the first n bytes of data as one chunk, in place; last adds the end of the body.
-func (b *bodyBuffer) chunk(n int, last bool) []byte {
-	var line [bodyFront]byte
+func (b *buffer) chunk(n int, last bool) []byte {
+	var line [bufferFront]byte
 	size := append(strconv.AppendInt(line[:0], int64(n), 16), "\r\n"...)
-	start, end := bodyFront-len(size), bodyFront+n
+	start, end := bufferFront-len(size), bufferFront+n
 	if n == 0 {
-		start = bodyFront
+		start = bufferFront
 	} else {
 		copy(b.b[start:], size)
 		end += copy(b.b[end:], "\r\n")
@@ -48,34 +38,56 @@ func (b *bodyBuffer) chunk(n int, last bool) []byte {
 	return b.b[start:end]
 }
 
-// upload sends the body of a request to the deck, in a goroutine of its own, so that the
-// answer can come meanwhile: a deck may answer before it has read everything.
+// upload sends the body of a request to the deck. What came with the head goes with the
+// head. For what is still to come there is a goroutine of its own, so that the answer can
+// come meanwhile: a deck may answer before it has read everything.
 type upload struct {
-	active bool         // of the exchange's goroutine: started and not yet joined
-	whole  bool         // of the exchange's goroutine: the deck was sent everything
-	done   chan bool    // whether everything was sent; one value for each start
-	stop   atomic.Bool  // it shall end now
-	last   atomic.Bool  // the last bytes are being written
-	sentAt atomic.Int64 // when everything was sent, Unix nanoseconds; 0: not yet
+	active bool        // of the exchange's goroutine: started and not yet joined
+	whole  bool        // of the exchange's goroutine: the deck was sent everything
+	done   chan bool   // whether everything was sent; one value for each start
+	stop   atomic.Bool // it shall end now
+	last   atomic.Bool // the last bytes are being written
 	fault  atomic.Pointer[routing.Fault]
 	bytes  atomic.Int64 // of the body, received
+
+	awaited bool // the head of the answer has not come; the client's mutex guards it
 }
 
 func (u *upload) init() { u.done = make(chan bool, 1) }
 
-// begin starts to send the body, if there is one.
-func (u *upload) begin(x *exchange) {
+// prepare begins the body: what came of it with the head is appended to out.
+func (u *upload) prepare(x *exchange, out []byte) ([]byte, routing.Fault) {
 	u.stop.Store(false)
 	u.last.Store(false)
 	u.fault.Store(nil)
 	u.bytes.Store(0)
-	u.sentAt.Store(0)
-	if !x.head.HasBody() {
-		u.active, u.whole = false, true
-		u.sentAt.Store(time.Now().UnixNano())
+	u.active, u.whole = false, false
+	c := x.client
+	c.body.begin(&x.head)
+	if c.body.over {
+		return out, noFault
+	}
+	here := c.unread()
+	data, used, err := c.body.take(here)
+	c.start += used
+	if err != nil {
+		return out, routing.FaultBadRequest
+	}
+	u.bytes.Store(int64(data))
+	if x.head.Chunked {
+		return appendChunk(out, here[:data], c.body.over), noFault
+	}
+	return append(out, here[:data]...), noFault
+}
+
+// start sends the rest of the body, if there is more, in a goroutine of its own.
+func (u *upload) start(x *exchange) {
+	if x.client.body.over {
+		u.whole = true
+		x.client.sent.Store(true)
 		return
 	}
-	u.active, u.whole = true, false
+	u.active = true
 	go u.run(x)
 }
 
@@ -89,69 +101,94 @@ func (u *upload) run(x *exchange) {
 		}
 		u.done <- whole
 	}()
-	buffer, _ := x.router.buffers.Get().(*bodyBuffer)
-	defer x.router.buffers.Put(buffer)
-	if whole = u.copy(x, buffer); whole {
-		u.sentAt.Store(time.Now().UnixNano())
+	if whole = u.copy(x); whole {
+		u.sent(x)
+	}
+}
+
+// sent notes that the deck has been sent everything: its time for the first byte begins.
+func (u *upload) sent(x *exchange) {
+	c := x.client
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.sent.Store(true)
+	if !u.awaited {
+		return
+	}
+	limit := x.firstByteBy()
+	if by := x.conn.readBy.Load(); by > limit {
+		x.conn.readBy.CompareAndSwap(by, limit) // else nobody waits any more
 	}
 }
 
 // copy sends the body piece by piece. It says whether the deck was sent all of it.
-func (u *upload) copy(x *exchange, buffer *bodyBuffer) (whole bool) {
-	for {
-		n, end, ok := u.read(x, buffer.data())
+func (u *upload) copy(x *exchange) (whole bool) {
+	c, r := x.client, x.router
+	pool := &r.bodies
+	if c.secure {
+		pool = &r.records
+	}
+	by := r.after(r.cfg.Patience.Body)
+	for !c.body.over {
+		b, n, err := c.receive(pool, c.body.atMost(), x.orDeadline(by))
+		if err != nil || u.stop.Load() {
+			if b != nil {
+				pool.put(b)
+			}
+			u.unread(x, err)
+			return false
+		}
+		c.lane.received.Add(uint64(n))
+		by = min(by+int64(n)*int64(time.Second)/minBodyRate, r.after(r.cfg.Patience.Body))
+		ok := u.pass(x, b, n)
+		pool.put(b)
 		if !ok {
 			return false
 		}
-		u.last.Store(end)
-		piece := buffer.data()[:n]
-		if x.head.Chunked {
-			piece = buffer.chunk(n, end)
-		}
-		if len(piece) > 0 && !u.write(x, piece) {
-			return false
-		}
-		if end {
-			return true
-		}
 	}
+	return true
 }
 
-// read takes the next piece of the body from the client. end says that it is the last.
-func (u *upload) read(x *exchange, p []byte) (n int, end, ok bool) {
-	if x.client.SetReadDeadline(x.within(x.router.cfg.Patience.Body)) != nil || u.stop.Load() {
-		return 0, false, false
-	}
-	n, err := x.body.Read(p)
-	total := u.bytes.Add(int64(n))
-	switch {
-	case err == nil:
-		return n, false, true
-	case errors.Is(err, io.EOF):
-		// The framing server says the same of a body that is over and of one that was cut.
-		if x.head.Chunked && !x.client.ended || !x.head.Chunked && total == x.head.Length {
-			return n, true, true
-		}
-		u.fail(x, faultClientGone)
-	case u.stop.Load():
-	case errors.Is(err, os.ErrDeadlineExceeded), isTimeout(err):
-		u.fail(x, faultRequestTimeout)
-	case x.client.ended, x.client.gone():
-		u.fail(x, faultClientGone)
-	default:
+// pass sends one piece that was received.
+func (u *upload) pass(x *exchange, b *buffer, n int) bool {
+	c := x.client
+	received := b.data()[:n]
+	data, used, err := c.body.take(received)
+	if err != nil {
 		u.fail(x, routing.FaultBadRequest)
+		return false
 	}
-	return 0, false, false
+	if used < n {
+		c.more = append(c.more, received[used:]...) // of the next request
+	}
+	u.bytes.Add(int64(data))
+	u.last.Store(c.body.over)
+	piece := received[:data]
+	if x.head.Chunked {
+		piece = b.chunk(data, c.body.over)
+	}
+	return len(piece) == 0 || u.write(x, piece)
+}
+
+// unread says why no more of the body could be had.
+func (u *upload) unread(x *exchange, err error) {
+	switch {
+	case u.stop.Load():
+	case errors.Is(err, errOverdue):
+		u.fail(x, faultRequestTimeout)
+	default:
+		u.fail(x, faultClientGone)
+	}
 }
 
 // write sends a piece to the deck. A deck that takes nothing more may still answer, so
 // that a failure here is no fault yet; a deck that takes nothing in time is one.
 func (u *upload) write(x *exchange, p []byte) bool {
-	if x.conn.SetWriteDeadline(x.within(x.view.compiled.FirstByte)) != nil || u.stop.Load() {
+	if u.stop.Load() {
 		return false
 	}
-	_, err := x.conn.Write(p)
-	if err != nil && !u.stop.Load() && isTimeout(err) {
+	_, err := x.conn.write(p, x.orDeadline(x.router.after(x.view.compiled.FirstByte)))
+	if err != nil && !u.stop.Load() && errors.Is(err, errOverdue) {
 		u.fail(x, faultDeckTimeout)
 	}
 	return err == nil
@@ -160,7 +197,7 @@ func (u *upload) write(x *exchange, p []byte) bool {
 // fail leaves a fault for the goroutine that waits for the answer, and wakes it.
 func (u *upload) fail(x *exchange, fault routing.Fault) {
 	u.fault.Store(&fault)
-	_ = x.conn.SetReadDeadline(longAgo) // it finds the fault when it looks next, at the latest
+	x.conn.wakeReader() // it finds the fault when it looks next, at the latest
 }
 
 // failed returns the fault that the upload ended in so far.
@@ -203,25 +240,16 @@ func (u *upload) end(x *exchange) {
 		return
 	}
 	u.stop.Store(true)
-	_ = x.client.SetReadDeadline(longAgo) // a closed connection needs no waking
-	_ = x.conn.SetWriteDeadline(longAgo)
+	x.client.wakeReader()
+	x.conn.wakeWriter()
 	u.whole = <-u.done
 	u.active = false
 }
 
-// longAgo as a deadline wakes whoever reads or writes.
-var longAgo = time.Unix(1, 0)
-
-// within returns the moment d from now, but not beyond the request's own deadline.
-func (x *exchange) within(d time.Duration) time.Time {
-	until := time.Now().Add(d)
-	if !x.deadline.IsZero() && x.deadline.Before(until) {
-		return x.deadline
+// orDeadline is a moment, but not beyond the request's own deadline.
+func (x *exchange) orDeadline(by int64) int64 {
+	if x.deadline != noWait {
+		return min(by, x.deadline)
 	}
-	return until
-}
-
-func isTimeout(err error) bool {
-	var timeout interface{ Timeout() bool }
-	return errors.As(err, &timeout) && timeout.Timeout()
+	return by
 }

@@ -107,7 +107,7 @@ func spoke(g *grid) bool {
 	for _, e := range g.router.published.Load().decks[0].endpoints {
 		quietOnes := 0
 		e.pool.filter(func(c *deckConn) bool {
-			if c.look() == quiet {
+			if c.lookAt() == quiet {
 				quietOnes++
 			}
 			return true

@@ -1,6 +1,9 @@
-package router
+package framing
 
-import "errors"
+import (
+	"errors"
+	"strings"
+)
 
 // Limits of the framing of a chunked body.
 const (
@@ -9,12 +12,14 @@ const (
 	maxTrailerBytes = 8 << 10 // all trailer fields
 )
 
-var errBadChunk = errors.New("the answer's chunks are malformed")
+// ErrChunk: the body's chunks are malformed.
+var ErrChunk = errors.New("the chunks of the body are malformed")
 
-// chunkDecoder takes the framing off a chunked body, strictly (RFC 9112 7.1): lines end
-// in CR LF, sizes are plain hexadecimal. Extensions and trailer fields are passed over.
-// The zero value is at the start of a body.
-type chunkDecoder struct {
+// Chunks takes the framing off a chunked body, strictly (RFC 9112 7.1): lines end in CR LF,
+// sizes are plain hexadecimal of at most 15 digits, an extension begins right behind the
+// size and holds no control character, trailer fields have a name that is a token. Extensions
+// and trailer fields are passed over. The zero value is at the start of a body.
+type Chunks struct {
 	state  chunkState
 	left   int64 // of the chunk's data
 	digits int
@@ -33,15 +38,16 @@ const (
 	chunkDataCR
 	chunkDataLF
 	trailerStart // first byte of a trailer line, or of the end
+	trailerName
 	trailerLine
 	trailerLF
 	trailerEndLF
 	chunksEnd
 )
 
-// decode moves the data in p to its front. It returns how many bytes of data there are,
+// Decode moves the data in p to its front. It returns how many bytes of data there are,
 // and how many bytes of p belong to the body; fewer than len(p) only at the body's end.
-func (d *chunkDecoder) decode(p []byte) (data, used int, err error) {
+func (d *Chunks) Decode(p []byte) (data, used int, err error) {
 	for used < len(p) && d.state != chunksEnd {
 		if d.state == chunkData {
 			n := int(min(d.left, int64(len(p)-used)))
@@ -55,14 +61,14 @@ func (d *chunkDecoder) decode(p []byte) (data, used int, err error) {
 		b := p[used]
 		used++
 		if !d.step(b) {
-			return data, used, errBadChunk
+			return data, used, ErrChunk
 		}
 	}
 	return data, used, nil
 }
 
 // step reads one byte of framing. It says whether the byte may stand there.
-func (d *chunkDecoder) step(b byte) bool {
+func (d *Chunks) step(b byte) bool {
 	switch d.state {
 	case chunkSize:
 		return d.sizeDigit(b)
@@ -79,15 +85,21 @@ func (d *chunkDecoder) step(b byte) bool {
 		d.state = chunkDataLF
 		return b == '\r'
 	case chunkDataLF:
-		*d = chunkDecoder{}
+		*d = Chunks{}
 		return b == '\n'
 	case trailerStart:
 		if b == '\r' {
 			d.state = trailerEndLF
 			return true
 		}
-		d.state = trailerLine
-		return d.trailerByte(b) && b != ' ' && b != '\t'
+		d.state = trailerName
+		return d.nameByte(b)
+	case trailerName:
+		if b == ':' {
+			d.state = trailerLine
+			return d.trailerByte(b)
+		}
+		return d.nameByte(b)
 	case trailerLine:
 		if b == '\r' {
 			d.state = trailerLF
@@ -105,7 +117,7 @@ func (d *chunkDecoder) step(b byte) bool {
 	return false
 }
 
-func (d *chunkDecoder) sizeDigit(b byte) bool {
+func (d *Chunks) sizeDigit(b byte) bool {
 	var digit byte
 	switch {
 	case b >= '0' && b <= '9':
@@ -117,7 +129,7 @@ func (d *chunkDecoder) sizeDigit(b byte) bool {
 	case b == '\r':
 		d.state = chunkSizeLF
 		return true
-	case b == ';', b == ' ', b == '\t':
+	case b == ';':
 		d.state = chunkExtension
 		return true
 	default:
@@ -128,7 +140,7 @@ func (d *chunkDecoder) sizeDigit(b byte) bool {
 	return d.digits <= maxSizeDigits
 }
 
-func (d *chunkDecoder) beginData() bool {
+func (d *Chunks) beginData() bool {
 	d.left, d.state = d.size, chunkData
 	if d.size == 0 {
 		d.state = trailerStart
@@ -136,10 +148,16 @@ func (d *chunkDecoder) beginData() bool {
 	return true
 }
 
-func (d *chunkDecoder) trailerByte(b byte) bool {
+// nameByte takes a byte of a field name, which is a token (RFC 9110 5.6.2).
+func (d *Chunks) nameByte(b byte) bool {
+	letter := b|0x20 >= 'a' && b|0x20 <= 'z'
+	return d.trailerByte(b) && (letter || b >= '0' && b <= '9' || strings.IndexByte("!#$%&'*+-.^_`|~", b) >= 0)
+}
+
+func (d *Chunks) trailerByte(b byte) bool {
 	d.total++
 	return d.total <= maxTrailerBytes && (b >= ' ' && b != 0x7f || b == '\t')
 }
 
-// ended says that the body is over.
-func (d *chunkDecoder) ended() bool { return d.state == chunksEnd }
+// Ended says that the body is over.
+func (d *Chunks) Ended() bool { return d.state == chunksEnd }

@@ -1,0 +1,67 @@
+package framing
+
+import (
+	"bytes"
+	"errors"
+)
+
+// Errors of a head that cannot be framed.
+var (
+	// ErrBareLF: a line does not end in CR LF.
+	ErrBareLF = errors.New("a line of the head does not end in CR LF")
+	// ErrLineTooLong: the first line is longer than the limit.
+	ErrLineTooLong = errors.New("the first line of the head is too long")
+	// ErrHeadTooLarge: the field lines are larger than the limit.
+	ErrHeadTooLarge = errors.New("the field lines of the head are too large")
+)
+
+// Head finds the end of one head, in bytes that come piece by piece. The zero value is at
+// the beginning; its limits are in bytes and must be set.
+type Head struct {
+	// MaxLine bounds the first line with its end, MaxFields all field lines.
+	MaxLine, MaxFields int
+
+	searched int // how much has been looked at: up to the beginning of a line
+	line     int // length of the first line with its end; 0: it is not whole
+}
+
+// Find looks for the end of the head in all that was received of it so far. end is the
+// length of the head with its empty line; 0 while that has not come. An error is final.
+func (h *Head) Find(read []byte) (end int, err error) {
+	for {
+		i := bytes.IndexByte(read[h.searched:], '\n')
+		if i < 0 {
+			return 0, h.check(len(read))
+		}
+		at := h.searched + i
+		if at == 0 || read[at-1] != '\r' {
+			return 0, ErrBareLF
+		}
+		if err := h.check(at + 1); err != nil {
+			return 0, err
+		}
+		h.searched = at + 1
+		if h.line == 0 {
+			h.line = at + 1
+		} else if i == 1 {
+			return at + 1, nil
+		}
+	}
+}
+
+// check says which limit is passed if the head has at least n bytes.
+func (h *Head) check(n int) error {
+	switch {
+	case h.line == 0 && n > h.MaxLine:
+		return ErrLineTooLong
+	case h.line > 0 && n-h.line > h.MaxFields:
+		return ErrHeadTooLarge
+	}
+	return nil
+}
+
+// Line returns the length of the first line with its CR LF; 0 while that has not come.
+func (h *Head) Line() int { return h.line }
+
+// Restart makes h ready for the next head.
+func (h *Head) Restart() { h.searched, h.line = 0, 0 }

@@ -1,0 +1,238 @@
+package router
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"runtime/debug"
+
+	"go.uber.org/zap"
+
+	"gridrouter.io/router/admission"
+	"gridrouter.io/router/framing"
+	"gridrouter.io/routing"
+)
+
+const (
+	// maxLineBytes bounds the first line of a request: a target, and room for the rest.
+	maxLineBytes = admission.MaxTargetBytes + 256
+	// maxReceived bounds what is held of a request that has no whole head yet.
+	maxReceived = maxLineBytes + admission.MaxHeadBytes + 1
+)
+
+var continueAnswer = []byte("HTTP/1.1 100 Continue\r\n\r\n")
+
+// serve reads request after request and takes each through its life.
+func (c *client) serve() {
+	defer c.close()
+	if !c.greet() {
+		return
+	}
+	for c.serveOne() { //nolint:revive // all is done by the condition
+	}
+}
+
+// serveOne reads one request and takes it through its life. It says whether another may follow.
+func (c *client) serveOne() (more bool) {
+	head, wrong := c.awaitHead()
+	if wrong == errNobodyAsked { //nolint:errorlint // made here
+		return false
+	}
+	r := c.router
+	x := r.begin(c)
+	defer r.release(x)
+	x.firstOfClient = c.begin()
+	if wrong != nil {
+		refusal := unreadable(wrong)
+		x.line, x.closes, x.reason = admission.RequestLine{}, true, refusal.Reason
+		x.who.newRequestID()
+		x.finish(refusal.Fault)
+		return false
+	}
+	x.line, x.fields = splitHead(head, c.frame.Line())
+	r.guarded(x)
+	return !x.closes
+}
+
+// guarded runs the life of a request and, should it panic, ends that request alone.
+func (r *Router) guarded(x *exchange) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			r.tellPanic(cause)
+			x.hangUp()
+			x.closes = true
+			x.finish(faultInternal)
+		}
+	}()
+	x.serve()
+}
+
+func (r *Router) tellPanic(cause any) {
+	r.log.Error("a request made the router panic; this is a mistake in the router, please report it",
+		zap.Any("panic", cause), zap.ByteString("stack", debug.Stack()))
+}
+
+var (
+	// errNobodyAsked: the connection ended, or its time did, before a request began.
+	errNobodyAsked = errors.New("nobody asked anything")
+	errNoMethod    = errors.New("the request does not begin with a method")
+)
+
+// awaitHead reads until a whole head is there, and returns it. It is part of the client's
+// buffer, and valid until the next call.
+func (c *client) awaitHead() (head []byte, err error) {
+	c.gather()
+	c.frame.Restart()
+	patience := &c.router.cfg.Patience
+	wait := patience.Idle
+	if c.end > 0 || c.requests == 0 {
+		wait = patience.Head
+	}
+	by := c.router.after(wait)
+	for {
+		if c.end > 0 {
+			received := c.buf.data()[:c.end]
+			if !admission.IsToken(received[:1]) {
+				return nil, errNoMethod
+			}
+			end, err := c.frame.Find(received)
+			if err != nil {
+				return nil, err
+			}
+			if end > 0 {
+				c.start = end
+				return received[:end], nil
+			}
+		}
+		first := c.end == 0
+		if err := c.receiveMore(by); err != nil {
+			if first {
+				return nil, errNobodyAsked
+			}
+			return nil, err
+		}
+		if first && c.requests > 0 {
+			by = c.router.after(patience.Head)
+		}
+	}
+}
+
+// gather moves what was received and not used to the front, or lets the buffer go.
+func (c *client) gather() {
+	unread := c.unread()
+	if len(unread)+len(c.more) == 0 {
+		c.drop()
+		return
+	}
+	if c.buf == nil || len(unread)+len(c.more) > len(c.buf.data()) {
+		c.swap(newBuffer(len(unread) + len(c.more)))
+	} else {
+		copy(c.buf.data(), unread)
+		c.start, c.end = 0, len(unread)
+	}
+	c.end += copy(c.buf.data()[c.end:], c.more)
+	c.more = nil
+}
+
+// unread is what the buffer holds behind what was used.
+func (c *client) unread() []byte {
+	if c.buf == nil {
+		return nil
+	}
+	return c.buf.data()[c.start:c.end]
+}
+
+// swap makes another buffer the client's, and moves there what was not used.
+func (c *client) swap(b *buffer) {
+	n := copy(b.data(), c.unread())
+	if c.buf != nil {
+		c.router.heads.put(c.buf)
+	}
+	c.buf, c.start, c.end = b, 0, n
+}
+
+// receiveMore reads once, behind what is there.
+func (c *client) receiveMore(by int64) error {
+	if c.buf == nil {
+		b, n, err := c.receive(&c.router.heads, headBytes, by)
+		if err != nil {
+			return err
+		}
+		c.buf, c.end = b, n
+		c.lane.received.Add(uint64(n))
+		return nil
+	}
+	if c.end == len(c.buf.data()) {
+		c.swap(newBuffer(min(2*c.end, maxReceived)))
+	}
+	n, err := c.read(c.buf.data()[c.end:], by)
+	c.end += n
+	c.lane.received.Add(uint64(n))
+	if n > 0 {
+		return nil // an error comes again
+	}
+	return err
+}
+
+// unreadable says which fault it is that no whole head could be had.
+func unreadable(err error) admission.Refusal {
+	switch {
+	case errors.Is(err, framing.ErrLineTooLong):
+		return admission.Refusal{Fault: admission.URITooLong, Reason: "the first line is longer than 8 KiB"}
+	case errors.Is(err, framing.ErrHeadTooLarge):
+		return admission.Refusal{Fault: admission.HeadTooLarge, Reason: "the header is larger than 64 KiB"}
+	case errors.Is(err, framing.ErrBareLF), errors.Is(err, errNoMethod):
+		return admission.Refusal{Fault: routing.FaultBadRequest, Reason: err.Error()}
+	case errors.Is(err, errOverdue):
+		return admission.Refusal{Fault: faultRequestTimeout}
+	case errors.Is(err, io.EOF):
+	}
+	return admission.Refusal{Fault: faultClientGone}
+}
+
+// splitHead takes a head apart: the first line, which has so many bytes with its end, at
+// its first and last space, and the field lines. What is no request line is found by
+// admission, which checks each part.
+func splitHead(head []byte, lineBytes int) (line admission.RequestLine, fields []byte) {
+	text := head[:lineBytes-2]
+	first, last := bytes.IndexByte(text, ' '), bytes.LastIndexByte(text, ' ')
+	if first < 0 || first == last {
+		return admission.RequestLine{Method: text}, head[lineBytes:]
+	}
+	return admission.RequestLine{Method: text[:first], Target: text[first+1 : last], Version: text[last+1:]}, head[lineBytes:]
+}
+
+// requestBody takes the framing off the body of a request.
+type requestBody struct {
+	chunked bool
+	left    int64 // of a body framed by length
+	chunks  framing.Chunks
+	over    bool
+}
+
+func (b *requestBody) begin(head *admission.Head) {
+	*b = requestBody{chunked: head.Chunked, left: max(0, head.Length), over: !head.HasBody()}
+}
+
+// take takes the framing off what was received, in place. It returns how many bytes of the
+// body there are, and how many bytes belong to the request.
+func (b *requestBody) take(p []byte) (data, used int, err error) {
+	if b.chunked {
+		data, used, err = b.chunks.Decode(p)
+		b.over = b.chunks.Ended()
+		return data, used, err
+	}
+	data = int(min(b.left, int64(len(p))))
+	b.left -= int64(data)
+	b.over = b.left == 0
+	return data, data, nil
+}
+
+// atMost is how many bytes may be read without reading into the next request, as far as
+// that is known.
+func (b *requestBody) atMost() int {
+	if b.chunked {
+		return bodyBytes
+	}
+	return int(min(b.left, bodyBytes))
+}

@@ -1,0 +1,67 @@
+package router
+
+import (
+	"time"
+)
+
+const (
+	// watchEvery is how often the router looks whose time is over. A wait ends up to two of
+	// these after its time, and never before.
+	watchEvery = 100 * time.Millisecond
+	// lookEvery is how often, while a deck is silent, its client is looked at, in watches.
+	lookEvery = 5
+)
+
+// watch bounds all waits of the data path. One goroutine looks at every connection ten
+// times a second: that costs some nanoseconds a connection, where timers of each
+// connection's own would cost microseconds of every request. It also keeps the clock that
+// the waits are counted by.
+func (r *Router) watch() {
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	for turn := 0; ; turn++ {
+		select {
+		case <-r.stop:
+			return
+		case now := <-tick.C:
+			r.clock.Store(now.UnixNano())
+			r.clients.each(func(c *client) { c.watch(now.UnixNano(), turn%lookEvery == 0) })
+		}
+	}
+}
+
+// after is the moment d from now, as waits are bounded: it never comes early.
+func (r *Router) after(d time.Duration) int64 { return r.clock.Load() + int64(d+watchEvery) }
+
+// watch ends the client's waits whose time is over, those for a deck included. looks says
+// to find out whether the client has left while a deck works for it.
+func (c *client) watch(now int64, looks bool) {
+	c.expire(now)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.deck == nil {
+		return
+	}
+	c.deck.expire(now)
+	if by := c.idleBy.Load(); by != noWait {
+		if now >= by {
+			c.wakeReader()
+			c.deck.wakeReader()
+		}
+		return
+	}
+	if looks && c.sent.Load() && c.lookAt() == shut {
+		c.left.Store(true)
+		c.deck.wakeReader()
+	}
+}
+
+// attach makes the watch look at a connection to a deck, on behalf of the client.
+func (c *client) attach(conn *deckConn) {
+	c.mu.Lock()
+	c.deck = conn
+	c.mu.Unlock()
+}
+
+// detach takes the connection from the watch: nothing wakes who uses it next.
+func (c *client) detach() { c.attach(nil) }
