@@ -26,10 +26,11 @@ func (x *exchange) relay() routing.Fault {
 	if fault := x.connect(); fault != noFault {
 		return fault
 	}
-	if fault := x.ask(); fault != noFault {
+	have, fault := x.ask()
+	if fault != noFault {
 		return fault
 	}
-	rest, fault := x.awaitAnswer()
+	rest, fault := x.awaitAnswer(have)
 	if fault != noFault {
 		return fault
 	}
@@ -92,25 +93,35 @@ func ranOut(err error) bool {
 }
 
 // ask sends the head of the request with what is there of its body, and begins to send
-// the rest.
-func (x *exchange) ask() routing.Fault {
+// the rest. Where there is no rest it also reads the first bytes of the answer; it returns
+// how many.
+func (x *exchange) ask() (have int, fault routing.Fault) {
 	c := x.client
 	c.sent.Store(false)
 	c.left.Store(false)
 	if fault := x.prepare(); fault != noFault {
-		return fault
+		return 0, fault
+	}
+	if c.body.over {
+		x.upload.whole = true
+		c.sent.Store(true)
+		n, err := x.conn.converse(x.out, x.in, x.firstByteBy())
+		if n == 0 {
+			return 0, x.waitFault(x.waitError(err))
+		}
+		return n, noFault // an error comes again
 	}
 	c.mu.Lock()
 	x.upload.awaited = true
 	c.mu.Unlock()
-	if _, err := x.conn.write(x.out, x.orDeadline(x.router.after(x.view.compiled.FirstByte))); err != nil {
+	if _, err := x.conn.write(x.out, x.firstByteBy()); err != nil {
 		if errors.Is(err, errOverdue) {
-			return faultDeckTimeout
+			return 0, faultDeckTimeout
 		}
-		return faultBadDeckAnswer
+		return 0, faultBadDeckAnswer
 	}
 	x.upload.start(x)
-	return noFault
+	return 0, noFault
 }
 
 // prepare makes what is sent first, and tells a client that waits for it to go on.
@@ -129,9 +140,9 @@ func (x *exchange) prepare() routing.Fault {
 }
 
 // awaitAnswer reads until the head of the answer is whole; interim answers are passed
-// over. It returns what has been read of the body.
-func (x *exchange) awaitAnswer() (rest []byte, fault routing.Fault) {
-	have, searched, interim := 0, 0, 0
+// over. have is how much was read before. It returns what has been read of the body.
+func (x *exchange) awaitAnswer(have int) (rest []byte, fault routing.Fault) {
+	searched, interim := 0, 0
 	for {
 		end, next, err := answerEnd(x.in[:have], searched)
 		switch searched = next; {
@@ -200,10 +211,11 @@ func (x *exchange) firstByteBy() int64 {
 
 // headCame ends the time for the first byte.
 func (x *exchange) headCame() {
-	c := x.client
-	c.mu.Lock()
-	x.upload.awaited = false
-	c.mu.Unlock()
+	if c := x.client; x.upload.active {
+		c.mu.Lock()
+		x.upload.awaited = false
+		c.mu.Unlock()
+	}
 	x.answered = time.Now()
 	x.endpoint.succeeded()
 }

@@ -28,6 +28,10 @@ type socket struct {
 
 	taken  taking
 	take   func(fd uintptr) bool
+	filled filling
+	fill   func(fd uintptr) bool
+	poured pouring
+	pour   func(fd uintptr) bool
 	looked looking
 	look   func(fd uintptr)
 }
@@ -51,10 +55,26 @@ type taking struct {
 	err   error
 }
 
+// filling is a read into a given place under way. ask, if not empty, is written first.
+type filling struct {
+	ask    []byte
+	p      []byte
+	n      int
+	err    error
+	undone bool // ask could not be written at once, and nothing was read
+}
+
+// pouring is a write under way.
+type pouring struct {
+	p   []byte
+	n   int
+	err error
+}
+
 // looking is what a look at a socket found.
 type looking struct {
 	n   int
-	err error
+	err syscall.Errno
 }
 
 // open makes a socket of a TCP connection.
@@ -64,18 +84,87 @@ func (s *socket) open(tcp *net.TCPConn) error {
 		return err
 	}
 	s.Conn, s.tcp, s.raw = tcp, tcp, raw
-	s.take, s.look = s.takeNow, s.lookNow
+	s.take, s.fill, s.pour, s.look = s.takeNow, s.fillNow, s.pourNow, s.lookNow
 	return nil
 }
 
 // read reads into p and waits until by. A socket whose time was over stays over.
 func (s *socket) read(p []byte, by int64) (int, error) {
-	s.readBy.Store(by)
-	n, err := s.Conn.Read(p)
-	if s.readBy.Swap(noWait) == expired {
-		return 0, errOverdue
+	if s.secure {
+		s.readBy.Store(by)
+		n, err := s.Conn.Read(p)
+		if s.readBy.Swap(noWait) == expired {
+			return 0, errOverdue
+		}
+		return n, err
 	}
+	s.filled = filling{p: p}
+	n, _, err := s.fillBy(by)
 	return n, err
+}
+
+// converse writes ask, all of it, and reads into p what comes next. It saves the look for
+// an answer that cannot be there yet, which reading after writing would begin with.
+func (s *socket) converse(ask, p []byte, by int64) (int, error) {
+	if !s.secure {
+		s.filled = filling{ask: ask, p: p}
+		n, undone, err := s.fillBy(by)
+		if !undone {
+			return n, err
+		}
+		ask = ask[n:]
+	}
+	if _, err := s.write(ask, by); err != nil {
+		return 0, err
+	}
+	return s.read(p, by)
+}
+
+func (s *socket) fillBy(by int64) (n int, undone bool, err error) {
+	s.readBy.Store(by)
+	err = s.raw.Read(s.fill)
+	over := s.readBy.Swap(noWait) == expired
+	n, undone = s.filled.n, s.filled.undone
+	if err == nil {
+		err = s.filled.err
+	}
+	s.filled = filling{}
+	switch {
+	case over:
+		return 0, false, errOverdue
+	case err == nil && n == 0 && !undone:
+		err = io.EOF
+	}
+	return n, undone, err
+}
+
+// fillNow reads what is there, or writes what is to be asked. It says whether to wait no
+// longer. That something comes after its first call is never missed: the system tells of
+// it, and the wait begins before the call (see package internal/poll).
+func (s *socket) fillNow(fd uintptr) bool {
+	f := &s.filled
+	if len(f.ask) > 0 {
+		n, err := rawWrite(fd, f.ask)
+		switch {
+		case n == len(f.ask):
+			f.ask = nil
+			return false
+		case err != 0 && err != syscall.EAGAIN:
+			f.err = os.NewSyscallError("write", err)
+			return true
+		}
+		f.n, f.undone = n, true
+		return true
+	}
+	n, err := rawRead(fd, f.p)
+	switch {
+	case err == syscall.EAGAIN:
+		return false
+	case err != 0:
+		f.err = os.NewSyscallError("read", err)
+	}
+	f.n = n
+	return true
 }
 
 // receive waits until by without holding a buffer, and reads up to limit bytes into one of
@@ -117,30 +206,54 @@ func (s *socket) receive(pool *buffers, limit int, by int64) (*buffer, int, erro
 func (s *socket) takeNow(fd uintptr) bool {
 	t := &s.taken
 	b := t.pool.get()
-	for {
-		n, err := syscall.Read(int(fd), b.upTo(t.limit))
-		switch {
-		case err == syscall.EINTR: //nolint:errorlint // the system's own number
-			continue
-		case err != nil && wouldBlock(err):
-			t.pool.put(b)
-			return false
-		case err != nil:
-			n, err = 0, os.NewSyscallError("read", err)
-		}
-		t.into, t.n, t.err = b, n, err
-		return true
+	n, err := rawRead(fd, b.upTo(t.limit))
+	switch {
+	case err == syscall.EAGAIN:
+		t.pool.put(b)
+		return false
+	case err != 0:
+		t.err = os.NewSyscallError("read", err)
 	}
+	t.into, t.n = b, n
+	return true
 }
 
 // write writes all of p, and waits until by.
 func (s *socket) write(p []byte, by int64) (int, error) {
 	s.writeBy.Store(by)
-	n, err := s.Conn.Write(p)
+	var n int
+	var err error
+	if s.secure {
+		n, err = s.Conn.Write(p)
+	} else {
+		s.poured = pouring{p: p}
+		err = s.raw.Write(s.pour)
+		if n = s.poured.n; err == nil {
+			err = s.poured.err
+		}
+		s.poured = pouring{}
+	}
 	if s.writeBy.Swap(noWait) == expired {
 		return n, errOverdue
 	}
 	return n, err
+}
+
+// pourNow writes what can be written. It says whether to wait no longer.
+func (s *socket) pourNow(fd uintptr) bool {
+	w := &s.poured
+	for w.n < len(w.p) {
+		n, err := rawWrite(fd, w.p[w.n:])
+		switch {
+		case err == syscall.EAGAIN:
+			return false
+		case err != 0:
+			w.err = os.NewSyscallError("write", err)
+			return true
+		}
+		w.n += n
+	}
+	return true
 }
 
 // expire wakes who waits for longer than until now.
@@ -178,9 +291,9 @@ func (s *socket) lookAt() silence {
 		return shut
 	}
 	switch {
-	case s.looked.err == nil && s.looked.n > 0:
+	case s.looked.err == 0 && s.looked.n > 0:
 		return speaks
-	case s.looked.err != nil && wouldBlock(s.looked.err):
+	case s.looked.err == syscall.EAGAIN:
 		return quiet
 	}
 	return shut
@@ -188,17 +301,8 @@ func (s *socket) lookAt() silence {
 
 func (s *socket) lookNow(fd uintptr) {
 	var one [1]byte
-	for {
-		n, _, err := syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		if err != syscall.EINTR { //nolint:errorlint // the system's own number
-			s.looked = looking{n, err}
-			return
-		}
-	}
-}
-
-func wouldBlock(err error) bool {
-	return err == syscall.EAGAIN || err == syscall.EWOULDBLOCK //nolint:errorlint // the system's own number
+	n, err := rawPeek(fd, one[:])
+	s.looked = looking{n, err}
 }
 
 const (

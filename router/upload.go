@@ -80,13 +80,8 @@ func (u *upload) prepare(x *exchange, out []byte) ([]byte, routing.Fault) {
 	return append(out, here[:data]...), noFault
 }
 
-// start sends the rest of the body, if there is more, in a goroutine of its own.
+// start sends the rest of the body in a goroutine of its own.
 func (u *upload) start(x *exchange) {
-	if x.client.body.over {
-		u.whole = true
-		x.client.sent.Store(true)
-		return
-	}
 	u.active = true
 	go u.run(x)
 }
