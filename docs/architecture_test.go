@@ -35,6 +35,8 @@ var rooms = []room{
 		"names and addresses know neither tenants nor etcd"},
 	{"router", []string{"router", "routing"}, []string{"go.etcd.io/", "github.com/miekg/dns", "go.yaml.in/"},
 		"the data path cannot wait for etcd or DNS if it cannot reach them; it declares the small interfaces it needs"},
+	{"router/certs", nil, []string{"github.com/valyala/fasthttp", "go.etcd.io/"},
+		"certificates know nothing of requests"},
 	{"router/framing", nil, []string{"github.com/valyala/fasthttp", "net/http", "go.etcd.io/"},
 		"where messages begin and end is found by pure code"},
 	{"router/admission", []string{"routing"}, []string{"github.com/valyala/fasthttp", "net/http", "go.etcd.io/"},

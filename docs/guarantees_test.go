@@ -49,7 +49,7 @@ func TestEveryGuaranteeNamesTestsThatExist(t *testing.T) {
 func TestEverySectionHasGuarantees(t *testing.T) {
 	want := []string{
 		"Documents", "Meaning", "Following etcd", "What a deck receives", "What a client receives", "Admin endpoints", "gridctl",
-		"Exit status, draining, readiness and signals", "The snapshot", "Refused until built",
+		"Exit status, draining, readiness and signals", "The snapshot", "Connections: tunnels, retries, PROXY, TLS", "Refused until built",
 	}
 	var got []string
 	rows := map[string]int{}
@@ -62,7 +62,7 @@ func TestEverySectionHasGuarantees(t *testing.T) {
 		t.Errorf("the sections with rows are %q, want %q", got, want)
 	}
 	for _, section := range want {
-		if rows[section] < 5 {
+		if rows[section] < 5 && section != "Refused until built" { // that one is to become empty
 			t.Errorf("%q has %d rows; there is more to guarantee", section, rows[section])
 		}
 	}

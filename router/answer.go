@@ -24,8 +24,10 @@ type answer struct {
 	chunked   bool
 	closes    bool // the deck's connection ends with this answer
 	keepAlive bool
-	nominates bool // Connection names fields
-	dated     bool // there is a Date
+	nominates bool   // Connection names fields
+	dated     bool   // there is a Date
+	upgrade   []byte // the protocol to go on with, of Upgrade; nil: none, or more than one
+	switches  bool   // Connection names upgrade
 }
 
 var (
@@ -71,7 +73,7 @@ func (a *answer) parse(head []byte) error {
 		return errHeadStatus
 	}
 	a.fields = head[end+1:]
-	lengths, codings, count := 0, 0, 0
+	lengths, codings, upgrades, count := 0, 0, 0, 0
 	for scan := (fieldScanner{rest: a.fields}); scan.next(); count++ {
 		if count == maxAnswerFields {
 			return errHeadTooLarge
@@ -95,6 +97,12 @@ func (a *answer) parse(head []byte) error {
 			a.readConnection(scan.value)
 		case admission.EqualFold(scan.name, "date"):
 			a.dated = true
+		case admission.EqualFold(scan.name, "upgrade"):
+			if upgrades++; upgrades == 1 {
+				a.upgrade = scan.value
+			} else {
+				a.upgrade = nil
+			}
 		}
 	}
 	if lengths > 1 || codings > 1 || lengths+codings > 1 || codings > 0 && a.http10 {
@@ -142,6 +150,8 @@ func (a *answer) readConnection(list []byte) {
 			a.closes = true
 		case admission.EqualFold(option, "keep-alive"):
 			a.keepAlive = true
+		case admission.EqualFold(option, "upgrade"):
+			a.switches = true
 		case len(option) > 0:
 			a.nominates = true
 		}

@@ -24,8 +24,9 @@ type client struct {
 	socket
 	router     *Router
 	peer       netip.Addr
-	trusted    bool   // what the peer says of the client is believed
-	serverName string // that the client named when TLS began (SNI), canonical; empty: none
+	trusted    bool // what the peer says of the client is believed
+	door       *listener
+	serverName []byte // that the client named when TLS began (SNI), canonical; empty: none
 	lane       *lane
 	place      int // in the set of clients; the set's
 
@@ -49,8 +50,8 @@ type client struct {
 }
 
 // newClient takes over an accepted connection.
-func (r *Router) newClient(conn *net.TCPConn) (*client, error) {
-	c := &client{router: r, lane: r.counters.nextLane(), early: true}
+func (r *Router) newClient(conn *net.TCPConn, door *listener) (*client, error) {
+	c := &client{router: r, door: door, lane: r.counters.nextLane(), early: true}
 	if err := c.open(conn); err != nil {
 		return nil, err
 	}
@@ -164,6 +165,3 @@ func (r *Router) trusts(peer netip.Addr) bool {
 
 // noFault is short for the absence of a fault.
 const noFault = routing.FaultNone
-
-// greet does what comes before the first request. It says whether requests may follow.
-func (c *client) greet() bool { return true }

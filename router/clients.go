@@ -44,6 +44,13 @@ func (s *clientSet) count() (open int, total uint64) {
 	return len(s.all), s.total
 }
 
+// full says whether so many connections are open.
+func (s *clientSet) full(limit int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.all) >= limit
+}
+
 // closeAll closes every connection under whoever uses it.
 func (s *clientSet) closeAll() {
 	s.each(func(c *client) { _ = c.tcp.Close() }) // its user finds out

@@ -25,13 +25,14 @@ const (
 	closedByClient                       // the client left, or its request broke off
 	closedSurplus                        // enough are idle
 	closedRetired                        // the address is out of use
+	closedTunnel                         // it had become a tunnel, which is over
 	closeReasons                         // how many there are
 )
 
 // String returns the reason as the metric's label has it.
 func (c closeReason) String() string {
 	return [...]string{"idle", "closed_by_deck", "unsolicited_bytes", "answer_said_so", "bad_answer", "timeout",
-		"early_answer", "client", "surplus", "address_removed"}[c]
+		"early_answer", "client", "surplus", "address_removed", "tunnel_ended"}[c]
 }
 
 func (c *deckConn) close(why closeReason) {

@@ -26,6 +26,9 @@ func (x *exchange) appendDeckHead(dst []byte) []byte {
 			dst = append(dst, line.Raw...)
 		}
 	}
+	if len(x.head.Upgrade) > 0 {
+		dst = append(append(append(dst, "Connection: Upgrade\r\nUpgrade: "...), x.head.Upgrade...), "\r\n"...)
+	}
 	if x.head.Chunked {
 		dst = append(dst, "Transfer-Encoding: chunked\r\n"...)
 	}

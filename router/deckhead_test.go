@@ -74,7 +74,7 @@ func TestHopByHopFieldsDoNotReachTheDeck(t *testing.T) {
 	addr, heads := recording(t)
 	g.one(addr)
 	g.ask("GET / HTTP/1.1\r\nHost: acme.test\r\nConnection: keep-alive, X-Once , upgrade\r\nKeep-Alive: timeout=5\r\nProxy-Connection: x\r\n" +
-		"TE: trailers\r\nTrailer: X-T\r\nUpgrade: websocket\r\nProxy-Authorization: Basic eA==\r\nX-Once: 1\r\nx-ONCE: 2\r\nX-Stays: 3\r\n\r\n")
+		"TE: trailers\r\nTrailer: X-T\r\nUpgrade: h2c\r\nProxy-Authorization: Basic eA==\r\nX-Once: 1\r\nx-ONCE: 2\r\nX-Stays: 3\r\n\r\n")
 	head := <-heads
 	for _, gone := range []string{"Connection", "Keep-Alive", "TE:", "Trailer", "Upgrade", "Proxy-Authorization", "X-Once", "x-ONCE"} {
 		if strings.Contains(head, "\r\n"+gone) {

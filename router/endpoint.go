@@ -25,7 +25,8 @@ type endpoint struct {
 	router *Router
 	deck   *liveDeck
 	addr   netip.AddrPort
-	text   string // the address, for people
+	text   string   // the address, for people
+	tls    *deckTLS // nil: plain
 	pool   pool
 
 	inFlight    atomic.Int64 // requests
@@ -153,7 +154,7 @@ func (e *endpoint) reuse(lane int, idle time.Duration, now time.Time) *deckConn 
 			c.close(closedIdle)
 			continue
 		}
-		switch c.lookAt() {
+		switch c.idling() {
 		case quiet:
 			return c
 		case shut:
@@ -174,8 +175,13 @@ const (
 
 // dial makes a new connection.
 func (e *endpoint) dial(timeout time.Duration, deadline time.Time) (*deckConn, error) {
+	begun := time.Now()
+	end := begun.Add(timeout)
+	if !deadline.IsZero() && deadline.Before(end) {
+		end = deadline
+	}
 	dialer := net.Dialer{
-		Timeout: timeout, Deadline: deadline,
+		Deadline:        end,
 		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: probeAfter, Interval: probeEvery, Count: probes},
 	}
 	conn, err := dialer.DialTCP(context.Background(), "tcp", netip.AddrPort{}, e.addr)
@@ -183,8 +189,12 @@ func (e *endpoint) dial(timeout time.Duration, deadline time.Time) (*deckConn, e
 		return nil, err
 	}
 	c := &deckConn{endpoint: e}
-	if err := c.open(conn); err != nil {
-		_ = conn.Close() // it broke as soon as it was there
+	err = c.open(conn)
+	if err == nil && e.tls != nil {
+		err = c.secureBy(e.tls, begun, end)
+	}
+	if err != nil {
+		_ = conn.Close() // it is of no use
 		return nil, err
 	}
 	e.connections.Add(1)

@@ -1,8 +1,9 @@
 package router
 
 import (
-	"net/http"
 	"strconv"
+
+	"github.com/valyala/fasthttp"
 
 	"gridrouter.io/router/admission"
 	"gridrouter.io/routing"
@@ -166,7 +167,7 @@ func appendStatusLine(dst []byte, status int, http10 bool) []byte {
 	dst = append(dst, ' ')
 	dst = strconv.AppendInt(dst, int64(status), 10)
 	dst = append(dst, ' ')
-	dst = append(dst, http.StatusText(status)...)
+	dst = append(dst, fasthttp.StatusMessage(status)...)
 	return append(dst, "\r\n"...)
 }
 

@@ -18,7 +18,9 @@ func (x *exchange) finish(fault routing.Fault) {
 		x.lane.faults[place].Add(1)
 	}
 	took := time.Since(x.started)
-	x.lane.observe(took)
+	if x.status != http.StatusSwitchingProtocols { // how long a tunnel lasts says nothing of requests
+		x.lane.observe(took)
+	}
 	if x.view != nil {
 		x.view.live.counters.lanes[x.lane.index].classes[classOf(x.status)].Add(1)
 	} else {
@@ -86,6 +88,10 @@ func (x *exchange) abandon(why closeReason) {
 // hangUp lets go of what a request still holds.
 func (x *exchange) hangUp() {
 	x.abandon(closedBadAnswer)
+	if x.retrying {
+		x.view.live.retrying.Add(-1)
+		x.retrying = false
+	}
 	if x.endpoint != nil {
 		x.endpoint.inFlight.Add(-1)
 		x.view.live.inFlight.Add(-1)
@@ -96,7 +102,7 @@ func (x *exchange) hangUp() {
 // forget clears the request, and keeps the buffers for another.
 func (x *exchange) forget() {
 	x.client, x.lane, x.line, x.fields = nil, nil, admission.RequestLine{}, nil
-	x.firstOfClient = false
+	x.firstOfClient, x.replayable, x.heard, x.retrying = false, false, false, false
 	x.who.requestID, x.who.proto, x.who.host = nil, nil, nil
 	x.now, x.decision, x.view = nil, routing.Decision{}, nil
 	x.answer = answer{}

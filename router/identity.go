@@ -29,14 +29,17 @@ const (
 	traceParentBytes  = len("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
 )
 
-var plainHTTP = []byte("http")
+var plainHTTP, overTLS = []byte("http"), []byte("https")
 
 // read makes the identity of a request. Only a trusted peer is believed.
-func (id *identity) read(head *admission.Head, peer netip.Addr, trusted bool, trusts func(netip.Addr) bool) {
-	id.client, id.proto, id.host = peer, plainHTTP, nil
+func (id *identity) read(head *admission.Head, c *client) {
+	id.client, id.proto, id.host = c.peer, plainHTTP, nil
+	if c.secure {
+		id.proto = overTLS
+	}
 	id.keepsRequestID, id.keepsTrace = false, false
-	if trusted {
-		id.client = believedClient(head, peer, trusts)
+	if c.trusted {
+		id.client = believedClient(head, c.peer, c.router.trusts)
 		if value, lines := head.First(admission.ForwardedProto); lines == 1 && isScheme(value) {
 			id.proto = value
 		}

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"bytes"
 	"time"
 
 	"gridrouter.io/router/admission"
@@ -18,6 +19,11 @@ type exchange struct {
 	line          admission.RequestLine
 	fields        []byte
 	firstOfClient bool // the connection's first request
+
+	// Of the attempts to ask the deck.
+	replayable bool // out holds the whole request
+	heard      bool // something of an answer has come in this attempt
+	retrying   bool // this is not the first attempt
 
 	// What was made of it.
 	head     admission.Head
@@ -67,7 +73,7 @@ func (x *exchange) serve() {
 func (x *exchange) admit() routing.Fault {
 	refusal := x.head.Check(x.line, x.fields)
 	x.reason = refusal.Reason
-	x.who.read(&x.head, x.client.peer, x.client.trusted, x.router.trusts)
+	x.who.read(&x.head, x.client)
 	x.head.Request.ClientIP = x.who.client
 	if refusal.Fault != noFault {
 		x.closes = true
@@ -108,7 +114,21 @@ func (x *exchange) decide() routing.Fault {
 		x.decidePinned()
 	}
 	x.reason = x.decision.Reason
+	if x.misdirected() {
+		return faultMisdirected
+	}
 	return x.decision.Fault
+}
+
+// misdirected says whether the client made the connection for another tenant's host than
+// it asks for (RFC 9110 15.5.20). A name that nobody owns says nothing.
+func (x *exchange) misdirected() bool {
+	named := x.client.serverName
+	if len(named) == 0 || x.decision.Tenant == "" || bytes.Equal(named, x.head.Authority.Host) {
+		return false
+	}
+	tenant, owned := x.now.table.OwnerOf(named)
+	return owned && tenant != x.decision.Tenant
 }
 
 // address chooses where the deck is reached.

@@ -2,6 +2,7 @@ package router
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"os"
@@ -24,7 +25,8 @@ type listener struct {
 	*net.TCPListener
 	router   *Router
 	stopping atomic.Bool
-	failing  bool // of the goroutine that accepts
+	secure   *tls.Config // nil: plain
+	failing  bool        // of the goroutine that accepts
 	ended    chan struct{}
 	once     sync.Once
 }
@@ -72,10 +74,15 @@ func (l *listener) accept() *client {
 				return nil
 			}
 		}
+		if l.router.clients.full(l.router.cfg.MaxClients) {
+			l.router.acceptPauses.Add(1)
+			time.Sleep(queuePause)
+			continue
+		}
 		conn, err := l.AcceptTCP()
 		switch {
 		case err == nil:
-			if c, broken := l.router.newClient(conn); broken == nil {
+			if c, broken := l.router.newClient(conn, l); broken == nil {
 				l.recovered()
 				return c
 			}

@@ -80,6 +80,8 @@ type deckCounters struct {
 	closed          [closeReasons]atomic.Uint64
 	connectFailures atomic.Uint64
 	ejections       atomic.Uint64
+	retries         atomic.Uint64
+	retriesRefused  atomic.Uint64
 }
 
 type deckLane struct {
@@ -94,6 +96,7 @@ type collector struct {
 
 	requests, faults, duration, inFlight, clients, clientsTotal, received, sent,
 	deckInFlight, deckAddresses, ejected, ejections, connectFailures,
+	retries, retriesRefused, tunnels, clientsRefused, acceptPauses,
 	upstreams, opened, reused, closed,
 	revision, age, problems, tenants, hosts, decks, pins, publishes, kept,
 	ready, draining, acceptErrors, logLines, logDropped *prometheus.Desc
@@ -120,6 +123,11 @@ func NewCollector(r *Router) prometheus.Collector {
 		ejected:         desc("deck_ejected_addresses", "Addresses of a deck that are taken out of use for a while.", "deck"),
 		ejections:       desc("deck_ejections_total", "Times that an address of a deck was taken out of use for a while.", "deck"),
 		connectFailures: desc("upstream_connect_failures_total", "Connections to a deck that could not be made.", "deck"),
+		retries:         desc("retries_total", "Requests that were sent to a deck once more.", "deck"),
+		retriesRefused:  desc("retries_refused_total", "Requests that were not sent once more because too many others were.", "deck"),
+		tunnels:         desc("tunnels", "Open tunnels: connections that were upgraded to another protocol, such as WebSocket."),
+		clientsRefused:  desc("client_connections_refused_total", "Connections from clients that ended before a request could, by the reason.", "reason"),
+		acceptPauses:    desc("accept_pauses_total", "Times that no connection was accepted for a moment because as many as allowed were open."),
 		upstreams:       desc("upstream_connections", "Open connections to a deck, by state.", "deck", "state"),
 		opened:          desc("upstream_connections_opened_total", "Connections made to a deck.", "deck"),
 		reused:          desc("upstream_connections_reused_total", "Requests that were sent on a connection made before.", "deck"),
@@ -146,6 +154,7 @@ func (c *collector) Describe(out chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{
 		c.requests, c.faults, c.duration, c.inFlight, c.clients, c.clientsTotal, c.received, c.sent,
 		c.deckInFlight, c.deckAddresses, c.ejected, c.ejections, c.connectFailures,
+		c.retries, c.retriesRefused, c.tunnels, c.clientsRefused, c.acceptPauses,
 		c.upstreams, c.opened, c.reused, c.closed,
 		c.revision, c.age, c.problems, c.tenants, c.hosts, c.decks, c.pins, c.publishes, c.kept,
 		c.ready, c.draining, c.acceptErrors, c.logLines, c.logDropped,
@@ -166,6 +175,11 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	gauge(out, c.ready, oneIf(r.Ready() == nil))
 	gauge(out, c.draining, oneIf(r.drain.closing()))
 	count(out, c.acceptErrors, r.acceptErrors.Load())
+	count(out, c.acceptPauses, r.acceptPauses.Load())
+	gauge(out, c.tunnels, float64(r.tunnels.count()))
+	for why := range rudenesses {
+		count(out, c.clientsRefused, r.refusedClients[why].Load(), why.String())
+	}
 	var lines, dropped uint64
 	if log := r.cfg.AccessLog; log != nil {
 		lines, dropped = log.lines.Load(), log.dropped.Load()
@@ -247,6 +261,8 @@ func (c *collector) collectDecks(out chan<- prometheus.Metric) {
 		gauge(out, c.deckAddresses, float64(len(view.endpoints)), name)
 		gauge(out, c.ejected, float64(ejected), name)
 		count(out, c.ejections, live.counters.ejections.Load(), name)
+		count(out, c.retries, live.counters.retries.Load(), name)
+		count(out, c.retriesRefused, live.counters.retriesRefused.Load(), name)
 		count(out, c.connectFailures, live.counters.connectFailures.Load(), name)
 		gauge(out, c.upstreams, float64(max(0, open-idle)), name, "busy")
 		gauge(out, c.upstreams, float64(idle), name, "idle")

@@ -96,7 +96,7 @@ func (p *pool) sweep(now time.Time, idle time.Duration) {
 			c.close(closedIdle)
 			return false
 		}
-		switch c.lookAt() {
+		switch c.idling() {
 		case shut:
 			c.close(closedByDeck)
 		case speaks:

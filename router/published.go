@@ -37,8 +37,17 @@ type liveDeck struct {
 	name     string
 	counters deckCounters
 	inFlight atomic.Int64
+	retrying atomic.Int64 // requests that are being tried again
 	// endpoints are those in use, by address. The publisher's lock guards them.
-	endpoints map[netip.AddrPort]*endpoint
+	endpoints map[place]*endpoint
+	// tls is how it is spoken to, by identity.
+	tls map[tlsIdentity]*deckTLS
+}
+
+// place is where a deck is reached, and as who.
+type place struct {
+	at netip.AddrPort
+	as tlsIdentity
 }
 
 // publisher makes each published state out of the one before it. Its lock is held to
@@ -152,7 +161,7 @@ func (r *Router) resolverOf(deck *routing.CompiledDeck) Resolver {
 func (p *publisher) view(deck *routing.CompiledDeck) *deckView {
 	live := p.live[deck.Name]
 	if live == nil {
-		live = &liveDeck{name: deck.Name, endpoints: map[netip.AddrPort]*endpoint{}}
+		live = &liveDeck{name: deck.Name, endpoints: map[place]*endpoint{}, tls: map[tlsIdentity]*deckTLS{}}
 		p.live[deck.Name] = live
 	}
 	view := &deckView{compiled: deck, live: live, tried: true}
@@ -176,14 +185,28 @@ func (p *publisher) view(deck *routing.CompiledDeck) *deckView {
 
 // add adds an address once, with what lives at it.
 func (v *deckView) add(p *publisher, at netip.AddrPort) {
-	e := v.live.endpoints[at]
+	where := place{at, identityOf(v.compiled)}
+	e := v.live.endpoints[where]
 	if e == nil {
 		e = newEndpoint(p.router, v.live, at)
-		v.live.endpoints[at] = e
+		e.tls = v.live.tlsFor(p.router, where.as)
+		v.live.endpoints[where] = e
 	}
 	if !slices.Contains(v.endpoints, e) {
 		v.endpoints = append(v.endpoints, e)
 	}
+}
+
+// tlsFor returns how the deck is spoken to under an identity; nil: in plain text.
+func (d *liveDeck) tlsFor(r *Router, id tlsIdentity) *deckTLS {
+	if !id.given {
+		return nil
+	}
+	if d.tls[id] == nil {
+		clear(d.tls) // those before it live on in the endpoints that use them
+		d.tls[id] = &deckTLS{id: id, log: r.log.With(zap.String("deck", d.name))}
+	}
+	return d.tls[id]
 }
 
 // nameChanged publishes the same table with the new addresses of a name.

@@ -2,6 +2,7 @@ package router
 
 import (
 	"errors"
+	"net/http"
 	"syscall"
 	"time"
 
@@ -23,18 +24,31 @@ var (
 // relay sends the request to the deck and the answer back. Both flow at the same time,
 // each through one buffer, at the pace of whoever is slower.
 func (x *exchange) relay() routing.Fault {
+	for tries := 1; ; tries++ {
+		rest, fault := x.attempt()
+		switch {
+		case fault == noFault && x.answer.status == http.StatusSwitchingProtocols:
+			return x.tunnel(rest)
+		case fault == noFault:
+			return x.passOn(rest)
+		case !x.tryAgain(fault, tries):
+			return fault
+		}
+	}
+}
+
+// attempt asks the deck once, up to the head of its answer. It returns what has been read
+// of the answer's body.
+func (x *exchange) attempt() (rest []byte, fault routing.Fault) {
+	x.heard = false
 	if fault := x.connect(); fault != noFault {
-		return fault
+		return nil, fault
 	}
 	have, fault := x.ask()
 	if fault != noFault {
-		return fault
+		return nil, fault
 	}
-	rest, fault := x.awaitAnswer(have)
-	if fault != noFault {
-		return fault
-	}
-	return x.passOn(rest)
+	return x.awaitAnswer(have)
 }
 
 // connect takes an idle connection to the address, or makes one.
@@ -43,7 +57,10 @@ func (x *exchange) connect() routing.Fault {
 	if x.asked.IsZero() {
 		x.asked = x.started
 	}
-	conn := x.endpoint.reuse(x.lane.index, deck.Idle, x.asked)
+	var conn *deckConn
+	if !x.retrying { // what became of one idle connection may have become of all
+		conn = x.endpoint.reuse(x.lane.index, deck.Idle, x.asked)
+	}
 	if conn != nil {
 		conn.reused = true
 		x.view.live.counters.reused.Add(1)
@@ -109,6 +126,7 @@ func (x *exchange) ask() (have int, fault routing.Fault) {
 		if n == 0 {
 			return 0, x.waitFault(x.waitError(err))
 		}
+		x.heard = true
 		return n, noFault // an error comes again
 	}
 	c.mu.Lock()
@@ -126,11 +144,15 @@ func (x *exchange) ask() (have int, fault routing.Fault) {
 
 // prepare makes what is sent first, and tells a client that waits for it to go on.
 func (x *exchange) prepare() routing.Fault {
+	if x.replayable { // it has been made, and not sent with success
+		return noFault
+	}
 	var fault routing.Fault
 	x.out = x.appendDeckHead(x.out[:0])
 	if x.out, fault = x.upload.prepare(x, x.out); fault != noFault {
 		return fault
 	}
+	x.replayable = x.client.body.over
 	if x.head.Continue && x.upload.bytes.Load() == 0 && !x.client.body.over {
 		if x.client.send(continueAnswer, x.deadline) != nil {
 			return faultClientGone
@@ -162,7 +184,11 @@ func (x *exchange) awaitAnswer(have int) (rest []byte, fault routing.Fault) {
 			x.headCame()
 			return x.in[end:have], noFault
 		}
-		if interim++; interim > maxInterim || x.answer.status == 101 { // 101 answers an Upgrade, and none was asked
+		if x.answer.status == http.StatusSwitchingProtocols && x.switches() {
+			x.headCame()
+			return x.in[end:have], noFault
+		}
+		if interim++; interim > maxInterim || x.answer.status == http.StatusSwitchingProtocols {
 			return nil, faultBadDeckAnswer
 		}
 		have, searched = copy(x.in, x.in[end:have]), 0
@@ -178,6 +204,7 @@ func (x *exchange) readMore(have int) (int, error) {
 	}
 	n, err := x.conn.read(x.in[have:], x.answerBy())
 	if n > 0 {
+		x.heard = true
 		return n, nil // an error comes again
 	}
 	return 0, x.waitError(err)

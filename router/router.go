@@ -3,6 +3,7 @@ package router
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -11,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
 
 	"gridrouter.io/routing"
@@ -45,6 +47,13 @@ type Config struct {
 	AccessLog *AccessLog
 	// Patience bounds how long a client may take.
 	Patience Patience
+	// ProxyProtocol says that each connection begins with a PROXY header, version 1 or 2,
+	// from one of TrustedProxies. Connections from other peers are closed.
+	ProxyProtocol bool
+	// MaxClients is how many connections from clients are open at most; those beyond wait in
+	// the system's queue. 0: three quarters of the descriptors that the process may have, so
+	// that decks get theirs.
+	MaxClients int
 	// Logger takes what happens to decks, documents and listeners; nil: nothing is logged.
 	Logger *zap.Logger
 }
@@ -56,16 +65,19 @@ type Patience struct {
 	Head time.Duration
 	// Idle is between two requests on a connection. Default 75s.
 	Idle time.Duration
-	// Body is for the next byte of a body that was announced. Default 30s.
+	// Body is for a body that was announced to stand still; each KiB that comes gives back a
+	// second of it. Default 30s.
 	Body time.Duration
-	// Write is for a byte of the answer to be taken. Default 1m.
+	// Write is for a piece of the answer, at most 64 KiB, to be taken. Default 1m.
 	Write time.Duration
+	// Tunnel is for a byte to come through a tunnel, in either direction. Default 1h.
+	Tunnel time.Duration
 }
 
 func (p Patience) withDefaults() Patience {
 	return Patience{
 		Head: cmp.Or(p.Head, 10*time.Second), Idle: cmp.Or(p.Idle, 75*time.Second),
-		Body: cmp.Or(p.Body, 30*time.Second), Write: cmp.Or(p.Write, time.Minute),
+		Body: cmp.Or(p.Body, 30*time.Second), Write: cmp.Or(p.Write, time.Minute), Tunnel: cmp.Or(p.Tunnel, time.Hour),
 	}
 }
 
@@ -81,17 +93,20 @@ type Router struct {
 	publisher publisher
 	recent    recentTables
 
-	counters     counters
-	acceptErrors atomic.Uint64
-	clients      clientSet
-	fresh        atomic.Int64 // connections whose first request has not begun
-	lingering    atomic.Int64 // connections whose last answer is being read
-	exchanges    sync.Pool
-	heads        buffers // for the heads of requests
-	records      buffers // for bodies under TLS
-	bodies       buffers
-	clock        atomic.Int64 // nanoseconds of Unix time; the watch keeps it
-	date         atomic.Pointer[[]byte]
+	counters       counters
+	acceptErrors   atomic.Uint64
+	acceptPauses   atomic.Uint64
+	refusedClients [rudenesses]atomic.Uint64
+	tunnels        tunnelSet
+	clients        clientSet
+	fresh          atomic.Int64 // connections whose first request has not begun
+	lingering      atomic.Int64 // connections whose last answer is being read
+	exchanges      sync.Pool
+	heads          buffers // for the heads of requests
+	records        buffers // for bodies under TLS
+	bodies         buffers
+	clock          atomic.Int64 // nanoseconds of Unix time; the watch keeps it
+	date           atomic.Pointer[[]byte]
 
 	drain drainState
 	run   sync.WaitGroup // the goroutines of Serve, and the janitor
@@ -115,6 +130,9 @@ func New(cfg Config) (*Router, error) {
 		cfg.Logger = zap.NewNop()
 	}
 	cfg.Patience = cfg.Patience.withDefaults()
+	if cfg.MaxClients <= 0 {
+		cfg.MaxClients = defaultMaxClients()
+	}
 	r := &Router{cfg: cfg, log: cfg.Logger, faults: newFaultIndex(), stop: make(chan struct{})}
 	r.counters.init(len(r.faults.kinds))
 	r.publisher.init(r)
@@ -151,6 +169,13 @@ func (r *Router) ID() string { return r.cfg.ID }
 // Listen opens a data listener on a TCP address host:port and serves clients that come
 // to it until the router drains or closes. It returns the address in use.
 func (r *Router) Listen(ctx context.Context, address string) (net.Addr, error) {
+	return r.ListenTLS(ctx, address, nil)
+}
+
+// ListenTLS is [Router.Listen] for clients that speak TLS, as secure says; nil: plain.
+// Requests for a host of another tenant than the name that the client gave with TLS (SNI)
+// are misdirected.
+func (r *Router) ListenTLS(ctx context.Context, address string, secure *tls.Config) (net.Addr, error) {
 	ln, err := r.listen(ctx, address)
 	if err != nil {
 		return nil, err
@@ -163,6 +188,7 @@ func (r *Router) Listen(ctx context.Context, address string) (net.Addr, error) {
 		return nil, errors.New("the router has been closed")
 	default:
 	}
+	ln.secure = secure
 	r.listeners = append(r.listeners, ln)
 	r.run.Go(ln.serve)
 	return ln.Addr(), nil
@@ -217,11 +243,8 @@ func (r *Router) janitor() {
 	}
 }
 
-// dateFormat is IMF-fixdate of RFC 9110 5.6.7.
-const dateFormat = "Mon, 02 Jan 2006 15:04:05 GMT"
-
 func (r *Router) tellDate(now time.Time) {
-	date := now.UTC().AppendFormat(nil, dateFormat)
+	date := fasthttp.AppendHTTPDate(nil, now)
 	r.date.Store(&date)
 }
 

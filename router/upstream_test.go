@@ -183,7 +183,9 @@ func TestIdleConnectionsEndAfterTheDecksIdleTimeout(t *testing.T) {
 func TestARefusingAddressIsEjectedAndComesBack(t *testing.T) {
 	g := newGrid(t, nil)
 	dead := refusedAddress(t)
-	g.one(answering(t, fine).addr, dead)
+	tenant := tenantOn("acme", "d1", "acme.test")
+	tenant.Retry = &routing.Retry{Attempts: 1}
+	g.put(deckAt("d1", answering(t, fine).addr, dead), tenant)
 	failures, begun := 0, time.Now()
 	for range 60 {
 		if r := g.ask(get("/")); r.StatusCode != http.StatusOK {

@@ -148,6 +148,10 @@ func (c *Compiler) compilePolicy(t *Tenant) *Policy {
 	if t.Timeouts != nil {
 		p.Total = t.Timeouts.Total.Std()
 	}
+	p.Attempts = DefaultAttempts
+	if t.Retry != nil && t.Retry.Attempts > 0 {
+		p.Attempts = t.Retry.Attempts
+	}
 	for i := range t.Rules {
 		rule := &t.Rules[i]
 		p.rules[i] = c.compileRule(rule)

@@ -68,7 +68,7 @@ type Deck struct {
 	HostHeader HostHeader `json:"hostHeader,omitempty"`
 	// Zone is a free label of where the deck runs, at most 63 bytes.
 	Zone string `json:"zone,omitempty"`
-	// TLS asks for TLS towards the deck. Absent: plain HTTP. Not supported yet.
+	// TLS asks for TLS towards the deck. Absent: plain HTTP.
 	TLS *DeckTLS `json:"tls,omitempty"`
 	// Health asks for active probes. Absent: passive only. Not supported yet.
 	Health *DeckHealth `json:"health,omitempty"`
@@ -78,10 +78,15 @@ type Deck struct {
 	Timeouts *DeckTimeouts `json:"timeouts,omitempty"`
 }
 
-// DeckTLS says how a router speaks TLS to a deck or its ingress.
+// DeckTLS says how a router speaks TLS to a deck or its ingress. Its files are on the
+// router's machine, in PEM, and are read again when they change.
 type DeckTLS struct {
+	// ServerName is what the deck's certificate must bear. Empty: the deck's domain.
 	ServerName string `json:"serverName,omitempty"`
+	// CAFile holds the certificates that the deck's is held to. Empty: the system's.
 	CAFile     string `json:"caFile,omitempty"`
+	// CertFile and KeyFile are the router's own certificate and key, for decks that ask for
+	// them. Both or neither.
 	CertFile   string `json:"certFile,omitempty"`
 	KeyFile    string `json:"keyFile,omitempty"`
 }

@@ -149,11 +149,9 @@ func TestFieldsThatAreNotBuiltYetAreRefusedByName(t *testing.T) {
 	}
 	deck := func(set func(*routing.Deck)) error { d := validDeck(); set(d); return d.Validate() }
 	tenant := func(set func(*routing.Tenant)) error { d := validTenant(); set(d); return d.Validate() }
-	f(deck(func(d *routing.Deck) { d.TLS = &routing.DeckTLS{} }), "tls")
 	f(deck(func(d *routing.Deck) { d.Health = &routing.DeckHealth{} }), "health")
 	f(deck(func(d *routing.Deck) { d.Limits = &routing.DeckLimits{} }), "limits")
 	f(tenant(func(d *routing.Tenant) { d.Limits = &routing.TenantLimits{} }), "limits")
-	f(tenant(func(d *routing.Tenant) { d.Retry = &routing.Retry{} }), "retry")
 }
 
 func TestHostsAreCanonical(t *testing.T) {

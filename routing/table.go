@@ -85,6 +85,9 @@ const (
 type Policy struct {
 	// Total bounds a request as a whole; 0: no bound.
 	Total time.Duration
+	// Attempts is how often a request may be sent to its deck at most, the first time
+	// included: 1 to [MaxAttempts].
+	Attempts int
 
 	document   *Tenant // without what is the tenant's own; nil: never good
 	decks      []int32 // that it names, each once
@@ -259,6 +262,16 @@ func (t *Table) held(name string, record *tenantRecord) []string {
 	})
 	slices.Sort(held)
 	return held
+}
+
+// OwnerOf returns the tenant that owns a canonical host, if one does. It allocates nothing.
+func (t *Table) OwnerOf(host []byte) (tenant string, ok bool) {
+	packed, ok := t.owner(host)
+	if !ok {
+		return "", false
+	}
+	_, _, tenant = unpackHost(packed)
+	return tenant, true
 }
 
 // CachesPins says whether the pins of a tenant are read on demand.

@@ -22,7 +22,7 @@ type Tenant struct {
 	Limits *TenantLimits `json:"limits,omitempty"`
 	// Timeouts bound the tenant's requests as a whole.
 	Timeouts *TenantTimeouts `json:"timeouts,omitempty"`
-	// Retry says how often a request may be tried. Not supported yet.
+	// Retry says how often a request may be tried. Absent: [DefaultAttempts].
 	Retry *Retry `json:"retry,omitempty"`
 }
 
@@ -111,8 +111,16 @@ type TenantTimeouts struct {
 	Total Duration `json:"total,omitempty"`
 }
 
-// Retry says how often a request may be tried.
+// How often a request may be sent to its deck.
+const (
+	DefaultAttempts = 2
+	MaxAttempts     = 5
+)
+
+// Retry says how often a request may be tried: again only where the deck cannot have begun
+// to work on it, or where doing it twice does no harm, and never at another deck.
 type Retry struct {
-	// Attempts counts the first try; 1 turns retries off.
+	// Attempts counts the first try; 1 turns retries off, at most [MaxAttempts]. 0 or absent:
+	// [DefaultAttempts].
 	Attempts int `json:"attempts,omitempty"`
 }

@@ -226,7 +226,16 @@ func (d *Deck) Validate() error {
 	if len(d.Zone) > MaxNameBytes || strings.ContainsFunc(d.Zone, func(r rune) bool { return r < 0x21 || r > 0x7e }) {
 		c.add("zone", "has 1 to %d printable ASCII characters without spaces", MaxNameBytes)
 	}
-	c.notYet("tls", d.TLS != nil)
+	if t := d.TLS; t != nil {
+		if t.ServerName != "" {
+			if err := CheckHost(t.ServerName, false); err != nil {
+				c.add("tls.serverName", "%v", err)
+			}
+		}
+		if (t.CertFile == "") != (t.KeyFile == "") {
+			c.add("tls", "has only one of certFile and keyFile; give both, or neither")
+		}
+	}
 	c.notYet("health", d.Health != nil)
 	c.notYet("limits", d.Limits != nil)
 	if t := d.Timeouts; t != nil {

@@ -33,7 +33,9 @@ func (t *Tenant) Validate() error {
 	}
 	t.validatePins(&c)
 	c.notYet("limits", t.Limits != nil)
-	c.notYet("retry", t.Retry != nil)
+	if t.Retry != nil && (t.Retry.Attempts < 0 || t.Retry.Attempts > MaxAttempts) {
+		c.add("retry.attempts", "is %d; write 1 to %d", t.Retry.Attempts, MaxAttempts)
+	}
 	if t.Timeouts != nil {
 		c.duration("timeouts.total", t.Timeouts.Total, 24*time.Hour)
 	}

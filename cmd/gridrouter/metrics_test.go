@@ -13,6 +13,7 @@ import (
 	"gridrouter.io/discovery"
 	"gridrouter.io/discovery/catalog"
 	"gridrouter.io/gslb"
+	"gridrouter.io/router/certs"
 )
 
 // TestMetricsAreThoseOfTheirPage holds docs/METRICS.md to what the binary registers.
@@ -45,7 +46,7 @@ func TestMetricsAreThoseOfTheirPage(t *testing.T) {
 // registeredMetrics lists the names of our own metrics that serve and gslb register.
 func registeredMetrics(t *testing.T) []string {
 	t.Helper()
-	f := &serveFlags{listen: []string{"127.0.0.1:0"}, routerID: "r", logLevel: "error", accessLog: "off", accessLogSample: 1}
+	f := &serveFlags{listen: []string{"127.0.0.1:0"}, proxyProtocol: "off", routerID: "r", logLevel: "error", accessLog: "off", accessLogSample: 1}
 	f.source.etcd.Endpoints = []string{"http://127.0.0.1:1"}
 	f.source.etcd.Prefix = "/gridrouter/"
 	s, err := newService(f, func(context.Context) (string, error) { return "info", nil })
@@ -53,6 +54,7 @@ func registeredMetrics(t *testing.T) []string {
 		t.Fatal(err)
 	}
 	defer s.close()
+	s.registry.MustRegister(new(certs.Store).Collector())
 	discovery.NewAnnouncer(discovery.AnnouncerConfig{Logger: zap.NewNop(), Registerer: s.registry})
 	server, err := gslb.NewServer(gslb.ServerConfig{Addr: "127.0.0.1:0", Registerer: s.registry})
 	if err != nil {

@@ -28,6 +28,7 @@ type serveFlags struct {
 	gslb, resolver        []string
 	trustedProxies        []string
 	proxyProtocol         string
+	clientConnections     int
 	routerID              string
 	drainDelay, drainWait time.Duration
 	logLevel, accessLog   string
@@ -49,10 +50,15 @@ It follows the documents in etcd (--etcd), or in a folder of files (--routes), a
 force at once. While the source is away it goes on with what it has, and what it has it keeps in a
 file (--snapshot), from which it starts if the source is away then.
 
+With --listen-tls it takes TLS 1.2 and 1.3, and HTTP/1.1 on it; HTTP/2 is not offered yet. The folder
+--tls-cert holds pairs NAME.crt and NAME.key; the name that a client gives (SNI) chooses among them,
+and the pair "default", else the first by name, serves where none fits. Changed pairs are put in force
+within seconds.
+
 SIGTERM, SIGINT and POST /drain drain it: it is not ready at once; for --drain-delay everything is
 served, with Connection: close; then the listeners close, and what is in flight may take until
---drain-timeout. A second signal ends it at once. SIGHUP opens the access log anew and reads the log
-level again.`,
+--drain-timeout. A second signal ends it at once. SIGHUP opens the access log anew, reads the
+certificates again, and the log level.`,
 		Example: `  gridrouter serve --routes deploy/samples --listen 127.0.0.1:8080
   gridrouter serve --etcd http://127.0.0.1:2379 --gslb 10.0.0.53 --health :9902`,
 		Args: cobra.NoArgs,
@@ -89,18 +95,22 @@ func (f *serveFlags) register(fs *pflag.FlagSet) {
 	registerLogLevel(fs, &f.logLevel)
 	fs.StringVar(&f.accessLog, "access-log", "stdout", "where a line of JSON for each request goes: `FILE`, stdout or off")
 	fs.Float64Var(&f.accessLogSample, "access-log-sample", 1, "share of requests that get a line in the access log, `RATE` from 0 to 1")
-	flags.Refuse(fs, "listen-tls", "tls-cert", "proxy-protocol")
+	fs.IntVar(&f.clientConnections, "client-connections", 0, "how many connections from clients may be open, `COUNT`; those beyond wait in the system's queue\n"+
+		"(default three quarters of the descriptors that the process may have)")
 }
 
 // check refuses what cannot work, before anything is opened.
 func (f *serveFlags) check() error {
-	if len(f.listen) == 0 {
+	if len(f.listen)+len(f.listenTLS) == 0 {
 		return flags.Usagef("--listen: there is no address; write IP:port, or :port for all addresses")
 	}
 	for _, address := range f.listen {
 		if err := checkListenAddr("listen", address); err != nil {
 			return err
 		}
+	}
+	if err := f.checkTLS(); err != nil {
+		return err
 	}
 	if err := checkListenAddr("admin", f.admin); err != nil {
 		return err
@@ -122,8 +132,30 @@ func (f *serveFlags) check() error {
 	return f.readAdminToken()
 }
 
+// checkTLS refuses listeners for TLS without certificates, and the other way round.
+func (f *serveFlags) checkTLS() error {
+	for _, address := range f.listenTLS {
+		if err := checkListenAddr("listen-tls", address); err != nil {
+			return err
+		}
+	}
+	switch {
+	case len(f.listenTLS) > 0 && f.tlsCert == "":
+		return flags.Usagef("--listen-tls: there are no certificates; name their folder with --tls-cert")
+	case len(f.listenTLS) == 0 && f.tlsCert != "":
+		return flags.Usagef("--tls-cert: nobody listens for TLS; give --listen-tls")
+	}
+	return nil
+}
+
 func (f *serveFlags) checkNumbers() error {
 	switch {
+	case f.clientConnections < 0:
+		return flags.Usagef("--client-connections: %d is negative; write a number of connections, or 0 for the default", f.clientConnections)
+	case f.proxyProtocol != "on" && f.proxyProtocol != "off":
+		return flags.Usagef("--proxy-protocol: %q is neither on nor off", f.proxyProtocol)
+	case f.proxyProtocol == "on" && len(f.trustedProxies) == 0:
+		return flags.Usagef("--proxy-protocol: nobody may speak it; name the balancers with --trusted-proxies")
 	case f.pinCache < 1:
 		return flags.Usagef("--pin-cache: %d is not a number of pins; write 1 or more, such as %d", f.pinCache, defaultPinCache)
 	case f.drainDelay < 0:
@@ -195,7 +227,8 @@ func (f *serveFlags) id() (string, error) {
 		return f.routerID, nil
 	}
 	host, err := os.Hostname()
-	port := f.listen[0][strings.LastIndexByte(f.listen[0], ':')+1:]
+	first := slices.Concat(f.listen, f.listenTLS)[0]
+	port := first[strings.LastIndexByte(first, ':')+1:]
 	id := host + ":" + port
 	if err != nil || !routerIDs().MatchString(id) {
 		return "", flags.Usagef("--router-id: this host has no name that would do for a router; give one")

@@ -17,7 +17,7 @@ import (
 
 // listening is where a service can be reached.
 type listening struct {
-	data          []string
+	data, tls     []string
 	admin, health string
 }
 
@@ -43,6 +43,19 @@ func (s *service) open(ctx context.Context, group *errgroup.Group) error {
 		if s.addresses.health, err = serveHTTP(ctx, group, "health", s.flags.health, health); err != nil {
 			return err
 		}
+	}
+	if s.certs != nil {
+		group.Go(func() error {
+			s.certs.Run(ctx)
+			return nil
+		})
+	}
+	for _, address := range s.flags.listenTLS {
+		bound, err := s.router.ListenTLS(ctx, address, s.certs.TLSConfig())
+		if err != nil {
+			return listenError("listen-tls", err)
+		}
+		s.addresses.tls = append(s.addresses.tls, bound.String())
 	}
 	for _, address := range s.flags.listen {
 		bound, err := s.router.Listen(ctx, address)

@@ -19,6 +19,7 @@ import (
 	"gridrouter.io/discovery/catalog"
 	"gridrouter.io/gslb"
 	"gridrouter.io/router"
+	"gridrouter.io/router/certs"
 	"gridrouter.io/routing"
 	"gridrouter.io/routing/document"
 )
@@ -40,6 +41,7 @@ type service struct {
 	access    *router.AccessLog // nil: off
 	pins      *pinCache         // nil: the source is a folder, whose pins are all held
 	snapshots *snapshots
+	certs     *certs.Store // nil: nobody listens for TLS
 	router    *router.Router
 
 	addresses listening
@@ -100,8 +102,15 @@ func newService(f *serveFlags, reread func(context.Context) (string, error)) (s 
 	if s.access, err = s.accessLog(); err != nil {
 		return nil, err
 	}
+	if f.tlsCert != "" {
+		if s.certs, err = certs.Open(certs.Config{Folder: f.tlsCert, Logger: s.log.Named("certs")}); err != nil {
+			return nil, flags.Usagef("--tls-cert: %w", err)
+		}
+		s.registry.MustRegister(s.certs.Collector())
+	}
 	config := router.Config{
 		ID: s.id, TrustedProxies: f.proxies, GSLB: s.mesh, Names: s.names, AccessLog: s.access, Logger: s.log.Named("router"),
+		ProxyProtocol: f.proxyProtocol == "on", MaxClients: f.clientConnections,
 	}
 	if f.source.etcd.Given() {
 		if s.pins, err = openPins(&f.source.etcd, f.pinCache, reader, seldom(s.log.Named("pins")), s.registry); err != nil {
@@ -176,7 +185,7 @@ func (s *service) follow(ctx context.Context, group *errgroup.Group) {
 	group.Go(func() error { return s.announce(ctx) })
 	status := s.source.Status()
 	s.log.Info("the router started", zap.String("id", s.id), zap.String("version", flags.BuildVersion(version)),
-		zap.Strings("listen", s.addresses.data), zap.String("admin", s.addresses.admin), zap.String("health", s.addresses.health),
+		zap.Strings("listen", s.addresses.data), zap.Strings("listenTLS", s.addresses.tls), zap.String("admin", s.addresses.admin), zap.String("health", s.addresses.health),
 		zap.String("source", status.Kind), zap.String("at", status.Detail))
 }
 
@@ -227,12 +236,15 @@ func (s *service) untilDrained(ctx context.Context, signals <-chan os.Signal) er
 	}
 }
 
-// reload opens the access log anew and reads the log level again.
+// reload opens the access log anew, and reads the certificates and the log level again.
 func (s *service) reload(ctx context.Context) {
 	if s.access != nil {
 		if err := s.access.Reopen(); err != nil {
 			s.log.Error("the access log cannot be opened anew; it goes on where it was", zap.Error(err))
 		}
+	}
+	if s.certs != nil {
+		s.certs.Reload()
 	}
 	level, err := s.reread(ctx)
 	if err == nil {

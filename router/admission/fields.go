@@ -42,6 +42,8 @@ const (
 	// Shadow fields bear a name that becomes one of the above where "_" is read as "-",
 	// as CGI and its heirs do. They are dropped.
 	Shadow
+	// Upgrade names another protocol that the client would go on with.
+	Upgrade
 	// Nominated fields are plain ones that Connection named as for this connection only.
 	Nominated
 )
@@ -64,7 +66,7 @@ var known = [...]struct {
 	{"host", Host}, {"content-length", ContentLength}, {"transfer-encoding", TransferEncoding},
 	{"connection", Connection}, {"expect", Expect},
 	{"keep-alive", HopByHop}, {"proxy-connection", HopByHop}, {"te", HopByHop}, {"trailer", HopByHop},
-	{"upgrade", HopByHop}, {"proxy-authorization", HopByHop},
+	{"upgrade", Upgrade}, {"proxy-authorization", HopByHop},
 	{"x-grid-router", GridRouter},
 	{"x-forwarded-for", ForwardedFor}, {"x-forwarded-proto", ForwardedProto}, {"x-forwarded-host", ForwardedHost},
 	{"forwarded", Forwarded}, {"x-real-ip", Forwarded},

@@ -34,6 +34,10 @@ type Head struct {
 	Close bool
 	// Continue says that the client waits for 100 (Continue) before it sends the body.
 	Continue bool
+	// Upgrade is the one protocol that the client asks to go on with (RFC 9110 7.8), such as
+	// websocket; empty: none. A request that offers several, or one that is HTTP or TLS by
+	// another name, or that has a body, is one without: a server may pass over the field.
+	Upgrade []byte
 
 	lines     [MaxFields]Line
 	hostBuf   []byte
@@ -48,6 +52,9 @@ type Head struct {
 	expects   int
 	nominates bool
 	keepAlive bool
+	upgrade   []byte
+	upgrades  int
+	switches  bool // Connection names upgrade
 }
 
 var _ routing.Fields = (*Head)(nil)
@@ -156,6 +163,7 @@ func (h *Head) reset(line RequestLine) {
 	h.Length, h.Chunked, h.HTTP10, h.Close, h.Continue = -1, false, false, false, false
 	h.hosts, h.host, h.length, h.lengths = 0, nil, nil, 0
 	h.codings, h.coding, h.expect, h.expects, h.nominates, h.keepAlive = 0, nil, nil, 0, false, false
+	h.Upgrade, h.upgrade, h.upgrades, h.switches = nil, nil, 0, false
 	h.HTTP10 = string(line.Version) == "HTTP/1.0"
 }
 
@@ -227,6 +235,8 @@ func (h *Head) note(line Line) {
 		h.expect, h.expects = line.Value, h.expects+1
 	case Connection:
 		h.nominates = true
+	case Upgrade:
+		h.upgrade, h.upgrades = line.Value, h.upgrades+1
 	}
 }
 
@@ -312,6 +322,24 @@ func (h *Head) readConnection() {
 	if h.HTTP10 && !h.keepAlive {
 		h.Close = true
 	}
+	if h.switches && h.upgrades == 1 && !h.HTTP10 && !h.HasBody() && isForeign(h.upgrade) {
+		h.Upgrade = h.upgrade
+	}
+}
+
+// isForeign says whether an upgrade leads to one protocol that is not HTTP: in a tunnel of
+// HTTP/2 in clear text, requests would reach a deck that nobody has decided.
+func isForeign(protocol []byte) bool {
+	name, version, versioned := bytes.Cut(protocol, []byte("/"))
+	if !IsToken(name) || versioned && !IsToken(version) {
+		return false
+	}
+	for _, ours := range [...]string{"h2c", "h2", "http", "tls"} {
+		if EqualFold(name, ours) {
+			return false
+		}
+	}
+	return true
 }
 
 // readOptions reads one Connection field. It can name plain fields, and these only: what
@@ -326,6 +354,9 @@ func (h *Head) readOptions(list []byte) {
 			continue
 		case EqualFold(option, "keep-alive"):
 			h.keepAlive = true
+			continue
+		case EqualFold(option, "upgrade"):
+			h.switches = true
 			continue
 		}
 		for i := range h.Lines {

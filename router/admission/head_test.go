@@ -258,7 +258,8 @@ func TestFieldsAreClassedByTheirNames(t *testing.T) {
 	f(Grid, "X-Grid-Tenant", "x-grid-", "X-GRID-ANYTHING-AT-ALL-THAT-IS-LONG")
 	f(GridRouter, "X-Grid-Router")
 	f(Forwarded, "Forwarded", "X-Forwarded-Port", "X-Real-IP", "x-forwarded-something-long")
-	f(HopByHop, "TE", "Trailer", "Upgrade", "Keep-Alive", "Proxy-Connection", "Proxy-Authorization")
+	f(HopByHop, "TE", "Trailer", "Keep-Alive", "Proxy-Connection", "Proxy-Authorization")
+	f(Upgrade, "Upgrade", "upgrade")
 	f(Shadow, "X_Grid_Tenant", "x-grid_anything_at_all_that_is_long", "X_Forwarded_For", "x-forwarded_something_long", "Content_Length", "transfer_encoding", "X_Request_Id")
 }
 

@@ -1,0 +1,164 @@
+package router
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"gridrouter.io/routing"
+)
+
+const (
+	// tlsFilesEvery is how often the files of a deck's TLS are looked at, at most.
+	tlsFilesEvery = 10 * time.Second
+	// tlsSessions is how many sessions with a deck are kept to resume.
+	tlsSessions = 64
+)
+
+// tlsIdentity is how a router presents itself to a deck and what it holds the deck to.
+// Connections of one identity are never used for another. The zero value: plain.
+type tlsIdentity struct {
+	routing.DeckTLS
+	given bool
+}
+
+// identityOf returns the TLS identity of a deck. The server's name is the deck's domain
+// unless another is given.
+func identityOf(deck *routing.CompiledDeck) tlsIdentity {
+	if deck.TLS == nil {
+		return tlsIdentity{}
+	}
+	id := tlsIdentity{*deck.TLS, true}
+	if id.ServerName == "" {
+		id.ServerName = deck.Domain
+	}
+	return id
+}
+
+// deckTLS makes the configuration of TLS towards a deck out of its files, again when these
+// have changed.
+type deckTLS struct {
+	id     tlsIdentity
+	log    *zap.Logger
+	mu     sync.Mutex
+	looked time.Time
+	stamps []fileStamp
+	config *tls.Config
+	err    error
+}
+
+// fileStamp tells whether a file has changed.
+type fileStamp struct {
+	size int64
+	at   time.Time
+}
+
+// get returns the configuration; an error says that a file cannot be used. It reads files
+// every ten seconds at most, and only when a connection is made.
+func (d *deckTLS) get(now time.Time) (*tls.Config, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.looked.IsZero() && now.Sub(d.looked) < tlsFilesEvery {
+		return d.config, d.err
+	}
+	d.looked = now
+	stamps := d.stamp()
+	if d.config != nil && slices.Equal(stamps, d.stamps) {
+		return d.config, d.err
+	}
+	config, err := d.load()
+	switch {
+	case err == nil:
+		d.config, d.stamps, d.err = config, stamps, nil
+	case d.config != nil: // what was good goes on
+		d.log.Error("the files of a deck's tls cannot be used; their last good form stays", zap.Error(err))
+	default:
+		if d.err == nil || d.err.Error() != err.Error() {
+			d.log.Error("the files of a deck's tls cannot be used; the deck cannot be reached until they can", zap.Error(err))
+		}
+		d.err = err
+	}
+	return d.config, d.err
+}
+
+func (d *deckTLS) stamp() []fileStamp {
+	var stamps []fileStamp
+	for _, path := range []string{d.id.CAFile, d.id.CertFile, d.id.KeyFile} {
+		stamp := fileStamp{size: -1}
+		if info, err := os.Stat(path); err == nil {
+			stamp = fileStamp{info.Size(), info.ModTime()}
+		}
+		stamps = append(stamps, stamp)
+	}
+	return stamps
+}
+
+func (d *deckTLS) load() (*tls.Config, error) {
+	config := &tls.Config{
+		ServerName: d.id.ServerName, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"},
+		ClientSessionCache: tls.NewLRUClientSessionCache(tlsSessions),
+	}
+	if d.id.CAFile != "" {
+		pem, err := os.ReadFile(d.id.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("caFile: %w", err)
+		}
+		config.RootCAs = x509.NewCertPool()
+		if !config.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, errors.New("caFile: " + d.id.CAFile + " holds no certificate in PEM")
+		}
+	}
+	if d.id.CertFile != "" {
+		cert, err := tls.LoadX509KeyPair(d.id.CertFile, d.id.KeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("certFile and keyFile: %w", err)
+		}
+		config.Certificates = []tls.Certificate{cert}
+	}
+	return config, nil
+}
+
+// secureBy puts TLS on a connection to a deck, until the deadline.
+func (c *deckConn) secureBy(files *deckTLS, now, deadline time.Time) error {
+	config, err := files.get(now)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithDeadline(context.Background(), deadline)
+	defer cancel()
+	conn := tls.Client(c.tcp, config)
+	if err := conn.HandshakeContext(ctx); err != nil {
+		return err
+	}
+	c.Conn, c.secure = conn, true
+	return nil
+}
+
+// idling finds out what an idle connection is doing. Under TLS what was received may wait
+// already behind the socket, where only a read can find it.
+func (c *deckConn) idling() silence {
+	found := c.lookAt()
+	if found != quiet || !c.secure {
+		return found
+	}
+	var one [1]byte
+	if c.tcp.SetReadDeadline(longAgo) != nil {
+		return shut
+	}
+	n, err := c.Conn.Read(one[:])
+	switch {
+	case n > 0:
+		return speaks
+	case !errors.Is(err, os.ErrDeadlineExceeded), c.tcp.SetReadDeadline(time.Time{}) != nil:
+		return shut
+	}
+	return quiet
+}

@@ -1,0 +1,430 @@
+package router
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pires/go-proxyproto"
+
+	"gridrouter.io/routing"
+)
+
+func proxied(t testing.TB, trusted ...string) (*grid, chan string) {
+	t.Helper()
+	g := newGrid(t, func(c *Config) { c.ProxyProtocol, c.TrustedProxies = true, prefixes(trusted...) })
+	addr, heads := recording(t)
+	g.one(addr)
+	return g, heads
+}
+
+func TestTheProxyHeaderSaysWhoTheClientIs(t *testing.T) {
+	g, heads := proxied(t, "127.0.0.1/32", "10.0.0.0/8")
+	header2 := func(command proxyproto.ProtocolVersionAndCommand, source string) string {
+		h := proxyproto.Header{Version: 2, Command: command, TransportProtocol: proxyproto.TCPv4,
+			SourceAddr: &net.TCPAddr{IP: net.ParseIP(source), Port: 1}, DestinationAddr: &net.TCPAddr{IP: net.ParseIP("192.0.2.9"), Port: 80}}
+		if strings.Contains(source, ":") {
+			h.TransportProtocol, h.DestinationAddr = proxyproto.TCPv6, &net.TCPAddr{IP: net.ParseIP("2001:db8::9"), Port: 80}
+		}
+		text, err := h.Format()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	f := func(header, want string) {
+		t.Helper()
+		for _, step := range []int{len(header) + 1000, 1} {
+			w := g.dial()
+			for rest := header + get("/", "X-Forwarded-For: 192.0.2.200"); len(rest) > 0; {
+				n := min(step, len(rest))
+				w.send(rest[:n])
+				rest = rest[n:]
+			}
+			wantStatus(t, w.reply("GET"), 200, "")
+			if head := <-heads; !strings.Contains(head, "\r\nX-Forwarded-For: "+want+"\r\n") {
+				t.Errorf("%q: the deck got %q, want %s", header, head, want)
+			}
+			_ = w.Close()
+		}
+	}
+	f("PROXY TCP4 203.0.113.7 192.0.2.9 1234 80\r\n", "203.0.113.7")
+	f("PROXY TCP6 2001:db8::7 2001:db8::9 1234 80\r\n", "2001:db8::7")
+	f("PROXY UNKNOWN\r\n", "192.0.2.200, 127.0.0.1")
+	f("PROXY TCP4 10.1.2.3 192.0.2.9 1234 80\r\n", "192.0.2.200, 10.1.2.3") // who is trusted in turn
+	f(header2(proxyproto.PROXY, "203.0.113.8"), "203.0.113.8")
+	f(header2(proxyproto.PROXY, "2001:db8::8"), "2001:db8::8")
+	f(header2(proxyproto.LOCAL, "203.0.113.8"), "192.0.2.200, 127.0.0.1")
+}
+
+func TestTheProxyProtocolIsForTrustedPeersOnly(t *testing.T) {
+	stranger, _ := proxied(t, "10.0.0.0/8")
+	w := stranger.dial()
+	w.send("PROXY TCP4 10.0.0.1 192.0.2.9 1234 80\r\n" + get("/"))
+	if rest, _ := io.ReadAll(w.in); len(rest) > 0 {
+		t.Errorf("a stranger got %q", rest)
+	}
+	eventually(t, "the stranger is counted", func() bool { return stranger.router.refusedClients[rudeStranger].Load() == 1 })
+	g, _ := proxied(t, "127.0.0.1/32")
+	for i, bad := range []string{
+		get("/"), "PROXY \n", "PROXY TCP4 x y 1 2\r\n", "PROXY TCP4 1.1.1.1 2.2.2.2 1 99999\r\n", "PROXY " + strings.Repeat("x", 200),
+		"\r\n\r\n\x00\r\nQUIT\n\x21\x11\xff\xff", "\r\n\r\n\x00\r\nQUIT\n\x55\x11\x00\x0c" + strings.Repeat("x", 12), "\r\n\r\n\x01",
+	} {
+		w := g.dial()
+		w.send(bad)
+		if rest, _ := io.ReadAll(w.in); len(rest) > 0 {
+			t.Errorf("%q got %q", bad, rest)
+		}
+		eventually(t, "it is counted", func() bool { return g.router.refusedClients[rudeNoProxy].Load() == uint64(i+1) })
+	}
+}
+
+func TestAProxyHeaderThatDoesNotComeEndsTheConnection(t *testing.T) {
+	g := newGrid(t, func(c *Config) {
+		c.ProxyProtocol, c.TrustedProxies, c.Patience.Head = true, prefixes("127.0.0.1/32"), 100*time.Millisecond
+	})
+	w := g.dial()
+	w.send("PROXY TCP4 ")
+	w.expectEnd()
+}
+
+func FuzzProxyHeader(f *testing.F) {
+	f.Add([]byte("PROXY TCP4 203.0.113.7 192.0.2.9 1234 80\r\nGET"))
+	f.Add([]byte("\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c0123456789ab"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		n, err := proxyHeaderBytes(data)
+		if err != nil {
+			return
+		}
+		if n < 0 || n > proxy2Bytes {
+			t.Fatalf("%q: %d bytes", data, n)
+		}
+		if n > 0 && n <= len(data) {
+			c := &client{router: &Router{}}
+			if c.heed(data[:n]) == nil && c.peer.IsValid() && c.peer.Is4In6() {
+				t.Fatalf("%q: %v", data, c.peer)
+			}
+		}
+		for cut := range min(len(data), n) { // no shorter piece is taken for the whole
+			if m, err := proxyHeaderBytes(data[:cut]); err != nil || m > 0 && m <= cut {
+				t.Fatalf("%q cut to %d: %d %v", data, cut, m, err)
+			}
+		}
+	})
+}
+
+func TestClientsBeyondTheLimitWaitInTheQueue(t *testing.T) {
+	g := newGrid(t, func(c *Config) { c.MaxClients = 3 })
+	g.one(answering(t, fine).addr)
+	var open []*wire
+	for range 3 {
+		w := g.dial()
+		w.send(get("/"))
+		wantStatus(t, w.reply("GET"), 200, "")
+		open = append(open, w)
+	}
+	late := g.dial()
+	late.send(get("/"))
+	eventually(t, "the listener pauses", func() bool { return g.router.acceptPauses.Load() > 2 })
+	if n, _ := g.router.clients.count(); n != 3 {
+		t.Fatalf("%d are connected", n)
+	}
+	_ = open[0].Close()
+	wantStatus(t, late.reply("GET"), 200, "")
+}
+
+// authority signs certificates for tests.
+type authority struct {
+	t    testing.TB
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+	file string
+	dir  string
+}
+
+func newAuthority(t testing.TB) *authority {
+	t.Helper()
+	a := &authority{t: t, dir: t.TempDir()}
+	a.key, _ = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "authority"}, IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageCertSign, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &a.key.PublicKey, a.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.cert, _ = x509.ParseCertificate(der)
+	a.file = a.save("ca.pem", "CERTIFICATE", der)
+	return a
+}
+
+func (a *authority) save(name, kind string, der []byte) string {
+	path := filepath.Join(a.dir, name)
+	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
+		a.t.Fatal(err)
+	}
+	return path
+}
+
+// issue makes a certificate for names, and returns it and its files.
+func (a *authority) issue(names ...string) (pair tls.Certificate, certFile, keyFile string) {
+	a.t.Helper()
+	key, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	template := &x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: names[0]}, DNSNames: names,
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, &key.PublicKey, a.key)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	keyDER, _ := x509.MarshalECPrivateKey(key)
+	certFile, keyFile = a.save(names[0]+".crt", "CERTIFICATE", der), a.save(names[0]+".key", "EC PRIVATE KEY", keyDER)
+	if pair, err = tls.LoadX509KeyPair(certFile, keyFile); err != nil {
+		a.t.Fatal(err)
+	}
+	return pair, certFile, keyFile
+}
+
+func (a *authority) pool() *x509.CertPool {
+	pool := x509.NewCertPool()
+	pool.AddCert(a.cert)
+	return pool
+}
+
+// secureGrid is a grid that also listens for TLS.
+func secureGrid(t testing.TB, adjust func(*Config)) (g *grid, addr string, trust *x509.CertPool) {
+	t.Helper()
+	g = newGrid(t, adjust)
+	ca := newAuthority(t)
+	pair, _, _ := ca.issue("acme.test", "other.test", "nobody.test")
+	bound, err := g.router.ListenTLS(context.Background(), "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g, bound.String(), ca.pool()
+}
+
+func dialTLS(t testing.TB, addr, name string, trust *x509.CertPool) *wire {
+	t.Helper()
+	conn, err := tls.Dial("tcp", addr, &tls.Config{ServerName: name, RootCAs: trust, MinVersion: tls.VersionTLS12})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	_ = conn.SetDeadline(time.Now().Add(2 * patience))
+	return wireOn(t, conn)
+}
+
+func TestANameInTLSAndAHostOfDifferentTenantsAreMisdirected(t *testing.T) {
+	g, addr, trust := secureGrid(t, nil)
+	deck, heads := recording(t)
+	g.put(deckAt("d1", deck), tenantOn("acme", "d1", "acme.test", "also.acme.test"), tenantOn("other", "d1", "other.test"))
+	f := func(name, host string, status int, fault string) {
+		t.Helper()
+		w := dialTLS(t, addr, name, trust)
+		w.send("GET / HTTP/1.1\r\nHost: " + host + "\r\n\r\n")
+		wantStatus(t, w.reply("GET"), status, fault)
+		if status == 200 {
+			if head := <-heads; !strings.Contains(head, "\r\nX-Forwarded-Proto: https\r\n") {
+				t.Errorf("the deck got %q", head)
+			}
+		}
+	}
+	f("acme.test", "acme.test", 200, "")
+	f("acme.test", "also.acme.test", 200, "") // of the same tenant
+	f("acme.test", "other.test", 421, "misdirected")
+	f("other.test", "acme.test", 421, "misdirected")
+	f("nobody.test", "acme.test", 200, "") // a name that nobody owns
+	f("acme.test", "nobody.test", 404, "no_tenant")
+}
+
+func TestEverythingWorksUnderTLS(t *testing.T) {
+	g, addr, trust := secureGrid(t, func(c *Config) { c.ProxyProtocol, c.TrustedProxies = true, prefixes("127.0.0.0/8") })
+	g.one(goDeck(t, func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			panic(http.ErrAbortHandler)
+		}
+		_, _ = w.Write(body)
+	}))
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_, _ = io.WriteString(conn, "PROXY TCP4 203.0.113.7 192.0.2.9 1234 443\r\n")
+	secure := tls.Client(conn, &tls.Config{ServerName: "acme.test", RootCAs: trust, MinVersion: tls.VersionTLS13})
+	w := wireOn(t, secure)
+	_ = conn.SetDeadline(time.Now().Add(2 * patience))
+	big := strings.Repeat("0123456789", 300_000)
+	for range 3 {
+		w.send(fmt.Sprintf("POST / HTTP/1.1\r\nHost: acme.test\r\nContent-Length: %d\r\n\r\n", len(big)))
+		go func() { _, _ = io.WriteString(secure, big) }() // the answer may come meanwhile
+		if r := w.reply("POST"); r.StatusCode != 200 || r.body != big {
+			t.Fatalf("got %d with %d bytes %v", r.StatusCode, len(r.body), r.err)
+		}
+	}
+}
+
+func TestAnAnswerCutShortLooksCutUnderTLS(t *testing.T) {
+	g, addr, trust := secureGrid(t, nil)
+	g.one(newRawDeck(t, func(c *wire) {
+		if c.head() != "" {
+			_, _ = io.WriteString(c.Conn, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 100\r\n\r\nhalf")
+		}
+	}).addr)
+	w := dialTLS(t, addr, "acme.test", trust)
+	w.send("GET / HTTP/1.0\r\nHost: acme.test\r\n\r\n")
+	if r, err := w.tryReply("GET"); err == nil && r.err == nil {
+		t.Fatalf("it looked whole: %q", r.body)
+	}
+}
+
+// tlsDeck is a deck that speaks TLS.
+func tlsDeck(t testing.TB, config *tls.Config, serve func(c *wire)) *rawDeck {
+	return newRawDeck(t, func(c *wire) {
+		secure := tls.Server(c.Conn, config)
+		if secure.Handshake() == nil {
+			serve(wireOn(t, secure))
+		}
+		_ = secure.Close()
+	})
+}
+
+func always(answer string) func(c *wire) {
+	return func(c *wire) {
+		for c.head() != "" {
+			if _, err := io.WriteString(c.Conn, answer); err != nil {
+				return
+			}
+		}
+	}
+}
+
+func TestADeckIsHeldToItsNameAndItsCA(t *testing.T) {
+	ca, stranger := newAuthority(t), newAuthority(t)
+	pair, _, _ := ca.issue("d1.deck.test", "ingress.test")
+	_, ownCert, ownKey := ca.issue("router.test")
+	_, strangeCert, strangeKey := stranger.issue("router.test")
+	config := &tls.Config{Certificates: []tls.Certificate{pair}, ClientCAs: ca.pool(), MinVersion: tls.VersionTLS12}
+	f := func(doc routing.DeckTLS, auth tls.ClientAuthType, status int, fault string) {
+		t.Helper()
+		server := config.Clone()
+		server.ClientAuth = auth
+		g := newGrid(t, nil)
+		deck := deckAt("d1", tlsDeck(t, server, always(fine)).addr)
+		deck.TLS = &doc
+		g.put(deck, tenantOn("acme", "d1", "acme.test"))
+		for range 3 {
+			wantStatus(t, g.ask(get("/")), status, fault)
+		}
+	}
+	f(routing.DeckTLS{CAFile: ca.file}, tls.NoClientCert, 200, "")
+	f(routing.DeckTLS{CAFile: ca.file, ServerName: "ingress.test"}, tls.NoClientCert, 200, "")
+	f(routing.DeckTLS{CAFile: ca.file, ServerName: "another.test"}, tls.NoClientCert, 502, "connect_failed")
+	f(routing.DeckTLS{CAFile: stranger.file}, tls.NoClientCert, 502, "connect_failed")
+	f(routing.DeckTLS{}, tls.NoClientCert, 502, "connect_failed") // the system knows no such authority
+	f(routing.DeckTLS{CAFile: ca.file, CertFile: ownCert, KeyFile: ownKey}, tls.RequireAndVerifyClientCert, 200, "")
+	config.MaxVersion = tls.VersionTLS12 // later versions tell of a refused client only after the handshake
+	f(routing.DeckTLS{CAFile: ca.file}, tls.RequireAndVerifyClientCert, 502, "connect_failed")
+	f(routing.DeckTLS{CAFile: ca.file, CertFile: strangeCert, KeyFile: strangeKey}, tls.RequireAndVerifyClientCert, 502, "connect_failed")
+}
+
+func TestADeckWhoseTLSFilesAreBadIsNotReached(t *testing.T) {
+	g := newGrid(t, nil)
+	plain := answering(t, fine)
+	deck := deckAt("d1", plain.addr)
+	bad := filepath.Join(t.TempDir(), "ca.pem")
+	deck.TLS = &routing.DeckTLS{CAFile: bad}
+	g.put(deck, tenantOn("acme", "d1", "acme.test"))
+	for range 3 {
+		wantStatus(t, g.ask(get("/")), 502, "connect_failed")
+	}
+	if n := g.logs.FilterMessageSnippet("files of a deck's tls cannot be used").Len(); n != 1 {
+		t.Errorf("told %d times", n)
+	}
+	files := &deckTLS{id: tlsIdentity{routing.DeckTLS{CAFile: bad}, true}, log: g.router.log}
+	now := time.Now()
+	if _, err := files.get(now); err == nil {
+		t.Fatal("a file that is not there is no error")
+	}
+	ca := newAuthority(t)
+	good, _ := os.ReadFile(ca.file)
+	if err := os.WriteFile(bad, good, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if config, err := files.get(now.Add(tlsFilesEvery)); err != nil || config.RootCAs == nil {
+		t.Errorf("a file that has come is not read: %v", err)
+	}
+	if err := os.WriteFile(bad, []byte("spoilt"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if config, err := files.get(now.Add(2 * tlsFilesEvery)); err != nil || config == nil {
+		t.Errorf("the last good form is gone: %v", err)
+	}
+}
+
+// TestUnsolicitedBytesUnderTLSAreNobodysAnswer has a deck that sends two answers where one
+// was asked for, in records of their own: the second lies in what the router has received
+// already, behind the socket.
+func TestUnsolicitedBytesUnderTLSAreNobodysAnswer(t *testing.T) {
+	ca := newAuthority(t)
+	pair, _, _ := ca.issue("d1.deck.test")
+	g := newGrid(t, nil)
+	deck := deckAt("d1", newRawDeck(t, func(c *wire) {
+		gather := &gathering{Conn: c.Conn}
+		secure := tls.Server(gather, &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12})
+		if secure.Handshake() != nil {
+			return
+		}
+		for w := wireOn(t, secure); w.head() != ""; {
+			gather.hold = true
+			_, _ = io.WriteString(secure, fine)
+			_, _ = io.WriteString(secure, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
+			if gather.release() != nil {
+				return
+			}
+		}
+	}).addr)
+	deck.TLS = &routing.DeckTLS{CAFile: ca.file}
+	g.put(deck, tenantOn("acme", "d1", "acme.test"))
+	for range 5 {
+		if r := g.ask(get("/")); r.body != "ok" {
+			t.Fatalf("got %q", r.body)
+		}
+	}
+}
+
+// gathering sends what was written while it held back in one piece.
+type gathering struct {
+	net.Conn
+	hold bool
+	held bytes.Buffer
+}
+
+func (g *gathering) Write(p []byte) (int, error) {
+	if g.hold {
+		return g.held.Write(p)
+	}
+	return g.Conn.Write(p)
+}
+
+func (g *gathering) release() error {
+	g.hold = false
+	_, err := g.held.WriteTo(g.Conn)
+	return err
+}

@@ -1,0 +1,187 @@
+package router
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// residentBytes is what the process has in memory at the moment, all its sockets aside.
+func residentBytes(t testing.TB) int64 {
+	t.Helper()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapInuse + m.StackInuse)
+}
+
+// dialMany opens connections that the test ends.
+func dialMany(t testing.TB, addr string, n int) []net.Conn {
+	t.Helper()
+	conns := make([]net.Conn, n)
+	for i := range conns {
+		conn, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		conns[i] = conn
+	}
+	return conns
+}
+
+// TestClientsThatDeclareMuchAndSendLittleCostLittle has clients that declare 4 GiB and send
+// one byte. Each has a connection to the deck and its goroutine here too: all that counts.
+func TestClientsThatDeclareMuchAndSendLittleCostLittle(t *testing.T) {
+	clients := 2000
+	if raceEnabled {
+		clients = 200 // the detector has its own memory
+	}
+	g := newGrid(t, func(c *Config) { c.MaxClients = 4000 })
+	g.one(newRawDeck(t, func(c *wire) { _, _ = io.Copy(io.Discard, c.Conn) }).addr)
+	before := residentBytes(t)
+	for _, conn := range dialMany(t, g.addr, clients) {
+		if _, err := io.WriteString(conn, "POST / HTTP/1.1\r\nHost: acme.test\r\nContent-Length: 4294967296\r\n\r\nx"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "all are under way", func() bool { return g.router.published.Load().decks[0].live.inFlight.Load() == int64(clients) })
+	each := (residentBytes(t) - before) / int64(clients)
+	t.Logf("%d bytes each, deck and test included", each)
+	if each > 64<<10 && !raceEnabled {
+		t.Errorf("%d bytes each, at most 64 KiB are allowed", each)
+	}
+}
+
+func TestSlowReadersCostLittle(t *testing.T) {
+	clients := 200
+	if raceEnabled {
+		clients = 20
+	}
+	g := newGrid(t, nil)
+	g.one(goDeck(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", strconv.Itoa(1<<30))
+		piece := make([]byte, 64<<10)
+		for range 1 << 14 {
+			if _, err := w.Write(piece); err != nil {
+				return
+			}
+		}
+	}))
+	before := residentBytes(t)
+	for _, conn := range dialMany(t, g.addr, clients) {
+		if _, err := io.WriteString(conn, get("/")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(conn, make([]byte, 1<<10)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stuck := func() (n int) {
+		g.router.clients.each(func(c *client) {
+			if c.writeBy.Load() > 0 {
+				n++
+			}
+		})
+		return n
+	}
+	eventually(t, "all wait for their clients", func() bool { return stuck() == clients })
+	each := (residentBytes(t) - before) / int64(clients)
+	t.Logf("%d bytes each, deck and test included", each)
+	if each > 256<<10 && !raceEnabled {
+		t.Errorf("%d bytes each, at most 256 KiB are allowed", each)
+	}
+}
+
+func TestIdleConnectionsHoldNoBuffer(t *testing.T) {
+	clients := 1000
+	if raceEnabled {
+		clients = 100
+	}
+	g := newGrid(t, nil)
+	g.one(answering(t, fine).addr)
+	before := residentBytes(t)
+	for _, conn := range dialMany(t, g.addr, clients) {
+		w := wireOn(t, conn)
+		w.send(get("/"))
+		wantStatus(t, w.reply("GET"), 200, "")
+		w.in.Reset(strings.NewReader(""))
+	}
+	held := 0
+	eventually(t, "all are idle", func() bool {
+		idle := 0
+		held = 0
+		g.router.clients.each(func(c *client) {
+			if c.readBy.Load() > 0 {
+				idle++
+			}
+		})
+		return idle == clients
+	})
+	each := (residentBytes(t) - before) / int64(clients)
+	t.Logf("%d bytes each, %d buffers held, the test's own 4 KiB reader included", each, held)
+	if each > 16<<10 && !raceEnabled {
+		t.Errorf("%d bytes each", each)
+	}
+}
+
+func TestABodyThatStandsStillIsCut(t *testing.T) {
+	g := newGrid(t, func(c *Config) { c.Patience.Body = 300 * time.Millisecond })
+	seen := make(chan error, 2)
+	g.one(newRawDeck(t, func(c *wire) {
+		c.head()
+		_, err := io.ReadAll(c.in)
+		seen <- err
+	}).addr)
+	still := g.dial()
+	still.send("POST / HTTP/1.1\r\nHost: acme.test\r\nContent-Length: 100000\r\n\r\nx")
+	wantStatus(t, still.reply("POST"), 408, "request_timeout")
+	still.expectEnd()
+	<-seen
+	slow := g.dial() // a byte at a time, far below a KiB a second
+	slow.send("POST / HTTP/1.1\r\nHost: acme.test\r\nContent-Length: 100000\r\n\r\n")
+	begun := time.Now()
+	for time.Since(begun) < patience {
+		if _, err := io.WriteString(slow.Conn, "x"); err != nil {
+			break
+		}
+		time.Sleep(50 * time.Millisecond) // the pace is what is tested
+		if g.router.counters.inFlight() == 0 {
+			break
+		}
+	}
+	if took := time.Since(begun); took > 3*time.Second {
+		t.Errorf("a trickle went on for %v", took)
+	}
+	<-seen
+}
+
+// TestHeadsThatDoNotEndAreCutAtTheLimit sends heads without an end as fast as it can.
+func TestHeadsThatDoNotEndAreCutAtTheLimit(t *testing.T) {
+	g := newGrid(t, nil)
+	g.one(answering(t, fine).addr)
+	f := func(begin, piece string, status int) {
+		t.Helper()
+		w := g.dial()
+		w.send(begin)
+		go func() {
+			for range 1 << 20 {
+				if _, err := io.WriteString(w.Conn, piece); err != nil {
+					return
+				}
+			}
+		}()
+		if r := w.reply("GET"); r.StatusCode != status {
+			t.Errorf("got %d, want %d", r.StatusCode, status)
+		}
+		_ = w.Close()
+	}
+	f("GET / HTTP/1.1\r\nHost: acme.test\r\n", "X-Bomb: 0123456789\r\n", 431)
+	f("GET / HTTP/1.1\r\nHost: acme.test\r\nX-Bomb: ", "0123456789", 431)
+	f("GET /", "0123456789", 414)
+}
