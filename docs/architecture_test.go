@@ -42,6 +42,7 @@ var rooms = []room{
 	{"router/admission", []string{"routing"}, []string{"github.com/valyala/fasthttp", "net/http", "go.etcd.io/"},
 		"what is let in is decided by pure code, which explain runs as well"},
 	{"bench/load", nil, []string{"go.etcd.io/"}, "the load tools can measure anything, so they know nothing of ours"},
+	{"bench/conformance", []string{"bench/lab"}, nil, "the real binary is held against other programs"},
 	{"bench/table", []string{"routing", "discovery"}, []string{"go.etcd.io/etcd/server/", "github.com/valyala/fasthttp"},
 		"the table is measured by the parts that a router makes it with; etcd is another process"},
 	{"bench/lab", []string{"bench/lab", "routing/document", "routing", "discovery/catalog", "discovery", "gslb"}, nil,

@@ -1,0 +1,187 @@
+package conformance
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"gridrouter.io/bench/lab"
+)
+
+const patience = 20 * time.Second
+
+// programs builds the binaries once.
+var programs struct {
+	once sync.Once
+	dir  string
+	err  error
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if programs.dir != "" {
+		_ = os.RemoveAll(programs.dir)
+	}
+	os.Exit(code)
+}
+
+// needs skips a test unless it is asked for ("make conformance" does), and fails it if a
+// program is missing then.
+func needs(t *testing.T, names ...string) {
+	t.Helper()
+	if os.Getenv("GRIDROUTER_CONFORMANCE") == "" {
+		t.Skip("make conformance runs it")
+	}
+	for _, name := range names {
+		if find(name) == "" {
+			t.Fatalf("%s is not installed; make conformance says how to", name)
+		}
+	}
+}
+
+// find returns the path of a program; servers lie where root finds them.
+func find(name string) string {
+	if path, err := exec.LookPath(name); err == nil {
+		return path
+	}
+	if path, err := exec.LookPath("/usr/sbin/" + name); err == nil {
+		return path
+	}
+	return ""
+}
+
+func routerBinary(t *testing.T) string {
+	t.Helper()
+	programs.once.Do(func() {
+		if programs.dir, programs.err = os.MkdirTemp("", "conformance"); programs.err == nil {
+			programs.err = lab.Build(context.Background(), programs.dir)
+		}
+	})
+	if programs.err != nil {
+		t.Fatal(programs.err)
+	}
+	return filepath.Join(programs.dir, "gridrouter")
+}
+
+// freeAddress returns an address of loopback that nobody listens at.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return ln.Addr().String()
+}
+
+// start starts a process and ends it with the test. Its output goes to a file, which is shown
+// if the test fails.
+func start(t *testing.T, name string, args ...string) *exec.Cmd {
+	t.Helper()
+	out, err := os.Create(filepath.Join(t.TempDir(), "output"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(name, args...) //nolint:gosec // the test's own programs
+	cmd.Stdout, cmd.Stderr = out, out
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // with the workers it started
+		_ = cmd.Wait()                                      // it was killed
+		_ = out.Close()                                     // all has been written
+		if t.Failed() {
+			text, _ := os.ReadFile(out.Name())
+			t.Logf("%s said: %s", filepath.Base(name), text)
+		}
+	})
+	return cmd
+}
+
+// awaitListener waits until somebody accepts connections.
+func awaitListener(t *testing.T, addr string) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		if conn, err := net.Dial("tcp", addr); err == nil {
+			_ = conn.Close()
+			return
+		}
+	}
+	t.Fatalf("nobody listens at %s", addr)
+}
+
+// router is a running gridrouter in front of one deck.
+type router struct {
+	addr, tls string
+	access    string // the access log
+}
+
+const routes = `kind: Deck
+name: d1
+domain: d1.deck.example
+attach: direct
+addresses: ["%s"]
+timeouts: {firstByte: 2s}
+---
+kind: Tenant
+name: acme
+hosts: [acme.test]
+epoch: 3
+rules: [{name: all, deck: d1}]
+`
+
+// startRouter starts the router in front of a deck and waits until it is ready.
+func startRouter(t *testing.T, deck string, flags ...string) router {
+	t.Helper()
+	dir := t.TempDir()
+	documents := filepath.Join(dir, "routes")
+	if err := os.Mkdir(documents, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(documents, "all.yaml"), fmt.Appendf(nil, routes, deck), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := router{addr: freeAddress(t), access: filepath.Join(dir, "access.log")}
+	health := freeAddress(t)
+	start(t, routerBinary(t), append([]string{"serve", "--routes", documents, "--listen", r.addr, "--admin", freeAddress(t),
+		"--health", health, "--snapshot", "off", "--access-log", r.access, "--log-level", "warn"}, flags...)...)
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		resp, err := http.Get("http://" + health + "/readyz")
+		if err != nil {
+			continue
+		}
+		_ = resp.Body.Close() // its status is all that counts
+		if resp.StatusCode == http.StatusOK {
+			return r
+		}
+	}
+	t.Fatal("the router does not get ready")
+	return r
+}
+
+// readLines reads a file's lines.
+func readLines(t *testing.T, path string) []string {
+	t.Helper()
+	file, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	var lines []string
+	for scan := bufio.NewScanner(file); scan.Scan(); {
+		lines = append(lines, strings.TrimSpace(scan.Text()))
+	}
+	return lines
+}
