@@ -181,7 +181,7 @@ func unreadable(err error) admission.Refusal {
 		return admission.Refusal{Fault: admission.URITooLong, Reason: "the first line is longer than 8 KiB"}
 	case errors.Is(err, framing.ErrHeadTooLarge):
 		return admission.Refusal{Fault: admission.HeadTooLarge, Reason: "the header is larger than 64 KiB"}
-	case errors.Is(err, framing.ErrBareLF), errors.Is(err, errNoMethod):
+	case errors.Is(err, framing.ErrBareLF), errors.Is(err, framing.ErrBareCR), errors.Is(err, errNoMethod):
 		return admission.Refusal{Fault: routing.FaultBadRequest, Reason: err.Error()}
 	case errors.Is(err, errOverdue):
 		return admission.Refusal{Fault: faultRequestTimeout}

@@ -29,6 +29,9 @@ func readTarget(method, raw, buf []byte) (t target, grown []byte, reason string)
 			return t, buf, "the request target holds a fragment"
 		}
 	}
+	if !escapesWell(raw) {
+		return t, buf, "the path has a % that two hexadecimal digits do not follow"
+	}
 	switch {
 	case len(raw) == 0:
 		return t, buf, "the request target is empty"
@@ -44,6 +47,22 @@ func readTarget(method, raw, buf []byte) (t target, grown []byte, reason string)
 	}
 	return readAbsolute(method, raw, buf)
 }
+
+// escapesWell says whether each "%" before the query begins an escape (RFC 3986 2.1). Some
+// servers take another one for itself, and others for the beginning of something else.
+func escapesWell(raw []byte) bool {
+	for i, b := range raw {
+		switch {
+		case b == '?':
+			return true
+		case b == '%' && (i+2 >= len(raw) || !isHex(raw[i+1]) || !isHex(raw[i+2])):
+			return false
+		}
+	}
+	return true
+}
+
+func isHex(b byte) bool { return b >= '0' && b <= '9' || b|0x20 >= 'a' && b|0x20 <= 'f' }
 
 // readAbsolute takes an absolute-form target apart: http or https only.
 func readAbsolute(method, raw, buf []byte) (t target, grown []byte, reason string) {

@@ -50,6 +50,7 @@ func TestHeadsThatCannotBeFramedAreRefused(t *testing.T) {
 	f("GET / HTTP/1.1\n", ErrBareLF)
 	f("GET / HTTP/1.1\r\nHost: a\n\r\n", ErrBareLF)
 	f("GET / HTTP/1.1\r\nHost: a\r\n\n", ErrBareLF)
+	f("GET / HTTP/1.1\r\nHost: a\r\n\r\r\n", ErrBareCR)
 	f("GET /long HTTP/1.1 and more", ErrLineTooLong)
 	f("GET /long HTTP/1.1 \r\n", ErrLineTooLong)
 	f("GET / HTTP/1.1\r\nHost: "+strings.Repeat("a", 30), ErrHeadTooLarge)

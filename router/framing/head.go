@@ -9,6 +9,8 @@ import (
 var (
 	// ErrBareLF: a line does not end in CR LF.
 	ErrBareLF = errors.New("a line of the head does not end in CR LF")
+	// ErrBareCR: a line begins with a CR that no LF follows.
+	ErrBareCR = errors.New("a line of the head begins with a CR")
 	// ErrLineTooLong: the first line is longer than the limit.
 	ErrLineTooLong = errors.New("the first line of the head is too long")
 	// ErrHeadTooLarge: the field lines are larger than the limit.
@@ -43,6 +45,8 @@ func (h *Head) Find(read []byte) (end int, err error) {
 		h.searched = at + 1
 		if h.line == 0 {
 			h.line = at + 1
+		} else if i > 1 && read[at-i] == '\r' {
+			return 0, ErrBareCR // somebody might take it for the end of the head
 		} else if i == 1 {
 			return at + 1, nil
 		}
