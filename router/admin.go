@@ -206,6 +206,8 @@ type tenantView struct {
 	Name  string `json:"name"`
 	Epoch uint64 `json:"epoch"`
 	Pins  int    `json:"pins"`
+	// Tunnels counts the open tunnels of the moment, such as WebSockets.
+	Tunnels int `json:"tunnels"`
 	// Hosts are those that the tenant holds; its document may name more.
 	Hosts []string `json:"hosts"`
 	// Document is the form in force; none if the tenant never had a good one.
@@ -232,6 +234,7 @@ func (a *admin) tenant(w http.ResponseWriter, req *http.Request) {
 	}
 	if known {
 		view.Epoch, view.Pins, view.Document = tenant.Epoch, tenant.Pins, tenant.Document
+		view.Tunnels = a.router.tunnels.of(name)
 		view.Hosts = append(view.Hosts, t.Hosts(name)...)
 	}
 	show(w, http.StatusOK, view)

@@ -104,13 +104,16 @@ func newWitness(t testing.TB) *witness {
 		in := bufio.NewReader(io.TeeReader(c.Conn, d))
 		for {
 			var head bytes.Buffer
-			request, err := http.ReadRequest(bufio.NewReaderSize(io.TeeReader(oneByOne{in}, &head), 16))
-			if err != nil {
-				return
+			for !bytes.HasSuffix(head.Bytes(), []byte("\r\n\r\n")) {
+				b, err := in.ReadByte()
+				if err != nil {
+					return
+				}
+				head.WriteByte(b)
 			}
 			text := head.String()
-			rest := io.MultiReader(strings.NewReader(text), in)
-			if request, err = http.ReadRequest(bufio.NewReader(&exactly{rest})); err != nil {
+			request, err := http.ReadRequest(bufio.NewReader(&exactly{io.MultiReader(strings.NewReader(text), in)}))
+			if err != nil {
 				return
 			}
 			body, err := io.ReadAll(request.Body)
@@ -130,18 +133,6 @@ func newWitness(t testing.TB) *witness {
 		}
 	}).addr
 	return d
-}
-
-// oneByOne gives a head and no byte of what follows it.
-type oneByOne struct{ in *bufio.Reader }
-
-func (r oneByOne) Read(p []byte) (int, error) {
-	b, err := r.in.ReadByte()
-	if err != nil {
-		return 0, err
-	}
-	p[0] = b
-	return 1, nil
 }
 
 // exactly gives bytes one at a time, so that nothing is read ahead.
@@ -302,7 +293,7 @@ func TestConformanceValidRequestsArrive(t *testing.T) {
 				t.Errorf("%s, %s: got %d %q, and the deck saw %d requests", c.name, how, r.StatusCode, r.body, len(whole))
 				continue
 			}
-			if wrong := compareSeen(t, c, whole[0], body); wrong != "" || want.Method != "HEAD" && r.body != fmt.Sprintf("%x", sha256.Sum256(body)) {
+			if wrong := compareSeen(t, c, whole[0], body); wrong != "" || want.Method != http.MethodHead && r.body != fmt.Sprintf("%x", sha256.Sum256(body)) {
 				failed[c.name] = true
 				t.Errorf("%s, %s: %s; the deck saw %.200q", c.name, how, wrong, whole[0].head)
 			}
@@ -536,7 +527,7 @@ func checkAnswer(c rawCase, r *reply, err error) error {
 	}
 	got := fmt.Sprintf("%d %q", r.StatusCode, r.body)
 	if _, want, _ := strings.Cut(c.want, " "); got != want || r.err != nil {
-		return fmt.Errorf("got %s (%v), want %s", got, r.err, want)
+		return fmt.Errorf("got %s (%w), want %s", got, r.err, want)
 	}
 	return nil
 }

@@ -90,8 +90,9 @@ func (d *deckTLS) get(now time.Time) (*tls.Config, error) {
 }
 
 func (d *deckTLS) stamp() []fileStamp {
-	var stamps []fileStamp
-	for _, path := range []string{d.id.CAFile, d.id.CertFile, d.id.KeyFile} {
+	files := []string{d.id.CAFile, d.id.CertFile, d.id.KeyFile}
+	stamps := make([]fileStamp, 0, len(files))
+	for _, path := range files {
 		stamp := fileStamp{size: -1}
 		if info, err := os.Stat(path); err == nil {
 			stamp = fileStamp{info.Size(), info.ModTime()}

@@ -12,8 +12,12 @@
 // Around it:
 //
 //   - router.go: what a Router is made of; ready.go, drain.go: when it is ready, how it ends
-//   - front.go, listener.go, client.go: listeners and client connections. fasthttp frames
-//     the requests; its own way of answering is not used
+//   - listener.go, client.go, greet.go, requests.go: listeners, client connections, what comes
+//     before the first request (PROXY header, TLS), and one request after the other
+//   - socket.go, rawsocket.go, watch.go: connections whose waits one goroutine bounds
+//   - tunnel.go, retry.go: upgraded connections, and asking a deck once more
+//   - decktls.go, certs/: TLS towards decks, and certificates for clients
+//   - framing/: where heads and bodies end; admission/: what is let in
 //   - published.go: the table and the live decks, behind one atomic pointer
 //   - endpoint.go, pool.go, deckconn.go: one address of a deck, its idle connections, one connection
 //   - faults.go: every code, whose fault it is, and what the client gets

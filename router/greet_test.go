@@ -274,7 +274,7 @@ func TestEverythingWorksUnderTLS(t *testing.T) {
 	for range 3 {
 		w.send(fmt.Sprintf("POST / HTTP/1.1\r\nHost: acme.test\r\nContent-Length: %d\r\n\r\n", len(big)))
 		go func() { _, _ = io.WriteString(secure, big) }() // the answer may come meanwhile
-		if r := w.reply("POST"); r.StatusCode != 200 || r.body != big {
+		if r := w.reply("POST"); r.StatusCode != http.StatusOK || r.body != big {
 			t.Fatalf("got %d with %d bytes %v", r.StatusCode, len(r.body), r.err)
 		}
 	}

@@ -30,12 +30,11 @@ func rawWrite(fd uintptr, p []byte) (n int, err syscall.Errno) {
 func rawCall(call, fd uintptr, p []byte, flags uintptr) (n int, err syscall.Errno) {
 	for {
 		r, _, err := syscall.RawSyscall6(call, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), flags, 0, 0) //nolint:gosec // the way that package syscall does it
-		switch err {
-		case 0:
+		if err == 0 {
 			return int(r), 0
-		case syscall.EINTR:
-			continue
 		}
-		return 0, err
+		if err != syscall.EINTR {
+			return 0, err
+		}
 	}
 }

@@ -28,7 +28,9 @@ func (c *client) serve() {
 	if !c.greet() {
 		return
 	}
-	for c.serveOne() { //nolint:revive // all is done by the condition
+	more := true
+	for more {
+		more = c.serveOne()
 	}
 }
 

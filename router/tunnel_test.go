@@ -205,7 +205,7 @@ func TestAConnectionThatCannotBeMadeIsTriedElsewhere(t *testing.T) {
 	g.one(good, refusedAddress(t))
 	for range 30 {
 		r := g.ask("POST / HTTP/1.1\r\nHost: acme.test\r\nContent-Length: 5\r\n\r\nhello")
-		if r.StatusCode != 200 || r.body != `POST "hello" <nil>` {
+		if r.StatusCode != http.StatusOK || r.body != `POST "hello" <nil>` {
 			t.Fatalf("got %d %q", r.StatusCode, r.body)
 		}
 	}

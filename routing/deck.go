@@ -84,11 +84,11 @@ type DeckTLS struct {
 	// ServerName is what the deck's certificate must bear. Empty: the deck's domain.
 	ServerName string `json:"serverName,omitempty"`
 	// CAFile holds the certificates that the deck's is held to. Empty: the system's.
-	CAFile     string `json:"caFile,omitempty"`
+	CAFile string `json:"caFile,omitempty"`
 	// CertFile and KeyFile are the router's own certificate and key, for decks that ask for
 	// them. Both or neither.
-	CertFile   string `json:"certFile,omitempty"`
-	KeyFile    string `json:"keyFile,omitempty"`
+	CertFile string `json:"certFile,omitempty"`
+	KeyFile  string `json:"keyFile,omitempty"`
 }
 
 // DeckHealth describes active probes of a deck's addresses.

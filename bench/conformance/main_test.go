@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -92,7 +93,7 @@ func start(t *testing.T, name string, args ...string) *exec.Cmd {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(name, args...) //nolint:gosec // the test's own programs
+	cmd := exec.Command(name, args...)
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
@@ -124,8 +125,8 @@ func awaitListener(t *testing.T, addr string) {
 
 // router is a running gridrouter in front of one deck.
 type router struct {
-	addr, tls string
-	access    string // the access log
+	addr   string
+	access string // the access log
 }
 
 const routes = `kind: Deck
@@ -143,7 +144,13 @@ rules: [{name: all, deck: d1}]
 `
 
 // startRouter starts the router in front of a deck and waits until it is ready.
-func startRouter(t *testing.T, deck string, flags ...string) router {
+func startRouter(t *testing.T, deck string) router {
+	t.Helper()
+	return startRouterBy(t, nil, deck)
+}
+
+// startRouterBy starts the router by another program, such as one that sets limits.
+func startRouterBy(t *testing.T, by []string, deck string) router {
 	t.Helper()
 	dir := t.TempDir()
 	documents := filepath.Join(dir, "routes")
@@ -155,8 +162,9 @@ func startRouter(t *testing.T, deck string, flags ...string) router {
 	}
 	r := router{addr: freeAddress(t), access: filepath.Join(dir, "access.log")}
 	health := freeAddress(t)
-	start(t, routerBinary(t), append([]string{"serve", "--routes", documents, "--listen", r.addr, "--admin", freeAddress(t),
-		"--health", health, "--snapshot", "off", "--access-log", r.access, "--log-level", "warn"}, flags...)...)
+	command := slices.Concat(by, []string{routerBinary(t), "serve", "--routes", documents, "--listen", r.addr, "--admin", freeAddress(t),
+		"--health", health, "--snapshot", "off", "--access-log", r.access, "--log-level", "warn"})
+	start(t, command[0], command[1:]...)
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		resp, err := http.Get("http://" + health + "/readyz")
 		if err != nil {

@@ -206,7 +206,7 @@ func TestConformanceRealServersSeeWhatTheRouterLogs(t *testing.T) {
 			s.start(t, addr, dir, log)
 			awaitListener(t, addr)
 			r := startRouter(t, addr)
-			random := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // requests are no secret
+			random := rand.New(rand.NewPCG(seed, 0))
 			var group sync.WaitGroup
 			work := make(chan string)
 			for range 8 {

@@ -22,7 +22,7 @@ func TestConformanceVarnishtest(t *testing.T) {
 		t.Run(strings.TrimSuffix(filepath.Base(script), ".vtc"), func(t *testing.T) {
 			deck := freeAddress(t)
 			r := startRouter(t, deck)
-			out, err := exec.Command("varnishtest", "-t", "20", "-D", "deck="+deck, "-D", "router="+r.addr, script).CombinedOutput() //nolint:gosec // the test's own scripts
+			out, err := exec.Command("varnishtest", "-t", "20", "-D", "deck="+deck, "-D", "router="+r.addr, script).CombinedOutput()
 			if err != nil {
 				t.Errorf("%v\n%s", err, out)
 				return

@@ -164,15 +164,20 @@ func logCommand(s *story, args []string) error {
 	if err != nil {
 		return err
 	}
-	text, err := os.ReadFile(s.grid.Log(args[0]))
-	if err != nil {
-		return err
+	var text []byte
+	for deadline := time.Now().Add(logPatience); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		if text, err = os.ReadFile(s.grid.Log(args[0])); err != nil {
+			return err
+		}
+		if pattern.Match(text) {
+			return nil
+		}
 	}
-	if !pattern.Match(text) {
-		return fmt.Errorf("the log of %s has no %q:\n%s", args[0], args[1], text)
-	}
-	return nil
+	return fmt.Errorf("the log of %s has no %q:\n%s", args[0], args[1], text)
 }
+
+// logPatience is how long what was logged may take to be in the file.
+const logPatience = 5 * time.Second
 
 // frontCommand: front FORWARDER PART=up|down..., what a forwarder thinks of its real servers
 func frontCommand(s *story, args []string) error {

@@ -139,7 +139,7 @@ func (s *Store) Reload() { s.look(true) }
 func (s *Store) Problems() []Problem {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var all []Problem
+	all := make([]Problem, 0, len(s.problems))
 	for _, name := range slices.Sorted(maps.Keys(s.problems)) {
 		all = append(all, Problem{name, s.problems[name]})
 	}

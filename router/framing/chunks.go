@@ -12,7 +12,7 @@ const (
 	maxTrailerBytes = 8 << 10 // all trailer fields
 )
 
-// ErrChunk: the body's chunks are malformed.
+// ErrChunk says that the chunks of a body are malformed.
 var ErrChunk = errors.New("the chunks of the body are malformed")
 
 // Chunks takes the framing off a chunked body, strictly (RFC 9112 7.1): lines end in CR LF,

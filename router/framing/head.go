@@ -43,12 +43,13 @@ func (h *Head) Find(read []byte) (end int, err error) {
 			return 0, err
 		}
 		h.searched = at + 1
-		if h.line == 0 {
+		switch {
+		case h.line == 0:
 			h.line = at + 1
-		} else if i > 1 && read[at-i] == '\r' {
-			return 0, ErrBareCR // somebody might take it for the end of the head
-		} else if i == 1 {
+		case i == 1:
 			return at + 1, nil
+		case read[at-i] == '\r':
+			return 0, ErrBareCR // somebody might take it for the end of the head
 		}
 	}
 }

@@ -1,0 +1,90 @@
+package conformance
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+)
+
+const plain = "GET / HTTP/1.1\r\nHost: acme.test\r\n\r\n"
+
+// ask sends a request on a connection and returns the status.
+func ask(conn net.Conn, in *bufio.Reader) (int, error) {
+	if _, err := io.WriteString(conn, plain); err != nil {
+		return 0, err
+	}
+	resp, err := http.ReadResponse(in, nil)
+	if err != nil {
+		return 0, err
+	}
+	_, err = io.Copy(io.Discard, resp.Body)
+	return resp.StatusCode, err
+}
+
+// TestConformanceIdleConnectionsBeyondTheDescriptors opens 3,000 connections to a router that
+// may have 1,024 descriptors. Who is connected is served meanwhile, with connections to the
+// deck; and when the others leave, the next one is served within a second.
+func TestConformanceIdleConnectionsBeyondTheDescriptors(t *testing.T) {
+	needs(t, "prlimit")
+	deck := freeAddress(t)
+	server := &http.Server{Addr: deck, ReadHeaderTimeout: patience, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Connection", "close") // so that each request needs a descriptor of the router's
+	})}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = server.ListenAndServe() // ends with the test
+	}()
+	t.Cleanup(func() {
+		_ = server.Close() // nobody uses it any more
+		<-done
+	})
+	awaitListener(t, deck)
+	r := startRouterBy(t, []string{"prlimit", "--nofile=1024:1024"}, deck)
+	first, err := net.Dial("tcp", r.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	_ = first.SetDeadline(time.Now().Add(patience))
+	in := bufio.NewReader(first)
+	if status, err := ask(first, in); status != http.StatusOK {
+		t.Fatal(status, err)
+	}
+	idle := make([]net.Conn, 3000)
+	var group sync.WaitGroup
+	for i := range idle {
+		group.Go(func() {
+			idle[i], _ = net.DialTimeout("tcp", r.addr, 2*time.Second) // the queue may be full: that is what is tested
+		})
+	}
+	group.Wait()
+	for range 20 {
+		if status, err := ask(first, in); status != http.StatusOK {
+			t.Fatalf("while the descriptors are used up: %d %v", status, err)
+		}
+	}
+	for _, conn := range idle {
+		if conn != nil {
+			_ = conn.Close()
+		}
+	}
+	begun := time.Now()
+	next, err := net.Dial("tcp", r.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer next.Close()
+	_ = next.SetDeadline(time.Now().Add(patience))
+	status, err := ask(next, bufio.NewReader(next))
+	took := time.Since(begun)
+	if status != http.StatusOK || took > 5*time.Second {
+		t.Errorf("after they left: %d %v in %v", status, err, took)
+	}
+	fmt.Printf("3,000 idle connections on 1,024 descriptors: served meanwhile, and %v after they left (bar: 1s)\n", took.Round(time.Millisecond))
+}
