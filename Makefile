@@ -9,7 +9,7 @@ MAKEFLAGS += --no-print-directory
 GO ?= go
 TOOL := $(GO) tool -modfile=.tools/go.mod
 PACKAGES ?= ./...
-FUZZTIME ?= 20s
+FUZZTIME ?= 60s
 BENCHTIME ?= 1s
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.version=$(VERSION)
@@ -44,14 +44,14 @@ e2e: ## whole grids of real processes, driven by scenario files
 	$(GO) test -timeout 5m -v -run ^TestE2EChange ./bench/lab
 
 .PHONY: conformance
-conformance: ## the data path against raw cases, varnishtest and real servers (Debian: varnish nginx apache2 lighttpd nodejs python3)
-	@missing=(); for tool in varnishtest nginx apache2 lighttpd node python3; do \
+conformance: ## the data path against raw cases, varnishtest and real servers and in turns with HAProxy
+	@missing=(); for tool in varnishtest nginx apache2 lighttpd node python3 haproxy wrk; do \
 		command -v "$$tool" >/dev/null || test -x "/usr/sbin/$$tool" || missing+=("$$tool"); done; \
-		if [ $${#missing[@]} -gt 0 ]; then echo "missing: $${missing[*]}; as root: apt-get install varnish nginx-light apache2 lighttpd nodejs python3" >&2; exit 1; fi
+		if [ $${#missing[@]} -gt 0 ]; then echo "missing: $${missing[*]}; as root: apt-get install varnish nginx-light apache2 lighttpd nodejs python3 haproxy wrk" >&2; exit 1; fi
 	GRIDROUTER_CONFORMANCE=1 $(GO) test -count=1 -timeout 15m -v -run '^TestConformance' ./router/... ./bench/conformance | grep -vE '^(=== |\s+---|---|PASS|\s+\S+_test.go)' 
 
 .PHONY: fuzz
-fuzz: ## every fuzz target for FUZZTIME (20s) each
+fuzz: ## every fuzz target for FUZZTIME (60s) each
 	@for package in $$($(GO) list ./...); do \
 		for target in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
 			echo "== $$package $$target"; \

@@ -127,6 +127,7 @@ func awaitListener(t *testing.T, addr string) {
 type router struct {
 	addr   string
 	access string // the access log
+	pid    int
 }
 
 const routes = `kind: Deck
@@ -164,7 +165,7 @@ func startRouterBy(t *testing.T, by []string, deck string) router {
 	health := freeAddress(t)
 	command := slices.Concat(by, []string{routerBinary(t), "serve", "--routes", documents, "--listen", r.addr, "--admin", freeAddress(t),
 		"--health", health, "--snapshot", "off", "--access-log", r.access, "--log-level", "warn"})
-	start(t, command[0], command[1:]...)
+	r.pid = start(t, command[0], command[1:]...).Process.Pid
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		resp, err := http.Get("http://" + health + "/readyz")
 		if err != nil {
