@@ -51,7 +51,7 @@ server { listen %s; location / { return 200 "%s"; } } }`, dir, addr, strings.Rep
 }
 
 func startMeasured(t *testing.T, deck string) (addr string, pid int) {
-	r := startRouterBy(t, nil, deck)
+	r := startRouterBy(t, nil, deck, "--access-log", "off") // HAProxy writes none either
 	return r.addr, r.pid
 }
 

@@ -151,7 +151,7 @@ func startRouter(t *testing.T, deck string) router {
 }
 
 // startRouterBy starts the router by another program, such as one that sets limits.
-func startRouterBy(t *testing.T, by []string, deck string) router {
+func startRouterBy(t *testing.T, by []string, deck string, flags ...string) router {
 	t.Helper()
 	dir := t.TempDir()
 	documents := filepath.Join(dir, "routes")
@@ -164,7 +164,7 @@ func startRouterBy(t *testing.T, by []string, deck string) router {
 	r := router{addr: freeAddress(t), access: filepath.Join(dir, "access.log")}
 	health := freeAddress(t)
 	command := slices.Concat(by, []string{routerBinary(t), "serve", "--routes", documents, "--listen", r.addr, "--admin", freeAddress(t),
-		"--health", health, "--snapshot", "off", "--access-log", r.access, "--log-level", "warn"})
+		"--health", health, "--snapshot", "off", "--access-log", r.access, "--log-level", "warn"}, flags)
 	r.pid = start(t, command[0], command[1:]...).Process.Pid
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		resp, err := http.Get("http://" + health + "/readyz")

@@ -39,7 +39,7 @@ Run nothing else meanwhile. Only what does not depend on the machine can fail it
 and wrong answers.`,
 		Example: `  gridbench table
   gridbench table --short -o json
-  gridbench table --only memory,update --tenants 20000 --profiles /tmp/profiles`,
+  gridbench table --only memory,update --tenants 20000 --profiles profiles`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
