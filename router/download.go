@@ -211,6 +211,8 @@ func (x *exchange) settle(b *bodyFlow) {
 		x.closes = true
 	case b.surplus:
 		conn.close(closedUnsolicited)
+	case x.client.left.Load(): // the watch may have ended its reading
+		conn.close(closedByClient)
 	case x.answer.closes || b.from == framedClose:
 		conn.close(closedByAnswer)
 	case conn.endpoint.retired.Load():

@@ -411,3 +411,29 @@ func TestADeckThatVanishesIsNoticed(t *testing.T) {
 		}
 	}
 }
+
+// TestAConnectionWhoseClientLeftIsNotUsedAgain has a client leave while its answer is already
+// there: the watch may have ended the reading of the deck's connection by then.
+func TestAConnectionWhoseClientLeftIsNotUsedAgain(t *testing.T) {
+	g := newGrid(t, nil)
+	g.one(answering(t, fine).addr)
+	for _, left := range []bool{false, true} {
+		x := newExchange(g.router)
+		x.client = &client{router: g.router, lane: &g.router.counters.lanes[0]}
+		x.lane, x.started = x.client.lane, time.Now()
+		x.now = g.router.published.Load()
+		x.view = x.now.decks[0]
+		x.endpoint = x.view.endpoints[0]
+		x.decision.Deck = x.view.compiled
+		if fault := x.connect(); fault != noFault {
+			t.Fatal(fault)
+		}
+		x.client.left.Store(left)
+		x.upload.whole = true
+		x.settle(&bodyFlow{over: true})
+		if idle := x.endpoint.pool.idle.Load(); (idle == 1) == left {
+			t.Errorf("client left: %v, idle connections: %d", left, idle)
+		}
+		x.endpoint.pool.closeAll(closedIdle)
+	}
+}

@@ -23,7 +23,8 @@ type Head struct {
 	// MaxLine bounds the first line with its end, MaxFields all field lines.
 	MaxLine, MaxFields int
 
-	searched int // how much has been looked at: up to the beginning of a line
+	begins   int // where the line that is being read begins
+	searched int // how much of it all has been looked at
 	line     int // length of the first line with its end; 0: it is not whole
 }
 
@@ -33,22 +34,25 @@ func (h *Head) Find(read []byte) (end int, err error) {
 	for {
 		i := bytes.IndexByte(read[h.searched:], '\n')
 		if i < 0 {
+			h.searched = len(read)
 			return 0, h.check(len(read))
 		}
 		at := h.searched + i
+		length := at - h.begins // of the line, without its LF
 		if at == 0 || read[at-1] != '\r' {
 			return 0, ErrBareLF
 		}
 		if err := h.check(at + 1); err != nil {
 			return 0, err
 		}
-		h.searched = at + 1
+		first := read[h.begins]
+		h.begins, h.searched = at+1, at+1
 		switch {
 		case h.line == 0:
 			h.line = at + 1
-		case i == 1:
+		case length == 1:
 			return at + 1, nil
-		case read[at-i] == '\r':
+		case first == '\r':
 			return 0, ErrBareCR // somebody might take it for the end of the head
 		}
 	}
@@ -69,4 +73,4 @@ func (h *Head) check(n int) error {
 func (h *Head) Line() int { return h.line }
 
 // Restart makes h ready for the next head.
-func (h *Head) Restart() { h.searched, h.line = 0, 0 }
+func (h *Head) Restart() { h.begins, h.searched, h.line = 0, 0, 0 }
