@@ -1,6 +1,7 @@
 package router
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"sync"
@@ -89,6 +90,9 @@ func (c *client) send(p []byte, deadline int64) error {
 	}
 	n, err := c.write(p, by)
 	c.lane.sent.Add(uint64(n))
+	if errors.Is(err, errOverdue) {
+		c.router.lost(waitedAnswer)
+	}
 	return err
 }
 

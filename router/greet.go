@@ -28,6 +28,26 @@ func (r rudeness) String() string {
 	return [...]string{"not_a_trusted_proxy", "bad_proxy_header", "tls_handshake"}[r]
 }
 
+// impatience is which wait for a client was too long.
+type impatience uint8
+
+const (
+	waitedIdle   impatience = iota // for a request
+	waitedHead                     // for the rest of a head
+	waitedBody                     // for a body to go on
+	waitedAnswer                   // for the client to take its answer
+	waitedTunnel                   // for anything to come through a tunnel
+	impatiences                    // how many there are
+)
+
+// String returns the wait as the metric's label has it.
+func (i impatience) String() string {
+	return [...]string{"idle", "head", "body", "answer", "tunnel"}[i]
+}
+
+// lost counts a client that was given up because it took too long.
+func (r *Router) lost(by impatience) { r.timeouts[by].Add(1) }
+
 // greet does what comes before the first request: the PROXY header, then the handshake of
 // TLS. It says whether requests may follow. Both share the time for a head.
 func (c *client) greet() bool {

@@ -185,3 +185,42 @@ func TestHeadsThatDoNotEndAreCutAtTheLimit(t *testing.T) {
 	f("GET / HTTP/1.1\r\nHost: acme.test\r\nX-Bomb: ", "0123456789", 431)
 	f("GET /", "0123456789", 414)
 }
+
+func TestClientsThatTakeTooLongAreCounted(t *testing.T) {
+	const short = 150 * time.Millisecond
+	g := newGrid(t, func(c *Config) {
+		c.Patience = Patience{Head: short, Idle: short, Body: short, Write: short, Tunnel: short}
+	})
+	counted := func(wait impatience) {
+		t.Helper()
+		eventually(t, wait.String()+" is counted", func() bool { return g.router.timeouts[wait].Load() == 1 })
+	}
+	g.one(answering(t, fine).addr)
+	idle := g.dial()
+	idle.send(get("/"))
+	wantStatus(t, idle.reply("GET"), 200, "")
+	idle.expectEnd()
+	counted(waitedIdle)
+	head := g.dial()
+	head.send("GET / HTT")
+	wantStatus(t, head.reply("GET"), 408, "request_timeout")
+	counted(waitedHead)
+	g.one(newRawDeck(t, func(c *wire) { _, _ = io.ReadAll(c.in) }).addr)
+	body := g.dial()
+	body.send("POST / HTTP/1.1\r\nHost: acme.test\r\nContent-Length: 9\r\n\r\nx")
+	wantStatus(t, body.reply("POST"), 408, "request_timeout")
+	counted(waitedBody)
+	g.one(goDeck(t, func(w http.ResponseWriter, _ *http.Request) {
+		for range 1 << 12 {
+			if _, err := w.Write(make([]byte, 64<<10)); err != nil {
+				return
+			}
+		}
+	}))
+	answer := g.dial()
+	answer.send(get("/"))
+	counted(waitedAnswer)
+	g.one(tunnelDeck(t, func(c *wire) { _, _ = io.ReadAll(c.in) }).addr)
+	g.open().expectEnd()
+	counted(waitedTunnel)
+}

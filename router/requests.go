@@ -108,15 +108,27 @@ func (c *client) awaitHead() (head []byte, err error) {
 		}
 		first := c.end == 0
 		if err := c.receiveMore(by); err != nil {
-			if first {
-				return nil, errNobodyAsked
-			}
-			return nil, err
+			return nil, c.unheard(err, first)
 		}
 		if first && c.requests > 0 {
 			by = c.router.after(patience.Head)
 		}
 	}
+}
+
+// unheard says why there is no head. nothing says that no byte of one had come.
+func (c *client) unheard(err error, nothing bool) error {
+	overdue := errors.Is(err, errOverdue)
+	switch {
+	case nothing && overdue && c.requests > 0:
+		c.router.lost(waitedIdle)
+	case overdue:
+		c.router.lost(waitedHead)
+	}
+	if nothing {
+		return errNobodyAsked
+	}
+	return err
 }
 
 // gather moves what was received and not used to the front, or lets the buffer go.

@@ -97,6 +97,7 @@ type Router struct {
 	acceptErrors   atomic.Uint64
 	acceptPauses   atomic.Uint64
 	refusedClients [rudenesses]atomic.Uint64
+	timeouts       [impatiences]atomic.Uint64
 	tunnels        tunnelSet
 	clients        clientSet
 	fresh          atomic.Int64 // connections whose first request has not begun

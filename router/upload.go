@@ -170,6 +170,7 @@ func (u *upload) unread(x *exchange, err error) {
 	switch {
 	case u.stop.Load():
 	case errors.Is(err, errOverdue):
+		x.router.lost(waitedBody)
 		u.fail(x, faultRequestTimeout)
 	default:
 		u.fail(x, faultClientGone)

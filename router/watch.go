@@ -1,6 +1,7 @@
 package router
 
 import (
+	"math"
 	"time"
 )
 
@@ -33,6 +34,9 @@ func (r *Router) watch() {
 // after is the moment d from now, as waits are bounded: it never comes early.
 func (r *Router) after(d time.Duration) int64 { return r.clock.Load() + int64(d+watchEvery) }
 
+// over stands in place of the moment by which a tunnel must be used, once it is given up.
+const over int64 = math.MaxInt64
+
 // watch ends the client's waits whose time is over, those for a deck included. looks says
 // to find out whether the client has left while a deck works for it.
 func (c *client) watch(now int64, looks bool) {
@@ -44,7 +48,8 @@ func (c *client) watch(now int64, looks bool) {
 	}
 	c.deck.expire(now)
 	if by := c.idleBy.Load(); by != noWait {
-		if now >= by {
+		if now >= by && c.idleBy.CompareAndSwap(by, over) {
+			c.router.lost(waitedTunnel)
 			c.wakeReader()
 			c.deck.wakeReader()
 		}

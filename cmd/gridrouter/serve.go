@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"gridrouter.io/cmd/flags"
+	"gridrouter.io/router"
 )
 
 // serveFlags are the flags of "gridrouter serve".
@@ -29,6 +30,7 @@ type serveFlags struct {
 	trustedProxies        []string
 	proxyProtocol         string
 	clientConnections     int
+	patience              router.Patience
 	routerID              string
 	drainDelay, drainWait time.Duration
 	logLevel, accessLog   string
@@ -89,6 +91,9 @@ func (f *serveFlags) register(fs *pflag.FlagSet) {
 	fs.StringSliceVar(&f.trustedProxies, "trusted-proxies", nil,
 		"peers, as `CIDR`s, whose X-Forwarded-*, Forwarded, X-Request-Id and traceparent are believed (default none)")
 	fs.StringVar(&f.proxyProtocol, "proxy-protocol", "off", "on: trusted peers must speak the PROXY protocol; `on|off`")
+	for _, wait := range f.waits() {
+		fs.DurationVar(wait.value, wait.flag, wait.usual, wait.help)
+	}
 	fs.StringVar(&f.routerID, "router-id", "", "`NAME` of this router, unlike any other's (default the host's name and the first --listen port)")
 	fs.DurationVar(&f.drainDelay, "drain-delay", 5*time.Second, "how long a draining router serves everything, for who sends requests to notice that it is not ready")
 	fs.DurationVar(&f.drainWait, "drain-timeout", 30*time.Second, "how long requests in flight may then take")
@@ -97,6 +102,24 @@ func (f *serveFlags) register(fs *pflag.FlagSet) {
 	fs.Float64Var(&f.accessLogSample, "access-log-sample", 1, "share of requests that get a line in the access log, `RATE` from 0 to 1")
 	fs.IntVar(&f.clientConnections, "client-connections", 0, "how many connections from clients may be open, `COUNT`; those beyond wait in the system's queue\n"+
 		"(default three quarters of the descriptors that the process may have)")
+}
+
+// wait is a flag that bounds how long a client may take.
+type wait struct {
+	flag  string
+	value *time.Duration
+	usual time.Duration
+	help  string
+}
+
+func (f *serveFlags) waits() []wait {
+	return []wait{
+		{"client-head-timeout", &f.patience.Head, 10 * time.Second, "how long the head of a request may take, PROXY header and TLS handshake included"},
+		{"client-idle-timeout", &f.patience.Idle, 75 * time.Second, "how long a connection may be idle between two requests"},
+		{"client-body-timeout", &f.patience.Body, 30 * time.Second, "how long a body may stand still; each KiB that comes gives a second of it back"},
+		{"client-answer-timeout", &f.patience.Write, time.Minute, "how long a client may take for a piece of its answer, at most 64 KiB"},
+		{"tunnel-idle-timeout", &f.patience.Tunnel, time.Hour, "how long nothing may come through an upgraded connection, such as a WebSocket"},
+	}
 }
 
 // check refuses what cannot work, before anything is opened.
@@ -149,6 +172,11 @@ func (f *serveFlags) checkTLS() error {
 }
 
 func (f *serveFlags) checkNumbers() error {
+	for _, wait := range f.waits() {
+		if *wait.value <= 0 {
+			return flags.Usagef("--%s: %v is no time to wait; write more than 0, such as %v", wait.flag, *wait.value, wait.usual)
+		}
+	}
 	switch {
 	case f.clientConnections < 0:
 		return flags.Usagef("--client-connections: %d is negative; write a number of connections, or 0 for the default", f.clientConnections)
