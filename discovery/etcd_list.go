@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -159,6 +160,9 @@ func (e *Etcd) readPage(ctx context.Context, client *clientv3.Client, from strin
 // collect adds pairs to a listing, those that are ours.
 func (e *Etcd) collect(all *listing, pairs []*mvccpb.KeyValue) {
 	all.pairs += int64(len(pairs))
+	if cap(all.put)-len(all.put) < len(pairs) { // append grows a long list by a quarter, and copies it ten times
+		all.put = slices.Grow(all.put, max(len(pairs), len(all.put)))
+	}
 	for _, pair := range pairs {
 		at, ours := e.place(pair.Key)
 		switch {

@@ -225,7 +225,7 @@ func (c *Compiler) split(weights map[string]int) *compiledSplit {
 	if shared, ok := c.splits[string(signature)]; ok {
 		return shared
 	}
-	names, owners := assign(weights, c.slotCosts)
+	names, owners := c.race.run(weights, c.slotCosts)
 	made := new(compiledSplit)
 	made.owners, made.width = packOwners(owners, len(names))
 	for _, name := range names {

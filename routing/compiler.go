@@ -81,6 +81,7 @@ type Compiler struct {
 	deckPins []int           // by ID: how many pins name the deck
 	splits   map[string]*compiledSplit
 	costs    map[string][]uint64 // of a deck's slots
+	race     race
 
 	policies  policies
 	tenants   *storeEditor      // name -> tenantRecord

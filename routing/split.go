@@ -32,11 +32,16 @@ func Slot(tenant, rule string, key []byte) int { return slotOf(slotSeed(tenant, 
 // The cost is -log2 of a hash read as a fraction of 1, in fixed point with 40 binary
 // places made by integer operations only, so that every architecture agrees.
 func Owners(split map[string]int) (decks []string, owners []uint16) {
-	return assign(split, slotCosts)
+	var r race
+	return r.run(split, slotCosts)
 }
 
-// assign is [Owners] with the costs of a deck's slots from a function that may remember them.
-func assign(split map[string]int, costs func(deck string) []uint64) (decks []string, owners []uint16) {
+// race assigns slots. It keeps its working space from one split to the next: a start
+// compiles many.
+type race struct{ best, weights []uint64 } // the cost of each slot's winner so far, and its weight
+
+// run is [Owners] with the costs of a deck's slots from a function that may remember them.
+func (r *race) run(split map[string]int, costs func(deck string) []uint64) (decks []string, owners []uint16) {
 	for deck, weight := range split {
 		if weight > 0 {
 			decks = append(decks, deck)
@@ -47,11 +52,16 @@ func assign(split map[string]int, costs func(deck string) []uint64) (decks []str
 	if len(decks) < 2 {
 		return decks, owners
 	}
-	best := slices.Clone(costs(decks[0])) // the winner's cost so far, and its weight
-	weights := slices.Repeat([]uint64{uint64(split[decks[0]])}, Slots)
+	r.best = append(r.best[:0], costs(decks[0])...)
+	r.weights = slices.Grow(r.weights[:0], Slots)[:Slots]
+	best, weights := r.best[:Slots], r.weights[:Slots]
+	first := uint64(split[decks[0]])
+	for slot := range weights {
+		weights[slot] = first
+	}
 	for i, deck := range decks[1:] {
 		weight := uint64(split[deck])
-		for slot, cost := range costs(deck) {
+		for slot, cost := range costs(deck)[:Slots] {
 			// cost/weight < best/bestWeight, without division. Costs are below 2^47 and weights
 			// at most 1,000, so that the products fit.
 			if cost*weights[slot] < best[slot]*weight {

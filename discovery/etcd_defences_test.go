@@ -1,0 +1,158 @@
+package discovery
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc"
+)
+
+func TestEtcdLeaderOfAnotherClusterOrOfEarlierRevisionsIsAnotherSource(t *testing.T) {
+	client := newTestClient(t, startEtcd(t, t.TempDir()).addr)
+	w := etcdWriter{client, testRoot}
+	w.commit(t, map[string]string{"a": "1"})
+	source := openTest(EtcdConfig{Client: client})
+	r := follow(t, source)
+	r.awaitEtcd(client)
+	if err := r.stop(); !isCanceled(err) {
+		t.Fatal(err)
+	}
+	other := newTestClient(t, startEtcd(t, t.TempDir()).addr)
+	etcdWriter{other, testRoot}.commit(t, map[string]string{"a": "1"})
+	for name, c := range map[string]struct {
+		client *clientv3.Client
+		seen   int64
+		want   error
+	}{
+		"the same":         {client, source.cursor, nil},
+		"another cluster":  {other, 0, errSourceChanged},
+		"earlier revision": {client, source.cursor + 1, errSourceChanged},
+	} {
+		if err := source.askLeader(t.Context(), c.client, c.seen); !errors.Is(err, c.want) {
+			t.Errorf("%s: %v, want %v", name, err, c.want)
+		}
+	}
+}
+
+func TestEtcdAuditOfAnotherClusterOrOfARevisionToComeIsAnotherSource(t *testing.T) {
+	client := newTestClient(t, startEtcd(t, t.TempDir()).addr)
+	w := etcdWriter{client, testRoot}
+	w.commit(t, map[string]string{"a": "1"})
+	source := openTest(EtcdConfig{Client: client, AuditEvery: time.Hour})
+	r := follow(t, source)
+	r.awaitEtcd(client)
+	if err := r.stop(); !isCanceled(err) {
+		t.Fatal(err)
+	}
+	other := newTestClient(t, startEtcd(t, t.TempDir()).addr)
+	for range 9 { // so many that it has the revision
+		etcdWriter{other, testRoot}.commit(t, map[string]string{"a": "2"})
+	}
+	audits := func(client *clientv3.Client, cursor int64) error {
+		t.Helper()
+		source.cursor = cursor
+		w := &watching{Etcd: source, client: client, apply: func(Batch) { t.Error("another source's list was delivered") },
+			gathered: newGathering(cursor), audit: newAudit(time.Now().Add(time.Hour))}
+		defer w.audit.due.Stop()
+		w.beginAudit(t.Context())
+		return w.endAudit(<-w.audit.listed)
+	}
+	if err := audits(other, source.cursor); !errors.Is(err, errSourceChanged) {
+		t.Errorf("a list of another cluster: %v, want %v", err, errSourceChanged)
+	}
+	if err := audits(client, source.cursor+100); !errors.Is(err, errSourceChanged) {
+		t.Errorf("a list at a revision that was never: %v, want %v", err, errSourceChanged)
+	}
+}
+
+func TestEtcdSlowReceiverIsNoSilence(t *testing.T) {
+	client := newTestClient(t, startEtcd(t, t.TempDir()).addr)
+	w := etcdWriter{client, testRoot}
+	w.commit(t, map[string]string{"a": "1"})
+	source := openTest(EtcdConfig{Client: client, ProgressEvery: 10 * time.Millisecond})
+	slow := false
+	r := followWith(t, source, func(_ map[string]Entry, batch Batch) {
+		if slow = !batch.Whole; slow {
+			time.Sleep(4 * source.patience()) // a large batch on a busy machine
+		}
+	})
+	r.awaitEtcd(client)
+	w.commit(t, map[string]string{"a": "2"})
+	r.awaitEtcd(client)
+	w.commit(t, map[string]string{"a": "3"})
+	r.awaitEtcd(client)
+	if got := testutil.ToFloat64(source.metrics.watches); got != 1 {
+		t.Errorf("%v streams were opened, want that of the beginning", got)
+	}
+	if got := testutil.ToFloat64(source.metrics.givenUp.WithLabelValues(streamSilent)); got != 0 {
+		t.Errorf("%v streams were given up as silent while the receiver was at work", got)
+	}
+}
+
+func TestEtcdMemberWithoutALeaderSaysSoOnTheStream(t *testing.T) {
+	cluster := startCluster(t)
+	client, err := cluster.dial()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = client.Close() })
+	cluster.write(client, "a", "0")
+	_, alone := cluster.leader()
+	// Nothing but the stream itself can tell: no progress is asked for and
+	// nothing is compared for an hour.
+	source := openTest(EtcdConfig{ProgressEvery: time.Hour, Dial: func() (*clientv3.Client, error) {
+		return NewClient(ClientConfig{Endpoints: []string{alone.clients.addr}}, nil)
+	}})
+	r := follow(t, source)
+	r.awaitEtcd(client)
+	for _, m := range cluster.members {
+		if m != alone {
+			cluster.stop(m)
+		}
+	}
+	eventually(t, "a status that tells that the cluster has no leader", func() bool {
+		return strings.Contains(source.Status().LastError, "no leader")
+	})
+	if got := r.values(); len(got) != 1 {
+		t.Errorf("without a leader the receiver holds %v, want what it held", got)
+	}
+}
+
+func TestEtcdStreamIsOpenedWithAYoungToken(t *testing.T) {
+	etcd := startEtcd(t, t.TempDir())
+	enableAuth(t, newTestClient(t, etcd.addr))
+	password := filepath.Join(t.TempDir(), "password")
+	writeFile(t, password, "right")
+	l := &login{user: "router", passwordFile: password, timeout: patience}
+	client, err := dialPlain(etcd.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = client.Close() })
+	token := func() string {
+		t.Helper()
+		var got string
+		_, err := l.stream(t.Context(), nil, client.ActiveConnection(), "", func(ctx context.Context, _ *grpc.StreamDesc, _ *grpc.ClientConn, _ string, _ ...grpc.CallOption) (grpc.ClientStream, error) {
+			got = l.token
+			return nil, ctx.Err()
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	first := token()
+	if again := token(); first == "" || again != first {
+		t.Errorf("a token of a moment ago is not used again: %q, then %q", first, again)
+	}
+	l.since = l.since.Add(-2 * time.Minute)
+	if later := token(); later == first {
+		t.Error("a stream is opened with a token two minutes old, which etcd may have forgotten")
+	}
+}
