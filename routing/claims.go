@@ -86,6 +86,7 @@ func (s *claims) stake(c *Compiler, tenant string, record *tenantRecord, hosts [
 				continue
 			}
 		}
+		host = strings.Clone(host) // it may be a part of a document, which would be kept
 		s.contested[host] = append(slices.Clip(list), tenant)
 		s.touched[host] = true
 	}

@@ -16,7 +16,7 @@ type Decoder func(key string, value []byte) (document any, err error)
 type Change struct {
 	// Key is relative to docs/: "decks/NAME", "tenants/NAME", "pins/TENANT/KEY", "gslb/FQDN".
 	Key string
-	// Value is the stored value; it is not kept.
+	// Value is the stored value. Nobody may write to it, then or later.
 	Value []byte
 	// Deleted says that the pair is gone.
 	Deleted bool

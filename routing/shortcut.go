@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"strconv"
 	"strings"
+	"unsafe"
 )
 
 // tenantText is a stored tenant, cut but not decoded: what differs from tenant to tenant,
@@ -17,13 +18,13 @@ type tenantText struct {
 // cutTenant cuts a tenant in the one form that [Encode] of routing/document writes, fields
 // in order and nothing between them. ok is false for every other text, and for one with
 // escapes or with hosts that do not stand as they must; that text is for the decoder to
-// judge. The strings are parts of one copy of value.
+// judge. The strings are parts of value, to which nobody writes.
 func cutTenant(value []byte) (cut tenantText, ok bool) {
 	text, ok := bytes.CutPrefix(value, []byte(`{"kind":"Tenant","name":"`))
 	if !ok {
 		return cut, false
 	}
-	t := string(text)
+	t := unsafe.String(unsafe.SliceData(text), len(text)) //nolint:gosec // as above: a copy of each of a million documents takes half a second
 	if cut.name, t, ok = strings.Cut(t, `"`); !ok || CheckName(cut.name) != nil {
 		return cut, false
 	}

@@ -1,0 +1,161 @@
+package routing_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"gridrouter.io/routing"
+	"gridrouter.io/routing/document"
+)
+
+// TestCachedPinsDecideAsResidentOnes drives a compiler that holds all pins and one that
+// reads cached ones on demand through the same writes: rules that change between the two
+// modes, pins that come, move and go, tenants that share policies. All documents are good,
+// epochs rise and decks stay, so that nothing depends on the past: a compiler that is told
+// everything at once must agree as well.
+func TestCachedPinsDecideAsResidentOnes(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 3))
+	reader := document.NewReader()
+	resident, cached := routing.NewCompiler(reader.Decode), routing.NewCompiler(reader.Decode)
+	cached.CachePins()
+	stored := map[string]routing.Change{}
+	update := routing.Update{Revision: 1}
+	for n := range 4 {
+		key := fmt.Sprintf("decks/d%d", n)
+		stored[key] = routing.Change{Key: key, Value: fmt.Appendf(nil, `{"kind":"Deck","name":"d%d","domain":"d%d.example","attach":"mesh"}`, n, n), Revision: 1, Created: 1}
+		update.Changes = append(update.Changes, stored[key])
+	}
+	asked := map[routing.Via]int{}
+	wanted := 0
+	for round := range 300 {
+		held := resident.Compile(cloneUpdate(update))
+		unheld := cached.Compile(cloneUpdate(update))
+		if round%9 == 8 {
+			sections, err := cached.Checkpoint().Sections()
+			if err != nil {
+				t.Fatal(err)
+			}
+			cached = routing.NewCompiler(reader.Decode)
+			cached.CachePins()
+			if unheld, err = cached.Restore(sections); err != nil {
+				t.Fatal(err)
+			}
+		}
+		whole := routing.Update{Whole: true, Revision: update.Revision}
+		for _, change := range stored {
+			whole.Changes = append(whole.Changes, change)
+		}
+		mustAskAlike(t, round, held, routing.NewCompiler(reader.Decode).Compile(cloneUpdate(whole)))
+		atOnce := routing.NewCompiler(reader.Decode)
+		atOnce.CachePins()
+		mustAskAlike(t, round, unheld, atOnce.Compile(cloneUpdate(whole)))
+		for tenant := range 6 {
+			for user := range 7 {
+				r := pinRequest(tenant, user)
+				want, got := held.Decide(&r), unheld.Decide(&r)
+				if got.PinWanted {
+					wanted++
+					got = unheld.DecidePinned(&r, readPin(t, stored, got.Tenant, user))
+				}
+				asked[want.Via]++
+				if deckOf(want) != deckOf(got) || want.Fault != got.Fault || want.Via != got.Via || want.Rule != got.Rule || want.Epoch != got.Epoch {
+					t.Fatalf("round %d: h%d, user k%d: resident: deck %q %s %s, cached: deck %q %s %s",
+						round, tenant, user, deckOf(want), want.Via, want.Fault, deckOf(got), got.Via, got.Fault)
+				}
+			}
+		}
+		update = goodUpdate(random, stored, int64(round+2))
+	}
+	if wanted < 100 || asked[routing.ViaPin] < 200 || asked[routing.ViaSplit] < 200 {
+		t.Errorf("too little was tried: %d pins read on demand, %v", wanted, asked)
+	}
+}
+
+// mustAskAlike checks that two tables hold the same, and want the same pins.
+func mustAskAlike(t *testing.T, round int, a, b *routing.Table) {
+	t.Helper()
+	if a.Hash() != b.Hash() || a.EffectiveHash() != b.EffectiveHash() || a.Counts() != b.Counts() {
+		t.Fatalf("round %d: step by step %s %+v, at once %s %+v", round, a.EffectiveHash(), a.Counts(), b.EffectiveHash(), b.Counts())
+	}
+	for tenant := range 6 {
+		for user := range 7 {
+			r := pinRequest(tenant, user)
+			if x, y := a.Decide(&r), b.Decide(&r); x.PinWanted != y.PinWanted || deckOf(x) != deckOf(y) {
+				t.Fatalf("round %d: h%d, user k%d: step by step pin wanted %v deck %q, at once %v %q", round, tenant, user, x.PinWanted, deckOf(x), y.PinWanted, deckOf(y))
+			}
+		}
+	}
+}
+
+func pinRequest(tenant, user int) routing.Request {
+	return routing.Request{Host: fmt.Appendf(nil, "h%d.example", tenant), Method: []byte("GET"), Path: []byte("/"),
+		Fields: fields{{"x-user-id", fmt.Sprint("k", user)}}}
+}
+
+func deckOf(d routing.Decision) string {
+	if d.Deck == nil {
+		return ""
+	}
+	return d.Deck.Name
+}
+
+// readPin does what reading a pin on demand does.
+func readPin(t *testing.T, stored map[string]routing.Change, tenant string, user int) routing.Pinned {
+	t.Helper()
+	change, ok := stored[fmt.Sprintf("pins/%s/k%d", tenant, user)]
+	if !ok {
+		t.Fatalf("a pin of %s for k%d is wanted, and there is none", tenant, user)
+	}
+	var pin routing.Pin
+	if err := json.Unmarshal(change.Value, &pin); err != nil {
+		t.Fatal(err)
+	}
+	return routing.Pinned{State: routing.PinFound, Deck: pin.Deck}
+}
+
+// goodUpdate writes and deletes some documents, all of them good.
+func goodUpdate(random *rand.Rand, stored map[string]routing.Change, revision int64) routing.Update {
+	update := routing.Update{Revision: revision}
+	changed := map[string]bool{}
+	for range 1 + random.IntN(5) {
+		tenant := random.IntN(6)
+		key, value := fmt.Sprintf("tenants/t%d", tenant), goodTenant(random, tenant, revision)
+		if random.IntN(3) > 0 {
+			user := random.IntN(5)
+			key = fmt.Sprintf("pins/t%d/k%d", tenant, user)
+			value = fmt.Sprintf(`{"kind":"Pin","tenant":"t%d","key":"k%d","deck":"d%d"}`, tenant, user, random.IntN(4))
+		}
+		if changed[key] {
+			continue
+		}
+		changed[key] = true
+		change := routing.Change{Key: key, Value: []byte(value), Revision: revision, Created: revision}
+		if before, exists := stored[key]; exists {
+			if random.IntN(4) == 0 {
+				delete(stored, key)
+				update.Changes = append(update.Changes, routing.Change{Key: key, Deleted: true, Revision: revision})
+				continue
+			}
+			change.Created = before.Created
+		}
+		stored[key] = change
+		update.Changes = append(update.Changes, change)
+	}
+	return update
+}
+
+// goodTenant is one of few policies, now and then in another spelling.
+func goodTenant(random *rand.Rand, tenant int, revision int64) string {
+	mode := []string{"", `"pins":true,`, `"pins":"cached",`}[random.IntN(3)]
+	text := fmt.Sprintf(`{"kind":"Tenant","name":"t%d","hosts":["h%d.example"],"epoch":%d,"rules":[{"name":"users","key":{"header":"x-user-id"},%s"split":{"d0":1,"d%d":%d}}]}`,
+		tenant, tenant, revision, mode, 1+random.IntN(2), 1+random.IntN(2))
+	if random.IntN(3) == 0 {
+		text = strings.Replace(text, `"split"`, ` "split"`, 1)
+	}
+	return text
+}
