@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"text/tabwriter"
+
+	"gridrouter.io/bench/report"
 )
 
 // Row is one thing that was measured.
@@ -28,7 +30,7 @@ type Row struct {
 
 // Report is the outcome of a run.
 type Report struct {
-	Machine Machine `json:"machine"`
+	Machine report.Machine `json:"machine"`
 	Rows    []Row   `json:"rows"`
 	// Notes say how it was measured, for people.
 	Notes []string `json:"notes,omitempty"`
@@ -90,7 +92,7 @@ func (r *Report) WriteJSON(w io.Writer) error {
 // WriteTable writes the report for people.
 func (r *Report) WriteTable(w io.Writer) error {
 	var out strings.Builder
-	r.Machine.write(&out)
+	r.Machine.Write(&out)
 	out.WriteByte('\n')
 	table := tabwriter.NewWriter(&out, 0, 4, 2, ' ', 0)
 	lines := make([]string, 0, 1+len(r.Rows))

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"gridrouter.io/bench/report"
 	"gridrouter.io/discovery/catalog"
 	"gridrouter.io/routing"
 )
@@ -92,7 +93,7 @@ type bench struct {
 // Run measures, and returns what it found so far also beside an error. It takes both
 // the memory and the cores of the machine: run nothing else meanwhile, and one Run at a time.
 func Run(ctx context.Context, config Config) (*Report, error) {
-	report := &Report{Machine: describeMachine(config.Commit)}
+	report := &Report{Machine: report.DescribeMachine(config.Commit)}
 	if err := config.check(); err != nil {
 		return report, err
 	}

@@ -7,6 +7,8 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+
+	"gridrouter.io/bench/report"
 )
 
 func small(t *testing.T) Config {
@@ -107,7 +109,7 @@ func TestOnlyCountsCanFailARun(t *testing.T) {
 }
 
 func TestReportIsWrittenForPeopleAndPrograms(t *testing.T) {
-	r := &Report{Machine: Machine{CPU: "abacus", Cores: 2}}
+	r := &Report{Machine: report.Machine{CPU: "abacus", Cores: 2}}
 	r.judge("lookup", "ns", 75.26, 120, 80)
 	r.judge("start", "s", 0.5, 1, 0.25)
 	r.judge("update", "us", 3.14159, 3, 3)

@@ -1,4 +1,4 @@
-package table
+package report
 
 import (
 	"fmt"
@@ -23,8 +23,8 @@ type Machine struct {
 	Date   time.Time `json:"date"`
 }
 
-// describeMachine reads what Linux tells of itself; elsewhere "unknown" stands in its place.
-func describeMachine(commit string) Machine {
+// DescribeMachine reads what Linux tells of itself; elsewhere "unknown" stands in its place.
+func DescribeMachine(commit string) Machine {
 	m := Machine{
 		CPU: "unknown", Kernel: "unknown", Cores: runtime.GOMAXPROCS(0), Commit: commit, Date: time.Now().UTC().Truncate(time.Second),
 		Go: runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH,
@@ -57,7 +57,8 @@ func lineOf(file, name string) string {
 	return ""
 }
 
-func (m *Machine) write(out *strings.Builder) {
+// Write writes the description, a line for each thing.
+func (m *Machine) Write(out *strings.Builder) {
 	fmt.Fprintf(out, "CPU     %s, %d cores\nMemory  %d MB\nKernel  %s\nGo      %s\nCommit  %s\nDate    %s\n",
 		m.CPU, m.Cores, m.MemoryMB, m.Kernel, m.Go, m.Commit, m.Date.Format(time.RFC3339))
 }
