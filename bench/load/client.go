@@ -51,7 +51,9 @@ func newClient(c *Config, number int, body []byte, sum uint32) *client {
 // do makes one request and checks its answer. A connection that may be closed since the last
 // request is no fault: the request is made again on a new one, once.
 func (c *client) do(ctx context.Context) error {
-	c.host = c.hosts.next()
+	if !c.HostPerConnection || c.conn == nil {
+		c.host = c.hosts.next()
+	}
 	fresh := c.conn == nil
 	err := c.attempt(ctx)
 	if err != nil {

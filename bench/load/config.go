@@ -60,6 +60,8 @@ type Config struct {
 	Method, Path string
 	// Hosts are the values of the Host field. Required.
 	Hosts Names
+	// HostPerConnection lets all requests of a connection ask for the same host, as clients do.
+	HostPerConnection bool
 	// KeyHeader is a field that carries one of Keys in each request; empty: none.
 	KeyHeader string
 	Keys      Names

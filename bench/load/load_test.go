@@ -65,11 +65,18 @@ func TestClosedLoopCountsEachAnswerOnce(t *testing.T) {
 func TestWrongAnswersAreErrorsOfTheirKind(t *testing.T) {
 	hosts := names(t, "h{}.example", 6)
 	for want, handler := range map[string]http.HandlerFunc{
-		"wrong status":  func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) },
-		"wrong header":  func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("X-Deck", "d9") },
-		"wrong body":    func(w http.ResponseWriter, r *http.Request) { w.Header().Set("X-Deck", deckFor(r.Host)); _, _ = w.Write([]byte("hellO")) },
-		"wrong receipt": func(w http.ResponseWriter, r *http.Request) { w.Header().Set("X-Deck", deckFor(r.Host)); w.Header().Set("X-Received", "1-0"); _, _ = w.Write([]byte("hello")) },
-		"closed":        func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+		"wrong status": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) },
+		"wrong header": func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("X-Deck", "d9") },
+		"wrong body": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("X-Deck", deckFor(r.Host))
+			_, _ = w.Write([]byte("hellO"))
+		},
+		"wrong receipt": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("X-Deck", deckFor(r.Host))
+			w.Header().Set("X-Received", "1-0")
+			_, _ = w.Write([]byte("hello"))
+		},
+		"closed": func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
 	} {
 		t.Run(want, func(t *testing.T) {
 			config := Config{Addr: start(t, handler), Connections: 2, Requests: 20, Hosts: hosts, Expect: Expect{

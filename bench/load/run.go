@@ -61,7 +61,7 @@ func Run(ctx context.Context, config Config) (*Result, error) {
 	defer stop()
 	r := &run{Config: &config, stop: stop, counting: config.Warmup, end: config.Warmup + config.Duration}
 	if config.Duration == 0 {
-		r.end = 1<<62
+		r.end = 1 << 62
 	}
 	for range min(config.Connections, 4*runtime.GOMAXPROCS(0)) {
 		r.records = append(r.records, &recorder{latency: newHistogram(digits), lag: newHistogram(digits), errors: map[string]int64{}, example: map[string]string{}})

@@ -31,7 +31,7 @@ type Row struct {
 // Report is the outcome of a run.
 type Report struct {
 	Machine report.Machine `json:"machine"`
-	Rows    []Row   `json:"rows"`
+	Rows    []Row          `json:"rows"`
 	// Notes say how it was measured, for people.
 	Notes []string `json:"notes,omitempty"`
 }

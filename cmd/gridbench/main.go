@@ -36,7 +36,7 @@ Every flag can be set by the environment (GRIDBENCH_TENANTS for --tenants) and b
 Exit status: 0 done, 1 a fault, or a promise that does not depend on the machine is broken, 2 bad
 flags.`,
 	}
-	root.AddCommand(newTableCommand(), newPartCommand(), flags.NewVersionCommand("gridbench", version))
+	root.AddCommand(newLoadCommand(), newCompareCommand(), newTableCommand(), newPartCommand(), flags.NewVersionCommand("gridbench", version))
 	flags.Bind(root, "GRIDBENCH_")
 	return root
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"github.com/spf13/cobra"
 
+	"gridrouter.io/bench/compare"
 	"gridrouter.io/bench/lab/etcd"
 )
 
@@ -20,11 +21,20 @@ func newPartCommand() *cobra.Command {
 	fs.StringVar(&config.Client, "client", "127.0.0.1:2379", "`ADDR` for clients")
 	fs.StringVar(&config.Peer, "peer", "127.0.0.1:2380", "`ADDR` for peers")
 	_ = member.MarkFlagRequired("dir") // it fails only for a flag that is not there
+	var decks []string
+	deck := &cobra.Command{
+		Use:   "deck",
+		Short: "Decks that answer as fast as they can",
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return compare.ServeDecks(cmd.Context(), decks) },
+	}
+	deck.Flags().StringSliceVar(&decks, "listen", nil, "a deck listens at each `ADDR` (required)")
+	_ = deck.MarkFlagRequired("listen") // as above
 	part := &cobra.Command{
 		Use:    "part",
 		Short:  "Run one part of a measurement (gridbench starts these itself)",
 		Hidden: true,
 	}
-	part.AddCommand(member)
+	part.AddCommand(member, deck)
 	return part
 }

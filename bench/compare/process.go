@@ -1,0 +1,218 @@
+package compare
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// patience bounds every wait for a process.
+const patience = 2 * time.Minute
+
+// process is a program that was started, with the processes that it started itself: they are
+// one process group.
+type process struct {
+	name   string
+	group  int
+	ended  chan error
+	output string // file
+}
+
+// launch starts a program. The kernel kills it when the thread that started it ends, so that
+// thread waits for its end.
+func launch(dir, name string, argv ...string) (*process, error) {
+	p := &process{name: name, ended: make(chan error, 1), output: filepath.Join(dir, name+".output")}
+	out, err := os.Create(p.output)
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(argv[0], argv[1:]...) //nolint:noctx // it is asked to end first
+	cmd.Stdout, cmd.Stderr, cmd.Dir = out, out, dir
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			p.ended <- cmd.Wait()
+		}
+	}()
+	if err := errors.Join(<-started, out.Close()); err != nil {
+		return nil, fmt.Errorf("start %s: %w", name, err)
+	}
+	p.group = cmd.Process.Pid
+	return p, nil
+}
+
+// stop ends the process and those that it started.
+func (p *process) stop() {
+	_ = syscall.Kill(-p.group, syscall.SIGTERM) // it fails only if they are gone already
+	select {
+	case err := <-p.ended:
+		p.ended <- err
+	case <-time.After(5 * time.Second):
+	}
+	_ = syscall.Kill(-p.group, syscall.SIGKILL) // as above; workers may outlive their master
+}
+
+// said returns the end of what the process has written.
+func (p *process) said() string {
+	text, _ := os.ReadFile(p.output) // empty says as much
+	return strings.TrimSpace(string(text[max(0, len(text)-2000):]))
+}
+
+// await waits until ready says so, or the process has ended.
+func (p *process) await(ctx context.Context, ready func() bool) error {
+	deadline := time.Now().Add(patience)
+	for !ready() {
+		select {
+		case err := <-p.ended:
+			p.ended <- err
+			return fmt.Errorf("%s ended at once (%w): %s", p.name, err, p.said())
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(20 * time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%s is not ready after %s: %s", p.name, patience, p.said())
+		}
+	}
+	return nil
+}
+
+// listens says whether somebody accepts connections at addr.
+func listens(addr string) func() bool {
+	return func() bool {
+		conn, err := net.DialTimeout("tcp", addr, time.Second)
+		if err == nil {
+			_ = conn.Close() // it was only to see
+		}
+		return err == nil
+	}
+}
+
+// freeAddress returns a loopback address that nobody listens at.
+func freeAddress() (string, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = listener.Close() }() // nobody connected to it
+	return listener.Addr().String(), nil
+}
+
+// members returns the processes of the group.
+func (p *process) members() []int {
+	var members []int
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat") // the pattern is good
+	for _, file := range stats {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			continue // it has just ended
+		}
+		fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
+		if len(fields) > 2 && fields[2] == strconv.Itoa(p.group) {
+			pid, _ := strconv.Atoi(strings.Split(file, "/")[2]) // the pattern lets only numbers in
+			members = append(members, pid)
+		}
+	}
+	return members
+}
+
+// cpu returns the CPU time, user and system, that the group's threads have taken, as the
+// scheduler counts it (in ns). A thread that ended meanwhile is not in it.
+func (p *process) cpu() (spent time.Duration) {
+	for _, pid := range p.members() {
+		files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid)) // the pattern is good
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				continue
+			}
+			first, _, _ := strings.Cut(string(text), " ")
+			ns, _ := strconv.ParseInt(first, 10, 64) // the kernel writes numbers
+			spent += time.Duration(ns)
+		}
+	}
+	return spent
+}
+
+// resident returns the bytes of memory that the group holds of its own. Pages of files and
+// shared ones are not counted: forked workers have them in common.
+func (p *process) resident() (bytes int64) {
+	for _, pid := range p.members() {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
+		if err != nil {
+			continue
+		}
+		for line := range strings.Lines(string(text)) {
+			fields := strings.Fields(line)
+			if len(fields) > 1 && (fields[0] == "Private_Dirty:" || fields[0] == "Private_Clean:") {
+				kib, _ := strconv.ParseInt(fields[1], 10, 64) // as above
+				bytes += kib << 10
+			}
+		}
+	}
+	return bytes
+}
+
+// errNoCounter says that system calls cannot be counted here.
+var errNoCounter = errors.New("neither perf nor strace is installed, or this user may not use them")
+
+// calls counts the system calls that the group makes while work runs.
+func (p *process) calls(ctx context.Context, dir string, work func() error) (calls int64, by string, err error) {
+	var pids []string
+	for _, pid := range p.members() {
+		pids = append(pids, strconv.Itoa(pid))
+	}
+	out := filepath.Join(dir, "calls")
+	counters := []struct {
+		by    string
+		argv  []string
+		found *regexp.Regexp
+	}{
+		{"perf", []string{"perf", "stat", "-x", ",", "-o", out, "-e", "raw_syscalls:sys_enter", "-p", strings.Join(pids, ",")}, regexp.MustCompile(`(?m)^(\d+),`)},
+		{"strace, which slows what it counts", []string{"strace", "-c", "-f", "-q", "-o", out, "-p", strings.Join(pids, ",")}, regexp.MustCompile(`(?m)^100\.00 .*?\s(\d+)\s+(?:\d+\s+)?total`)},
+	}
+	for _, counter := range counters {
+		if _, err := exec.LookPath(counter.argv[0]); err != nil {
+			continue
+		}
+		tool, err := launch(dir, "counter", counter.argv...)
+		if err != nil {
+			continue
+		}
+		select {
+		case <-tool.ended: // it may not
+			continue
+		case <-time.After(500 * time.Millisecond): // it has no way to say that it has begun
+		case <-ctx.Done():
+		}
+		err = work()
+		_ = syscall.Kill(tool.group, syscall.SIGINT) // it fails only if it is gone already
+		<-tool.ended                                 //nolint:errcheck // it was interrupted
+		if err != nil {
+			return 0, "", err
+		}
+		text, _ := os.ReadFile(out) // empty says as much
+		if found := counter.found.FindSubmatch(text); found != nil {
+			calls, _ = strconv.ParseInt(string(found[1]), 10, 64) // digits only
+			if calls > 0 {
+				return calls, counter.by, nil
+			}
+		}
+	}
+	return 0, "", errNoCounter
+}
