@@ -11,6 +11,7 @@ TOOL := $(GO) tool -modfile=.tools/go.mod
 PACKAGES ?= ./...
 FUZZTIME ?= 60s
 BENCHTIME ?= 1s
+BASE ?= HEAD~1
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 
@@ -60,8 +61,42 @@ fuzz: ## every fuzz target for FUZZTIME (60s) each
 	done
 
 .PHONY: bench
-bench: ## micro-benchmarks of all packages
+bench: build bench-peers ## the whole table of goals beside HAProxy, nginx, Caddy and Traefik: about 15 minutes, and 5 more at the first time
+	@mkdir -p dist
+	./bin/gridbench compare --html dist/bench.html $(ARGS)
+	@echo "the same with plots: dist/bench.html"
+
+.PHONY: bench-short
+bench-short: build ## a minute of it, which fails only by what does not depend on the machine
+	./bin/gridbench compare --short --only small,calls,connections,tls,websocket,idle --peers haproxy,nginx $(ARGS)
+
+# Traefik is built from source, in a module of its own; the others come from the distribution.
+.PHONY: bench-peers
+bench-peers: bin/traefik
+	@missing=(); for tool in haproxy nginx caddy perf; do \
+		command -v "$$tool" >/dev/null || test -x "/usr/sbin/$$tool" || missing+=("$$tool"); done; \
+		packages="haproxy nginx-light caddy linux-perf"; \
+		if [ $${#missing[@]} -gt 0 ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			echo "installing $$packages"; apt-get update -q >/dev/null && \
+			RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$packages >/dev/null; \
+		elif [ $${#missing[@]} -gt 0 ]; then echo "not installed, and left out: $${missing[*]}; as root: apt-get install $$packages" >&2; fi
+
+bin/traefik: .tools/traefik/go.mod
+	@echo "building Traefik, about 5 minutes"
+	CGO_ENABLED=0 $(GO) build -modfile=.tools/traefik/go.mod -trimpath -ldflags '-s -w' -o $@ github.com/traefik/traefik/v3/cmd/traefik
+
+.PHONY: bench-micro
+bench-micro: ## micro-benchmarks of all packages
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) $(PACKAGES)
+
+.PHONY: bench-gate
+bench-gate: ## micro-benchmarks of this tree and of BASE (default HEAD~1) in turns, compared by benchstat; more allocations fail
+	BASE="$(BASE)" bash .ci/bench-gate $(ARGS)
+
+.PHONY: pgo
+pgo: build ## refresh the profile that the router is optimised by, from the load of make bench
+	./bin/gridbench compare --only small --peers haproxy --rounds 1 --profile cmd/gridrouter/default.pgo
+	$(MAKE) build
 
 .PHONY: bench-table
 bench-table: build ## measure the table against what is promised; ARGS=--short for less

@@ -123,7 +123,7 @@ func (p *process) members() []int {
 			continue // it has just ended
 		}
 		fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
-		if len(fields) > 2 && fields[2] == strconv.Itoa(p.group) {
+		if len(fields) > 2 && fields[0] != "Z" && fields[2] == strconv.Itoa(p.group) {
 			pid, _ := strconv.Atoi(strings.Split(file, "/")[2]) // the pattern lets only numbers in
 			members = append(members, pid)
 		}

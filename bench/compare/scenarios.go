@@ -289,6 +289,8 @@ func (b *bench) latency(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	atRate, _ := b.row(fmt.Sprintf("CPU a request, open loop at %.0f a second", rate), "us", arms[:len(arms)-1], taken[:len(taken)-1], us, peerHAProxy)
+	b.report.Rows = append(b.report.Rows, atRate)
 	direct := taken[len(taken)-1]
 	for i, a := range arms {
 		curve := Curve{Name: a.name}
