@@ -68,7 +68,9 @@ func (f *compareFlags) run(ctx context.Context, out, progress io.Writer) error {
 	if err != nil {
 		return err
 	}
-	f.complete(program)
+	if err := f.complete(program); err != nil {
+		return err
+	}
 	if err := f.config.Check(); err != nil {
 		return flags.Usagef("%v", err)
 	}
@@ -103,7 +105,7 @@ func (f *compareFlags) run(ctx context.Context, out, progress io.Writer) error {
 }
 
 // complete fills in what was not given.
-func (f *compareFlags) complete(program string) {
+func (f *compareFlags) complete(program string) error {
 	c := &f.config
 	full := compare.Config{Hosts: 1_000_000, Rounds: 5, Slice: 2 * time.Second, Idle: 10_000, Updates: 100_000}
 	if f.short {
@@ -134,4 +136,15 @@ func (f *compareFlags) complete(program string) {
 	}
 	c.Commit = flags.BuildVersion(version)
 	c.Part = func(args ...string) []string { return append([]string{program, "part"}, args...) }
+	for _, path := range []*string{&c.Router, &c.Traefik, &c.Dir} { // processes are started in another folder
+		if *path == "" {
+			continue
+		}
+		absolute, err := filepath.Abs(*path)
+		if err != nil {
+			return err
+		}
+		*path = absolute
+	}
+	return nil
 }
