@@ -45,10 +45,10 @@ e2e: ## whole grids of real processes, driven by scenario files
 	$(GO) test -timeout 5m -v -run ^TestE2EChange ./bench/lab
 
 .PHONY: conformance
-conformance: ## the data path against raw cases, varnishtest and real servers and in turns with HAProxy
-	@missing=(); for tool in varnishtest nginx apache2 lighttpd node python3 haproxy wrk; do \
+conformance: ## the data path against raw cases, varnishtest and real servers
+	@missing=(); for tool in varnishtest nginx apache2 lighttpd node python3; do \
 		command -v "$$tool" >/dev/null || test -x "/usr/sbin/$$tool" || missing+=("$$tool"); done; \
-		if [ $${#missing[@]} -gt 0 ]; then echo "missing: $${missing[*]}; as root: apt-get install varnish nginx-light apache2 lighttpd nodejs python3 haproxy wrk" >&2; exit 1; fi
+		if [ $${#missing[@]} -gt 0 ]; then echo "missing: $${missing[*]}; as root: apt-get install varnish nginx-light apache2 lighttpd nodejs python3" >&2; exit 1; fi
 	GRIDROUTER_CONFORMANCE=1 $(GO) test -count=1 -timeout 15m -v -run '^TestConformance' ./router/... ./bench/conformance | grep -vE '^(=== |\s+---|---|PASS|\s+\S+_test.go)' 
 
 .PHONY: fuzz

@@ -77,6 +77,7 @@ type Etcd struct {
 	cursor    int64       // the receiver has everything up to this revision
 	keys      int64       // how many keys there are under the root at the cursor
 	auditDue  time.Time
+	took      time.Duration // the receiver, for the last batch of changes
 
 	// What the goroutines beside the watch look at.
 	position atomic.Pointer[position]

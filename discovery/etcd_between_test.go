@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -115,4 +116,31 @@ func TestEtcdRestoredAndAheadAgainIsFoundOutByTheCountOfKeys(t *testing.T) {
 	}
 	p.point(etcd.addr)
 	r.awaitEtcd(w.client)
+}
+
+func TestEventsAreGatheredForLongerWhereTheReceiverIsSlow(t *testing.T) {
+	for took, want := range map[time.Duration]time.Duration{
+		0: gatherLeast, 50 * time.Microsecond: gatherLeast, 500 * time.Microsecond: 5 * time.Millisecond, time.Second: gatherMost,
+	} {
+		if got := gatherFor(took); got != want {
+			t.Errorf("after a batch that took %s events are gathered for %s, want %s", took, got, want)
+		}
+	}
+	client := newTestClient(t, startEtcd(t, t.TempDir()).addr)
+	w := etcdWriter{client, testRoot}
+	source := openTest(EtcdConfig{Client: client})
+	r := followWith(t, source, func(_ map[string]Entry, batch Batch) {
+		if !batch.Whole {
+			time.Sleep(gatherLeast)
+		}
+	})
+	r.awaitState(nil)
+	w.commit(t, map[string]string{"a": "1"})
+	r.awaitEtcd(client)
+	if err := r.stop(); !isCanceled(err) {
+		t.Fatal(err)
+	}
+	if source.took < gatherLeast {
+		t.Errorf("the receiver's time is taken for %s", source.took)
+	}
 }

@@ -62,8 +62,13 @@ func (e *Etcd) move(revision, keys int64) {
 // to date, since the batch came from a list or from this very stream.
 func (e *Etcd) deliver(batch Batch, apply func(Batch)) {
 	e.applying.Store(true)
+	begun := time.Now()
 	apply(batch)
+	e.took = time.Since(begun)
 	e.applying.Store(false)
+	if batch.Whole {
+		e.took = 0 // it says nothing of what a change takes
+	}
 	e.metrics.delivered(batch)
 	e.track.proved(e.cursor)
 }

@@ -11,12 +11,23 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// gatherFor is how long a burst of events is gathered into one batch, and so
-// the longest that a lone event waits. gatherAtMost ends the gathering early.
+// How long a burst of events is gathered into one batch: gatherLeast, or
+// gatherTimes what the receiver took for the last batch, if that is more, and
+// gatherMost at most. So a receiver is at work for a tenth of the time while
+// changes keep coming, and a lone event waits for a millisecond. gatherAtMost
+// ends the gathering early.
 const (
-	gatherFor    = time.Millisecond
+	gatherLeast  = time.Millisecond
+	gatherMost   = 20 * time.Millisecond
+	gatherTimes  = 10
 	gatherAtMost = 10_000
 )
+
+// gatherFor is how long events are gathered after a batch for which the
+// receiver took so long.
+func gatherFor(took time.Duration) time.Duration {
+	return min(max(gatherTimes*took, gatherLeast), gatherMost)
+}
 
 var (
 	errSourceChanged = errors.New("another etcd cluster answers, or the cluster was restored from a backup")
@@ -50,7 +61,7 @@ func (e *Etcd) watch(ctx context.Context, client *clientv3.Client, apply func(Ba
 	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
 	w := &watching{Etcd: e, client: client, apply: apply,
 		streams: make(chan clientv3.WatchChan, 1), doubts: make(chan error, 2),
-		gathered: newGathering(e.cursor), gather: time.NewTimer(gatherFor), audit: newAudit(e.auditDue)}
+		gathered: newGathering(e.cursor), gather: time.NewTimer(gatherLeast), audit: newAudit(e.auditDue)}
 	w.gather.Stop()
 	defer w.beside.Wait()
 	defer cancel()
@@ -115,7 +126,7 @@ func (w *watching) answer(ctx context.Context, response *clientv3.WatchResponse)
 	if w.gathered.size() >= gatherAtMost {
 		w.flush()
 	} else if idle && !w.gathered.empty() {
-		w.gather.Reset(gatherFor)
+		w.gather.Reset(gatherFor(w.took))
 	}
 	w.progress(response, w.gathered)
 	return nil

@@ -144,10 +144,17 @@ func (c *Compiler) refuseTenant(old *tenantRecord, name string, form *tenantForm
 	if old.policy == 0 || form.known && form.policy == old.policy {
 		return "", "" // nothing to fall back to: what names an unknown deck gets deck_down
 	}
-	before := map[string]bool{}
-	decksOf(c.policies.entries[old.policy].document, func(deck string) { before[deck] = true })
-	decksOf(c.rules(form), func(deck string) {
-		if code == "" && !before[deck] && !c.deckKnown(deck) {
+	before := c.policies.entries[old.policy].decks
+	if form.known {
+		for _, deck := range c.policies.entries[form.policy].decks {
+			if c.decks[deck].Missing && !slices.Contains(before, deck) {
+				return ProblemUnknownDeck, c.decks[deck].Name
+			}
+		}
+		return "", ""
+	}
+	decksOf(form.document, func(deck string) {
+		if code == "" && !c.deckKnown(deck) && !slices.ContainsFunc(before, func(id int32) bool { return c.decks[id].Name == deck }) {
 			code, message = ProblemUnknownDeck, deck
 		}
 	})

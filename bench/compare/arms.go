@@ -40,7 +40,6 @@ type arm struct {
 	one     bool     // it knows one deck, d0, and sends everything there
 	process *process // nil: none is measured
 	admin   string   // of the router
-	seen    bool     // it has served before
 }
 
 // grid is what all arms share.

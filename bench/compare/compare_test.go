@@ -44,11 +44,11 @@ func TestRatiosAreOfPairsAndAgainstTheBetterOne(t *testing.T) {
 		{{us: 20}, {us: 10}, {us: 11}},
 		{{us: 10}, {us: 24}, {us: 22}},
 	}
-	row, compared := b.row("w", "us", arms, taken, us, peerHAProxy, peerNginx)
+	row, compared := b.row("w", arms, taken, us, peerHAProxy, peerNginx)
 	if !compared || *row.Ratio != (Spread{1, 1, 1.2}) || row.Ours != 11 || row.Peers[1].Value != 22 || row.Against != "the better of haproxy and nginx" {
 		t.Errorf("%+v %+v", row, row.Ratio)
 	}
-	if row, compared = b.row("w", "us", arms, taken, us, peerCaddy); compared || row.Ratio != nil {
+	if row, compared = b.row("w", arms, taken, us, peerCaddy); compared || row.Ratio != nil {
 		t.Errorf("compared with somebody who is not there: %+v", row)
 	}
 	b.add(row, false, 1, 1)

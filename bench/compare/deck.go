@@ -56,6 +56,7 @@ func newDeck(name string) *fasthttp.Server {
 
 type silent struct{}
 
+// Printf implements [fasthttp.Logger].
 func (silent) Printf(string, ...any) {}
 
 type deck struct {

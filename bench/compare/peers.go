@@ -21,7 +21,7 @@ func descriptors() int {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return 1024 // the least that systems give
 	}
-	return int(min(limit.Max, 100_000)) //nolint:gosec // small
+	return int(min(limit.Max, 100_000))
 }
 
 func (b *bench) haproxy(a *arm) ([]string, error) {

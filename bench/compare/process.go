@@ -173,8 +173,9 @@ var errNoCounter = errors.New("neither perf nor strace is installed, or this use
 
 // calls counts the system calls that the group makes while work runs.
 func (p *process) calls(ctx context.Context, dir string, work func() error) (calls int64, by string, err error) {
-	var pids []string
-	for _, pid := range p.members() {
+	members := p.members()
+	pids := make([]string, 0, len(members))
+	for _, pid := range members {
 		pids = append(pids, strconv.Itoa(pid))
 	}
 	out := filepath.Join(dir, "calls")
@@ -195,7 +196,7 @@ func (p *process) calls(ctx context.Context, dir string, work func() error) (cal
 			continue
 		}
 		select {
-		case <-tool.ended: // it may not
+		case <-tool.ended: //nolint:errcheck // it may not count here: the next one is tried
 			continue
 		case <-time.After(500 * time.Millisecond): // it has no way to say that it has begun
 		case <-ctx.Done():

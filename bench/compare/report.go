@@ -117,7 +117,7 @@ func (r *Report) WriteTable(w io.Writer) error {
 	}
 	out.WriteByte('\n')
 	table := tabwriter.NewWriter(&out, 0, 4, 2, ' ', 0)
-	lines := []string{strings.Join(header, "\t")}
+	lines := append(make([]string, 0, 1+len(r.Rows)), strings.Join(header, "\t"))
 	for i := range r.Rows {
 		lines = append(lines, strings.Join(r.Rows[i].cells(), "\t"))
 	}
@@ -186,7 +186,7 @@ func (r *Report) Page() *report.Page {
 			}
 		}
 		table.Rows = append(table.Rows, report.TableRow{Class: class, Cells: row.cells()})
-		if len(row.Peers) > 0 {
+		if len(row.Peers) > 0 && row.Ours > 0 {
 			values := []report.Bar{{Name: "gridrouter", Value: row.Ours}}
 			for _, p := range row.Peers {
 				values = append(values, report.Bar{Name: p.Name, Value: p.Value})

@@ -48,6 +48,7 @@ type part struct {
 
 func parts() []part {
 	return []part{
+		{"generator", (*bench).generator},
 		{"small", (*bench).small},
 		{"calls", (*bench).calls},
 		{"bodies", (*bench).bodies},
@@ -63,8 +64,9 @@ func parts() []part {
 
 // Parts returns the names of the parts of a run, in the order in which they are run.
 func Parts() []string {
-	var names []string
-	for _, p := range parts() {
+	all := parts()
+	names := make([]string, 0, len(all))
+	for _, p := range all {
 		names = append(names, p.name)
 	}
 	return names
@@ -301,10 +303,10 @@ func column(samples []sample, value func(sample) float64) []float64 {
 	return values
 }
 
-// row makes a row of samples, the router's first, with the ratio to one peer, or to the
+// row makes a row of samples, in us, the router's first, with the ratio to one peer, or to the
 // better of several in each round.
-func (b *bench) row(what, unit string, arms []*arm, taken [][]sample, value func(sample) float64, against ...string) (row Row, compared bool) {
-	row = Row{What: what, Unit: unit, Ours: spreadOf(column(taken[0], value)).Median}
+func (b *bench) row(what string, arms []*arm, taken [][]sample, value func(sample) float64, against ...string) (row Row, compared bool) {
+	row = Row{What: what, Unit: "us", Ours: spreadOf(column(taken[0], value)).Median}
 	best := make([]float64, b.Rounds)
 	for i, a := range arms[1:] {
 		values := column(taken[i+1], value)

@@ -15,6 +15,34 @@ import (
 	"gridrouter.io/bench/load"
 )
 
+// generator measures the load generator itself: what it costs, and up to which rate it keeps
+// its schedule.
+func (b *bench) generator(ctx context.Context) error {
+	deck := b.grid.direct()
+	saturated, err := b.measure(ctx, deck, b.base(deck))
+	if err != nil {
+		return err
+	}
+	honest := 0.0
+	for share := 0.1; share < 1; share += 0.1 {
+		config := b.base(deck)
+		config.Rate, config.Arrivals = share*saturated.rate, load.Poisson
+		s, err := b.measure(ctx, deck, config)
+		if err != nil {
+			return err
+		}
+		if len(s.result.Doubts) > 0 {
+			break
+		}
+		honest = config.Rate
+	}
+	b.report.Rows = append(b.report.Rows,
+		Row{What: "the generator itself: its CPU for a request", Unit: "us", Ours: saturated.result.CPUMicros},
+		Row{What: "the generator itself: requests a second up to which it keeps its schedule", Ours: honest})
+	b.report.note("the generator was measured against a deck without a proxy: as fast as answers came it got %.0f a second; the schedule was tried in tenths of that, and is kept while 99 of 100 requests are sent within a millisecond of when they are due", saturated.rate)
+	return nil
+}
+
 // small compares small answers over kept connections, with all hosts in use.
 func (b *bench) small(ctx context.Context) error {
 	arms := append(b.here(Peers()...), b.ours) // twice: against itself it shows the noise
@@ -25,10 +53,10 @@ func (b *bench) small(ctx context.Context) error {
 	again := taken[len(taken)-1]
 	arms, taken = arms[:len(arms)-1], taken[:len(taken)-1]
 	const what = "CPU a request: small answers, kept connections"
-	row, compared := b.row(what, "us", arms, taken, us, peerHAProxy, peerNginx)
+	row, compared := b.row(what, arms, taken, us, peerHAProxy, peerNginx)
 	b.add(row, compared, 1.10, 0.95)
 	for _, name := range []string{peerCaddy, peerTraefik} {
-		if row, compared := b.row(what, "us", arms, taken, us, name); compared {
+		if row, compared := b.row(what, arms, taken, us, name); compared {
 			row.Peers = nil // they stand above
 			b.report.judge(row, 0.35, 0.25)
 		}
@@ -138,22 +166,22 @@ func (b *bench) calls(ctx context.Context) error {
 }
 
 // beside measures one load on the router, HAProxy and nginx, and judges the CPU.
-func (b *bench) beside(ctx context.Context, what string, must, stretch float64, configure func(*load.Config)) ([]*arm, [][]sample, error) {
+func (b *bench) beside(ctx context.Context, what string, must, stretch float64, configure func(*load.Config)) ([][]sample, error) {
 	arms := b.here(peerHAProxy, peerNginx)
 	taken, err := b.turns(ctx, arms, configure)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	row, compared := b.row(what, "us", arms, taken, us, peerHAProxy)
+	row, compared := b.row(what, arms, taken, us, peerHAProxy)
 	b.add(row, compared, must, stretch)
-	return arms, taken, nil
+	return taken, nil
 }
 
 func (b *bench) bodies(ctx context.Context) error {
-	if _, _, err := b.beside(ctx, "CPU a request: 64 KiB answers", 1.10, 0.85, func(c *load.Config) { c.Connections = 32; size(c, 64<<10) }); err != nil {
+	if _, err := b.beside(ctx, "CPU a request: 64 KiB answers", 1.10, 0.85, func(c *load.Config) { c.Connections = 32; size(c, 64<<10) }); err != nil {
 		return err
 	}
-	if _, _, err := b.beside(ctx, "CPU a request: 1 MiB answers", 1.10, 0.85, func(c *load.Config) { c.Connections = 8; size(c, 1<<20) }); err != nil {
+	if _, err := b.beside(ctx, "CPU a request: 1 MiB answers", 1.10, 0.85, func(c *load.Config) { c.Connections = 8; size(c, 1<<20) }); err != nil {
 		return err
 	}
 	arms := b.here(peerHAProxy, peerNginx)
@@ -161,13 +189,13 @@ func (b *bench) bodies(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	row, _ := b.row("CPU a request: uploads of 4 KiB", "us", arms, taken, us, peerHAProxy)
+	row, _ := b.row("CPU a request: uploads of 4 KiB", arms, taken, us, peerHAProxy)
 	b.report.Rows = append(b.report.Rows, row)
 	return nil
 }
 
 func (b *bench) connections(ctx context.Context) error {
-	_, taken, err := b.beside(ctx, "CPU a request: a new connection for each", 1.3, 1.0, func(c *load.Config) { c.PerConnection = 1 })
+	taken, err := b.beside(ctx, "CPU a request: a new connection for each", 1.3, 1.0, func(c *load.Config) { c.PerConnection = 1 })
 	if err != nil {
 		return err
 	}
@@ -179,20 +207,20 @@ func (b *bench) connections(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	row, compared := b.row(fmt.Sprintf("p99 of requests with a connection each, %.0f a second", rate), "us", arms, taken, p99, peerHAProxy)
+	row, compared := b.row(fmt.Sprintf("p99 of requests with a connection each, %.0f a second", rate), arms, taken, p99, peerHAProxy)
 	b.add(row, compared, 1.5, 1.0)
 	return nil
 }
 
 func (b *bench) overTLS(ctx context.Context) error {
-	_, _, err := b.beside(ctx, "CPU a request: TLS 1.3, kept connections", 1.35, 1.1, func(c *load.Config) {
+	_, err := b.beside(ctx, "CPU a request: TLS 1.3, kept connections", 1.35, 1.1, func(c *load.Config) {
 		c.TLS, c.HostPerConnection = b.grid.tls, true
 	})
 	return err
 }
 
 func (b *bench) websocket(ctx context.Context) error {
-	_, _, err := b.beside(ctx, "CPU a message: WebSocket echo of 128 bytes", 1.2, 1.0, func(c *load.Config) {
+	_, err := b.beside(ctx, "CPU a message: WebSocket echo of 128 bytes", 1.2, 1.0, func(c *load.Config) {
 		c.MessageBytes = 128
 		c.Expect = load.Expect{}
 	})
@@ -289,7 +317,7 @@ func (b *bench) latency(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	atRate, _ := b.row(fmt.Sprintf("CPU a request, open loop at %.0f a second", rate), "us", arms[:len(arms)-1], taken[:len(taken)-1], us, peerHAProxy)
+	atRate, _ := b.row(fmt.Sprintf("CPU a request, open loop at %.0f a second", rate), arms[:len(arms)-1], taken[:len(taken)-1], us, peerHAProxy)
 	b.report.Rows = append(b.report.Rows, atRate)
 	direct := taken[len(taken)-1]
 	for i, a := range arms {
@@ -314,7 +342,7 @@ func (b *bench) latency(ctx context.Context) error {
 			taken[i][round].p99 = math.Max(taken[i][round].p99-direct[round].p99, 1)
 		}
 	}
-	row, compared := b.row(fmt.Sprintf("added to the p99, open loop at %.0f a second", rate), "us", arms[:len(arms)-1], taken[:len(taken)-1], p99, peerHAProxy)
+	row, compared := b.row(fmt.Sprintf("added to the p99, open loop at %.0f a second", rate), arms[:len(arms)-1], taken[:len(taken)-1], p99, peerHAProxy)
 	b.add(row, compared, 1.25, 1.0)
 	b.report.note("latency: Poisson arrivals at half of what the slowest arm serves at saturation, counted from when a request was due; what is added is the p99 less that of the same load without a proxy, which was %.0f us; the sending was late by %.0f us at p99",
 		spreadOf(column(direct, p99)).Median, spreadOf(column(direct, func(s sample) float64 { return s.result.Lag.P99 })).Median)

@@ -9,9 +9,6 @@ import (
 	"gridrouter.io/bench/table"
 )
 
-// fullTable is how many hosts the goals of the table are stated for.
-const fullTable = 1_000_000
-
 // table measures the table that the router decides by, as "gridbench table" does. Nothing else
 // runs meanwhile.
 func (b *bench) table(ctx context.Context) error {

@@ -35,7 +35,7 @@ type client struct {
 const piece = 16 << 10
 
 func newClient(c *Config, number int, body []byte, sum uint32) *client {
-	random := rand.New(rand.NewPCG(c.Seed, uint64(number))) //nolint:gosec // no secret
+	random := rand.New(rand.NewPCG(c.Seed, uint64(number)))
 	size := maxHead
 	if c.Expect.BodyBytes > maxHead {
 		size = 256 << 10
@@ -177,7 +177,8 @@ func (c *client) exchange() error {
 func Received(size int64, sum uint32) string { return fmt.Sprintf("%d-%08x", size, sum) }
 
 func (c *client) appendHead() {
-	out := append(c.out[:0], c.Method...)
+	out := c.out[:0]
+	out = append(out, c.Method...)
 	out = append(append(append(out, ' '), c.Path...), " HTTP/1.1\r\nHost: "...)
 	out = append(c.Hosts.Append(out, c.host), "\r\n"...)
 	if c.KeyHeader != "" {
@@ -196,7 +197,8 @@ func (c *client) appendHead() {
 	if c.PerConnection > 0 && c.served >= c.PerConnection && c.MessageBytes == 0 {
 		out = append(out, "Connection: close\r\n"...)
 	}
-	c.out = append(out, "\r\n"...)
+	out = append(out, "\r\n"...)
+	c.out = out
 }
 
 // sendBody sends the pattern, over and over, up to the body's size.
@@ -210,7 +212,8 @@ func (c *client) sendBody() error {
 		}
 		c.out = c.out[:0]
 		if c.Chunked {
-			c.out = append(strconv.AppendInt(c.out, int64(len(part)), 16), "\r\n"...)
+			c.out = strconv.AppendInt(c.out, int64(len(part)), 16)
+			c.out = append(c.out, "\r\n"...)
 		}
 		c.out = append(c.out, part...)
 		if sent += int64(len(part)); c.Chunked {

@@ -65,7 +65,7 @@ func TestClosedLoopCountsEachAnswerOnce(t *testing.T) {
 func TestWrongAnswersAreErrorsOfTheirKind(t *testing.T) {
 	hosts := names(t, "h{}.example", 6)
 	for want, handler := range map[string]http.HandlerFunc{
-		"wrong status": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) },
+		"wrong status": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) },
 		"wrong header": func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("X-Deck", "d9") },
 		"wrong body": func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("X-Deck", deckFor(r.Host))
@@ -167,11 +167,11 @@ func TestBodiesArriveAsTheyWereSent(t *testing.T) {
 		for _, chunked := range []bool{false, true} {
 			addr := start(t, func(w http.ResponseWriter, r *http.Request) {
 				if chunked != (r.ContentLength < 0) {
-					w.WriteHeader(400)
+					w.WriteHeader(http.StatusBadRequest)
 				}
 				body, err := io.ReadAll(r.Body)
 				if err != nil {
-					w.WriteHeader(400)
+					w.WriteHeader(http.StatusBadRequest)
 				}
 				w.Header().Set("X-Received", Received(int64(len(body)), Sum(body)))
 			})

@@ -21,7 +21,7 @@ type schedule struct {
 func newSchedule(c *Config) *schedule {
 	s := &schedule{rate: c.Rate}
 	if c.Arrivals == Poisson {
-		s.random = rand.New(rand.NewPCG(c.Seed, 0x70616365)) //nolint:gosec // no secret
+		s.random = rand.New(rand.NewPCG(c.Seed, 0x70616365))
 	}
 	return s
 }

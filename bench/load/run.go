@@ -128,7 +128,7 @@ func (r *run) work(ctx context.Context, c *client, rec *recorder) {
 				return
 			}
 		} else {
-			open := true
+			var open bool
 			select {
 			case due, open = <-r.due: // it waited for us
 			default:

@@ -52,8 +52,9 @@ h2 { font-size: 1.15em; margin: 2em 0 .4em; }
 .lead { font-size: 1.1em; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; padding: .25em .9em .25em 0; border-bottom: 1px solid var(--line); vertical-align: top; white-space: nowrap; }
-td:first-child { white-space: normal; min-width: 16em; }
+th, td { text-align: left; padding: .25em .9em .25em 0; border-bottom: 1px solid var(--line); vertical-align: top; }
+th { white-space: nowrap; }
+td:first-child { min-width: 15em; }
 th { color: var(--quiet); font-weight: 600; }
 tr.met td:last-child { color: var(--good); font-weight: 600; }
 tr.missed td:last-child { color: var(--bad); font-weight: 600; }

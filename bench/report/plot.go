@@ -36,8 +36,9 @@ func Nines(percentile float64) float64 { return -math.Log10(1 - min(percentile, 
 
 // PercentileTicks are ticks for an axis of [Nines].
 func PercentileTicks() []Tick {
-	var ticks []Tick
-	for _, p := range []float64{0, 50, 90, 99, 99.9, 99.99, 99.999} {
+	named := []float64{0, 50, 90, 99, 99.9, 99.99, 99.999}
+	ticks := make([]Tick, 0, len(named))
+	for _, p := range named {
 		ticks = append(ticks, Tick{Nines(p), strconv.FormatFloat(p, 'f', -1, 64) + " %"})
 	}
 	return ticks
@@ -52,7 +53,7 @@ var (
 
 const (
 	width, height      = 720.0, 300.0
-	left, right        = 70.0, 20.0
+	left, right        = 70.0, 40.0
 	top, bottom        = 34.0, 46.0
 	inWidth, inHeight  = width - left - right, height - top - bottom
 	barHeight, barLeft = 22.0, 170.0

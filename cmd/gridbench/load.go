@@ -116,12 +116,11 @@ func (f *loadFlags) run(ctx context.Context, target string, out, progress io.Wri
 	if result == nil {
 		return err
 	}
-	switch {
-	case f.output == "json":
+	if f.output == "json" {
 		encoder := json.NewEncoder(out)
 		encoder.SetIndent("", "  ")
 		err = errors.Join(err, encoder.Encode(result))
-	default:
+	} else {
 		_, writeErr := io.WriteString(out, report.LoadText(result))
 		err = errors.Join(err, writeErr)
 	}
