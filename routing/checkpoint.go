@@ -12,7 +12,7 @@ import (
 
 // SnapshotFormat is the version of what [Checkpoint.Sections] writes. A compiler restores
 // no other.
-const SnapshotFormat uint32 = 1
+const SnapshotFormat uint32 = 2
 
 // Section is one named part of a snapshot.
 type Section struct {
@@ -157,10 +157,10 @@ func (s *store) encode() []byte {
 			}
 		}
 	}
-	out := make([]byte, 0, size+storePages*pageShards*4+8)
+	out := make([]byte, 0, size+storeShards*4+8)
 	out = binary.LittleEndian.AppendUint64(out, uint64(s.count))
-	for number := range shardNumber(storePages * pageShards) {
-		shard := s.shard(number)
+	for number := range storeShards {
+		shard := s.shard(shardNumber(number))
 		out = binary.LittleEndian.AppendUint32(out, uint32(len(shard)))
 		out = append(out, shard...)
 	}
@@ -178,7 +178,7 @@ func decodeStore(data []byte) (*storeEditor, error) {
 	}
 	e.count = int(binary.LittleEndian.Uint64(data))
 	data = data[8:]
-	for number := range shardNumber(storePages * pageShards) {
+	for number := range storeShards {
 		if len(data) < 4 {
 			return nil, errShards
 		}

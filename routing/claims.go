@@ -135,7 +135,8 @@ func (c *Compiler) giveHost(host string, to *claimant) {
 // setHolder lets a host that nobody holds be held by a tenant.
 func (c *Compiler) setHolder(host, tenant string, record *tenantRecord) {
 	c.claims.effective.add(pairDigest("host/"+host, tenant))
-	c.hosts.put(hostKey(host), packHost(record.policy, record.epoch, tenant))
+	c.packed = packHost(c.packed[:0], record.policy, record.epoch, tenant)
+	c.hosts.put(hostKey(host), c.packed)
 }
 
 // settleHosts brings the holders of hosts up to date with the claims.

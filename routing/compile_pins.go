@@ -116,7 +116,8 @@ func (c *Compiler) compilePin(change *Change) {
 	}
 	c.countDeck(present, -1)
 	c.countDeck(deck, 1)
-	c.pins.put(at, pinRecord{deck: deck, digest: change.sum}.pack())
+	c.packed = pinRecord{deck: deck, digest: change.sum}.pack(c.packed[:0])
+	c.pins.put(at, c.packed)
 }
 
 // misspelledPin takes a pin whose key is in no spelling that a pin's key has.
@@ -156,7 +157,7 @@ func (c *Compiler) putUnheld(change *Change) {
 	c.enforce(change)
 	var sum [8]byte
 	binary.LittleEndian.PutUint64(sum[:], change.sum)
-	c.unheld.put(key, string(sum[:]))
+	c.unheld.put(key, sum[:])
 }
 
 // dropPin takes a pin out of the store that it is in.

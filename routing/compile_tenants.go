@@ -170,7 +170,8 @@ func (c *Compiler) setTenant(name string, old, next *tenantRecord, hosts []strin
 		same = same && old.shards == next.shards && c.claimsAll(name, hosts)
 	}
 	if same {
-		c.tenants.put(name, next.pack())
+		c.packed = next.pack(c.packed[:0])
+		c.tenants.put(name, c.packed)
 		if old.policy != next.policy || old.epoch != next.epoch {
 			c.rewriteHosts(name, next, hosts)
 		}
@@ -184,7 +185,8 @@ func (c *Compiler) setTenant(name string, old, next *tenantRecord, hosts []strin
 		hosts = claimed
 	}
 	c.claims.withdraw(c, name, claimed)
-	c.tenants.put(name, next.pack())
+	c.packed = next.pack(c.packed[:0])
+	c.tenants.put(name, c.packed)
 	c.claims.stake(c, name, next, hosts)
 }
 
@@ -201,10 +203,10 @@ func (c *Compiler) claimsAll(name string, hosts []string) bool {
 // rewriteHosts lets the hosts that a tenant holds lead to its new form. It claims all of
 // those given.
 func (c *Compiler) rewriteHosts(name string, record *tenantRecord, hosts []string) {
-	value := packHost(record.policy, record.epoch, name)
+	c.packed = packHost(c.packed[:0], record.policy, record.epoch, name)
 	for _, host := range hosts {
 		if _, contested := c.claims.contested[host]; !contested || c.holder(host) == name {
-			c.hosts.put(hostKey(host), value)
+			c.hosts.put(hostKey(host), c.packed)
 		}
 	}
 }

@@ -82,6 +82,7 @@ type Compiler struct {
 	splits   map[string]*compiledSplit
 	costs    map[string][]uint64 // of a deck's slots
 	race     race
+	packed   []byte // a record on its way into a store
 
 	policies  policies
 	tenants   *storeEditor      // name -> tenantRecord
@@ -183,7 +184,7 @@ func (c *Compiler) sort(u Update) batch {
 	c.found, c.moved = 0, 0
 	fresh := 0
 	if c.stored == 0 { // all that comes is new: nearly all of it tenants, with a host each
-		c.tenants.expected = uint32(len(u.Changes) / (storePages * pageShards))
+		c.tenants.expected = uint32(len(u.Changes) / (storeShards))
 		c.hosts.expected = c.tenants.expected
 	}
 	for i := range u.Changes {

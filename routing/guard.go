@@ -266,7 +266,8 @@ func (c *Compiler) holdChange(change *Change, revision int64) {
 		if record.gone = change.Deleted; !change.Deleted {
 			record.digest = change.sum
 		}
-		c.tenants.put(name, record.pack())
+		c.packed = record.pack(c.packed[:0])
+		c.tenants.put(name, c.packed)
 		return
 	}
 	if packed, held := c.pins.get(change.tenant + "/" + change.key); held && change.key != "" {
@@ -274,7 +275,8 @@ func (c *Compiler) holdChange(change *Change, revision int64) {
 		if record.gone = change.Deleted; !change.Deleted {
 			record.digest = change.sum
 		}
-		c.pins.put(change.tenant+"/"+change.key, record.pack())
+		c.packed = record.pack(c.packed[:0])
+		c.pins.put(change.tenant+"/"+change.key, c.packed)
 		return
 	}
 	pair := *c.pairs[change.Key] // a deck that is deleted

@@ -25,9 +25,9 @@ type tenantRecord struct {
 
 const recordGone = 1
 
-func (r *tenantRecord) pack() string {
-	var space [128]byte
-	out := append(space[:0], 0)
+// pack appends the packed record to out, which is empty.
+func (r *tenantRecord) pack(out []byte) []byte {
+	out = append(out, 0)
 	if r.gone {
 		out[0] = recordGone
 	}
@@ -37,7 +37,7 @@ func (r *tenantRecord) pack() string {
 	out = binary.AppendUvarint(out, uint64(r.created))
 	out = binary.AppendVarint(out, r.revision-r.created)
 	out = binary.AppendUvarint(out, uint64(len(r.shards)/2))
-	return string(append(append(out, r.shards...), r.delegates...))
+	return append(append(out, r.shards...), r.delegates...)
 }
 
 func unpackTenant(packed string) (r tenantRecord) {
@@ -109,12 +109,11 @@ func hostOfKey(key string) string {
 	return key
 }
 
-// packHost makes the value of the hosts' store: who owns the host, and by which form.
-func packHost(policy uint32, epoch uint64, tenant string) string {
-	var space [96]byte
-	out := binary.AppendUvarint(space[:0], uint64(policy))
+// packHost appends the value of the hosts' store to out: who owns the host, and by which form.
+func packHost(out []byte, policy uint32, epoch uint64, tenant string) []byte {
+	out = binary.AppendUvarint(out, uint64(policy))
 	out = binary.AppendUvarint(out, epoch)
-	return string(append(out, tenant...))
+	return append(out, tenant...)
 }
 
 func unpackHost(packed string) (policy uint32, epoch uint64, tenant string) {
@@ -130,14 +129,13 @@ type pinRecord struct {
 	gone   bool
 }
 
-func (r pinRecord) pack() string {
-	var space [16]byte
+func (r pinRecord) pack(out []byte) []byte {
 	deck := uint64(r.deck+1) << 1 // pinUnreadable is -1
 	if r.gone {
 		deck |= recordGone
 	}
-	out := binary.LittleEndian.AppendUint64(space[:0], r.digest)
-	return string(binary.AppendUvarint(out, deck))
+	out = binary.LittleEndian.AppendUint64(out, r.digest)
+	return binary.AppendUvarint(out, deck)
 }
 
 func unpackPin(packed string) pinRecord {

@@ -8,7 +8,7 @@ import (
 
 // A store is an immutable map from byte strings to byte strings without pointers in it:
 // nothing for the garbage collector to look at, and nothing beside the data but five
-// bytes an entry. It is cut into 32,768 shards by the hash of the key. A shard is one
+// bytes an entry. It is cut into 65,536 shards by the hash of the key. A shard is one
 // string, and versions of a store share the shards that did not change, so that an update
 // copies a few kilobytes whatever the size of the whole, and readers need no lock.
 //
@@ -29,8 +29,9 @@ type store struct {
 type storePage [pageShards]string
 
 const (
-	storePages = 128
-	pageShards = 256
+	storePages  = 1024
+	pageShards  = 64
+	storeShards = storePages * pageShards
 
 	shardHead = 8
 	slotBytes = 4
@@ -40,10 +41,10 @@ const (
 	freed = 0xffffffff
 )
 
-// shardNumber names a shard: 0 to 32,767.
+// shardNumber names a shard: 0 to 65,535.
 type shardNumber uint16
 
-func shardOf(hash uint64) shardNumber { return shardNumber(hash >> 49) }
+func shardOf(hash uint64) shardNumber { return shardNumber(hash >> 48) }
 
 func (s *store) shard(n shardNumber) string {
 	page := s.pages[n/pageShards]
@@ -162,7 +163,7 @@ func loadVarint[S bytesOf](s S, at int) (value uint64, next int) {
 	}
 }
 
-func appendRecord(out []byte, key, value string) []byte {
+func appendRecord(out []byte, key string, value []byte) []byte {
 	out = binary.AppendUvarint(out, uint64(len(key)))
 	out = binary.AppendUvarint(out, uint64(len(value)))
 	return append(append(out, key...), value...)

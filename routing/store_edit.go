@@ -12,7 +12,7 @@ import (
 type storeEditor struct {
 	store
 	owned [storePages]bool
-	open  [storePages * pageShards]*openShard
+	open  [storeShards]*openShard
 	dirty []shardNumber // those that are open
 	// expected is how many entries a new shard makes room for.
 	expected uint32
@@ -41,8 +41,8 @@ func (e *storeEditor) get(key string) (value string, ok bool) {
 	return findIn(e.shard(number), hash, key)
 }
 
-// put sets the value of a key.
-func (e *storeEditor) put(key, value string) {
+// put sets the value of a key. It keeps neither.
+func (e *storeEditor) put(key string, value []byte) {
 	hash := xxhash.Sum64String(key)
 	open := e.edit(shardOf(hash))
 	if at, ok := slotIn(open.data, hash, key); ok {
@@ -93,9 +93,9 @@ func (e *storeEditor) eachInShard(number shardNumber, f func(key, value string) 
 
 // each calls f with all entries, as edited. f must not edit.
 func (e *storeEditor) each(f func(key, value string) bool) {
-	for number := range shardNumber(storePages * pageShards) {
+	for number := range storeShards {
 		more := true
-		e.eachInShard(number, func(key, value string) bool {
+		e.eachInShard(shardNumber(number), func(key, value string) bool {
 			more = f(key, value)
 			return more
 		})
@@ -160,7 +160,7 @@ func emptyShard(slots uint32, room int) []byte {
 func slotsFor(entries uint32) uint32 { return entries + entries/4 + 1 }
 
 // add inserts an entry that is not there.
-func (o *openShard) add(hash uint64, key, value string) {
+func (o *openShard) add(hash uint64, key string, value []byte) {
 	if slots := load32(o.data, 4); o.used+1 > slots-slots/8-1 || slots < 2 {
 		o.rebuild(slotsFor(load32(o.data, 0)*3/2 + 2))
 	}
@@ -185,7 +185,7 @@ func (o *openShard) take(hash uint64, offset int) {
 	}
 }
 
-func (o *openShard) append(key, value string) {
+func (o *openShard) append(key string, value []byte) {
 	o.data = appendRecord(o.data, key, value)
 	if len(o.data) >= maxShardBytes {
 		if o.waste {
@@ -221,7 +221,7 @@ func (o *openShard) seal() string {
 	if slots := load32(o.data, 4); o.waste || slots > slotsFor(entries)+slotsFor(entries)/16+2 {
 		o.rebuild(slotsFor(entries))
 	}
-	if spare := cap(o.data) - len(o.data); spare > len(o.data)/16+16 {
+	if spare := cap(o.data) - len(o.data); spare > len(o.data)/8+16 { // the allocator rounds up by less
 		return string(o.data)
 	}
 	return unsafe.String(&o.data[0], len(o.data)) //nolint:gosec // nobody writes to a sealed shard's bytes again

@@ -38,7 +38,7 @@ func TestAStoreHoldsWhatAMapHolds(t *testing.T) {
 				continue
 			}
 			value := strings.Repeat("v", random.IntN(200)) + key
-			editor.put(key, value)
+			editor.put(key, []byte(value))
 			model[key] = value
 			if got, ok := editor.get(key); !ok || got != value {
 				t.Fatalf("%s is %q, %v while being edited", key, got, ok)
@@ -70,10 +70,10 @@ func crowdedKeys(n int) (keys []string) {
 func TestVersionsShareWhatDidNotChange(t *testing.T) {
 	editor := newStoreEditor()
 	for i := range 10_000 {
-		editor.put(fmt.Sprintf("key-%d", i), "value")
+		editor.put(fmt.Sprintf("key-%d", i), []byte("value"))
 	}
 	before := editor.seal()
-	editor.put("key-77", "other")
+	editor.put("key-77", []byte("other"))
 	after := editor.seal()
 	changed := 0
 	for i := range before.pages {
