@@ -42,8 +42,11 @@ var rooms = []room{
 	{"router/admission", []string{"routing"}, []string{"github.com/valyala/fasthttp", "net/http", "go.etcd.io/"},
 		"what is let in is decided by pure code, which explain runs as well"},
 	{"bench/load", nil, []string{"go.etcd.io/"}, "the load tools can measure anything, so they know nothing of ours"},
+	{"bench/report", []string{"bench/load"}, []string{"go.etcd.io/"}, "results are drawn by who knows nothing of their making"},
+	{"bench/compare", []string{"bench/load", "bench/report", "bench/table", "discovery"}, []string{"go.etcd.io/etcd/server/"},
+		"the router is measured as a process, like its peers; only its documents are known"},
 	{"bench/conformance", []string{"bench/lab"}, nil, "the real binary is held against other programs"},
-	{"bench/table", []string{"routing", "discovery"}, []string{"go.etcd.io/etcd/server/", "github.com/valyala/fasthttp"},
+	{"bench/table", []string{"routing", "discovery", "bench/report"}, []string{"go.etcd.io/etcd/server/", "github.com/valyala/fasthttp"},
 		"the table is measured by the parts that a router makes it with; etcd is another process"},
 	{"bench/lab", []string{"bench/lab", "routing/document", "routing", "discovery/catalog", "discovery", "gslb"}, nil,
 		"a grid on one machine runs the real binaries; it only reads and writes documents"},
@@ -132,7 +135,7 @@ func within(folder string, folders []string) bool {
 
 func listPackages(t *testing.T) []listed {
 	t.Helper()
-	command := exec.Command("go", "list", "-deps=false", "-json=ImportPath,Imports,Deps", module+"...")
+	command := exec.Command("go", "list", "-pgo=off", "-deps=false", "-json=ImportPath,Imports,Deps", module+"...")
 	var stderr bytes.Buffer
 	command.Stderr = &stderr
 	out, err := command.Output()
