@@ -74,6 +74,13 @@ func TestOnlyCountsCanFailARun(t *testing.T) {
 	if got := sample3().Missed(); len(got) != 1 || got[0] != "allocations: 1, at most 0" {
 		t.Errorf("%q", got)
 	}
+	for calls, want := range map[float64]int{6.5: 0, 7: 0, 8: 1} {
+		r := &Report{}
+		r.judge(Row{What: "calls", Ours: calls, Counted: true}, 6.5, 4.5)
+		if got := r.Missed(); len(got) != want {
+			t.Errorf("%g calls: %q", calls, got)
+		}
+	}
 }
 
 func TestTheReportIsWrittenInThreeForms(t *testing.T) {
