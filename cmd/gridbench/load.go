@@ -59,7 +59,12 @@ are asked for often.`,
   gridbench load http://127.0.0.1:8080/ --host 't{7}.example' --hosts 1000000 --rate 20000 --arrivals poisson --html report.html
   gridbench load https://127.0.0.1:8443/ --insecure --per-connection 1 --connections 32 --duration 5s
   gridbench load ws://127.0.0.1:8080/echo --message-bytes 128 --duration 5s`,
-		Args: cobra.ExactArgs(1),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return flags.Usagef("%d URLs are given; write one, such as http://127.0.0.1:8080/", len(args))
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return f.run(cmd.Context(), args[0], cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
@@ -71,7 +76,7 @@ are asked for often.`,
 	fs.StringVar(&f.arrivals, "arrivals", string(load.Constant), "how they are spread: constant or poisson")
 	fs.DurationVarP(&c.Duration, "duration", "d", 0, "how long is measured (default 10s without --requests)")
 	fs.Int64Var(&c.Requests, "requests", 0, "end after `N` requests (default no bound)")
-	fs.DurationVar(&c.Warmup, "warmup", 0, "how long load is made before that")
+	fs.DurationVar(&c.Warmup, "warmup", 0, "how long load is made before that (default none)")
 	fs.DurationVar(&c.Timeout, "timeout", 10*time.Second, "how long a request may take")
 	fs.Uint64Var(&c.Seed, "seed", 1, "`SEED` of all chance: the same load again")
 	fs.StringVarP(&c.Method, "method", "X", "", "request method (default GET, POST with a body)")
