@@ -190,7 +190,11 @@ func (r *Report) Page() *report.Page {
 				class = "met"
 			}
 		}
-		table.Rows = append(table.Rows, report.TableRow{Class: class, Cells: row.cells()})
+		cells := row.cells()
+		for _, number := range []int{1, 4, 5} { // which stay with their units
+			cells[number] = strings.ReplaceAll(cells[number], " ", "\u00a0")
+		}
+		table.Rows = append(table.Rows, report.TableRow{Class: class, Cells: cells})
 		if len(row.Peers) > 0 && row.Ours > 0 {
 			values := []report.Bar{{Name: "gridrouter", Value: row.Ours}}
 			for _, p := range row.Peers {

@@ -33,7 +33,7 @@ func newCompareCommand() *cobra.Command {
 same hosts and the same load in turns, checks every answer, and prints CPU, memory, system calls and
 latency as ratios with their spread, beside the goals.
 
-At its full size it takes about ten minutes, some 4 GB of memory and 1 GB in the temporary folder. Run
+At its full size it takes a quarter of an hour, some 8 GB of memory and 3 GB in the temporary folder. Run
 nothing else meanwhile. Only what does not depend on the machine can fail it: allocations, system
 calls, memory of idle connections, and wrong answers.`,
 		Example: `  gridbench compare --html compare.html
@@ -50,7 +50,7 @@ calls, memory of idle connections, and wrong answers.`,
 	fs.DurationVar(&c.Slice, "slice", 0, "how long an arm is measured at a time (default 2s, with --short 500ms)")
 	fs.IntVar(&c.Idle, "idle", 0, "`N` idle connections (default 10000, with --short 1000)")
 	fs.IntVar(&c.Updates, "updates", 0, "change `N` documents under load (default 100000, with --short 10000)")
-	fs.BoolVar(&f.short, "short", false, "measure less, in about a minute")
+	fs.BoolVar(&f.short, "short", false, "measure less, in two minutes")
 	fs.StringSliceVar(&c.Only, "only", nil, "run only these `PARTS`, separated by commas: "+strings.Join(compare.Parts(), ", ")+" (default all)")
 	fs.StringSliceVar(&c.Peers, "peers", nil, "compare only with these `PEERS`: "+strings.Join(compare.Peers(), ", ")+" (default all that are installed)")
 	fs.StringVar(&c.Router, "router", "", "`FILE` of the router's binary (default gridrouter beside gridbench)")
