@@ -46,7 +46,8 @@ type run struct {
 	end      time.Duration
 	due      chan time.Duration
 	records  []*recorder
-	counted  atomic.Int64
+	taken    atomic.Int64 // of the bound of requests: those begun
+	counted  atomic.Int64 // those done
 	stop     context.CancelFunc
 }
 
@@ -139,6 +140,9 @@ func (r *run) work(ctx context.Context, c *client, rec *recorder) {
 			if !open || time.Since(r.begun)-r.Timeout > r.end { // what is left then was never sent, and is missed by the doubts
 				return
 			}
+		}
+		if r.Requests > 0 && due >= r.counting && r.taken.Add(1) > r.Requests {
+			return
 		}
 		err := c.do(ctx)
 		if ctx.Err() != nil && err != nil {
