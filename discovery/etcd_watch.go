@@ -14,8 +14,9 @@ import (
 // How long a burst of events is gathered into one batch: gatherLeast, or
 // gatherTimes what the receiver took for the last batch, if that is more, and
 // gatherMost at most. So a receiver is at work for a tenth of the time while
-// changes keep coming, and a lone event waits for a millisecond. gatherAtMost
-// ends the gathering early.
+// changes keep coming, and a lone event waits for gatherLeast, or, behind a
+// batch that took its time, for gatherMost at most. gatherAtMost ends the
+// gathering early.
 const (
 	gatherLeast  = time.Millisecond
 	gatherMost   = 20 * time.Millisecond
