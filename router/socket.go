@@ -88,15 +88,19 @@ func (s *socket) open(tcp *net.TCPConn) error {
 	return nil
 }
 
-// read reads into p and waits until by. A socket whose time was over stays over.
+// read reads into p and waits until by. A socket whose time was over stays over. It gives
+// either bytes or an error, never both: whoever looks at the error first loses no bytes.
 func (s *socket) read(p []byte, by int64) (int, error) {
 	if s.secure {
 		s.readBy.Store(by)
 		n, err := s.Conn.Read(p)
-		if s.readBy.Swap(noWait) == expired {
+		switch {
+		case s.readBy.Swap(noWait) == expired:
 			return 0, errOverdue
+		case n > 0: // crypto/tls gives the end together with the last bytes
+			return n, nil // an error comes again
 		}
-		return n, err
+		return 0, err
 	}
 	s.filled = filling{p: p}
 	n, _, err := s.fillBy(by)
@@ -168,7 +172,7 @@ func (s *socket) fillNow(fd uintptr) bool {
 }
 
 // receive waits until by without holding a buffer, and reads up to limit bytes into one of
-// the pool's, which is the caller's to put back. A connection that is silent costs no
+// the pool's, which is the caller's to put back. Like read it gives bytes or an error. A connection that is silent costs no
 // buffer in this way. (With TLS one is held: only its own layer can wait.)
 func (s *socket) receive(pool *buffers, limit int, by int64) (*buffer, int, error) {
 	if s.secure {

@@ -230,7 +230,9 @@ func (u *upload) settled() bool {
 	return u.whole
 }
 
-// end stops the upload if it still goes on, and waits for its goroutine.
+// end stops the upload if it still goes on, and waits for its goroutine. Stopping leaves
+// both connections with a deadline in the past: neither may be used for another request,
+// even if the last bytes were written meanwhile. So an upload that was stopped is not whole.
 func (u *upload) end(x *exchange) {
 	if u.settled() || !u.active {
 		return
@@ -238,8 +240,8 @@ func (u *upload) end(x *exchange) {
 	u.stop.Store(true)
 	x.client.wakeReader()
 	x.conn.wakeWriter()
-	u.whole = <-u.done
-	u.active = false
+	<-u.done
+	u.whole, u.active = false, false
 }
 
 // orDeadline is a moment, but not beyond the request's own deadline.

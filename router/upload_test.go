@@ -296,3 +296,54 @@ func TestAnEarlyAnswerIsNotCutShortBecauseItIsTheLast(t *testing.T) {
 	f("POST / HTTP/1.1\r\nConnection: close")
 	f("POST / HTTP/1.0")
 }
+
+// TestAnUploadThatEndsWhileItIsStoppedLeavesNothingToUseAgain has the last bytes of a request
+// written just after its answer made the router stop the upload: both connections have a
+// deadline in the past by then.
+func TestAnUploadThatEndsWhileItIsStoppedLeavesNothingToUseAgain(t *testing.T) {
+	g := newGrid(t, nil)
+	g.one(answering(t, fine).addr)
+	view := g.router.published.Load().decks[0]
+	e := view.endpoints[0]
+	conn, err := e.dial(patience, time.Time{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := g.router.newClient(tcpPair(t), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.close()
+	x := g.router.begin(c)
+	x.view, x.conn = view, conn
+	c.attach(conn)
+	x.upload.active = true
+	go func() {
+		for !x.upload.stop.Load() {
+			time.Sleep(time.Millisecond)
+		}
+		x.upload.done <- true // all was written
+	}()
+	x.settle(&bodyFlow{from: framedLength})
+	if n := e.pool.idle.Load(); n != 0 || !x.closes {
+		t.Fatalf("%d connections to the deck are kept, the client's closes: %v", n, x.closes)
+	}
+	g.router.release(x)
+	c.hurry()
+}
+
+// tcpPair returns one end of a connection whose other end lives as long as the test.
+func tcpPair(t testing.TB) *net.TCPConn {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	dialWire(t, ln.Addr().String())
+	conn, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conn.(*net.TCPConn)
+}
