@@ -1,13 +1,11 @@
 package router
 
-import "time"
-
 // deckConn is one connection to one address of one deck. It carries one request at a
 // time, and after an answer that ended cleanly it may carry another.
 type deckConn struct {
 	socket
 	endpoint  *endpoint
-	idleSince time.Time
+	idleSince int64 // a moment of the router's clock, never later than it was
 	reused    bool
 }
 
@@ -42,7 +40,7 @@ func (c *deckConn) close(why closeReason) {
 }
 
 // release gives the connection back for another request.
-func (c *deckConn) release(lane int, now time.Time) {
-	c.idleSince = now
+func (c *deckConn) release(lane int) {
+	c.idleSince = c.endpoint.router.clock.coarse()
 	c.endpoint.pool.put(c, lane)
 }

@@ -5,7 +5,6 @@ import (
 	"io"
 	"net/http"
 	"strconv"
-	"time"
 
 	"gridrouter.io/router/framing"
 	"gridrouter.io/routing"
@@ -189,7 +188,7 @@ func (x *exchange) answerBytes(p []byte, body int) error {
 func (b *bodyFlow) broken(x *exchange, err error) routing.Fault {
 	switch {
 	case errors.Is(err, errClientWrite):
-		if x.deadline != noWait && time.Now().UnixNano() >= x.deadline {
+		if x.late() {
 			return faultDeckTimeout
 		}
 		return faultClientGone
@@ -218,7 +217,7 @@ func (x *exchange) settle(b *bodyFlow) {
 	case conn.endpoint.retired.Load():
 		conn.close(closedRetired)
 	default:
-		conn.release(x.lane.index, time.Now())
+		conn.release(x.lane.index)
 	}
 	if x.closes && (!x.head.Close || !x.upload.whole) { // the client may have sent more already, or still be sending
 		x.client.stay()

@@ -34,8 +34,8 @@ type endpoint struct {
 	retired     atomic.Bool
 
 	failures atomic.Int32 // in a row
-	// ejectedUntil is when an ejected address may be tried again, in nanoseconds of Unix
-	// time; 0: it is in use.
+	// ejectedUntil is when an ejected address may be tried again, a moment of the router's
+	// clock; 0: it is in use.
 	ejectedUntil atomic.Int64
 	backoff      atomic.Int64 // nanoseconds
 	onTrial      atomic.Bool  // the one request that an ejected address got is on its way
@@ -48,7 +48,7 @@ func newEndpoint(r *Router, deck *liveDeck, at netip.AddrPort) *endpoint {
 // pick chooses where a request goes: of two addresses at random the less loaded one,
 // passing over those that are ejected; if all are, as if none were. An ejected address
 // whose time is over gets one request as a trial. nil: there is no address.
-func pick(from []*endpoint, now int64) *endpoint {
+func pick(from []*endpoint) *endpoint {
 	n := len(from)
 	switch n {
 	case 0:
@@ -65,9 +65,9 @@ func pick(from []*endpoint, now int64) *endpoint {
 	switch aOut, bOut := a.ejected(), b.ejected(); {
 	case !aOut && !bOut:
 		return lessLoaded(a, b)
-	case aOut && a.try(now):
+	case aOut && a.try():
 		return a
-	case bOut && b.try(now):
+	case bOut && b.try():
 		return b
 	case !aOut:
 		return a
@@ -75,7 +75,7 @@ func pick(from []*endpoint, now int64) *endpoint {
 		return b
 	}
 	for k := 1; k < n; k++ { // neither: any other will do
-		if e := from[(i+k)%n]; !e.ejected() || e.try(now) {
+		if e := from[(i+k)%n]; !e.ejected() || e.try() {
 			return e
 		}
 	}
@@ -94,8 +94,8 @@ func (e *endpoint) ejected() bool { return e.ejectedUntil.Load() != 0 }
 
 // try says whether a request may go to an ejected address as a trial. It says so once
 // when the address's time is over, and then not again until a trial's own time is over.
-func (e *endpoint) try(now int64) bool {
-	until := e.ejectedUntil.Load()
+func (e *endpoint) try() bool {
+	until, now := e.ejectedUntil.Load(), e.router.clock.now()
 	if until == 0 || now < until || !e.ejectedUntil.CompareAndSwap(until, now+e.backoff.Load()) {
 		return false
 	}
@@ -104,7 +104,8 @@ func (e *endpoint) try(now int64) bool {
 }
 
 // failed counts a failure to connect, or to get a first byte in time.
-func (e *endpoint) failed(cause string, now int64) {
+func (e *endpoint) failed(cause string) {
+	now := e.router.clock.now()
 	failures := e.failures.Add(1)
 	until := e.ejectedUntil.Load()
 	switch {
@@ -144,13 +145,14 @@ func (e *endpoint) retire() {
 }
 
 // reuse takes an idle connection that is fit for use, the last one put back first.
-func (e *endpoint) reuse(lane int, idle time.Duration, now time.Time) *deckConn {
+func (e *endpoint) reuse(lane int, idle time.Duration) *deckConn {
+	now := e.router.clock.coarse() + int64(watchEvery) // not earlier than it is
 	for {
 		c := e.pool.get(lane)
 		switch {
 		case c == nil:
 			return nil
-		case now.Sub(c.idleSince) > idle:
+		case now-c.idleSince > int64(idle):
 			c.close(closedIdle)
 			continue
 		}
@@ -173,13 +175,10 @@ const (
 	probes     = 3
 )
 
-// dial makes a new connection.
-func (e *endpoint) dial(timeout time.Duration, deadline time.Time) (*deckConn, error) {
+// dial makes a new connection, TLS handshake included, within a time.
+func (e *endpoint) dial(timeout time.Duration) (*deckConn, error) {
 	begun := time.Now()
 	end := begun.Add(timeout)
-	if !deadline.IsZero() && deadline.Before(end) {
-		end = deadline
-	}
 	dialer := net.Dialer{
 		Deadline:        end,
 		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: probeAfter, Interval: probeEvery, Count: probes},

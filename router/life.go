@@ -134,7 +134,7 @@ func (x *exchange) misdirected() bool {
 // address chooses where the deck is reached.
 func (x *exchange) address() routing.Fault {
 	x.view = x.now.decks[x.decision.Deck.ID]
-	x.endpoint = pick(x.view.endpoints, x.started.UnixNano())
+	x.endpoint = pick(x.view.endpoints)
 	if x.endpoint == nil {
 		return faultDeckUnresolved
 	}

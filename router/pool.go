@@ -90,9 +90,9 @@ func (p *pool) closeAll(why closeReason) {
 
 // sweep closes the connections that were idle for too long, and those that the deck
 // closed or spoke on meanwhile.
-func (p *pool) sweep(now time.Time, idle time.Duration) {
+func (p *pool) sweep(now int64, idle time.Duration) {
 	p.filter(func(c *deckConn) bool {
-		if now.Sub(c.idleSince) > idle {
+		if now-c.idleSince > int64(idle) {
 			c.close(closedIdle)
 			return false
 		}

@@ -260,7 +260,7 @@ func (p *publisher) clean(now *published) {
 }
 
 // sweep closes idle connections whose time is over, and forgets what has ended.
-func (p *publisher) sweep(now time.Time) {
+func (p *publisher) sweep(now int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if state := p.router.published.Load(); state != nil {

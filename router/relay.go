@@ -59,18 +59,14 @@ func (x *exchange) connect() routing.Fault {
 	}
 	var conn *deckConn
 	if !x.retrying { // what became of one idle connection may have become of all
-		conn = x.endpoint.reuse(x.lane.index, deck.Idle, x.asked)
+		conn = x.endpoint.reuse(x.lane.index, deck.Idle)
 	}
 	if conn != nil {
 		conn.reused = true
 		x.view.live.counters.reused.Add(1)
 	} else {
-		var deadline time.Time
-		if x.deadline != noWait {
-			deadline = time.Unix(0, x.deadline)
-		}
 		var err error
-		if conn, err = x.endpoint.dial(deck.Connect, deadline); err != nil {
+		if conn, err = x.endpoint.dial(x.untilDeadline(deck.Connect)); err != nil {
 			return x.connectFault(err)
 		}
 	}
@@ -90,14 +86,13 @@ func (x *exchange) detach() *deckConn {
 // connectFault says which fault it is that no connection could be made.
 func (x *exchange) connectFault(err error) routing.Fault {
 	x.view.live.counters.connectFailures.Add(1)
-	now := time.Now().UnixNano()
 	switch {
-	case x.deadline != noWait && now >= x.deadline:
+	case x.late():
 		return faultDeckTimeout
 	case ranOut(err):
 		return faultOverloaded
 	}
-	x.endpoint.failed("it does not accept connections", now)
+	x.endpoint.failed("it does not accept connections")
 	return faultConnectFailed
 }
 
@@ -255,9 +250,8 @@ func (x *exchange) waitFault(err error) routing.Fault {
 	case errors.Is(err, errClientGone):
 		return faultClientGone
 	case errors.Is(err, errOverdue):
-		now := time.Now().UnixNano()
-		if x.deadline == noWait || now < x.deadline {
-			x.endpoint.failed("it gives no first byte in time", now)
+		if !x.late() {
+			x.endpoint.failed("it gives no first byte in time")
 		}
 		return faultDeckTimeout
 	}

@@ -106,7 +106,7 @@ type Router struct {
 	heads          buffers // for the heads of requests
 	records        buffers // for bodies under TLS
 	bodies         buffers
-	clock          atomic.Int64 // nanoseconds of Unix time; the watch keeps it
+	clock          clock
 	date           atomic.Pointer[[]byte]
 
 	drain drainState
@@ -135,6 +135,7 @@ func New(cfg Config) (*Router, error) {
 		cfg.MaxClients = defaultMaxClients()
 	}
 	r := &Router{cfg: cfg, log: cfg.Logger, faults: newFaultIndex(), stop: make(chan struct{})}
+	r.clock.init()
 	r.counters.init(len(r.faults.kinds))
 	r.publisher.init(r)
 	r.drain.begun = make(chan struct{})
@@ -142,7 +143,6 @@ func New(cfg Config) (*Router, error) {
 	r.heads.init(headBytes)
 	r.records.init(recordBytes)
 	r.bodies.init(bodyBytes)
-	r.clock.Store(time.Now().UnixNano())
 	r.tellDate(time.Now())
 	r.run.Go(r.janitor)
 	r.run.Go(r.watch)
@@ -239,7 +239,7 @@ func (r *Router) janitor() {
 			return
 		case now := <-tick.C:
 			r.tellDate(now)
-			r.publisher.sweep(now)
+			r.publisher.sweep(r.clock.now())
 		}
 	}
 }

@@ -22,7 +22,7 @@ type socket struct {
 	raw      syscall.RawConn
 	secure   bool
 
-	// readBy and writeBy say until when somebody waits, in nanoseconds of Unix time, or one
+	// readBy and writeBy say until when somebody waits: a moment of the router's clock, or one
 	// of the constants below.
 	readBy, writeBy atomic.Int64
 

@@ -244,6 +244,17 @@ func (u *upload) end(x *exchange) {
 	u.whole, u.active = false, false
 }
 
+// late says whether the request's own deadline is over.
+func (x *exchange) late() bool { return x.deadline != noWait && x.router.clock.now() >= x.deadline }
+
+// untilDeadline is a time, but not beyond the request's own deadline.
+func (x *exchange) untilDeadline(d time.Duration) time.Duration {
+	if x.deadline != noWait {
+		return min(d, time.Duration(x.deadline-x.router.clock.now()))
+	}
+	return d
+}
+
 // orDeadline is a moment, but not beyond the request's own deadline.
 func (x *exchange) orDeadline(by int64) int64 {
 	if x.deadline != noWait {

@@ -305,7 +305,7 @@ func TestAnUploadThatEndsWhileItIsStoppedLeavesNothingToUseAgain(t *testing.T) {
 	g.one(answering(t, fine).addr)
 	view := g.router.published.Load().decks[0]
 	e := view.endpoints[0]
-	conn, err := e.dial(patience, time.Time{})
+	conn, err := e.dial(patience)
 	if err != nil {
 		t.Fatal(err)
 	}

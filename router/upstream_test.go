@@ -32,25 +32,24 @@ func TestTheConnectionPutBackLastIsUsedFirst(t *testing.T) {
 	e := g.router.published.Load().decks[0].endpoints[0]
 	var made []*deckConn
 	for range 3 {
-		c, err := e.dial(patience, time.Time{})
+		c, err := e.dial(patience)
 		if err != nil {
 			t.Fatal(err)
 		}
 		made = append(made, c)
 	}
-	now := time.Now()
 	for _, c := range made {
-		c.release(0, now)
+		c.release(0)
 	}
 	for i := range made {
-		c := e.reuse(0, time.Minute, now)
+		c := e.reuse(0, time.Minute)
 		if c != made[len(made)-1-i] {
 			t.Fatalf("connection %d is another one", i)
 		}
 		defer c.close(closedIdle)
 	}
-	made[0].release(0, now)
-	if e.reuse(1, time.Minute, now) != made[0] {
+	made[0].release(0)
+	if e.reuse(1, time.Minute) != made[0] {
 		t.Fatal("what is idle in one shard is not found from another")
 	}
 }
@@ -168,14 +167,25 @@ func TestIdleConnectionsEndAfterTheDecksIdleTimeout(t *testing.T) {
 	g := newGrid(t, nil)
 	raw := answering(t, fine)
 	deck := deckAt("d1", raw.addr)
-	deck.Timeouts.Idle = routing.Duration(50 * time.Millisecond)
+	deck.Timeouts.Idle = routing.Duration(time.Hour)
 	g.put(deck, tenantOn("acme", "d1", "acme.test"))
 	wantStatus(t, g.ask(get("/")), 200, "")
-	eventually(t, "the idle connection closes", func() bool { return openConnections(g) == 0 })
+	e := g.router.published.Load().decks[0].endpoints[0]
+	g.router.clock.stop()
+	g.router.clock.advance(time.Hour - time.Minute)
+	g.router.publisher.sweep(g.router.clock.now())
+	if openConnections(g) != 1 {
+		t.Fatal("a connection was closed before its time")
+	}
+	g.router.clock.advance(2 * time.Minute)
+	g.router.publisher.sweep(g.router.clock.now())
+	if openConnections(g) != 0 {
+		t.Fatal("a connection was kept beyond its time")
+	}
 	wantStatus(t, g.ask(get("/")), 200, "")
 	// One that is too old is not used even where nobody has swept it yet.
-	e := g.router.published.Load().decks[0].endpoints[0]
-	if c := e.reuse(0, 50*time.Millisecond, time.Now().Add(time.Minute)); c != nil {
+	g.router.clock.advance(2 * time.Hour)
+	if c := e.reuse(0, time.Hour); c != nil {
 		t.Fatal("a connection was used after its time")
 	}
 }
@@ -204,7 +214,7 @@ func TestARefusingAddressIsEjectedAndComesBack(t *testing.T) {
 	e := view.endpoints[i]
 	// It is tried again, by one request, when its time is over; in the meantime it has come up.
 	revive(t, dead)
-	e.ejectedUntil.Store(time.Now().UnixNano())
+	e.ejectedUntil.Store(g.router.clock.now())
 	for range 20 {
 		wantStatus(t, g.ask(get("/")), 200, "")
 	}
@@ -269,28 +279,29 @@ func TestWhenAllAddressesAreEjectedAllAreUsed(t *testing.T) {
 func TestAnEjectedAddressIsTriedByOneRequestAndBacksOff(t *testing.T) {
 	g := newGrid(t, nil)
 	e := newEndpoint(g.router, &liveDeck{name: "d"}, netip.MustParseAddrPort("127.0.0.1:1"))
-	now := time.Now().UnixNano()
+	g.router.clock.stop()
 	for range ejectAfter - 1 {
-		e.failed("x", now)
+		e.failed("x")
 	}
 	if e.ejected() {
 		t.Fatal("ejected too soon")
 	}
-	e.failed("x", now)
+	e.failed("x")
 	backoff := backoffLow
 	for range 8 {
-		if !e.ejected() || e.try(now+int64(backoff)-1) {
+		g.router.clock.advance(backoff - 1)
+		if !e.ejected() || e.try() {
 			t.Fatalf("in use before %v are over", backoff)
 		}
-		now += int64(backoff)
-		if !e.try(now) {
+		g.router.clock.advance(1)
+		if !e.try() {
 			t.Fatalf("not tried after %v", backoff)
 		}
-		if e.try(now) {
+		if e.try() {
 			t.Fatal("tried twice at once")
 		}
-		e.failed("x", now)
-		e.failed("x", now) // another request that was under way
+		e.failed("x")
+		e.failed("x") // another request that was under way
 		backoff = min(2*backoff, backoffHigh)
 	}
 	if backoff != backoffHigh {
@@ -309,16 +320,16 @@ func TestTheLessLoadedOfTwoAddressesIsPicked(t *testing.T) {
 	free := newEndpoint(g.router, live, netip.MustParseAddrPort("127.0.0.1:2"))
 	busy.inFlight.Store(5)
 	for range 50 {
-		if pick([]*endpoint{busy, free}, 1) != free {
+		if pick([]*endpoint{busy, free}) != free {
 			t.Fatal("the busier one was picked")
 		}
 	}
-	if pick(nil, 1) != nil || pick([]*endpoint{busy}, 1) != busy {
+	if pick(nil) != nil || pick([]*endpoint{busy}) != busy {
 		t.Fatal("nothing, or the only one, is not what was picked")
 	}
 	free.ejectedUntil.Store(1 << 62)
 	for range 50 {
-		if pick([]*endpoint{busy, free}, 1) != busy {
+		if pick([]*endpoint{busy, free}) != busy {
 			t.Fatal("an ejected one was picked")
 		}
 	}
@@ -397,7 +408,7 @@ func TestADeckThatVanishesIsNoticed(t *testing.T) {
 	g.one(answering(t, fine).addr)
 	live := g.router.publisher.live["d1"]
 	for _, e := range live.endpoints {
-		c, err := e.dial(patience, time.Time{})
+		c, err := e.dial(patience)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -24,15 +24,15 @@ func (r *Router) watch() {
 		select {
 		case <-r.stop:
 			return
-		case now := <-tick.C:
-			r.clock.Store(now.UnixNano())
-			r.clients.each(func(c *client) { c.watch(now.UnixNano(), turn%lookEvery == 0) })
+		case <-tick.C:
+			now := r.clock.tick()
+			r.clients.each(func(c *client) { c.watch(now, turn%lookEvery == 0) })
 		}
 	}
 }
 
 // after is the moment d from now, as waits are bounded: it never comes early.
-func (r *Router) after(d time.Duration) int64 { return r.clock.Load() + int64(d+watchEvery) }
+func (r *Router) after(d time.Duration) int64 { return r.clock.coarse() + int64(d+watchEvery) }
 
 // over stands in place of the moment by which a tunnel must be used, once it is given up.
 const over int64 = math.MaxInt64
