@@ -90,6 +90,7 @@ func (x *exchange) appendGrid(dst []byte) []byte {
 	dst = strconv.AppendUint(append(dst, "\r\nX-Grid-Epoch: "...), x.decision.Epoch, 10)
 	dst = strconv.AppendInt(append(dst, "\r\nX-Grid-Revision: "...), x.now.table.Revision(), 10)
 	dst = append(append(dst, "\r\nX-Grid-Router: "...), x.router.cfg.ID...)
+	dst = strconv.AppendInt(append(dst, "\r\nX-Grid-Hops: "...), int64(x.hops)+1, 10)
 	return append(dst, "\r\n"...)
 }
 

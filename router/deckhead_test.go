@@ -40,7 +40,7 @@ func TestADeckReceivesTheClientsLinesByteForByteInOrder(t *testing.T) {
 	}
 	rest := strings.Join(got[len(want):], "\n")
 	if !regexp.MustCompile(`^X-Request-Id: [0-9a-f]{32}\ntraceparent: 00-[0-9a-f]{32}-[0-9a-f]{16}-00\nX-Grid-Tenant: acme\n` +
-		`X-Grid-Deck: d1\nX-Grid-Epoch: 7\nX-Grid-Revision: 1\nX-Grid-Router: router-under-test$`).MatchString(rest) {
+		`X-Grid-Deck: d1\nX-Grid-Epoch: 7\nX-Grid-Revision: 1\nX-Grid-Router: router-under-test\nX-Grid-Hops: 1$`).MatchString(rest) {
 		t.Fatalf("the router's own lines are %q", rest)
 	}
 }

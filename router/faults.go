@@ -81,7 +81,7 @@ func faultTable() []faultKind {
 		{faultDraining, 503, r, true, 0, "this router is about to stop; try again"},
 		{faultDeckTimeout, 504, d, false, 0, "the deck did not answer in time"},
 		{admission.VersionNotSupported, 505, c, true, 0, "only HTTP/1.0 and HTTP/1.1 are supported"},
-		{faultLoopDetected, 508, c, true, 0, "the request has passed this router before"},
+		{faultLoopDetected, 508, d, true, 0, "the request has passed too many routers; the address of a deck leads back to them"},
 	}
 }
 

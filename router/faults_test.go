@@ -182,27 +182,6 @@ func TestFaultsOfDecks(t *testing.T) {
 	wantStatus(t, g.ask(get("/")), 503, "deck_unresolved")
 }
 
-func TestALoopIsDetectedOnlyWhereThePeerIsTrusted(t *testing.T) {
-	trusted := newGrid(t, func(cfg *Config) { cfg.TrustedProxies = prefixes("127.0.0.1/32") })
-	trusted.one(answering(t, fine).addr)
-	wantStatus(t, trusted.ask(get("/", "x-grid-router: router-under-test")), 508, "loop_detected")
-	wantStatus(t, trusted.ask(get("/", "X-Grid-Router: another")), 200, "")
-	open := newGrid(t, nil)
-	open.one(answering(t, fine).addr)
-	wantStatus(t, open.ask(get("/", "X-Grid-Router: router-under-test")), 200, "")
-}
-
-func TestARouterThatIsItsOwnDeckDetectsTheLoop(t *testing.T) {
-	g := newGrid(t, func(cfg *Config) { cfg.TrustedProxies = prefixes("127.0.0.1/32") })
-	deck := deckAt("d1", g.addr)
-	deck.HostHeader = routing.HostHeaderOriginal
-	g.put(deck, tenantOn("acme", "d1", "acme.test"))
-	r := g.ask(get("/"))
-	if r.StatusCode != http.StatusLoopDetected { // the fault's name is that router's word, and passes no second one
-		t.Fatalf("got %d %q", r.StatusCode, r.body)
-	}
-}
-
 func TestAPanicEndsOneRequestAlone(t *testing.T) {
 	g := newGrid(t, nil)
 	g.one(answering(t, fine).addr)

@@ -27,6 +27,7 @@ type exchange struct {
 
 	// What was made of it.
 	head     admission.Head
+	hops     int // routers that the request passed before this one
 	who      identity
 	now      *published // the table and the decks of this request
 	decision routing.Decision
@@ -80,7 +81,7 @@ func (x *exchange) admit() routing.Fault {
 		return refusal.Fault
 	}
 	x.closes = x.closes || x.head.Close
-	if x.client.trusted && x.loops() {
+	if x.hops = readHops(&x.head); x.hops >= maxHops {
 		return faultLoopDetected
 	}
 	if x.router.drain.refuses() && !x.firstOfClient {
@@ -89,14 +90,24 @@ func (x *exchange) admit() routing.Fault {
 	return noFault
 }
 
-// loops says whether the request has passed this router before.
-func (x *exchange) loops() bool {
-	for i := range x.head.Lines {
-		if line := &x.head.Lines[i]; line.Class == admission.GridRouter && string(line.Value) == x.router.cfg.ID {
-			return true
+// maxHops is how many routers a request may have passed before this one. A grid may be a deck of
+// another grid, and once more; a deck whose address leads back to the routers costs each request
+// that is sent there so many places, and no more.
+const maxHops = 4
+
+// readHops returns how many routers the request has passed, whoever sends it: between two
+// routers there may be balancers that nobody trusts. What a client makes up makes its own
+// request a loop at most, since each router writes the field anew. What is no number is
+// nothing that a router wrote.
+func readHops(head *admission.Head) (hops int) {
+	for i := range head.Lines {
+		if line := &head.Lines[i]; line.Class == admission.GridHops {
+			if n, ok := admission.ParseLength(line.Value); ok {
+				hops = max(hops, int(min(n, maxHops)))
+			}
 		}
 	}
-	return false
+	return hops
 }
 
 // decide asks the table of this moment which deck owns the request. From here on this is

@@ -23,8 +23,8 @@ const (
 	Expect
 	// Grid is X-Grid-*: the router's own words, never a client's.
 	Grid
-	// GridRouter is X-Grid-Router, by which a loop is noticed.
-	GridRouter
+	// GridHops is X-Grid-Hops, how many routers a request has passed, by which a loop is noticed.
+	GridHops
 	// ForwardedFor is X-Forwarded-For.
 	ForwardedFor
 	// ForwardedProto is X-Forwarded-Proto.
@@ -67,7 +67,7 @@ var known = [...]struct {
 	{"connection", Connection}, {"expect", Expect},
 	{"keep-alive", HopByHop}, {"proxy-connection", HopByHop}, {"te", HopByHop}, {"trailer", HopByHop},
 	{"upgrade", Upgrade}, {"proxy-authorization", HopByHop},
-	{"x-grid-router", GridRouter},
+	{"x-grid-hops", GridHops},
 	{"x-forwarded-for", ForwardedFor}, {"x-forwarded-proto", ForwardedProto}, {"x-forwarded-host", ForwardedHost},
 	{"forwarded", Forwarded}, {"x-real-ip", Forwarded},
 	{"x-request-id", RequestID}, {"traceparent", TraceParent}, {"tracestate", TraceState},
