@@ -187,7 +187,7 @@ func (a *answer) passes(name []byte) bool {
 		if len(name) >= len(grid) && admission.EqualFold(name[:len(grid)], grid) {
 			return false
 		}
-		if a.status == 204 && admission.EqualFold(name, "content-length") { // RFC 9110 8.6
+		if (a.status == 204 || a.status < 200) && admission.EqualFold(name, "content-length") { // RFC 9110 8.6
 			return false
 		}
 	}

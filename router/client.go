@@ -43,11 +43,13 @@ type client struct {
 	frame      framing.Head
 	body       requestBody
 
-	mu     sync.Mutex // guards deck, for the watch
-	deck   *deckConn  // that works for the client
-	sent   atomic.Bool
-	left   atomic.Bool
-	idleBy atomic.Int64 // of a tunnel: when it has been silent for too long; noWait: it is none
+	mu   sync.Mutex // guards deck, for the watch
+	deck *deckConn  // that works for the client
+	sent atomic.Bool
+	left atomic.Bool
+	// silentSince is since when the deck is waited for, a moment of the clock; noWait: it is not.
+	silentSince atomic.Int64
+	idleBy      atomic.Int64 // of a tunnel: when it has been silent for too long; noWait: it is none
 }
 
 // newClient takes over an accepted connection.

@@ -40,7 +40,10 @@ func (c *clock) tick() int64 {
 }
 
 // stop makes the clock stand still, for tests, which then move it themselves.
-func (c *clock) stop() { c.stopped.Store(c.now()) }
+func (c *clock) stop() {
+	c.stopped.Store(c.now())
+	c.tick()
+}
 
 // advance moves a clock that was stopped.
 func (c *clock) advance(d time.Duration) {

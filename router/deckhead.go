@@ -44,6 +44,8 @@ func (x *exchange) passes(line *admission.Line) bool {
 		return !x.decision.Policy.Shadows(line.Name)
 	case admission.ContentLength:
 		return true
+	case admission.Expect:
+		return x.head.Continue
 	case admission.Forwarded:
 		return x.client.trusted
 	case admission.RequestID:

@@ -120,7 +120,7 @@ func TestNobodyButTheRouterWritesGridAndForwardingFields(t *testing.T) {
 			t.Errorf("%s reached the deck: %q", evil, head)
 		}
 	}
-	if !strings.Contains(head, "Under_Score: stays\r\n") || strings.Count(head, "X-Grid-") != 5 || strings.Count(head, "X-Forwarded-For:") != 1 {
+	if !strings.Contains(head, "Under_Score: stays\r\n") || strings.Count(head, "X-Grid-") != 6 || strings.Count(head, "X-Forwarded-For:") != 1 {
 		t.Errorf("got %q", head)
 	}
 }

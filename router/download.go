@@ -116,7 +116,12 @@ func (b *bodyFlow) step(x *exchange) error {
 	if x.conn.secure {
 		pool = &x.router.records
 	}
+	x.client.deckWaitBegins()
 	buffer, n, err := x.conn.receive(pool, bodyBytes, x.orDeadline(forever))
+	if left := x.client.deckWaitEnds(); left && err == nil {
+		pool.put(buffer)
+		return errClientGone
+	}
 	if errors.Is(err, io.EOF) && b.from == framedClose {
 		b.over = true
 		return b.endClosed(x)

@@ -11,6 +11,7 @@ import (
 // finish is where every request ends: what the client must still be told, what becomes
 // of the connections, the counters and the access log.
 func (x *exchange) finish(fault routing.Fault) {
+	x.endExpectation()
 	x.abandon(closeReasonOf(fault))
 	kind, place := x.router.faults.of(fault)
 	if fault != noFault {

@@ -208,6 +208,9 @@ func (w *wire) reply(method string) *reply {
 
 func (w *wire) tryReply(method string) (*reply, error) {
 	resp, err := http.ReadResponse(w.in, &http.Request{Method: method})
+	for err == nil && resp.StatusCode < 200 && resp.StatusCode != http.StatusSwitchingProtocols { // interim
+		resp, err = http.ReadResponse(w.in, &http.Request{Method: method})
+	}
 	if err != nil {
 		return nil, err
 	}

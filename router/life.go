@@ -35,8 +35,9 @@ type exchange struct {
 	endpoint *endpoint
 	conn     *deckConn
 
-	answer answer
-	upload upload
+	answer      answer
+	upload      upload
+	expectation *expectation // a client that waits for 100 (Continue); nil: it does not
 
 	in  []byte // what is read from the deck
 	out []byte // heads, on their way out

@@ -117,8 +117,9 @@ func (x *exchange) ask() (have int, fault routing.Fault) {
 	if c.body.over {
 		x.upload.whole = true
 		c.sent.Store(true)
+		c.deckWaitBegins()
 		n, err := x.conn.converse(x.out, x.in, x.firstByteBy())
-		if n == 0 {
+		if left := c.deckWaitEnds(); n == 0 || left {
 			return 0, x.waitFault(x.waitError(err))
 		}
 		x.heard = true
@@ -133,11 +134,14 @@ func (x *exchange) ask() (have int, fault routing.Fault) {
 		}
 		return 0, faultBadDeckAnswer
 	}
+	if x.head.Continue && x.upload.bytes.Load() == 0 {
+		x.expect()
+	}
 	x.upload.start(x)
 	return 0, noFault
 }
 
-// prepare makes what is sent first, and tells a client that waits for it to go on.
+// prepare makes what is sent first.
 func (x *exchange) prepare() routing.Fault {
 	if x.replayable { // it has been made, and not sent with success
 		return noFault
@@ -148,16 +152,11 @@ func (x *exchange) prepare() routing.Fault {
 		return fault
 	}
 	x.replayable = x.client.body.over
-	if x.head.Continue && x.upload.bytes.Load() == 0 && !x.client.body.over {
-		if x.client.send(continueAnswer, x.deadline) != nil {
-			return faultClientGone
-		}
-	}
 	return noFault
 }
 
 // awaitAnswer reads until the head of the answer is whole; interim answers are passed
-// over. have is how much was read before. It returns what has been read of the body.
+// on. have is how much was read before. It returns what has been read of the body.
 func (x *exchange) awaitAnswer(have int) (rest []byte, fault routing.Fault) {
 	searched, interim := 0, 0
 	for {
@@ -175,16 +174,15 @@ func (x *exchange) awaitAnswer(have int) (rest []byte, fault routing.Fault) {
 		if err := x.answer.parse(x.in[:end]); err != nil {
 			return nil, faultBadDeckAnswer
 		}
-		if x.answer.status >= 200 {
-			x.headCame()
-			return x.in[end:have], noFault
-		}
-		if x.answer.status == http.StatusSwitchingProtocols && x.switches() {
+		if x.answer.status >= 200 || x.answer.status == http.StatusSwitchingProtocols && x.switches() {
 			x.headCame()
 			return x.in[end:have], noFault
 		}
 		if interim++; interim > maxInterim || x.answer.status == http.StatusSwitchingProtocols {
 			return nil, faultBadDeckAnswer
+		}
+		if fault := x.passInterim(); fault != noFault {
+			return nil, fault
 		}
 		have, searched = copy(x.in, x.in[end:have]), 0
 	}
@@ -197,8 +195,9 @@ func (x *exchange) readMore(have int) (int, error) {
 		copy(grown, x.in)
 		x.in = grown
 	}
+	x.client.deckWaitBegins()
 	n, err := x.conn.read(x.in[have:], x.answerBy())
-	if n > 0 {
+	if left := x.client.deckWaitEnds(); n > 0 && !left {
 		x.heard = true
 		return n, nil // an error comes again
 	}
@@ -208,11 +207,11 @@ func (x *exchange) readMore(have int) (int, error) {
 // waitError says why a wait for the deck ended, if it was not for the deck's sake.
 func (x *exchange) waitError(err error) error {
 	switch {
+	case x.client.left.Load():
+		return errClientGone
 	case err == nil:
 	case x.upload.failed() != noFault:
 		return errUpload
-	case x.client.left.Load():
-		return errClientGone
 	}
 	return err
 }
@@ -233,6 +232,7 @@ func (x *exchange) firstByteBy() int64 {
 
 // headCame ends the time for the first byte.
 func (x *exchange) headCame() {
+	x.endExpectation()
 	if c := x.client; x.upload.active {
 		c.mu.Lock()
 		x.upload.awaited = false

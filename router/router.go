@@ -50,6 +50,9 @@ type Config struct {
 	// ProxyProtocol says that each connection begins with a PROXY header, version 1 or 2,
 	// from one of TrustedProxies. Connections from other peers are closed.
 	ProxyProtocol bool
+	// HalfClose says what becomes of a request whose client ends its direction of the connection
+	// while it is answered. Default [HalfCloseDeparts].
+	HalfClose HalfClose
 	// MaxClients is how many connections from clients are open at most; those beyond wait in
 	// the system's queue. 0: three quarters of the descriptors that the process may have, so
 	// that decks get theirs.
@@ -57,6 +60,19 @@ type Config struct {
 	// Logger takes what happens to decks, documents and listeners; nil: nothing is logged.
 	Logger *zap.Logger
 }
+
+// HalfClose is what a client means that sends no more and does not close its connection, which
+// looks the same as one that closed it (a FIN), until something is sent to it.
+type HalfClose uint8
+
+const (
+	// HalfCloseDeparts takes such a client for gone once its deck has been silent for half a
+	// second: the deck's work is cancelled. What comes without such a silence it is given.
+	HalfCloseDeparts HalfClose = iota
+	// HalfCloseServed serves such a client to the end. One that is gone is noticed when its
+	// connection breaks, which is when something is sent to it.
+	HalfCloseServed
+)
 
 // Patience bounds how long a client may take. A zero value takes the default that is
 // named at its field.
@@ -70,6 +86,9 @@ type Patience struct {
 	Body time.Duration
 	// Write is for a piece of the answer, at most 64 KiB, to be taken. Default 1m.
 	Write time.Duration
+	// Continue is how long a client that waits for 100 (Continue) waits for its deck to say it,
+	// before the router does. Default 1s.
+	Continue time.Duration
 	// Tunnel is for a byte to come through a tunnel, in either direction. Default 1h.
 	Tunnel time.Duration
 }
@@ -78,6 +97,7 @@ func (p Patience) withDefaults() Patience {
 	return Patience{
 		Head: cmp.Or(p.Head, 10*time.Second), Idle: cmp.Or(p.Idle, 75*time.Second),
 		Body: cmp.Or(p.Body, 30*time.Second), Write: cmp.Or(p.Write, time.Minute), Tunnel: cmp.Or(p.Tunnel, time.Hour),
+		Continue: cmp.Or(p.Continue, time.Second),
 	}
 }
 

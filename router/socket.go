@@ -34,6 +34,8 @@ type socket struct {
 	pour   func(fd uintptr) bool
 	looked looking
 	look   func(fd uintptr)
+	ended  endings
+	ask    func(fd uintptr)
 }
 
 // What stands in readBy and writeBy in place of a moment.
@@ -84,7 +86,7 @@ func (s *socket) open(tcp *net.TCPConn) error {
 		return err
 	}
 	s.Conn, s.tcp, s.raw = tcp, tcp, raw
-	s.take, s.fill, s.pour, s.look = s.takeNow, s.fillNow, s.pourNow, s.lookNow
+	s.take, s.fill, s.pour, s.look, s.ask = s.takeNow, s.fillNow, s.pourNow, s.lookNow, s.askNow
 	return nil
 }
 
@@ -307,6 +309,35 @@ func (s *socket) lookNow(fd uintptr) {
 	var one [1]byte
 	n, err := rawPeek(fd, one[:])
 	s.looked = looking{n, err}
+}
+
+// endings says which directions of a connection have ended.
+type endings uint8
+
+const (
+	open         endings = iota
+	halfClosed           // the other side sends no more, and may still receive
+	endedForGood         // the connection broke
+)
+
+// endedBy finds out what the other side has ended, whatever it sent before that is not read
+// yet. Like lookAt it may run while another goroutine reads, but only once at a time.
+func (s *socket) endedBy() endings {
+	if err := s.raw.Control(s.ask); err != nil {
+		return endedForGood
+	}
+	return s.ended
+}
+
+func (s *socket) askNow(fd uintptr) {
+	switch events := rawPoll(fd); {
+	case events&(pollError|pollHangUp) != 0:
+		s.ended = endedForGood
+	case events&pollPeerShut != 0:
+		s.ended = halfClosed
+	default:
+		s.ended = open
+	}
 }
 
 const (

@@ -182,25 +182,11 @@ func TestBothDirectionsFlowAtOnce(t *testing.T) {
 	}
 }
 
-func TestThe100ContinueIsTheRoutersOnceADeckIsThere(t *testing.T) {
+// TestARefusedExpectationEndsTheConnection has the router refuse what a client asks before it
+// sends its body.
+func TestARefusedExpectationEndsTheConnection(t *testing.T) {
 	g := newGrid(t, nil)
-	addr := goDeck(t, func(w http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body)
-		fmt.Fprintf(w, "%q %s", r.Header.Get("Expect"), body)
-	})
-	g.one(addr)
-	for _, name := range []string{"Expect", "expect", "EXPECT"} {
-		w := g.dial()
-		w.send("POST / HTTP/1.1\r\nHost: acme.test\r\nContent-Length: 5\r\n" + name + ": 100-Continue\r\n\r\n")
-		if line, _ := w.in.ReadString('\n'); line != "HTTP/1.1 100 Continue\r\n" {
-			t.Fatalf("%s: got %q", name, line)
-		}
-		_, _ = w.in.ReadString('\n')
-		w.send("hello")
-		if r := w.reply("POST"); r.body != `"" hello` {
-			t.Fatalf("%s: got %q", name, r.body)
-		}
-	}
+	g.one(answering(t, fine).addr)
 	f := func(request string, status int, fault string) {
 		t.Helper()
 		w := g.dial()

@@ -10,7 +10,7 @@ const (
 	// these after its time, and never before.
 	watchEvery = 100 * time.Millisecond
 	// lookEvery is how often, while a deck is silent, its client is looked at, in watches.
-	lookEvery = 5
+	lookEvery = 2
 )
 
 // watch bounds all waits of the data path. One goroutine looks at every connection ten
@@ -55,10 +55,54 @@ func (c *client) watch(now int64, looks bool) {
 		}
 		return
 	}
-	if looks && c.sent.Load() && c.lookAt() == shut {
+	if !looks || !c.sent.Load() || !c.silentFor(now) {
+		return
+	}
+	if c.departed() {
 		c.left.Store(true)
 		c.deck.wakeReader()
 	}
+}
+
+// departAfter is how long a deck must be silent before its client's half-closing counts.
+const departAfter = 500 * time.Millisecond
+
+// silentFor says whether the deck has been silent for so long that a client may have left.
+func (c *client) silentFor(now int64) bool {
+	since := c.silentSince.Load()
+	return since != noWait && now-since >= int64(departAfter)
+}
+
+// departed says whether the client counts as gone: its connection broke, or it sends no more
+// and Config.HalfClose takes that for leaving.
+func (c *client) departed() bool {
+	switch c.endedBy() {
+	case halfClosed:
+		return c.router.cfg.HalfClose == HalfCloseDeparts
+	case endedForGood:
+		return true
+	case open:
+	}
+	return false
+}
+
+// deckWaitBegins notes that a wait for the deck begins.
+func (c *client) deckWaitBegins() { c.silentSince.Store(c.router.clock.coarse()) }
+
+// deckWaitEnds notes that a wait for the deck has ended, and says whether the client has left
+// meanwhile. It is told the same way however the wait and the turns of the watch lie: a
+// client that half-closed is given what comes without a long silence, and nothing that comes
+// after one.
+func (c *client) deckWaitEnds() (left bool) {
+	if c.silentFor(c.router.clock.coarse()) && c.sent.Load() {
+		c.mu.Lock() // the watch may be doing the same
+		if c.departed() {
+			c.left.Store(true)
+		}
+		c.mu.Unlock()
+	}
+	c.silentSince.Store(noWait)
+	return c.left.Load()
 }
 
 // attach makes the watch look at a connection to a deck, on behalf of the client.

@@ -29,6 +29,7 @@ type serveFlags struct {
 	gslb, resolver        []string
 	trustedProxies        []string
 	proxyProtocol         string
+	halfClose             string
 	clientConnections     int
 	patience              router.Patience
 	routerID              string
@@ -91,6 +92,9 @@ func (f *serveFlags) register(fs *pflag.FlagSet) {
 	fs.StringSliceVar(&f.trustedProxies, "trusted-proxies", nil,
 		"peers, as `CIDR`s, whose X-Forwarded-*, Forwarded, X-Request-Id and traceparent are believed (default none)")
 	fs.StringVar(&f.proxyProtocol, "proxy-protocol", "off", "on: trusted peers must speak the PROXY protocol; `on|off`")
+	fs.StringVar(&f.halfClose, "client-half-close", "departs", "what a client means that ends its direction of the connection behind its request, `departs|served`:\n"+
+		"departs: once the deck has been silent for half a second it counts as gone, and the deck's work is cancelled;\n"+
+		"served: it gets its answer, and one that is gone is noticed when something is sent to it")
 	for _, wait := range f.waits() {
 		fs.DurationVar(wait.value, wait.flag, wait.usual, wait.help)
 	}
@@ -118,6 +122,7 @@ func (f *serveFlags) waits() []wait {
 		{"client-idle-timeout", &f.patience.Idle, 75 * time.Second, "how long a connection may be idle between two requests"},
 		{"client-body-timeout", &f.patience.Body, 30 * time.Second, "how long a body may stand still; each KiB that comes gives a second of it back"},
 		{"client-answer-timeout", &f.patience.Write, time.Minute, "how long a client may take for a piece of its answer, at most 64 KiB"},
+		{"continue-timeout", &f.patience.Continue, time.Second, "how long the deck of a client that waits for 100 (Continue) may be silent before the router says it"},
 		{"tunnel-idle-timeout", &f.patience.Tunnel, time.Hour, "how long nothing may come through an upgraded connection, such as a WebSocket"},
 	}
 }
@@ -182,6 +187,8 @@ func (f *serveFlags) checkNumbers() error {
 		return flags.Usagef("--client-connections: %d is negative; write a number of connections, or 0 for the default", f.clientConnections)
 	case f.proxyProtocol != "on" && f.proxyProtocol != "off":
 		return flags.Usagef("--proxy-protocol: %q is neither on nor off", f.proxyProtocol)
+	case f.halfClose != "departs" && f.halfClose != "served":
+		return flags.Usagef("--client-half-close: %q is neither departs nor served", f.halfClose)
 	case f.proxyProtocol == "on" && len(f.trustedProxies) == 0:
 		return flags.Usagef("--proxy-protocol: nobody may speak it; name the balancers with --trusted-proxies")
 	case f.pinCache < 1:
@@ -282,4 +289,12 @@ func rereadLogLevel(args []string) func(ctx context.Context) (string, error) {
 		err = root.ExecuteContext(ctx)
 		return level, err
 	}
+}
+
+// halfCloseMeans is what --client-half-close says.
+func (f *serveFlags) halfCloseMeans() router.HalfClose {
+	if f.halfClose == "served" {
+		return router.HalfCloseServed
+	}
+	return router.HalfCloseDeparts
 }

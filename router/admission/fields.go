@@ -19,7 +19,7 @@ const (
 	Connection
 	// HopByHop fields are for this connection only (RFC 9110 7.6.1).
 	HopByHop
-	// Expect is answered by the router.
+	// Expect goes to the deck where the client may wait for its answer.
 	Expect
 	// Grid is X-Grid-*: the router's own words, never a client's.
 	Grid
