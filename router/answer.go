@@ -3,6 +3,7 @@ package router
 import (
 	"bytes"
 	"errors"
+	"net/http"
 
 	"gridrouter.io/router/admission"
 )
@@ -161,6 +162,24 @@ func (a *answer) readConnection(list []byte) {
 // bodyless says whether no body follows, whatever the fields say (RFC 9112 6.3).
 func (a *answer) bodyless(head bool) bool {
 	return head || a.status == 204 || a.status == 304 || a.status < 200
+}
+
+// appendUpgrade appends what a client must be told of the protocol that it should go on with
+// (RFC 9110 15.5.22). Of other answers Upgrade is between the deck and the router.
+func (a *answer) appendUpgrade(dst []byte) []byte {
+	if a.status != http.StatusUpgradeRequired {
+		return dst
+	}
+	named := false
+	for scan := (fieldScanner{rest: a.fields}); scan.next(); {
+		if admission.EqualFold(scan.name, "upgrade") {
+			dst, named = append(dst, scan.raw...), true
+		}
+	}
+	if named {
+		dst = append(dst, "Connection: Upgrade\r\n"...)
+	}
+	return dst
 }
 
 // appendFields appends the field lines that the client receives, byte for byte: all but

@@ -33,6 +33,7 @@ func (x *exchange) appendDeckHead(dst []byte) []byte {
 		dst = append(dst, "Transfer-Encoding: chunked\r\n"...)
 	}
 	dst = x.appendForwarding(dst)
+	dst = x.appendNames(dst)
 	dst = x.appendGrid(dst)
 	return append(dst, "\r\n"...)
 }
@@ -47,7 +48,7 @@ func (x *exchange) passes(line *admission.Line) bool {
 	case admission.Expect:
 		return x.head.Continue
 	case admission.Forwarded:
-		return x.client.trusted
+		return x.client.trusted && (x.who.keepsForwarded || !belongs(line, admission.Forwarded))
 	case admission.RequestID:
 		return x.who.keepsRequestID
 	case admission.TraceParent, admission.TraceState:
@@ -56,26 +57,8 @@ func (x *exchange) passes(line *admission.Line) bool {
 	return false
 }
 
-// appendForwarding says on whose behalf the request is sent. To what a trusted peer said
-// of those before it, the peer itself is added.
-func (x *exchange) appendForwarding(dst []byte) []byte {
-	dst = append(dst, "X-Forwarded-For: "...)
-	if x.client.trusted {
-		for i := range x.head.Lines {
-			if line := &x.head.Lines[i]; line.Class == admission.ForwardedFor && len(line.Value) > 0 {
-				dst = append(append(dst, line.Value...), ", "...)
-			}
-		}
-	}
-	dst = x.client.peer.AppendTo(dst)
-	dst = append(append(dst, "\r\nX-Forwarded-Proto: "...), x.who.proto...)
-	dst = append(dst, "\r\nX-Forwarded-Host: "...)
-	if x.who.host != nil {
-		dst = append(dst, x.who.host...)
-	} else {
-		dst = appendAuthority(dst, &x.head.Authority)
-	}
-	dst = append(dst, "\r\n"...)
+// appendNames says by which names the request is followed through the system.
+func (x *exchange) appendNames(dst []byte) []byte {
 	if !x.who.keepsRequestID {
 		dst = append(append(append(dst, "X-Request-Id: "...), x.who.requestID...), "\r\n"...)
 	}

@@ -33,7 +33,7 @@ func TestADeckReceivesTheClientsLinesByteForByteInOrder(t *testing.T) {
 	want := []string{
 		"GET /a%2Fb/../c?x=1&y=%20 HTTP/1.1", "Host: d1.deck.test",
 		"X-b:2", "x-A:   spaced\tvalue ", "Cookie: a=1; b=2", "Cookie: c=3", "X-Empty:", "user-agent: curl", "Accept: caf\xc3\xa9",
-		"X-Forwarded-For: 127.0.0.1", "X-Forwarded-Proto: http", "X-Forwarded-Host: acme.test",
+		"X-Forwarded-For: 127.0.0.1", "X-Forwarded-Proto: http", "X-Forwarded-Host: acme.test", "X-Forwarded-Port: 80",
 	}
 	if !slices.Equal(got[:len(want)], want) {
 		t.Fatalf("got  %q\nwant %q", got, want)
@@ -115,7 +115,7 @@ func TestNobodyButTheRouterWritesGridAndForwardingFields(t *testing.T) {
 		"X-Real-IP: 10.9.8.7", "X-Request-Id: mine", "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "tracestate: a=b",
 		"X_Forwarded_For: 10.9.8.7", "X_Grid_Tenant: evil", "x_request_id: mine", "X-Forwarded_For: 10.9.8.7", "Content_Length: 5", "Under_Score: stays"))
 	head := <-heads
-	for _, evil := range []string{"evil", "10.9.8.7", "mine", "X-GRID-Anything", "Port", "0af7651916cd43dd8448eb211c80319c", "tracestate", "Content_Length", "https"} {
+	for _, evil := range []string{"evil", "10.9.8.7", "mine", "X-GRID-Anything", "Port: 1\r", "0af7651916cd43dd8448eb211c80319c", "tracestate", "Content_Length", "https"} {
 		if strings.Contains(head, evil) {
 			t.Errorf("%s reached the deck: %q", evil, head)
 		}
@@ -131,10 +131,10 @@ func TestATrustedPeerSpeaksForTheClient(t *testing.T) {
 	g.one(addr)
 	const trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 	g.ask(get("/", "X-Forwarded-For: 192.0.2.1, 198.51.100.7", "x-forwarded-for: 10.1.1.1", "X-Forwarded-Proto: https", "X-Forwarded-Host: www.test",
-		"X-Request-Id: abc-1", "Traceparent: "+trace, "tracestate: a=b", "X-Forwarded-Port: 443", "Forwarded: for=192.0.2.1", "X-Grid-Tenant: evil"))
+		"X-Request-Id: abc-1", "Traceparent: "+trace, "tracestate: a=b", "X-Forwarded-Port: 443", "Forwarded: for=192.0.2.1, for=198.51.100.7, for=10.1.1.1", "X-Grid-Tenant: evil"))
 	head := <-heads
 	for _, want := range []string{"X-Forwarded-For: 192.0.2.1, 198.51.100.7, 10.1.1.1, 127.0.0.1", "X-Forwarded-Proto: https", "X-Forwarded-Host: www.test",
-		"X-Request-Id: abc-1", "Traceparent: " + trace, "tracestate: a=b", "X-Forwarded-Port: 443", "Forwarded: for=192.0.2.1"} {
+		"X-Request-Id: abc-1", "Traceparent: " + trace, "tracestate: a=b", "X-Forwarded-Port: 443", "Forwarded: for=192.0.2.1, for=198.51.100.7, for=10.1.1.1", "Forwarded: for=127.0.0.1;proto=http"} {
 		if strings.Count(head, "\r\n"+want+"\r\n") != 1 {
 			t.Errorf("want %q once in %q", want, head)
 		}
@@ -169,7 +169,7 @@ func TestTheClientIsTheLastOneThatNoTrustedProxyIs(t *testing.T) {
 		t.Helper()
 		x := newExchange(g.router)
 		x.head.Check(requestLine("GET", "/", "HTTP/1.1"), []byte("Host: a\r\n"+strings.Join(headers, "\r\n")+"\r\n\r\n"))
-		if got := believedClient(&x.head, netip.MustParseAddr("127.0.0.1"), g.router.trusts); got.String() != want {
+		if got := x.who.forwarding.read(&x.head, netip.MustParseAddr("127.0.0.1"), g.router.trusts); got.String() != want {
 			t.Errorf("%q: got %s, want %s", headers, got, want)
 		}
 	}
@@ -179,7 +179,14 @@ func TestTheClientIsTheLastOneThatNoTrustedProxyIs(t *testing.T) {
 	f("198.51.100.7", "X-Forwarded-For: 192.0.2.1", "X-Forwarded-For: 198.51.100.7", "X-Forwarded-For: 10.0.0.1")
 	f("10.0.0.1", "X-Forwarded-For: 10.0.0.1, 10.0.0.2")
 	f("10.0.0.2", "X-Forwarded-For: garbage, 10.0.0.2")
-	f("127.0.0.1", "X-Forwarded-For: 192.0.2.1, ")
+	f("192.0.2.1", "X-Forwarded-For: 192.0.2.1, ") // empty elements are none
+	f("192.0.2.1", "X-Forwarded-For: ,, 192.0.2.1,, 10.0.0.1 ,", "X-Forwarded-For:", "X-Forwarded-For: , ,")
+	f("127.0.0.1", "X-Forwarded-For: , ,")
+	f("198.51.100.7", "X-Forwarded-For: ,", "Forwarded: for=198.51.100.7,, ,")
+	f("198.51.100.7", `Forwarded: for=192.0.2.1, for=198.51.100.7;by="a,b;for=203.0.113.1";host="x\",y"`)
+	f("127.0.0.1", `Forwarded: for=192.0.2.1, for="198.51.100.7`) // a quote that does not end
+	f("10.0.0.1", "X-Forwarded-For: 192.0.2.1"+strings.Repeat(", 10.0.0.1", maxChain))
+	f("192.0.2.1", "X-Forwarded-For: 192.0.2.1"+strings.Repeat(", 10.0.0.1", maxChain-1))
 	f("198.51.100.7", "X-Forwarded-For: 198.51.100.7:4711")
 	f("2001:db8::1", "X-Forwarded-For: [2001:db8::1]:4711")
 	f("2001:db8::1", "X-Forwarded-For: 2001:db8::1")

@@ -59,7 +59,7 @@ func (x *exchange) appendAnswerHead(dst []byte, to bodyEnd) []byte {
 	dst = append(append(dst, version(x.head.HTTP10)...), ' ')
 	dst = append(strconv.AppendInt(dst, int64(a.status), 10), ' ')
 	dst = append(append(dst, a.reason...), "\r\n"...)
-	dst = a.appendFields(dst)
+	dst = a.appendUpgrade(a.appendFields(dst))
 	if !a.dated {
 		dst = append(append(append(dst, "Date: "...), *x.router.date.Load()...), "\r\n"...)
 	}

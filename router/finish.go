@@ -104,7 +104,8 @@ func (x *exchange) hangUp() {
 func (x *exchange) forget() {
 	x.client, x.lane, x.line, x.fields = nil, nil, admission.RequestLine{}, nil
 	x.firstOfClient, x.replayable, x.heard, x.retrying = false, false, false, false
-	x.who.requestID, x.who.proto, x.who.host = nil, nil, nil
+	x.who.requestID = nil
+	x.who.forget()
 	x.now, x.decision, x.view = nil, routing.Decision{}, nil
 	x.answer = answer{}
 	x.upload.whole = false

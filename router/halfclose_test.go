@@ -149,7 +149,6 @@ func TestAClientWhoseConnectionBrokeHasLeftWhateverHalfClosingMeans(t *testing.T
 	}
 }
 
-
 func sentToClients(g *grid) (total uint64) {
 	for i := range g.router.counters.lanes {
 		total += g.router.counters.lanes[i].sent.Load()

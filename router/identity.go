@@ -17,8 +17,7 @@ type identity struct {
 	// keepsRequestID and keepsTrace say that the field came from a trusted peer and goes
 	// on as it came.
 	keepsRequestID, keepsTrace bool
-	// proto and host are what the client used, as far as it is believed.
-	proto, host []byte
+	forwarding
 
 	idBuf    [32]byte
 	traceBuf [55]byte
@@ -33,19 +32,14 @@ var plainHTTP, overTLS = []byte("http"), []byte("https")
 
 // read makes the identity of a request. Only a trusted peer is believed.
 func (id *identity) read(head *admission.Head, c *client) {
-	id.client, id.proto, id.host = c.peer, plainHTTP, nil
+	id.client, id.proto, id.host, id.port = c.peer, plainHTTP, nil, nil
+	id.chain, id.keepsForwarded = admission.Plain, false
 	if c.secure {
 		id.proto = overTLS
 	}
 	id.keepsRequestID, id.keepsTrace = false, false
 	if c.trusted {
-		id.client = believedClient(head, c.peer, c.router.trusts)
-		if value, lines := head.First(admission.ForwardedProto); lines == 1 && isScheme(value) {
-			id.proto = value
-		}
-		if value, lines := head.First(admission.ForwardedHost); lines == 1 && len(value) > 0 {
-			id.host = value
-		}
+		id.client = id.forwarding.read(head, c.peer, c.router.trusts)
 		if value, lines := head.First(admission.RequestID); lines == 1 && isRequestID(value) {
 			id.requestID, id.keepsRequestID = value, true
 		}
@@ -91,10 +85,6 @@ func fillRandom(b []byte) {
 	}
 }
 
-func isScheme(value []byte) bool {
-	return admission.EqualFold(value, "http") || admission.EqualFold(value, "https")
-}
-
 func isRequestID(value []byte) bool {
 	for _, b := range value {
 		if b <= ' ' || b >= 0x7f {
@@ -129,73 +119,6 @@ func allZero(b []byte) bool {
 		}
 	}
 	return true
-}
-
-// believedClient follows X-Forwarded-For, or where there is none Forwarded, from its end
-// for as long as trusted proxies wrote it: the first address that is no trusted proxy is
-// the client. Where it cannot be read, the last one that could is as far as belief goes.
-func believedClient(head *admission.Head, peer netip.Addr, trusts func(netip.Addr) bool) netip.Addr {
-	believed := peer
-	class := admission.ForwardedFor
-	if _, lines := head.First(class); lines == 0 {
-		class = admission.Forwarded
-	}
-	for i := len(head.Lines) - 1; i >= 0; i-- {
-		line := &head.Lines[i]
-		if line.Class != class || class == admission.Forwarded && !admission.EqualFold(line.Name, "forwarded") {
-			continue
-		}
-		for list := line.Value; len(list) > 0; {
-			var item []byte
-			item, list = lastItem(list)
-			if class == admission.Forwarded {
-				item = forwardedFor(item)
-			}
-			address, ok := parseNode(item)
-			if !ok {
-				return believed
-			}
-			if believed = address; !trusts(address) {
-				return believed
-			}
-		}
-	}
-	return believed
-}
-
-// lastItem returns the last item of a list that is separated by commas, and what stands
-// before it. A comma in a quoted string ends an item all the same: addresses hold none.
-func lastItem(list []byte) (item, before []byte) {
-	for i := len(list) - 1; i >= 0; i-- {
-		if list[i] == ',' {
-			return admission.TrimSpace(list[i+1:]), list[:i]
-		}
-	}
-	return admission.TrimSpace(list), nil
-}
-
-// forwardedFor returns the value of "for" in one element of Forwarded (RFC 7239 4),
-// without its quotes; nil if there is none.
-func forwardedFor(element []byte) []byte {
-	for len(element) > 0 {
-		pair := element
-		element = nil
-		for i, b := range pair {
-			if b == ';' {
-				pair, element = pair[:i], pair[i+1:]
-				break
-			}
-		}
-		pair = admission.TrimSpace(pair)
-		if len(pair) > 4 && admission.EqualFold(pair[:4], "for=") {
-			value := pair[4:]
-			if n := len(value); n >= 2 && value[0] == '"' && value[n-1] == '"' {
-				value = value[1 : n-1]
-			}
-			return value
-		}
-	}
-	return nil
 }
 
 // maxNodeBytes is more than any address with its port takes.

@@ -31,6 +31,8 @@ const (
 	ForwardedProto
 	// ForwardedHost is X-Forwarded-Host.
 	ForwardedHost
+	// ForwardedPort is X-Forwarded-Port.
+	ForwardedPort
 	// Forwarded is any other forwarding field: Forwarded, X-Real-Ip, X-Forwarded-*.
 	Forwarded
 	// RequestID is X-Request-Id.
@@ -68,7 +70,7 @@ var known = [...]struct {
 	{"keep-alive", HopByHop}, {"proxy-connection", HopByHop}, {"te", HopByHop}, {"trailer", HopByHop},
 	{"upgrade", Upgrade}, {"proxy-authorization", HopByHop},
 	{"x-grid-hops", GridHops},
-	{"x-forwarded-for", ForwardedFor}, {"x-forwarded-proto", ForwardedProto}, {"x-forwarded-host", ForwardedHost},
+	{"x-forwarded-for", ForwardedFor}, {"x-forwarded-proto", ForwardedProto}, {"x-forwarded-host", ForwardedHost}, {"x-forwarded-port", ForwardedPort},
 	{"forwarded", Forwarded}, {"x-real-ip", Forwarded},
 	{"x-request-id", RequestID}, {"traceparent", TraceParent}, {"tracestate", TraceState},
 }

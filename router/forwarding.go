@@ -1,0 +1,336 @@
+package router
+
+import (
+	"bytes"
+	"net/netip"
+	"strconv"
+
+	"gridrouter.io/router/admission"
+)
+
+// forwarding is what trusted proxies say of those before them: one chain, read in one way, and
+// written to the deck in one way. The chain is X-Forwarded-For, or where there is none Forwarded
+// (RFC 7239). Its elements are counted from the end, which the last proxy wrote. Empty elements
+// of lists are passed over (RFC 9110 5.6.1).
+type forwarding struct {
+	// chain is the field that was read: admission.ForwardedFor or admission.Forwarded;
+	// admission.Plain: there is no chain.
+	chain admission.Class
+	// keepsForwarded says that Forwarded goes on to the deck as it came, since it tells the same.
+	keepsForwarded bool
+	// proto, host and port are what the client used, as far as it is believed; host and port are
+	// nil where nobody says.
+	proto, host, port []byte
+
+	items [maxChain][]byte // the last elements of the chain, room to read them backwards
+}
+
+// maxChain is how many proxies before this router are believed. What stands further back is
+// passed on, and not looked at.
+const maxChain = 64
+
+// elements walks over the elements of a list in all field lines of a class, in order.
+type elements struct {
+	lines []admission.Line
+	class admission.Class
+	rest  []byte
+}
+
+// belongs says whether a line is of the class. Of the class Forwarded only that one field is a
+// list of elements.
+func belongs(line *admission.Line, class admission.Class) bool {
+	return line.Class == class && (class != admission.Forwarded || admission.EqualFold(line.Name, "forwarded"))
+}
+
+// next returns the next element that is not empty; nil: there are no more.
+func (e *elements) next() (element []byte) {
+	for {
+		for len(e.rest) == 0 {
+			if len(e.lines) == 0 {
+				return nil
+			}
+			if belongs(&e.lines[0], e.class) {
+				e.rest = e.lines[0].Value
+			}
+			e.lines = e.lines[1:]
+		}
+		if e.class == admission.Forwarded {
+			element, e.rest = cutQuoted(e.rest, ',')
+		} else {
+			element, e.rest = admission.NextItem(e.rest)
+		}
+		if len(element) > 0 {
+			return element
+		}
+	}
+}
+
+func elementsOf(head *admission.Head, class admission.Class) elements {
+	return elements{lines: head.Lines, class: class}
+}
+
+// cutQuoted cuts text at the first separator that stands in no quoted string (RFC 9110 5.6.4).
+func cutQuoted(text []byte, separator byte) (before, after []byte) {
+	quoted := false
+	for i := 0; i < len(text); i++ {
+		switch b := text[i]; {
+		case b == '\\' && quoted:
+			i++
+		case b == '"':
+			quoted = !quoted
+		case b == separator && !quoted:
+			return admission.TrimSpace(text[:i]), text[i+1:]
+		}
+	}
+	return admission.TrimSpace(text), nil
+}
+
+// read reads what a trusted peer says, and returns the client's address as far as it is
+// believed: from the end of the chain for as long as trusted proxies wrote it, the first
+// address that is no trusted proxy. Where it cannot be read, the last one that could is as far
+// as belief goes.
+func (f *forwarding) read(head *admission.Head, peer netip.Addr, trusts func(netip.Addr) bool) (client netip.Addr) {
+	f.chain = chainOf(head)
+	f.keepsForwarded = f.chain == admission.Forwarded || f.chain == admission.ForwardedFor && sameChains(head)
+	client, at := peer, 0
+	if f.chain != admission.Plain {
+		client, at = f.believe(head, peer, trusts)
+	}
+	if proto := f.said(head, admission.ForwardedProto, "proto", at); isScheme(proto) {
+		f.proto = proto
+	}
+	if host := f.said(head, admission.ForwardedHost, "host", at); isHost(host) {
+		f.host = host
+	}
+	if port := nth(head, admission.ForwardedPort, at); isPort(port) {
+		f.port = port
+	}
+	return client
+}
+
+// forget lets go of what belongs to the request's head.
+func (f *forwarding) forget() {
+	f.proto, f.host, f.port = nil, nil, nil
+	if f.chain != admission.Plain {
+		clear(f.items[:])
+	}
+}
+
+// chainOf returns the field that holds the chain.
+func chainOf(head *admission.Head) admission.Class {
+	for _, class := range [...]admission.Class{admission.ForwardedFor, admission.Forwarded} {
+		if list := elementsOf(head, class); list.next() != nil {
+			return class
+		}
+	}
+	return admission.Plain
+}
+
+// believe follows the chain from its end. at is the place of the client's own element.
+func (f *forwarding) believe(head *admission.Head, peer netip.Addr, trusts func(netip.Addr) bool) (client netip.Addr, at int) {
+	total := 0
+	for list := elementsOf(head, f.chain); ; total++ {
+		item := list.next()
+		if item == nil {
+			break
+		}
+		f.items[total%maxChain] = item
+	}
+	client = peer
+	for i := range min(total, maxChain) {
+		address, ok := parseNode(nodeOf(f.chain, f.items[(total-1-i)%maxChain]))
+		if !ok {
+			return client, max(0, i-1)
+		}
+		if client, at = address, i; !trusts(address) {
+			break
+		}
+	}
+	return client, at
+}
+
+// said returns what the proxy that the client spoke to says of it, in a field of its own or,
+// where the chain is Forwarded, in the client's element. nil: nothing.
+func (f *forwarding) said(head *admission.Head, class admission.Class, parameter string, at int) []byte {
+	if value := nth(head, class, at); value != nil {
+		return value
+	}
+	if f.chain == admission.Forwarded {
+		return parameterOf(nth(head, f.chain, at), parameter)
+	}
+	return nil
+}
+
+// nth returns the element that stands so many places before the end of a list, or the first if
+// there are not so many: some proxies add to a list and others write it anew. nil: there is none.
+func nth(head *admission.Head, class admission.Class, fromEnd int) (element []byte) {
+	total := 0
+	for list := elementsOf(head, class); list.next() != nil; {
+		total++
+	}
+	list := elementsOf(head, class)
+	for range total - min(fromEnd, max(0, total-1)) {
+		element = list.next()
+	}
+	return element
+}
+
+// sameChains says whether X-Forwarded-For and Forwarded name the same addresses. A proxy that
+// knows one of them passes on what a client made up in the other.
+func sameChains(head *admission.Head) bool {
+	one, other := elementsOf(head, admission.ForwardedFor), elementsOf(head, admission.Forwarded)
+	for {
+		a, b := one.next(), other.next()
+		if a == nil || b == nil {
+			return a == nil && b == nil
+		}
+		left, okLeft := parseNode(a)
+		right, okRight := parseNode(nodeOf(admission.Forwarded, b))
+		if !okLeft || !okRight || left != right {
+			return false
+		}
+	}
+}
+
+// nodeOf returns the address in an element of a chain.
+func nodeOf(chain admission.Class, element []byte) []byte {
+	if chain == admission.Forwarded {
+		return parameterOf(element, "for")
+	}
+	return element
+}
+
+// parameterOf returns the value of a parameter of an element of Forwarded (RFC 7239 4), without
+// its quotes; nil: there is none.
+func parameterOf(element []byte, name string) []byte {
+	for len(element) > 0 {
+		var pair []byte
+		pair, element = cutQuoted(element, ';')
+		key, value, _ := bytes.Cut(pair, []byte("="))
+		if !admission.EqualFold(key, name) {
+			continue
+		}
+		if n := len(value); n >= 2 && value[0] == '"' && value[n-1] == '"' {
+			value = value[1 : n-1]
+		}
+		return value
+	}
+	return nil
+}
+
+// appendForwarding says on whose behalf the request is sent. To what a trusted peer said of
+// those before it, the peer itself is added.
+func (x *exchange) appendForwarding(dst []byte) []byte {
+	f := &x.who.forwarding
+	dst = append(dst, "X-Forwarded-For: "...)
+	dst = f.appendChain(dst, &x.head)
+	dst = x.client.peer.AppendTo(dst)
+	if f.chain != admission.Plain && f.keepsForwarded {
+		dst = append(dst, "\r\nForwarded: "...)
+		dst = appendElement(dst, x.client.peer, x.client.secure)
+	}
+	dst = append(append(dst, "\r\nX-Forwarded-Proto: "...), f.proto...)
+	dst = append(dst, "\r\nX-Forwarded-Host: "...)
+	if f.host != nil {
+		dst = append(dst, f.host...)
+	} else {
+		dst = appendAuthority(dst, &x.head.Authority)
+	}
+	dst = append(append(dst, "\r\nX-Forwarded-Port: "...), x.forwardedPort()...)
+	return append(dst, "\r\n"...)
+}
+
+// appendChain appends the chain as X-Forwarded-For has it, with what separates it from the next.
+func (f *forwarding) appendChain(dst []byte, head *admission.Head) []byte {
+	if f.chain == admission.Plain {
+		return dst
+	}
+	for list := elementsOf(head, f.chain); ; {
+		item := list.next()
+		if item == nil {
+			return dst
+		}
+		if f.chain == admission.Forwarded {
+			if address, ok := parseNode(nodeOf(f.chain, item)); ok {
+				dst = append(address.AppendTo(dst), ", "...)
+			} else {
+				dst = append(dst, "unknown, "...)
+			}
+			continue
+		}
+		dst = append(append(dst, item...), ", "...)
+	}
+}
+
+// appendElement appends an element of Forwarded for an address.
+func appendElement(dst []byte, address netip.Addr, secure bool) []byte {
+	if address.Is6() {
+		dst = append(address.AppendTo(append(dst, `for="[`...)), `]"`...)
+	} else {
+		dst = address.AppendTo(append(dst, "for="...))
+	}
+	if secure {
+		return append(dst, ";proto=https"...)
+	}
+	return append(dst, ";proto=http"...)
+}
+
+var port80, port443 = []byte("80"), []byte("443")
+
+// forwardedPort is the port that the client asked for: what is said of it, that of the host, or
+// the scheme's own. A deck behind a balancer cannot tell it by its own.
+func (x *exchange) forwardedPort() []byte {
+	f := &x.who.forwarding
+	switch {
+	case f.port != nil:
+		return f.port
+	case f.host != nil:
+		if port := portOf(f.host); isPort(port) {
+			return port
+		}
+	case len(x.head.Authority.Port) > 0:
+		return x.head.Authority.Port
+	}
+	if admission.EqualFold(f.proto, "https") || admission.EqualFold(f.proto, "wss") {
+		return port443
+	}
+	return port80
+}
+
+// portOf returns what stands behind the last colon of an authority, and behind its bracket.
+func portOf(authority []byte) []byte {
+	colon := bytes.LastIndexByte(authority, ':')
+	if colon < 0 || bytes.IndexByte(authority[colon:], ']') >= 0 {
+		return nil
+	}
+	return authority[colon+1:]
+}
+
+// isScheme says whether value is a scheme that HTTP is asked by. That of a WebSocket is what
+// some proxies write of one.
+func isScheme(value []byte) bool {
+	for _, scheme := range [...]string{"http", "https", "ws", "wss"} {
+		if admission.EqualFold(value, scheme) {
+			return true
+		}
+	}
+	return false
+}
+
+// isHost says whether value may be an authority: nothing that separates or quotes.
+func isHost(value []byte) bool {
+	for _, b := range value {
+		if b <= ' ' || b >= 0x7f || bytes.IndexByte([]byte(`",;@/\?#`), b) >= 0 {
+			return false
+		}
+	}
+	return len(value) > 0
+}
+
+func isPort(value []byte) bool {
+	if len(value) == 0 || len(value) > 5 {
+		return false
+	}
+	n, err := strconv.ParseUint(string(value), 10, 16)
+	return err == nil && n > 0
+}
