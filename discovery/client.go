@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -16,6 +15,8 @@ import (
 	"go.uber.org/zap/zapcore"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+
+	"gridrouter.io/files"
 )
 
 // ClientConfig says how to reach etcd. Routers and command line tools use the
@@ -127,7 +128,7 @@ func (cfg ClientConfig) tls() (*tls.Config, error) {
 	}
 	secure := &tls.Config{MinVersion: tls.VersionTLS12}
 	if cfg.CAFile != "" {
-		pem, err := os.ReadFile(cfg.CAFile)
+		pem, err := files.Read(cfg.CAFile, maxPEMBytes)
 		if err != nil {
 			return nil, fmt.Errorf("etcd CA certificates (--etcd-ca): %w", err)
 		}
@@ -138,7 +139,7 @@ func (cfg ClientConfig) tls() (*tls.Config, error) {
 	}
 	if cfg.CertFile != "" {
 		load := func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			pair, err := tls.LoadX509KeyPair(cfg.CertFile, cfg.KeyFile)
+			pair, err := files.ReadPair(cfg.CertFile, cfg.KeyFile, maxPEMBytes)
 			return &pair, err
 		}
 		if _, err := load(nil); err != nil {

@@ -5,11 +5,12 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"gridrouter.io/files"
 )
 
 // folderFile is what a file held when it was last read well, and what is wrong
@@ -103,27 +104,15 @@ func (f *Folder) readFile(name string, file *folderFile) string {
 	return ""
 }
 
-// load reads one file, within the limit. Only regular files are opened: a pipe
-// would make us wait for its writer.
+// load reads one file, within the limit. Only regular files are read: a pipe would make us
+// wait for its writer.
 func (f *Folder) load(name string) ([]byte, error) {
-	path := filepath.Join(f.cfg.Dir, name)
-	info, err := os.Stat(path)
+	data, err := files.Read(filepath.Join(f.cfg.Dir, name), f.cfg.FileLimit)
 	switch {
-	case err != nil:
-		return nil, err
-	case !info.Mode().IsRegular():
+	case errors.Is(err, files.ErrNotRegular):
 		return nil, errors.New("it is not a file; put documents into files, directly in the folder")
-	case info.Size() > f.cfg.FileLimit:
+	case errors.Is(err, files.ErrTooLarge):
 		return nil, errFileTooLarge
-	}
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = file.Close() }() // it was only read
-	data, err := io.ReadAll(io.LimitReader(file, f.cfg.FileLimit+1))
-	if err == nil && int64(len(data)) > f.cfg.FileLimit {
-		err = errFileTooLarge
 	}
 	return data, err
 }

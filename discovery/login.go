@@ -3,7 +3,6 @@ package discovery
 import (
 	"context"
 	"fmt"
-	"os"
 	"strings"
 	"sync"
 	"time"
@@ -12,6 +11,8 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
+
+	"gridrouter.io/files"
 )
 
 // login adds etcd's token to each call and gets one when it is needed. The
@@ -31,6 +32,11 @@ type login struct {
 // tokenTrust is how old a token may be to open a stream with. A refused token
 // fails a call, which then gets a new one, but a stream tells of it too late.
 const tokenTrust = time.Minute
+
+const (
+	maxPEMBytes      = 1 << 20 // of a file of certificates or a key; bundles of authorities have some hundred KiB
+	maxPasswordBytes = 4 << 10
+)
 
 // unary is a grpc.UnaryClientInterceptor. A call whose token was refused has
 // done nothing yet, so it is made once more with a new one.
@@ -106,7 +112,7 @@ func withToken(ctx context.Context, token string) context.Context {
 
 // readPassword reads a password file: its first and only line.
 func readPassword(path string) (string, error) {
-	content, err := os.ReadFile(path)
+	content, err := files.Read(path, maxPasswordBytes)
 	if err != nil {
 		return "", fmt.Errorf("etcd password (--etcd-password-file): %w", err)
 	}

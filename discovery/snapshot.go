@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/cespare/xxhash/v2"
+
+	"gridrouter.io/files"
 )
 
 // A snapshot is a file that holds what a router knew last, for a start without its source.
@@ -92,7 +94,7 @@ func WriteSnapshot(path string, header SnapshotHeader, sections []SnapshotSectio
 	if err != nil {
 		return err
 	}
-	aside := path + ".new" // always the same: what a killed writer left is overwritten
+	aside := path + ".new" // always the same: what a killed writer left gives way
 	if err := writeSynced(aside, head, sections); err != nil {
 		_ = os.Remove(aside) // a part is of no use, and the error is told
 		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
@@ -129,7 +131,11 @@ func frameHeader(header SnapshotHeader, sections []SnapshotSection) ([]byte, err
 }
 
 func writeSynced(path string, head []byte, sections []SnapshotSection) (err error) {
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	// What a killed writer left goes first. A pipe of that name would make us wait for its reader.
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
@@ -183,7 +189,7 @@ func ReadSnapshot(path string) (SnapshotHeader, []SnapshotSection, error) {
 	if !info.Mode().IsRegular() || info.Size() > maxSnapshotBytes {
 		return SnapshotHeader{}, nil, fmt.Errorf("%w: %s is no file, or has more than %d GiB", ErrDamaged, path, maxSnapshotBytes>>30)
 	}
-	data, err := os.ReadFile(path)
+	data, err := files.Read(path, maxSnapshotBytes)
 	if err != nil {
 		return SnapshotHeader{}, nil, err
 	}

@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"gridrouter.io/files"
 	"gridrouter.io/routing"
 )
 
@@ -21,6 +22,8 @@ const (
 	tlsFilesEvery = 10 * time.Second
 	// tlsSessions is how many sessions with a deck are kept to resume.
 	tlsSessions = 64
+	// maxPEMBytes bounds a file of certificates or a key.
+	maxPEMBytes = 1 << 20
 )
 
 // tlsIdentity is how a router presents itself to a deck and what it holds the deck to.
@@ -90,9 +93,9 @@ func (d *deckTLS) get(now time.Time) (*tls.Config, error) {
 }
 
 func (d *deckTLS) stamp() []fileStamp {
-	files := []string{d.id.CAFile, d.id.CertFile, d.id.KeyFile}
-	stamps := make([]fileStamp, 0, len(files))
-	for _, path := range files {
+	paths := []string{d.id.CAFile, d.id.CertFile, d.id.KeyFile}
+	stamps := make([]fileStamp, 0, len(paths))
+	for _, path := range paths {
 		stamp := fileStamp{size: -1}
 		if info, err := os.Stat(path); err == nil {
 			stamp = fileStamp{info.Size(), info.ModTime()}
@@ -108,7 +111,7 @@ func (d *deckTLS) load() (*tls.Config, error) {
 		ClientSessionCache: tls.NewLRUClientSessionCache(tlsSessions),
 	}
 	if d.id.CAFile != "" {
-		pem, err := os.ReadFile(d.id.CAFile)
+		pem, err := files.Read(d.id.CAFile, maxPEMBytes)
 		if err != nil {
 			return nil, fmt.Errorf("caFile: %w", err)
 		}
@@ -118,7 +121,7 @@ func (d *deckTLS) load() (*tls.Config, error) {
 		}
 	}
 	if d.id.CertFile != "" {
-		cert, err := tls.LoadX509KeyPair(d.id.CertFile, d.id.KeyFile)
+		cert, err := files.ReadPair(d.id.CertFile, d.id.KeyFile, maxPEMBytes)
 		if err != nil {
 			return nil, fmt.Errorf("certFile and keyFile: %w", err)
 		}

@@ -5,15 +5,21 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"go.yaml.in/yaml/v3"
+
+	"gridrouter.io/files"
 )
 
-// maxConfigBytes bounds a configuration file.
-const maxConfigBytes = 1 << 20
+const (
+	// maxConfigBytes bounds a configuration file.
+	maxConfigBytes = 1 << 20
+	// pipePatience is how long a pipe in place of a configuration file may take to end.
+	pipePatience = 10 * time.Second
+)
 
 // fromFile fills the flags that are still unset from a file. The file may name flags
 // of any command of the program, so that one file serves all of them; a name that
@@ -33,17 +39,12 @@ func fromFile(cmd *cobra.Command, name string) error {
 
 // readConfig returns the names and values of a file in turn, all names distinct.
 func readConfig(name string) ([]*yaml.Node, error) {
-	file, err := os.Open(name)
+	data, err := files.ReadPiped(name, maxConfigBytes, pipePatience)
+	if errors.Is(err, files.ErrTooLarge) {
+		return nil, fmt.Errorf("%s has more than %d bytes; a configuration file names flags and their values only", name, maxConfigBytes)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w; name a file that can be read", err)
-	}
-	defer func() { _ = file.Close() }() // it was only read
-	data, err := io.ReadAll(io.LimitReader(file, maxConfigBytes+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(data) > maxConfigBytes {
-		return nil, fmt.Errorf("%s has more than %d bytes; a configuration file names flags and their values only", name, maxConfigBytes)
 	}
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
 	var document, second yaml.Node

@@ -3,12 +3,12 @@ package flags
 import (
 	"cmp"
 	"net/url"
-	"os"
 	"strings"
 
 	"github.com/spf13/pflag"
 
 	"gridrouter.io/discovery"
+	"gridrouter.io/files"
 )
 
 // DefaultPrefix is where the documents of a fleet live in etcd, unless --prefix says otherwise.
@@ -95,13 +95,13 @@ func (e *Etcd) ClientConfig() (discovery.ClientConfig, error) {
 	}, nil
 }
 
+// maxFileBytes bounds a file that a flag of etcd names.
+const maxFileBytes = 1 << 20
+
 // readable says why a file cannot be read; nil if it can.
 func readable(name string) error {
-	file, err := os.Open(name)
-	if err != nil {
-		return err
-	}
-	return file.Close()
+	_, err := files.Read(name, maxFileBytes)
+	return err
 }
 
 // CheckSource refuses etcd and a folder of documents at once, neither of them, and bad

@@ -1,19 +1,25 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"gridrouter.io/cmd/flags"
+	"gridrouter.io/files"
 	"gridrouter.io/routing/document"
 )
 
 // maxFileBytes bounds a file of documents, as the following of folders does.
 const maxFileBytes = 16 << 20
+
+// pipePatience is how long a pipe in place of a file may take to end.
+const pipePatience = 10 * time.Second
 
 // readDocuments reads all documents of files, of folders (the *.yaml, *.yml and *.json
 // directly in them, by name, as --routes takes them) and, for "-", of stdin. Faults that
@@ -21,13 +27,13 @@ const maxFileBytes = 16 << 20
 // documents. err says that a path cannot be read at all, by [flags.Usagef].
 func readDocuments(reader *document.Reader, paths []string, stdin io.Reader) (docs []document.Parsed, faults []error, err error) {
 	for _, path := range paths {
-		files := []string{path}
+		names := []string{path}
 		if path != "-" {
-			if files, err = documentFiles(path); err != nil {
+			if names, err = documentFiles(path); err != nil {
 				return nil, nil, err
 			}
 		}
-		for _, file := range files {
+		for _, file := range names {
 			name, data, err := readDocumentFile(file, stdin)
 			if err != nil {
 				return nil, nil, err
@@ -55,34 +61,33 @@ func documentFiles(path string) ([]string, error) {
 	if err != nil {
 		return nil, flags.Usagef("%w; name a folder that can be read", err)
 	}
-	var files []string
+	var names []string
 	for _, item := range listed {
 		name := item.Name()
 		if item.IsDir() || name[0] == '.' || name[0] == '#' || !slices.Contains([]string{".yaml", ".yml", ".json"}, filepath.Ext(name)) {
 			continue
 		}
-		files = append(files, filepath.Join(path, name))
+		names = append(names, filepath.Join(path, name))
 	}
-	return files, nil
+	return names, nil
 }
 
 // readDocumentFile returns a file's content and the name to call it by.
 func readDocumentFile(file string, stdin io.Reader) (string, []byte, error) {
-	name, from := "stdin", stdin
-	if file != "-" {
-		opened, err := os.Open(file)
-		if err != nil {
-			return "", nil, flags.Usagef("%w; name a file that can be read", err)
-		}
-		defer func() { _ = opened.Close() }() // it was only read
-		name, from = file, opened
+	name, data, err := "stdin", []byte(nil), error(nil)
+	if file == "-" {
+		data, err = io.ReadAll(io.LimitReader(stdin, maxFileBytes+1))
+	} else {
+		name = file
+		data, err = files.ReadPiped(file, maxFileBytes, pipePatience)
 	}
-	data, err := io.ReadAll(io.LimitReader(from, maxFileBytes+1))
 	switch {
-	case err != nil:
-		return "", nil, fmt.Errorf("%s: %w", name, err)
-	case len(data) > maxFileBytes:
+	case errors.Is(err, files.ErrTooLarge), len(data) > maxFileBytes:
 		return "", nil, flags.Usagef("%s has more than %d bytes; split it into several files", name, maxFileBytes)
+	case err != nil && file == "-":
+		return "", nil, fmt.Errorf("%s: %w", name, err)
+	case err != nil:
+		return "", nil, flags.Usagef("%w; name a file that can be read", err)
 	}
 	return name, data, nil
 }

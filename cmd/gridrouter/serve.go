@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"gridrouter.io/cmd/flags"
+	"gridrouter.io/files"
 	"gridrouter.io/router"
 )
 
@@ -229,6 +230,8 @@ func (f *serveFlags) readTrustedProxies() error {
 	return nil
 }
 
+const maxTokenBytes = 64 << 10
+
 // readAdminToken reads the token, which an admin address that others can reach must have.
 func (f *serveFlags) readAdminToken() error {
 	if f.adminTokenFile == "" {
@@ -237,7 +240,7 @@ func (f *serveFlags) readAdminToken() error {
 		}
 		return nil
 	}
-	text, err := os.ReadFile(f.adminTokenFile)
+	text, err := files.ReadPiped(f.adminTokenFile, maxTokenBytes, pipePatience)
 	if err != nil {
 		return flags.Usagef("--admin-token-file: %w; name a file that can be read", err)
 	}

@@ -6,10 +6,11 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"time"
+
+	"gridrouter.io/files"
 )
 
 // maxFileBytes bounds a file of a pair. Chains have some KiB.
@@ -48,11 +49,11 @@ func (s *Store) read(name string, before *pair, again bool) (*pair, error) {
 	if before != nil && !again && p.crt.same(before.crt) && p.key.same(before.key) {
 		return before, nil
 	}
-	crt, err := readFile(crtPath)
+	crt, err := files.Read(crtPath, maxFileBytes)
 	if err != nil {
 		return nil, err
 	}
-	key, err := readFile(keyPath)
+	key, err := files.Read(keyPath, maxFileBytes)
 	if err != nil {
 		return nil, err
 	}
@@ -95,15 +96,6 @@ func stampOf(path string) (stamp, error) {
 		return stamp{}, fmt.Errorf("%s has %d bytes; at most %d", path, info.Size(), maxFileBytes)
 	}
 	return stamp{info}, nil
-}
-
-func readFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close() //nolint:errcheck // it was only read
-	return io.ReadAll(io.LimitReader(f, maxFileBytes))
 }
 
 // expiry is when the pair's certificate ends.
