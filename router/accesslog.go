@@ -17,14 +17,14 @@ import (
 )
 
 const (
-	logEvery = 200 * time.Millisecond // how long a line waits to be written, at most
-	logFull  = 64 << 10               // bytes that make a lane be written at once
-	logBound = 1 << 20                // bytes of a lane beyond which lines are dropped
+	logFull  = 64 << 10 // bytes that make a lane be written at once
+	logBound = 1 << 20  // bytes of a lane beyond which lines are dropped
 )
 
 // AccessLogConfig says where the access log goes.
 type AccessLogConfig struct {
-	// File is the path of a file to append to; empty: Output.
+	// File is the path of a file to append to, which may be a named pipe or a character
+	// device; empty: Output.
 	File string
 	// Output takes the lines if File is empty. It is not closed.
 	Output io.Writer
@@ -35,22 +35,28 @@ type AccessLogConfig struct {
 }
 
 // AccessLog writes one line of JSON for each request, or for a share of them. Lines are
-// gathered and written by one goroutine; where writing is too slow they are dropped and
-// counted, and requests never wait. All methods may be called at once.
+// gathered and written by one goroutine (logwriter.go); where writing is too slow they are
+// dropped and counted, and requests never wait. All methods may be called at once.
 type AccessLog struct {
-	cfg     AccessLogConfig
-	lanes   [lanes]logLane
-	lines   atomic.Uint64
-	dropped atomic.Uint64
-	wake    chan struct{}
-	stop    chan struct{}
-	done    chan struct{}
-	once    sync.Once
+	cfg    AccessLogConfig
+	lanes  [lanes]logLane
+	lines  atomic.Uint64 // written
+	slow   atomic.Uint64 // lost because too many waited to be written
+	failed atomic.Uint64 // lost because they could not be written
+	wake   chan struct{}
+	stop   chan struct{}
+	done   chan struct{}
+	once   sync.Once
 
-	mu     sync.Mutex // guards what follows
-	out    io.Writer
-	file   *os.File
-	broken bool
+	mu   sync.Mutex // guards what follows; not held while anything is written
+	out  io.Writer  // nil: File is a pipe that nobody reads, or the log has ended
+	file *os.File
+	turn int  // counts what out has been
+	shut bool // the log has ended
+
+	writing sync.Mutex // held to write; guards what follows
+	torn    int        // the turn of out that ended in the middle of a line; 0: none
+	state   logState
 }
 
 type logLane struct {
@@ -59,7 +65,8 @@ type logLane struct {
 	_   [64]byte
 }
 
-// OpenAccessLog opens the log and starts its writer, which [AccessLog.Close] ends.
+// OpenAccessLog opens the log and starts its writer, which [AccessLog.Close] ends. It never
+// waits: a named pipe that nobody reads is opened as soon as somebody does.
 func OpenAccessLog(cfg AccessLogConfig) (*AccessLog, error) {
 	if cfg.Rate < 0 || cfg.Rate > 1 {
 		return nil, fmt.Errorf("the access log's rate %v is not between 0 and 1", cfg.Rate)
@@ -67,88 +74,12 @@ func OpenAccessLog(cfg AccessLogConfig) (*AccessLog, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = zap.NewNop()
 	}
-	l := &AccessLog{cfg: cfg, out: cfg.Output, wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{})}
+	l := &AccessLog{cfg: cfg, out: cfg.Output, turn: 1, wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{})}
 	if err := l.Reopen(); err != nil {
 		return nil, err
 	}
 	go l.run()
 	return l, nil
-}
-
-// Reopen opens the file anew, for after it has been moved away. On an error the log goes
-// on where it was.
-func (l *AccessLog) Reopen() error {
-	if l.cfg.File == "" {
-		return nil
-	}
-	file, err := os.OpenFile(l.cfg.File, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o640) //nolint:gosec // the operator's own path; readable to its group
-	if err != nil {
-		return err
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.file != nil {
-		_ = l.file.Close() // what it held has been written
-	}
-	l.file, l.out = file, file
-	return nil
-}
-
-// Close writes what is left and closes the file.
-func (l *AccessLog) Close() {
-	l.once.Do(func() { close(l.stop) })
-	<-l.done
-}
-
-func (l *AccessLog) run() {
-	defer close(l.done)
-	tick := time.NewTicker(logEvery)
-	defer tick.Stop()
-	var spare []byte
-	for {
-		select {
-		case <-l.stop:
-			l.flush(spare)
-			l.mu.Lock()
-			defer l.mu.Unlock()
-			if l.file != nil {
-				_ = l.file.Close() // all has been written
-			}
-			return
-		case <-l.wake:
-		case <-tick.C:
-		}
-		spare = l.flush(spare)
-	}
-}
-
-// flush writes what each lane has gathered, swapping its buffer for the spare one.
-func (l *AccessLog) flush(spare []byte) []byte {
-	for i := range l.lanes {
-		lane := &l.lanes[i]
-		lane.mu.Lock()
-		full := lane.buf
-		lane.buf = spare[:0]
-		lane.mu.Unlock()
-		if len(full) > 0 {
-			l.writeOut(full)
-		}
-		spare = full
-	}
-	return spare
-}
-
-func (l *AccessLog) writeOut(p []byte) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	_, err := l.out.Write(p)
-	if err != nil && !l.broken {
-		l.cfg.Logger.Error("the access log cannot be written; lines are lost until it can", zap.Error(err))
-	}
-	if err == nil && l.broken {
-		l.cfg.Logger.Info("the access log is written again")
-	}
-	l.broken = err != nil
 }
 
 // wants says whether this request gets a line.
@@ -167,9 +98,7 @@ func (l *AccessLog) write(index int, line []byte) {
 	due := len(lane.buf) > logFull
 	lane.mu.Unlock()
 	if full {
-		l.dropped.Add(1)
-	} else {
-		l.lines.Add(1)
+		l.slow.Add(1)
 	}
 	if due {
 		select {

@@ -146,7 +146,7 @@ func NewCollector(r *Router) prometheus.Collector {
 		draining:        desc("draining", "1 from the beginning of draining, else 0."),
 		acceptErrors:    desc("accept_errors_total", "Failures to accept a connection, such as no free descriptors."),
 		logLines:        desc("access_log_lines_total", "Lines written to the access log."),
-		logDropped:      desc("access_log_dropped_total", "Lines of the access log that were dropped because writing took too long."),
+		logDropped:      desc("access_log_dropped_total", "Lines of the access log that were lost, by the reason: too many waited to be written, or writing failed.", "reason"),
 	}
 }
 
@@ -184,12 +184,13 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	for why := range rudenesses {
 		count(out, c.clientsRefused, r.refusedClients[why].Load(), why.String())
 	}
-	var lines, dropped uint64
+	var lines, slow, failed uint64
 	if log := r.cfg.AccessLog; log != nil {
-		lines, dropped = log.lines.Load(), log.dropped.Load()
+		lines, slow, failed = log.lines.Load(), log.slow.Load(), log.failed.Load()
 	}
 	count(out, c.logLines, lines)
-	count(out, c.logDropped, dropped)
+	count(out, c.logDropped, slow, "slow")
+	count(out, c.logDropped, failed, "failed")
 }
 
 func (c *collector) collectRequests(out chan<- prometheus.Metric) {
