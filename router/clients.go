@@ -51,7 +51,7 @@ func (s *clientSet) full(limit int) bool {
 	return len(s.all) >= limit
 }
 
-// closeAll closes every connection under whoever uses it.
+// closeAll closes every connection under whoever uses it, and the one to a deck with it.
 func (s *clientSet) closeAll() {
-	s.each(func(c *client) { _ = c.tcp.Close() }) // its user finds out
+	s.each((*client).cut)
 }

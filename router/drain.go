@@ -41,6 +41,9 @@ func (r *Router) BeginDrain() bool {
 	return true
 }
 
+// InFlight returns the number of requests that have begun and not ended.
+func (r *Router) InFlight() int64 { return r.counters.inFlight() }
+
 // DrainBegun returns a channel that is closed when draining begins.
 func (r *Router) DrainBegun() <-chan struct{} { return r.drain.begun }
 
@@ -78,6 +81,17 @@ func (r *Router) Drain(ctx context.Context, delay, timeout time.Duration) (cut i
 	r.drain.phase.Store(drainRefusing)
 	r.awaitRequests(ctx, timeout)
 	return r.counters.inFlight()
+}
+
+// cut closes the connection under whoever uses it, and so the one to the deck that works for
+// it: else a request would end no sooner than its deck.
+func (c *client) cut() {
+	_ = c.tcp.Close() // its user finds out
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.deck != nil {
+		_ = c.deck.tcp.Close() // the same
+	}
 }
 
 // awaitListeners waits until all listeners have closed.

@@ -184,3 +184,26 @@ func TestWhoeverHasConnectedIsServedWhateverItExpects(t *testing.T) {
 		t.Fatalf("%d requests were cut", cut)
 	}
 }
+
+func TestClosingEndsRequestsWhoseDeckIsSilent(t *testing.T) {
+	for name, ask := range map[string]string{
+		"waiting for an answer":      get("/"),
+		"in the middle of an answer": get("/half"),
+		"in the middle of a body":    "POST / HTTP/1.1\r\nHost: acme.test\r\nContent-Length: 100\r\n\r\nabc",
+	} {
+		g := newGrid(t, nil)
+		g.one(newRawDeck(t, func(c *wire) {
+			if strings.Contains(c.head(), "/half") {
+				c.send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc")
+			}
+			_ = c.head() // it says no more
+		}).addr)
+		w := g.dial()
+		w.send(ask)
+		eventually(t, "the request is under way: "+name, func() bool { return g.router.InFlight() == 1 })
+		g.router.Close()
+		if open, _ := g.router.clients.count(); open != 0 || g.router.InFlight() != 0 {
+			t.Errorf("%s: %d connections and %d requests outlive the router", name, open, g.router.InFlight())
+		}
+	}
+}

@@ -6,9 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"os/signal"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -41,7 +39,7 @@ func newGslbCommand() *cobra.Command {
 		Long: `gslb serves the Gslb documents over DNS (UDP and TCP), with authority and nothing else, and
 follows them: a change is answered at once, a bad document keeps its last good form.
 
-SIGTERM and SIGINT end it.`,
+SIGTERM and SIGINT end it, a second one at once and with exit status 1.`,
 		Example: `  gridrouter gslb --etcd http://127.0.0.1:2379 --listen 127.0.0.1:5300
   gridrouter gslb --routes deploy/samples --origin deck.example --zone east-a=10.1.0.0/16`,
 		Args: cobra.NoArgs,
@@ -72,10 +70,13 @@ func runGslb(ctx context.Context, f *gslbFlags) error {
 			return err
 		}
 	}
+	told := watchSignals("gridrouter gslb") // at SIGHUP there is nothing to reload, and whoever reloads a whole machine must not end it
+	defer told.end()
 	logger, _, err := newLogger(f.logLevel)
 	if err != nil {
 		return err
 	}
+	told.log.Store(logger)
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	reader := catalog.NewReader()
@@ -83,8 +84,7 @@ func runGslb(ctx context.Context, f *gslbFlags) error {
 	if err != nil {
 		return err
 	}
-	signal.Ignore(syscall.SIGHUP) // there is nothing to reload, and whoever reloads a whole machine must not end it
-	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
+	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	server, err := gslb.NewServer(gslb.ServerConfig{Addr: f.listen, Logger: logger, Registerer: registry})
 	if err != nil {
@@ -104,6 +104,16 @@ func runGslb(ctx context.Context, f *gslbFlags) error {
 	group.Go(func() error { return server.Run(ctx) })
 	group.Go(func() error {
 		return untilDone(ctx, source.Follow(ctx, names.apply(server.SetZone)))
+	})
+	told.running.Store(true)
+	group.Go(func() error {
+		defer stop()
+		select {
+		case got := <-told.stop:
+			logger.Info("gslb ends", zap.Stringer("because", got))
+		case <-ctx.Done():
+		}
+		return nil
 	})
 	logger.Info("gslb started", zap.String("version", flags.BuildVersion(version)), zap.String("source", source.Status().Detail))
 	err = group.Wait()

@@ -47,6 +47,9 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+	if stage := os.Getenv("GRIDROUTER_TEST_STUCK"); stage != "" {
+		stuck(stage)
+	}
 	status := m.Run()
 	if err := os.RemoveAll(buildDir); err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -49,7 +49,7 @@ func registeredMetrics(t *testing.T) []string {
 	f := &serveFlags{listen: []string{"127.0.0.1:0"}, proxyProtocol: "off", routerID: "r", logLevel: "error", accessLog: "off", accessLogSample: 1}
 	f.source.etcd.Endpoints = []string{"http://127.0.0.1:1"}
 	f.source.etcd.Prefix = "/gridrouter/"
-	s, err := newService(f, func(context.Context) (string, error) { return "info", nil })
+	s, err := newService(f, func(context.Context) (string, error) { return "info", nil }, &signals{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -61,7 +61,9 @@ within seconds.
 
 SIGTERM, SIGINT and POST /drain drain it: it is not ready at once; for --drain-delay everything is
 served, with Connection: close; then the listeners close, and what is in flight may take until
---drain-timeout. A second signal ends it at once. SIGHUP opens the access log anew, reads the
+--drain-timeout; the exit status is 0. A second signal ends it at once, whatever it waits for: requests
+in flight are cut, the last lines of the access log may be lost, and the exit status is 1. Before the
+router has started, the first signal ends it, with 0. SIGHUP opens the access log anew, reads the
 certificates again, and the log level.`,
 		Example: `  gridrouter serve --routes deploy/samples --listen 127.0.0.1:8080
   gridrouter serve --etcd http://127.0.0.1:2379 --gslb 10.0.0.53 --health :9902`,

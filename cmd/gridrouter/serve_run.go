@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -48,39 +46,40 @@ type service struct {
 	drain     chan struct{} // somebody asked to drain
 }
 
-// errAtOnce ends a service that was told twice to stop.
-var errAtOnce = errors.New("a second signal ended it at once; requests in flight were cut")
-
 // serve runs a router until it has drained, or cannot go on.
 func serve(ctx context.Context, f *serveFlags, reread func(context.Context) (string, error)) error {
 	outliveReaders()
-	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
-	defer signal.Stop(signals)
-	s, err := newService(f, reread)
+	told := watchSignals("gridrouter")
+	defer told.end()
+	s, err := newService(f, reread, told)
 	if err != nil {
 		return err
 	}
-	defer s.close()
+	inFlight := s.router.InFlight
+	told.inFlight.Store(&inFlight)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	group, ctx := errgroup.WithContext(ctx)
 	if err = s.open(ctx, group); err != nil {
 		cancel()
-		return errors.Join(err, group.Wait())
+		err = errors.Join(err, group.Wait())
+		s.close()
+		return err
 	}
 	s.follow(ctx, group)
+	told.running.Store(true)
 	group.Go(func() error {
 		defer cancel()
-		return s.untilDrained(ctx, signals)
+		return s.untilDrained(ctx, told)
 	})
 	err = group.Wait()
+	s.close()
 	s.log.Info("the router ended", zap.Error(err))
 	return err
 }
 
 // newService makes everything, and opens nothing but the access log.
-func newService(f *serveFlags, reread func(context.Context) (string, error)) (s *service, err error) {
+func newService(f *serveFlags, reread func(context.Context) (string, error), told *signals) (s *service, err error) {
 	s = &service{flags: f, reread: reread, registry: prometheus.NewRegistry(), started: time.Now(), drain: make(chan struct{}, 1)}
 	if s.id, err = f.id(); err != nil {
 		return nil, err
@@ -88,6 +87,7 @@ func newService(f *serveFlags, reread func(context.Context) (string, error)) (s 
 	if s.log, s.level, err = newLogger(f.logLevel); err != nil {
 		return nil, err
 	}
+	told.log.Store(s.log)
 	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	reader := catalog.NewReader()
 	if s.source, err = f.source.open("", reader, seldom(s.log.Named("source")), s.registry); err != nil {
@@ -189,12 +189,12 @@ func (s *service) follow(ctx context.Context, group *errgroup.Group) {
 		zap.String("source", status.Kind), zap.String("at", status.Detail))
 }
 
-// untilDrained heeds signals. It returns when the router has drained, or at once at the
-// second signal to stop. POST /drain is no signal: who prepares a stop by it, and then sends
-// SIGTERM, must not cut what is in flight.
-func (s *service) untilDrained(ctx context.Context, signals <-chan os.Signal) error {
+// untilDrained heeds signals. It returns when the router has drained; a second signal to
+// stop ends the process elsewhere (signals.go). POST /drain is no signal: who prepares a
+// stop by it, and then sends SIGTERM, must not cut what is in flight.
+func (s *service) untilDrained(ctx context.Context, told *signals) error {
 	drained := make(chan struct{})
-	draining, signalled := false, false
+	draining := false
 	begin := func(why string) {
 		if draining {
 			return
@@ -220,18 +220,13 @@ func (s *service) untilDrained(ctx context.Context, signals <-chan os.Signal) er
 			return nil
 		case <-s.drain:
 			begin("POST /drain")
-		case got := <-signals:
-			switch {
-			case got == syscall.SIGHUP:
-				s.reload(ctx)
-			case signalled:
-				return errAtOnce
-			default:
-				if signalled = true; draining {
-					s.log.Info("draining goes on; a second signal ends it at once", zap.String("signal", got.String()))
-				}
-				begin(got.String())
+		case <-told.reload:
+			s.reload(ctx)
+		case got := <-told.stop:
+			if draining {
+				s.log.Info("draining goes on; a second signal ends it at once", zap.String("signal", got.String()))
 			}
+			begin(got.String())
 		}
 	}
 }
