@@ -105,7 +105,7 @@ func (f *serveFlags) register(fs *pflag.FlagSet) {
 	fs.DurationVar(&f.drainDelay, "drain-delay", 5*time.Second, "how long a draining router serves everything, for who sends requests to notice that it is not ready")
 	fs.DurationVar(&f.drainWait, "drain-timeout", 30*time.Second, "how long requests in flight may then take")
 	registerLogLevel(fs, &f.logLevel)
-	fs.StringVar(&f.accessLog, "access-log", "stdout", "where a line of JSON for each request goes: `FILE`, stdout or off")
+	fs.StringVar(&f.accessLog, "access-log", "stdout", "where a line of JSON for each request goes: `FILE`, which may be a named pipe, stdout or off")
 	fs.Float64Var(&f.accessLogSample, "access-log-sample", 1, "share of requests that get a line in the access log, `RATE` from 0 to 1")
 	fs.IntVar(&f.clientConnections, "client-connections", 0, "how many connections from clients may be open, `COUNT`; those beyond wait in the system's queue\n"+
 		"(default three quarters of the descriptors that the process may have)")

@@ -140,7 +140,11 @@ func (s *service) openSnapshots(reader *document.Reader) error {
 	if err != nil {
 		return flags.Usagef("--routes: %w", err)
 	}
-	s.snapshots = newSnapshots(snapshotPath(s.flags.snapshot, s.id), of, s.id, s.log.Named("snapshot"), s.registry)
+	path := snapshotPath(s.flags.snapshot, s.id)
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() { // the next snapshot would take its place, were it even a device
+		return flags.Usagef("--snapshot: %s is not a regular file; name another file, or off", path)
+	}
+	s.snapshots = newSnapshots(path, of, s.id, s.log.Named("snapshot"), s.registry)
 	compiler, table := s.snapshots.restore(func() *routing.Compiler { return s.newCompiler(reader) })
 	if compiler != nil {
 		s.documents.restored(compiler, table)
