@@ -142,6 +142,7 @@ func (x *exchange) appendLog(dst []byte, code, fault routing.Fault, took time.Du
 	dst = strconv.AppendInt(append(dst, `,"status":`...), int64(x.status), 10)
 	if fault != noFault {
 		dst = appendLogText(dst, "fault", string(code))
+		dst = appendLogText(dst, "reason", x.reason)
 	}
 	dst = strconv.AppendInt(append(dst, `,"bytesIn":`...), x.upload.bytes.Load(), 10)
 	dst = strconv.AppendInt(append(dst, `,"bytesOut":`...), x.sent, 10)

@@ -250,8 +250,10 @@ type deckStatus struct {
 	Zone     string            `json:"zone,omitempty"`
 	InFlight int64             `json:"inFlight"`
 	// Resolved says that each name among the deck's addresses has been asked for.
-	Resolved  bool            `json:"resolved"`
-	Addresses []addressStatus `json:"addresses"`
+	Resolved bool `json:"resolved"`
+	// LastFailure is the last that was no single address's; absent: none.
+	LastFailure *failureStatus  `json:"lastFailure,omitempty"`
+	Addresses   []addressStatus `json:"addresses"`
 }
 
 type addressStatus struct {
@@ -260,6 +262,22 @@ type addressStatus struct {
 	InFlight    int64  `json:"inFlight"`
 	Connections int64  `json:"connections"`
 	Idle        int64  `json:"idle"`
+	// LastFailure is what went wrong there last; absent: nothing did.
+	LastFailure *failureStatus `json:"lastFailure,omitempty"`
+}
+
+// failureStatus is what went wrong with a deck.
+type failureStatus struct {
+	Cause      string  `json:"cause"` // as in gridrouter_deck_failures_total
+	What       string  `json:"what"`
+	SecondsAgo float64 `json:"secondsAgo"`
+}
+
+func statusOf(f *failure) *failureStatus {
+	if f == nil {
+		return nil
+	}
+	return &failureStatus{Cause: f.cause.String(), What: f.what, SecondsAgo: time.Since(f.at).Seconds()}
 }
 
 func (a *admin) decks(w http.ResponseWriter, _ *http.Request) {
@@ -279,6 +297,7 @@ func (v *deckView) status() deckStatus {
 	status := deckStatus{
 		Name: d.Name, Domain: d.Domain, Attach: d.Attach, State: d.State, Standby: d.Standby, Zone: d.Zone,
 		InFlight: v.live.inFlight.Load(), Resolved: v.tried, Addresses: []addressStatus{},
+		LastFailure: statusOf(v.live.lastFailure.Load()),
 	}
 	for _, e := range v.endpoints {
 		health := "in use"
@@ -287,6 +306,7 @@ func (v *deckView) status() deckStatus {
 		}
 		status.Addresses = append(status.Addresses, addressStatus{
 			Address: e.text, Health: health, InFlight: e.inFlight.Load(), Connections: e.connections.Load(), Idle: e.pool.idle.Load(),
+			LastFailure: statusOf(e.lastFailure.Load()),
 		})
 	}
 	return status

@@ -134,13 +134,13 @@ func (d *deckTLS) load() (*tls.Config, error) {
 func (c *deckConn) secureBy(files *deckTLS, now, deadline time.Time) error {
 	config, err := files.get(now)
 	if err != nil {
-		return err
+		return &tlsError{files: true, err: err}
 	}
 	ctx, cancel := context.WithDeadline(context.Background(), deadline)
 	defer cancel()
 	conn := tls.Client(c.tcp, config)
 	if err := conn.HandshakeContext(ctx); err != nil {
-		return err
+		return &tlsError{err: err}
 	}
 	c.Conn, c.secure = conn, true
 	return nil

@@ -194,13 +194,18 @@ func (b *bodyFlow) broken(x *exchange, err error) routing.Fault {
 	switch {
 	case errors.Is(err, errClientWrite):
 		if x.late() {
+			x.reason = failedTotal.words()
 			return faultDeckTimeout
 		}
 		return faultClientGone
-	case errors.Is(err, framing.ErrChunk), errors.Is(err, io.EOF):
-		return faultBadDeckAnswer
+	case errors.Is(err, framing.ErrChunk):
+		x.deckFailed(failedChunks, "")
+	case errors.Is(err, errClientGone), errors.Is(err, errUpload), errors.Is(err, errOverdue):
+		return x.waitFault(err)
+	default:
+		x.deckFailed(failedCut, cutDetail(b, x.sent))
 	}
-	return x.waitFault(err)
+	return faultBadDeckAnswer
 }
 
 // settle decides what becomes of both connections once the answer is there whole. It

@@ -33,6 +33,8 @@ type endpoint struct {
 	connections atomic.Int64 // open ones, idle and busy
 	retired     atomic.Bool
 
+	lastFailure atomic.Pointer[failure] // nil: none
+
 	failures atomic.Int32 // in a row
 	// ejectedUntil is when an ejected address may be tried again, a moment of the router's
 	// clock; 0: it is in use.

@@ -12,6 +12,7 @@ import (
 // of the connections, the counters and the access log.
 func (x *exchange) finish(fault routing.Fault) {
 	x.endExpectation()
+	x.tellFailure()
 	x.abandon(closeReasonOf(fault))
 	kind, place := x.router.faults.of(fault)
 	if fault != noFault {
@@ -19,6 +20,9 @@ func (x *exchange) finish(fault routing.Fault) {
 		x.lane.faults[place].Add(1)
 	}
 	took := time.Since(x.started)
+	if x.view != nil && !x.answered.IsZero() {
+		x.view.live.counters.lanes[x.lane.index].observe(x.answered.Sub(x.asked))
+	}
 	if x.status != http.StatusSwitchingProtocols { // how long a tunnel lasts says nothing of requests
 		x.lane.observe(took)
 	}
@@ -112,7 +116,7 @@ func (x *exchange) forget() {
 	x.upload.bytes.Store(0)
 	x.head.Reset()
 	x.deadline, x.started, x.asked, x.answered = noWait, time.Time{}, time.Time{}, time.Time{}
-	x.status, x.sent, x.reason = 0, 0, ""
+	x.status, x.sent, x.reason, x.failure = 0, 0, "", failure{}
 	x.begun, x.closes = false, false
 	if cap(x.in) > keptReadBytes {
 		x.in = make([]byte, firstReadBytes)

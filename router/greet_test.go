@@ -151,11 +151,12 @@ func TestClientsBeyondTheLimitWaitInTheQueue(t *testing.T) {
 
 // authority signs certificates for tests.
 type authority struct {
-	t    testing.TB
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-	file string
-	dir  string
+	t      testing.TB
+	cert   *x509.Certificate
+	key    *ecdsa.PrivateKey
+	file   string
+	dir    string
+	issued int
 }
 
 func newAuthority(t testing.TB) *authority {
@@ -184,15 +185,22 @@ func (a *authority) save(name, kind string, der []byte) string {
 // issue makes a certificate for names, and returns it and its files.
 func (a *authority) issue(names ...string) (pair tls.Certificate, certFile, keyFile string) {
 	a.t.Helper()
+	return a.issueAt(time.Now().Add(-time.Hour), time.Now().Add(time.Hour), names...)
+}
+
+// issueFrom makes a certificate of a template, and returns it and its files.
+func (a *authority) issueFrom(template *x509.Certificate) (pair tls.Certificate, certFile, keyFile string) {
+	a.t.Helper()
 	key, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	template := &x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: names[0]}, DNSNames: names,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
+	a.issued++
+	file := fmt.Sprintf("issued-%d", a.issued)
+	template.SerialNumber, template.Subject = big.NewInt(time.Now().UnixNano()), pkix.Name{CommonName: "d1.deck.test"}
 	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, &key.PublicKey, a.key)
 	if err != nil {
 		a.t.Fatal(err)
 	}
 	keyDER, _ := x509.MarshalECPrivateKey(key)
-	certFile, keyFile = a.save(names[0]+".crt", "CERTIFICATE", der), a.save(names[0]+".key", "EC PRIVATE KEY", keyDER)
+	certFile, keyFile = a.save(file+".crt", "CERTIFICATE", der), a.save(file+".key", "EC PRIVATE KEY", keyDER)
 	if pair, err = tls.LoadX509KeyPair(certFile, keyFile); err != nil {
 		a.t.Fatal(err)
 	}

@@ -34,6 +34,7 @@ type exchange struct {
 	view     *deckView
 	endpoint *endpoint
 	conn     *deckConn
+	failure  failure // of the deck in this attempt; told by tellFailure
 
 	answer      answer
 	upload      upload
@@ -148,6 +149,7 @@ func (x *exchange) address() routing.Fault {
 	x.view = x.now.decks[x.decision.Deck.ID]
 	x.endpoint = pick(x.view.endpoints)
 	if x.endpoint == nil {
+		x.deckFailed(failedUnresolved, x.view.names())
 		return faultDeckUnresolved
 	}
 	x.endpoint.inFlight.Add(1)

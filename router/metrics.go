@@ -32,13 +32,18 @@ type lane struct {
 	received atomic.Uint64
 	sent     atomic.Uint64
 	classes  [statusClasses]atomic.Uint64 // of requests without a deck
-	buckets  [len(bounds) + 1]atomic.Uint64
-	spent    atomic.Int64    // nanoseconds of all requests
-	faults   []atomic.Uint64 // by place in the table of faults
-	_        [64]byte
+	latencies
+	faults []atomic.Uint64 // by place in the table of faults
+	_      [64]byte
 }
 
-func (l *lane) observe(took time.Duration) {
+// latencies are counts for a histogram.
+type latencies struct {
+	buckets [len(bounds) + 1]atomic.Uint64
+	spent   atomic.Int64 // nanoseconds of all
+}
+
+func (l *latencies) observe(took time.Duration) {
 	i := 0
 	for i < len(bounds) && took > bounds[i] {
 		i++
@@ -82,11 +87,13 @@ type deckCounters struct {
 	ejections       atomic.Uint64
 	retries         atomic.Uint64
 	retriesRefused  atomic.Uint64
+	failures        [failureCauses]atomic.Uint64
 }
 
 type deckLane struct {
 	classes [statusClasses]atomic.Uint64
-	_       [64]byte
+	latencies
+	_ [64]byte
 }
 
 // collector shows the counters to Prometheus. Its labels come from documents (decks) and
@@ -94,7 +101,7 @@ type deckLane struct {
 type collector struct {
 	router *Router
 
-	requests, faults, duration, inFlight, clients, clientsTotal, received, sent,
+	requests, faults, duration, deckDuration, deckFailures, inFlight, clients, clientsTotal, received, sent,
 	deckInFlight, deckAddresses, ejected, ejections, connectFailures,
 	retries, retriesRefused, tunnels, clientsRefused, clientTimeouts, acceptPauses,
 	upstreams, opened, reused, closed,
@@ -113,6 +120,8 @@ func NewCollector(r *Router) prometheus.Collector {
 		requests:        desc("requests_total", "Requests finished, by deck and class of the status; without a deck the label is empty.", "deck", "class"),
 		faults:          desc("faults_total", "Requests that ended in a fault of the router's, by its code.", "fault"),
 		duration:        desc("request_duration_seconds", "Time from the head of a request to the end of its answer."),
+		deckDuration:    desc("deck_first_byte_seconds", "Time from choosing a deck's address, connecting included, to the head of its answer.", "deck"),
+		deckFailures:    desc("deck_failures_total", "Times that a deck failed a request, by what went wrong; one request may count twice if it is tried again.", "deck", "cause"),
 		inFlight:        desc("requests_in_flight", "Requests begun and not yet finished."),
 		clients:         desc("client_connections", "Open connections from clients."),
 		clientsTotal:    desc("client_connections_total", "Connections accepted from clients."),
@@ -153,7 +162,7 @@ func NewCollector(r *Router) prometheus.Collector {
 // Describe implements [prometheus.Collector].
 func (c *collector) Describe(out chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{
-		c.requests, c.faults, c.duration, c.inFlight, c.clients, c.clientsTotal, c.received, c.sent,
+		c.requests, c.faults, c.duration, c.deckDuration, c.deckFailures, c.inFlight, c.clients, c.clientsTotal, c.received, c.sent,
 		c.deckInFlight, c.deckAddresses, c.ejected, c.ejections, c.connectFailures,
 		c.retries, c.retriesRefused, c.tunnels, c.clientsRefused, c.clientTimeouts, c.acceptPauses,
 		c.upstreams, c.opened, c.reused, c.closed,
@@ -197,17 +206,14 @@ func (c *collector) collectRequests(out chan<- prometheus.Metric) {
 	r := c.router
 	var received, sent uint64
 	var classes [statusClasses]uint64
-	var buckets [len(bounds) + 1]uint64
-	var spent int64
+	var took histogram
 	faults := make([]uint64, len(r.faults.kinds))
 	for i := range r.counters.lanes {
 		l := &r.counters.lanes[i]
-		received, sent, spent = received+l.received.Load(), sent+l.sent.Load(), spent+l.spent.Load()
+		received, sent = received+l.received.Load(), sent+l.sent.Load()
+		took.add(&l.latencies)
 		for k := range classes {
 			classes[k] += l.classes[k].Load()
-		}
-		for k := range buckets {
-			buckets[k] += l.buckets[k].Load()
 		}
 		for k := range faults {
 			faults[k] += l.faults[k].Load()
@@ -220,13 +226,30 @@ func (c *collector) collectRequests(out chan<- prometheus.Metric) {
 	for k, n := range faults {
 		count(out, c.faults, n, string(r.faults.kinds[k].code))
 	}
+	took.show(out, c.duration)
+}
+
+// histogram is the sum of the latencies of several lanes.
+type histogram struct {
+	buckets [len(bounds) + 1]uint64
+	spent   int64
+}
+
+func (h *histogram) add(l *latencies) {
+	for k := range h.buckets {
+		h.buckets[k] += l.buckets[k].Load()
+	}
+	h.spent += l.spent.Load()
+}
+
+func (h *histogram) show(out chan<- prometheus.Metric, desc *prometheus.Desc, labels ...string) {
 	cumulative, total := map[float64]uint64{}, uint64(0)
 	for k, bound := range bounds {
-		total += buckets[k]
+		total += h.buckets[k]
 		cumulative[bound.Seconds()] = total
 	}
-	total += buckets[len(bounds)]
-	out <- prometheus.MustNewConstHistogram(c.duration, total, time.Duration(spent).Seconds(), cumulative)
+	total += h.buckets[len(bounds)]
+	out <- prometheus.MustNewConstHistogram(desc, total, time.Duration(h.spent).Seconds(), cumulative, labels...)
 }
 
 // collectClasses shows the classes that occurred.
@@ -249,7 +272,9 @@ func (c *collector) collectDecks(out chan<- prometheus.Metric) {
 		}
 		live, name := view.live, view.compiled.Name
 		var classes [statusClasses]uint64
+		var took histogram
 		for i := range live.counters.lanes {
+			took.add(&live.counters.lanes[i].latencies)
 			for k := range classes {
 				classes[k] += live.counters.lanes[i].classes[k].Load()
 			}
@@ -265,6 +290,10 @@ func (c *collector) collectDecks(out chan<- prometheus.Metric) {
 		gauge(out, c.deckInFlight, float64(live.inFlight.Load()), name)
 		gauge(out, c.deckAddresses, float64(len(view.endpoints)), name)
 		gauge(out, c.ejected, float64(ejected), name)
+		took.show(out, c.deckDuration, name)
+		for cause := noFailure + 1; cause < failureCauses; cause++ {
+			count(out, c.deckFailures, live.counters.failures[cause].Load(), name, cause.String())
+		}
 		count(out, c.ejections, live.counters.ejections.Load(), name)
 		count(out, c.retries, live.counters.retries.Load(), name)
 		count(out, c.retriesRefused, live.counters.retriesRefused.Load(), name)

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,6 +39,9 @@ type liveDeck struct {
 	counters deckCounters
 	inFlight atomic.Int64
 	retrying atomic.Int64 // requests that are being tried again
+	// lastFailure is the last that belongs to no address; nil: none.
+	lastFailure atomic.Pointer[failure]
+	failureLog  sampledLog
 	// endpoints are those in use, by address. The publisher's lock guards them.
 	endpoints map[place]*endpoint
 	// tls is how it is spoken to, by identity.
@@ -181,6 +185,17 @@ func (p *publisher) view(deck *routing.CompiledDeck) *deckView {
 		}
 	}
 	return view
+}
+
+// names lists the names that the deck's addresses are to come from, for people.
+func (v *deckView) names() string {
+	var names []string
+	for _, at := range v.compiled.Endpoints {
+		if at.Name != "" {
+			names = append(names, at.Name)
+		}
+	}
+	return strings.Join(names, ", ")
 }
 
 // add adds an address once, with what lives at it.

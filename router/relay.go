@@ -31,9 +31,15 @@ func (x *exchange) relay() routing.Fault {
 			return x.tunnel(rest)
 		case fault == noFault:
 			return x.passOn(rest)
-		case !x.tryAgain(fault, tries):
+		}
+		stale := x.conn != nil && x.conn.reused && !x.heard // which is what becomes of idle connections
+		if !stale {
+			x.tellFailure()
+		}
+		if !x.tryAgain(fault, tries) {
 			return fault
 		}
+		x.failure, x.reason = failure{}, ""
 	}
 }
 
@@ -88,11 +94,15 @@ func (x *exchange) connectFault(err error) routing.Fault {
 	x.view.live.counters.connectFailures.Add(1)
 	switch {
 	case x.late():
+		x.deckFailed(failedTotal, "")
 		return faultDeckTimeout
 	case ranOut(err):
+		x.reason = "this machine ran out of what a connection needs: " + err.Error()
 		return faultOverloaded
 	}
-	x.endpoint.failed("it does not accept connections")
+	cause := connectCause(err)
+	x.deckFailed(cause, err.Error())
+	x.endpoint.failed(cause.words())
 	return faultConnectFailed
 }
 
@@ -130,8 +140,10 @@ func (x *exchange) ask() (have int, fault routing.Fault) {
 	c.mu.Unlock()
 	if _, err := x.conn.write(x.out, x.firstByteBy()); err != nil {
 		if errors.Is(err, errOverdue) {
+			x.deckFailed(failedWrite, "it took nothing more in time")
 			return 0, faultDeckTimeout
 		}
+		x.deckFailed(failedWrite, err.Error())
 		return 0, faultBadDeckAnswer
 	}
 	if x.head.Continue && x.upload.bytes.Load() == 0 {
@@ -163,6 +175,7 @@ func (x *exchange) awaitAnswer(have int) (rest []byte, fault routing.Fault) {
 		end, next, err := answerEnd(x.in[:have], searched)
 		switch searched = next; {
 		case err != nil:
+			x.deckFailed(failedHead, badHead(err, x.in[:have]))
 			return nil, faultBadDeckAnswer
 		case end == 0:
 			n, err := x.readMore(have)
@@ -172,13 +185,19 @@ func (x *exchange) awaitAnswer(have int) (rest []byte, fault routing.Fault) {
 			continue
 		}
 		if err := x.answer.parse(x.in[:end]); err != nil {
+			x.deckFailed(answerCause(err), badHead(err, x.in[:end]))
 			return nil, faultBadDeckAnswer
 		}
 		if x.answer.status >= 200 || x.answer.status == http.StatusSwitchingProtocols && x.switches() {
 			x.headCame()
 			return x.in[end:have], noFault
 		}
-		if interim++; interim > maxInterim || x.answer.status == http.StatusSwitchingProtocols {
+		if x.answer.status == http.StatusSwitchingProtocols {
+			x.deckFailed(failedHead, "it switches to a protocol that nobody asked for")
+			return nil, faultBadDeckAnswer
+		}
+		if interim++; interim > maxInterim {
+			x.deckFailed(failedHead, "more than 16 interim answers came before the one that counts")
 			return nil, faultBadDeckAnswer
 		}
 		if fault := x.passInterim(); fault != noFault {
@@ -246,14 +265,23 @@ func (x *exchange) headCame() {
 func (x *exchange) waitFault(err error) routing.Fault {
 	switch {
 	case errors.Is(err, errUpload):
-		return x.upload.failed()
+		fault := x.upload.failed()
+		if fault == faultDeckTimeout {
+			x.deckFailed(failedWrite, "it took nothing more of the body in time")
+		}
+		return fault
 	case errors.Is(err, errClientGone):
 		return faultClientGone
 	case errors.Is(err, errOverdue):
-		if !x.late() {
-			x.endpoint.failed("it gives no first byte in time")
+		if x.late() {
+			x.deckFailed(failedTotal, "")
+			return faultDeckTimeout
 		}
+		x.deckFailed(failedFirstByte, "")
+		x.endpoint.failed(failedFirstByte.words())
 		return faultDeckTimeout
 	}
+	cause, detail := waitCause(err, x.heard)
+	x.deckFailed(cause, detail)
 	return faultBadDeckAnswer
 }

@@ -1,0 +1,190 @@
+package router
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"io"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"gridrouter.io/routing"
+)
+
+// TestEachWayThatADeckFailsIsTold tries every cause, and looks for it where people look: the
+// metric, /decks, the log and the access log, each with words that tell what it was. The client
+// is told nothing of them.
+func TestEachWayThatADeckFailsIsTold(t *testing.T) {
+	ca, stranger := newAuthority(t), newAuthority(t)
+	pair, _, _ := ca.issue("d1.deck.test")
+	expired, _, _ := ca.issueAt(time.Now().Add(-2*time.Hour), time.Now().Add(-time.Hour), "d1.deck.test")
+	nameless, _, _ := ca.issueAt(time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
+	trusting := &routing.DeckTLS{CAFile: ca.file}
+	over := func(config *tls.Config) *rawDeck { return tlsDeck(t, config, always(fine)) }
+	with := func(pair tls.Certificate) *tls.Config {
+		return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, ClientCAs: ca.pool()}
+	}
+	wantsCertificate := func(version uint16) *tls.Config {
+		config := with(pair)
+		config.ClientAuth, config.MaxVersion = tls.RequireAndVerifyClientCert, version
+		return config
+	}
+	f := func(cause failureCause, fault string, addr string, doc *routing.DeckTLS, words string) {
+		t.Helper()
+		log := &lockedBuffer{}
+		access, err := OpenAccessLog(AccessLogConfig{Output: log, Rate: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer access.Close()
+		g := newGrid(t, func(cfg *Config) { cfg.AccessLog = access })
+		deck := deckAt("d1", addr)
+		deck.TLS = doc
+		deck.Timeouts = &routing.DeckTimeouts{Connect: routing.Duration(300 * time.Millisecond), FirstByte: routing.Duration(300 * time.Millisecond)}
+		tenant := tenantOn("acme", "d1", "acme.test")
+		tenant.Retry = &routing.Retry{Attempts: 1}
+		g.put(deck, tenant)
+		w := g.dial()
+		w.send(get("/"))
+		r, err := w.tryReply("GET")
+		if fault == "" && err == nil && r.err == nil {
+			t.Errorf("%s: the answer looks whole", cause)
+		}
+		if fault != "" && (err != nil || r.fault() != fault || strings.Contains(r.body, cause.words())) {
+			t.Errorf("%s: got %+v %v, want %s", cause, r, err, fault)
+		}
+		checkTold(t, g, cause, words)
+		eventually(t, "it stands in the access log", func() bool { return log.line(words) != "" })
+	}
+	raw := func(answer string) string {
+		return newRawDeck(t, func(c *wire) { _ = c.head(); _, _ = io.WriteString(c.Conn, answer) }).addr
+	}
+	silent := newRawDeck(t, func(c *wire) { _, _ = io.ReadAll(c.in) })
+
+	f(failedUnresolved, "deck_unresolved", "nowhere.test:80", nil, "nowhere.test")
+	f(failedRefused, "connect_failed", refusedAddress(t), nil, "nobody listens")
+	f(failedConnectTime, "connect_failed", silent.addr, trusting, "in time")
+	f(failedTLSFiles, "connect_failed", silent.addr, &routing.DeckTLS{CAFile: "/nonexistent/ca.pem"}, "caFile")
+	f(failedTLSName, "connect_failed", over(with(pair)).addr, &routing.DeckTLS{CAFile: ca.file, ServerName: "another.test"}, "another.test")
+	f(failedTLSName, "connect_failed", over(with(nameless)).addr, trusting, "its certificate is for another name")
+	f(failedTLSIssuer, "connect_failed", over(with(pair)).addr, &routing.DeckTLS{CAFile: stranger.file}, "caFile")
+	f(failedTLSIssuer, "connect_failed", over(with(pair)).addr, &routing.DeckTLS{}, "caFile")
+	f(failedTLSExpired, "connect_failed", over(with(expired)).addr, trusting, "expired")
+	f(failedTLSPlain, "connect_failed", answeringAtOnce(t, "HTTP/1.1 400 Bad Request\r\n\r\n"), trusting, "does not speak TLS")
+	f(failedTLSRefused, "connect_failed", over(wantsCertificate(tls.VersionTLS12)).addr, trusting, "certFile")
+	f(failedTLSRefused, "bad_deck_answer", over(wantsCertificate(tls.VersionTLS13)).addr, trusting, "certFile")
+	f(failedTLSRefused, "connect_failed", answeringAtOnce(t, ""), trusting, "ended the TLS handshake")
+	f(failedClosed, "bad_deck_answer", raw(""), nil, "without an answer")
+	f(failedFirstByte, "deck_timeout", silent.addr, nil, "no first byte in time")
+	f(failedHead, "bad_deck_answer", raw("nonsense\r\n\r\n"), nil, `line 1, \"nonsense`)
+	f(failedHead, "bad_deck_answer", raw("HTTP/1.1 200 OK\r\nA: 1\r\nB : 2\r\n\r\n"), nil, `line 3, \"B \"`)
+	f(failedHead, "bad_deck_answer", raw("HTTP/1.1 200 OK\r\nA: 1\nB: 2\r\n\r\n"), nil, `line 2, \"A\"`)
+	f(failedHead, "bad_deck_answer", raw("HTTP/1.1 200 OK\r\nSet-Cookie: secret=\x01\r\n\r\n"), nil, `line 2, \"Set-Cookie\"`)
+	f(failedHead, "bad_deck_answer", raw("HTTP/1.1 200 OK\r\nA: 1"), nil, "ended within it")
+	f(failedHead, "bad_deck_answer", raw("HTTP/1.1 200 OK\r\nA: "+strings.Repeat("x", maxAnswerHead)), nil, "too large")
+	f(failedHead, "bad_deck_answer", raw(switched), nil, "nobody asked for")
+	f(failedHead, "bad_deck_answer", raw(strings.Repeat("HTTP/1.1 103 x\r\n\r\n", maxInterim+1)), nil, "interim")
+	f(failedHead, "bad_deck_answer", answeringAtOnce(t, "\x15\x03\x01\x00\x02\x02\x0a\n\n"), nil, "speaks TLS")
+	f(failedFraming, "bad_deck_answer", raw("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"), nil, `line 2, \"Content-Length\"`)
+	f(failedChunks, "bad_deck_answer", raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n"+strings.Repeat("z", 9)), nil, "chunks")
+	f(failedCut, "", raw("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc"), nil, "7 bytes")
+	f(failedCut, "", raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"), nil, "3 bytes")
+}
+
+// answeringAtOnce is a deck that speaks first, whatever it is asked.
+func answeringAtOnce(t *testing.T, text string) string {
+	return newRawDeck(t, func(c *wire) {
+		_, _ = c.in.Peek(1)
+		_, _ = io.WriteString(c.Conn, text)
+	}).addr
+}
+
+// checkTold looks for a cause in the metric, in /decks and in the log.
+func checkTold(t *testing.T, g *grid, cause failureCause, words string) {
+	t.Helper()
+	words = strings.ReplaceAll(words, `\"`, `"`)
+	eventually(t, "the failure is counted", func() bool { return g.router.publisher.live["d1"].counters.failures[cause].Load() == 1 })
+	for other := noFailure + 1; other < failureCauses; other++ {
+		if n := g.router.publisher.live["d1"].counters.failures[other].Load(); other != cause && n > 0 {
+			t.Errorf("%s: %s is counted too", cause, other)
+		}
+	}
+	answer := httptest.NewRecorder()
+	NewAdmin(g.router, AdminConfig{Gatherer: prometheus.NewRegistry()}).ServeHTTP(answer, httptest.NewRequest("GET", "/decks", nil))
+	var decks []deckStatus
+	if err := json.Unmarshal(answer.Body.Bytes(), &decks); err != nil {
+		t.Fatal(err)
+	}
+	last := decks[0].LastFailure
+	for _, address := range decks[0].Addresses {
+		last = address.LastFailure
+	}
+	if last == nil || last.Cause != cause.String() || !strings.Contains(last.What, words) || last.SecondsAgo < 0 {
+		t.Errorf("%s: /decks shows %+v, want %q", cause, last, words)
+	}
+	entries := g.logs.FilterMessage("a deck failed a request").All()
+	if len(entries) != 1 || entries[0].ContextMap()["cause"] != cause.String() || !strings.Contains(entries[0].ContextMap()["what"].(string), words) {
+		t.Errorf("%s: logged %+v", cause, entries)
+	}
+}
+
+// TestAFailureThatWasTriedAgainIsCountedWhereItHappened has one of two addresses refuse.
+func TestAFailureThatWasTriedAgainIsCountedWhereItHappened(t *testing.T) {
+	g := newGrid(t, nil)
+	dead := refusedAddress(t)
+	g.one(answering(t, fine).addr, dead)
+	eventually(t, "the dead address was tried", func() bool {
+		wantStatus(t, g.ask(get("/")), 200, "")
+		return g.router.publisher.live["d1"].counters.failures[failedRefused].Load() > 0
+	})
+	for _, e := range g.router.published.Load().decks[0].endpoints {
+		if last := e.lastFailure.Load(); (last != nil) != (e.text == dead) {
+			t.Errorf("%s: %+v", e.text, last)
+		}
+	}
+}
+
+// TestAnIdleConnectionThatADeckClosedIsNoFailure has requests that are tried again on a fresh one.
+func TestAnIdleConnectionThatADeckClosedIsNoFailure(t *testing.T) {
+	g := newGrid(t, nil)
+	g.one(newRawDeck(t, func(c *wire) {
+		if c.head() != "" {
+			_, _ = io.WriteString(c.Conn, fine)
+			_ = c.head() // and closes at the second request
+		}
+	}).addr)
+	w := g.dial()
+	for range 5 {
+		w.send(get("/"))
+		wantStatus(t, w.reply("GET"), 200, "")
+	}
+	for cause := range failureCauses {
+		if n := g.router.publisher.live["d1"].counters.failures[cause].Load(); n > 0 {
+			t.Errorf("%s is counted %d times", cause, n)
+		}
+	}
+}
+
+// TestManyFailuresAreLoggedWithinBounds counts lines, and those left out.
+func TestManyFailuresAreLoggedWithinBounds(t *testing.T) {
+	g := newGrid(t, nil)
+	g.one(refusedAddress(t))
+	begun := time.Now()
+	for range 100 {
+		g.ask(get("/"))
+	}
+	most := sampledLines * (2 + int(time.Since(begun)/sampledEvery))
+	if n := g.logs.FilterMessage("a deck failed a request").Len(); n == 0 || n > most {
+		t.Errorf("%d lines, at most %d", n, most)
+	}
+}
+
+// issueAt is issue with a time of its own, and any number of names, also none.
+func (a *authority) issueAt(from, to time.Time, names ...string) (pair tls.Certificate, certFile, keyFile string) {
+	a.t.Helper()
+	return a.issueFrom(&x509.Certificate{DNSNames: names, NotBefore: from, NotAfter: to})
+}
