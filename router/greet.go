@@ -13,21 +13,6 @@ import (
 	"github.com/pires/go-proxyproto"
 )
 
-// rudeness is why a connection ended before a request could begin.
-type rudeness uint8
-
-const (
-	rudeStranger  rudeness = iota // the PROXY protocol is on, and the peer is not trusted
-	rudeNoProxy                   // no PROXY header came, or none that can be read
-	rudeHandshake                 // the TLS handshake failed
-	rudenesses                    // how many there are
-)
-
-// String returns the reason as the metric's label has it.
-func (r rudeness) String() string {
-	return [...]string{"not_a_trusted_proxy", "bad_proxy_header", "tls_handshake"}[r]
-}
-
 // impatience is which wait for a client was too long.
 type impatience uint8
 
@@ -55,23 +40,18 @@ func (c *client) greet() bool {
 	by := r.after(r.cfg.Patience.Head)
 	if r.cfg.ProxyProtocol {
 		if !c.trusted {
-			return c.rude(rudeStranger)
+			return c.turnAway(rudeStranger, nil)
 		}
 		if err := c.readProxyHeader(by); err != nil {
-			return c.rude(rudeNoProxy)
+			return c.turnAway(beforeProxy(err, c.end), err)
 		}
 	}
 	if c.door != nil && c.door.secure != nil {
 		if err := c.handshake(by); err != nil {
-			return c.rude(rudeHandshake)
+			return c.turnAway(beforeTLS(err), err)
 		}
 	}
 	return true
-}
-
-func (c *client) rude(why rudeness) bool {
-	c.router.refusedClients[why].Add(1)
-	return false
 }
 
 const (

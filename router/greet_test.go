@@ -80,7 +80,7 @@ func TestTheProxyProtocolIsForTrustedPeersOnly(t *testing.T) {
 	if rest, _ := io.ReadAll(w.in); len(rest) > 0 {
 		t.Errorf("a stranger got %q", rest)
 	}
-	eventually(t, "the stranger is counted", func() bool { return stranger.router.refusedClients[rudeStranger].Load() == 1 })
+	eventually(t, "the stranger is counted", func() bool { return stranger.router.turned.total[rudeStranger].Load() == 1 })
 	g, _ := proxied(t, "127.0.0.1/32")
 	for i, bad := range []string{
 		get("/"), "PROXY \n", "PROXY TCP4 x y 1 2\r\n", "PROXY TCP4 1.1.1.1 2.2.2.2 1 99999\r\n", "PROXY " + strings.Repeat("x", 200),
@@ -91,7 +91,7 @@ func TestTheProxyProtocolIsForTrustedPeersOnly(t *testing.T) {
 		if rest, _ := io.ReadAll(w.in); len(rest) > 0 {
 			t.Errorf("%q got %q", bad, rest)
 		}
-		eventually(t, "it is counted", func() bool { return g.router.refusedClients[rudeNoProxy].Load() == uint64(i+1) })
+		eventually(t, "it is counted", func() bool { return g.router.turned.total[rudeNoProxy].Load() == uint64(i+1) })
 	}
 }
 
@@ -219,7 +219,7 @@ func secureGrid(t testing.TB, adjust func(*Config)) (g *grid, addr string, trust
 	g = newGrid(t, adjust)
 	ca := newAuthority(t)
 	pair, _, _ := ca.issue("acme.test", "other.test", "nobody.test")
-	bound, err := g.router.ListenTLS(context.Background(), "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12})
+	bound, err := g.router.ListenTLS(context.Background(), "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}})
 	if err != nil {
 		t.Fatal(err)
 	}

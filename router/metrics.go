@@ -191,7 +191,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		count(out, c.clientTimeouts, r.timeouts[wait].Load(), wait.String())
 	}
 	for why := range rudenesses {
-		count(out, c.clientsRefused, r.refusedClients[why].Load(), why.String())
+		count(out, c.clientsRefused, r.turned.total[why].Load(), why.String())
 	}
 	var lines, slow, failed uint64
 	if log := r.cfg.AccessLog; log != nil {

@@ -113,21 +113,21 @@ type Router struct {
 	publisher publisher
 	recent    recentTables
 
-	counters       counters
-	acceptErrors   atomic.Uint64
-	acceptPauses   atomic.Uint64
-	refusedClients [rudenesses]atomic.Uint64
-	timeouts       [impatiences]atomic.Uint64
-	tunnels        tunnelSet
-	clients        clientSet
-	fresh          atomic.Int64 // connections whose first request has not begun
-	lingering      atomic.Int64 // connections whose last answer is being read
-	exchanges      sync.Pool
-	heads          buffers // for the heads of requests
-	records        buffers // for bodies under TLS
-	bodies         buffers
-	clock          clock
-	date           atomic.Pointer[[]byte]
+	counters     counters
+	acceptErrors atomic.Uint64
+	acceptPauses atomic.Uint64
+	turned       turnedAway
+	timeouts     [impatiences]atomic.Uint64
+	tunnels      tunnelSet
+	clients      clientSet
+	fresh        atomic.Int64 // connections whose first request has not begun
+	lingering    atomic.Int64 // connections whose last answer is being read
+	exchanges    sync.Pool
+	heads        buffers // for the heads of requests
+	records      buffers // for bodies under TLS
+	bodies       buffers
+	clock        clock
+	date         atomic.Pointer[[]byte]
 
 	drain drainState
 	run   sync.WaitGroup // the goroutines of Serve, and the janitor

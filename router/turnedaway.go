@@ -1,0 +1,148 @@
+package router
+
+import (
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// rudeness is why a connection ended before a request could begin.
+type rudeness uint8
+
+const (
+	rudeStranger  rudeness = iota // the PROXY protocol is on, and the peer is not trusted
+	rudeNoProxy                   // no PROXY header came, or none that can be read
+	rudeProxyLate                 // the PROXY header did not come in time
+	rudeLeft                      // the peer closed the connection meanwhile
+	rudePlainHTTP                 // plain HTTP came where TLS is spoken
+	rudeNotTLS                    // something else came than TLS
+	rudeVersion                   // no version of TLS in common
+	rudeCipher                    // no cipher suite, key exchange or kind of certificate in common
+	rudeProtocol                  // the client speaks no HTTP/1.1
+	rudeAlert                     // the client refused what it was shown, such as the certificate
+	rudeTLSLate                   // the handshake took too long
+	rudeHandshake                 // another failure of the handshake
+	rudenesses                    // how many there are
+)
+
+// rudenessTexts are the metric's labels, and what the log says.
+var rudenessTexts = [rudenesses]struct{ label, words string }{
+	rudeStranger:  {"not_a_trusted_proxy", "the PROXY protocol is on, and the peer is none of --trusted-proxies"},
+	rudeNoProxy:   {"bad_proxy_header", "the connection does not begin with a PROXY header that can be read"},
+	rudeProxyLate: {"proxy_header_timeout", "the PROXY header did not come in time"},
+	rudeLeft:      {"left", "the peer closed the connection before it had begun"},
+	rudePlainHTTP: {"tls_plain_http", "plain HTTP was sent to a TLS port"},
+	rudeNotTLS:    {"tls_not_tls", "something else than TLS was sent to a TLS port"},
+	rudeVersion:   {"tls_version", "the client offers no version of TLS that is spoken here, which are 1.2 and 1.3"},
+	rudeCipher:    {"tls_no_cipher", "the client offers no cipher suite or key exchange that is used here, or takes no certificate of the kind there is"},
+	rudeProtocol:  {"tls_no_http1", "the client offers other protocols than HTTP/1.1"},
+	rudeAlert:     {"tls_client_refused", "the client broke the handshake off with an alert; often it does not trust the certificate"},
+	rudeTLSLate:   {"tls_timeout", "the TLS handshake took too long"},
+	rudeHandshake: {"tls_handshake", "the TLS handshake failed"},
+}
+
+// String returns the reason as the metric's label has it.
+func (r rudeness) String() string { return rudenessTexts[r].label }
+
+// turnedAway is the connections that ended before a request could, counted and told of.
+type turnedAway struct {
+	total [rudenesses]atomic.Uint64
+	log   [rudenesses]sampledLog
+}
+
+// maxDetail bounds what the log says of an error, which may hold what a client made up.
+const maxDetail = 200
+
+// turnAway counts a connection that ends before a request could, and tells of it, though
+// not of all. It returns false, for who asks whether to go on. Who just leaves, as checks
+// of whether a port is open do, is counted only.
+func (c *client) turnAway(why rudeness, err error) bool {
+	r := c.router
+	r.turned.total[why].Add(1)
+	if why == rudeLeft {
+		return false
+	}
+	ok, left := r.turned.log[why].allow(time.Now())
+	if !ok {
+		return false
+	}
+	fields := []zap.Field{zap.Stringer("peer", c.tcp.RemoteAddr()), zap.Stringer("listener", c.tcp.LocalAddr()),
+		zap.String("reason", why.String()), zap.String("because", rudenessTexts[why].words)}
+	if r.cfg.ProxyProtocol && c.trusted {
+		fields = append(fields, zap.Stringer("client", c.peer))
+	}
+	if err != nil {
+		text := strings.ToValidUTF8(err.Error(), "?")
+		fields = append(fields, zap.String("error", text[:min(len(text), maxDetail)]))
+	}
+	if left > 0 {
+		fields = append(fields, zap.Int("leftOut", left))
+	}
+	r.log.Warn("a connection was closed before a request", fields...)
+	return false
+}
+
+// beforeProxy says why there is no PROXY header.
+func beforeProxy(err error, received int) rudeness {
+	switch {
+	case errors.Is(err, errOverdue):
+		return rudeProxyLate
+	case received == 0 && hasLeft(err):
+		return rudeLeft
+	}
+	return rudeNoProxy
+}
+
+// hasLeft says whether an error means that the peer closed the connection.
+func hasLeft(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) ||
+		errors.Is(err, syscall.EPIPE) || errors.Is(err, net.ErrClosed)
+}
+
+// beforeTLS says why a handshake failed. The library tells some reasons in words alone;
+// TestHandshakesThatFailAreToldApart holds us to these.
+func beforeTLS(err error) rudeness {
+	var header tls.RecordHeaderError
+	var remote *net.OpError
+	says := func(texts ...string) bool {
+		return slices.ContainsFunc(texts, func(text string) bool { return strings.Contains(err.Error(), text) })
+	}
+	switch {
+	case errors.Is(err, errOverdue):
+		return rudeTLSLate
+	case errors.As(err, &header):
+		if beginsHTTP(header.RecordHeader[:]) {
+			return rudePlainHTTP
+		}
+		return rudeNotTLS
+	case errors.As(err, &remote) && remote.Op == "remote error":
+		return rudeAlert
+	case hasLeft(err):
+		return rudeLeft
+	case says("unsupported versions", "unsupported version"):
+		return rudeVersion
+	case says("unsupported application protocols"):
+		return rudeProtocol
+	case says("no cipher suite", "no ECDHE curve", "no supported elliptic curves", "no key exchanges", "signature algorithms", "no mutually supported"):
+		return rudeCipher
+	}
+	return rudeHandshake
+}
+
+// beginsHTTP says whether these are the first five bytes of an HTTP request.
+func beginsHTTP(head []byte) bool {
+	for _, method := range []string{"GET /", "HEAD ", "POST ", "PUT /", "PATCH", "DELET", "OPTIO", "CONNE", "TRACE", "PRI *"} {
+		if string(head) == method {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,138 @@
+package router
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+)
+
+// turnedAwayBy connects to addr, does what says, and waits until the router has closed.
+func turnedAwayBy(t *testing.T, addr string, says func(net.Conn)) {
+	t.Helper()
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(2 * patience))
+	says(conn)
+	_, _ = io.Copy(io.Discard, conn) // until the end
+}
+
+func plainly(text string) func(net.Conn) {
+	return func(conn net.Conn) { _, _ = io.WriteString(conn, text) }
+}
+
+func handshaking(config *tls.Config) func(net.Conn) {
+	return func(conn net.Conn) { _ = tls.Client(conn, config).Handshake() }
+}
+
+// toldOnce waits for the one line of a connection that was turned away, and checks its
+// reason and its count.
+func toldOnce(t *testing.T, r *Router, logs *observer.ObservedLogs, why rudeness, before uint64) {
+	t.Helper()
+	eventually(t, why.String()+" is counted", func() bool { return r.turned.total[why].Load() == before+1 })
+	if why == rudeLeft {
+		return
+	}
+	eventually(t, why.String()+" is told", func() bool {
+		for _, line := range logs.FilterMessage("a connection was closed before a request").All() {
+			fields := line.ContextMap()
+			if fields["reason"] == why.String() && strings.HasPrefix(fields["peer"].(string), "127.0.0.1:") && fields["because"] != "" {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+func TestHandshakesThatFailAreToldApart(t *testing.T) {
+	core, logs := observer.New(zapcore.InfoLevel)
+	g, addr, trust := secureGrid(t, func(c *Config) { c.Logger = zap.New(core) })
+	f := func(why rudeness, says func(net.Conn)) {
+		t.Helper()
+		before := g.router.turned.total[why].Load()
+		turnedAwayBy(t, addr, says)
+		toldOnce(t, g.router, logs, why, before)
+	}
+	client := func(change func(*tls.Config)) func(net.Conn) {
+		config := &tls.Config{ServerName: "acme.test", RootCAs: trust}
+		change(config)
+		return handshaking(config)
+	}
+	f(rudeVersion, client(func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 }))
+	f(rudeVersion, client(func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS11, tls.VersionTLS11 }))
+	f(rudeCipher, client(func(c *tls.Config) {
+		c.MaxVersion, c.CipherSuites = tls.VersionTLS12, []uint16{tls.TLS_RSA_WITH_AES_128_CBC_SHA}
+	}))
+	f(rudeCipher, client(func(c *tls.Config) { // takes RSA alone, and there is ECDSA alone
+		c.MaxVersion, c.CipherSuites = tls.VersionTLS12, []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256}
+	}))
+	f(rudeProtocol, client(func(c *tls.Config) { c.NextProtos = []string{"h2"} }))
+	f(rudeAlert, client(func(c *tls.Config) { c.RootCAs = x509.NewCertPool() }))
+	f(rudeAlert, client(func(c *tls.Config) { c.RootCAs, c.MaxVersion = x509.NewCertPool(), tls.VersionTLS12 }))
+	f(rudeAlert, client(func(c *tls.Config) { c.ServerName = "another.test" }))
+	for _, request := range []string{"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "POST / HTTP/1.1\r\n\r\n", "DELETE /x HTTP/1.1\r\n\r\n", "OPTIONS * HTTP/1.1\r\n\r\n", "PRI * HTTP/2.0\r\n\r\n"} {
+		f(rudePlainHTTP, plainly(request))
+	}
+	f(rudeNotTLS, plainly("SSH-2.0-x\r\n"))
+	f(rudeNotTLS, plainly("PROXY TCP4 1.1.1.1 2.2.2.2 1 2\r\n"))
+	f(rudeLeft, func(conn net.Conn) { _ = conn.Close() })
+	f(rudeLeft, func(conn net.Conn) { _, _ = io.WriteString(conn, "\x16\x03\x01"); _ = conn.Close() })
+	g, addr, _ = secureGrid(t, func(c *Config) { c.Logger, c.Patience.Head = zap.New(core), 100*time.Millisecond })
+	f(rudeTLSLate, plainly("\x16\x03\x01"))
+	f(rudeTLSLate, plainly(""))
+}
+
+func TestWhoSpeaksNoProxyIsTold(t *testing.T) {
+	f := func(why rudeness, trusted string, says func(net.Conn)) {
+		t.Helper()
+		core, logs := observer.New(zapcore.InfoLevel)
+		g := newGrid(t, func(c *Config) {
+			c.Logger, c.Patience.Head, c.ProxyProtocol, c.TrustedProxies = zap.New(core), 100*time.Millisecond, true, prefixes(trusted)
+			if why != rudeProxyLate {
+				c.Patience.Head = patience
+			}
+		})
+		turnedAwayBy(t, g.addr, says)
+		toldOnce(t, g.router, logs, why, 0)
+	}
+	f(rudeStranger, "10.0.0.0/8", plainly("PROXY TCP4 1.1.1.1 2.2.2.2 1 2\r\n"+get("/")))
+	f(rudeNoProxy, "127.0.0.0/8", plainly(get("/")))
+	f(rudeNoProxy, "127.0.0.0/8", plainly("PROXY TCP4 x y 1 2\r\n"))
+	f(rudeProxyLate, "127.0.0.0/8", plainly("PROXY TCP4 "))
+	f(rudeProxyLate, "127.0.0.0/8", plainly(""))
+	f(rudeLeft, "127.0.0.0/8", func(conn net.Conn) { _ = conn.Close() })
+	f(rudeNoProxy, "127.0.0.0/8", func(conn net.Conn) { _, _ = io.WriteString(conn, "PROXY "); _ = conn.Close() })
+}
+
+func TestManyWhoAreTurnedAwayDoNotFillTheLog(t *testing.T) {
+	core, logs := observer.New(zapcore.InfoLevel)
+	g := newGrid(t, func(c *Config) {
+		c.Logger, c.ProxyProtocol, c.TrustedProxies = zap.New(core), true, prefixes("127.0.0.0/8")
+	})
+	begun := time.Now()
+	const many = 50
+	for range many {
+		turnedAwayBy(t, g.addr, plainly("\xff\xfe nobody's text"))
+	}
+	eventually(t, "all are counted", func() bool { return g.router.turned.total[rudeNoProxy].Load() == many })
+	lines, told := logs.FilterMessage("a connection was closed before a request").All(), 0
+	for _, line := range lines {
+		told++
+		if left, ok := line.ContextMap()["leftOut"].(int64); ok {
+			told += int(left)
+		}
+	}
+	if most := (int(time.Since(begun)/sampledEvery) + 1) * sampledLines; len(lines) > most || told > many {
+		t.Errorf("%d lines, at most %d; they tell of %d of %d", len(lines), most, told, many)
+	}
+}
