@@ -56,8 +56,9 @@ file (--snapshot), from which it starts if the source is away then.
 
 With --listen-tls it takes TLS 1.2 and 1.3, and HTTP/1.1 on it; HTTP/2 is not offered yet. The folder
 --tls-cert holds pairs NAME.crt and NAME.key; the name that a client gives (SNI) chooses among them,
-and the pair "default", else the first by name, serves where none fits. Changed pairs are put in force
-within seconds.
+and the pair "default", else the first by name, serves where none fits. A name may have a pair for each
+kind of key; clients get ECDSA if they can use it, else RSA. ca.crt without a key is passed over. Changed
+pairs are put in force within seconds.
 
 SIGTERM, SIGINT and POST /drain drain it: it is not ready at once; for --drain-delay everything is
 served, with Connection: close; then the listeners close, and what is in flight may take until

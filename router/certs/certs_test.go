@@ -2,6 +2,7 @@ package certs
 
 import (
 	"context"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -33,17 +34,23 @@ func write(t testing.TB, dir, name string, serial int64, hosts ...string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	writeKeyed(t, dir, name, serial, key, hosts...)
+}
+
+// writeKeyed is write with a key.
+func writeKeyed(t testing.TB, dir, name string, serial int64, key crypto.Signer, hosts ...string) {
+	t.Helper()
 	template := &x509.Certificate{SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: name}, DNSNames: hosts,
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	keyDER, err := x509.MarshalECPrivateKey(key)
+	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	put(t, filepath.Join(dir, name+".key"), pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: keyDER}))
+	put(t, filepath.Join(dir, name+".key"), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}))
 	put(t, filepath.Join(dir, name+".crt"), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
 }
 
@@ -340,9 +347,9 @@ func FuzzName(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, name string) {
 		now := s.current.Load()
-		cert := now.lookup(name)
-		if cert == nil || now.lookup(name) != cert {
-			t.Fatalf("%q: %v", name, cert)
+		found := now.lookup(name)
+		if found == nil || now.lookup(name) != found || found.pick(&tls.ClientHelloInfo{ServerName: name}) == nil {
+			t.Fatalf("%q: %v", name, found)
 		}
 		if now.cache.Len() > cachedNames {
 			t.Fatal("it remembers without bound")

@@ -3,7 +3,7 @@
 // they change, while connections go on.
 //
 //   - store.go: the folder, and what is in force of it
-//   - choose.go: which certificate a client gets
+//   - lookup.go: which certificate a client gets
 //   - tickets.go: keys of session tickets, which change daily
 //   - metrics.go: when certificates end, and whether they could be read
 package certs

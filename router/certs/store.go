@@ -4,8 +4,13 @@
 //
 // Names are those of the certificates themselves (their subject alternative names). An
 // exact name goes before a wildcard, which stands for one label; a client that asks for
-// neither gets the pair whose NAME is "default", or else the first pair by NAME. Where two
-// pairs have the same name, the first by NAME has it.
+// neither gets the pair whose NAME is "default", or else the first pair by NAME. A name may
+// have a pair for each kind of key: a client gets ECDSA if it can make use of that, else
+// what it can, such as RSA. Where two pairs of one kind have the same name, the first by
+// NAME has it.
+//
+// ca.crt without a key, which a Kubernetes secret of cert-manager's holds beside tls.crt and
+// tls.key, is passed over.
 package certs
 
 import (
@@ -40,6 +45,8 @@ const (
 	defaultEvery = 5 * time.Second
 	crtSuffix    = ".crt"
 	keySuffix    = ".key"
+	// authority is the NAME of a certificate that needs no key: it is who signed the others.
+	authority = "ca"
 	// defaultPair is the NAME of the pair for clients that ask for a name nobody has.
 	defaultPair = "default"
 )
@@ -103,7 +110,7 @@ func open(cfg Config, now func() time.Time) (*Store, error) {
 			tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
 		},
 		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-			return s.current.Load().lookup(hello.ServerName), nil
+			return s.current.Load().lookup(hello.ServerName).pick(hello), nil
 		},
 	}
 	s.tickets.rotate(s.config, now())
@@ -198,7 +205,11 @@ func (s *Store) list() ([]string, error) {
 		return nil, err
 	}
 	var names []string
+	keyOfCA := slices.ContainsFunc(entries, func(entry os.DirEntry) bool { return entry.Name() == authority+keySuffix })
 	for _, entry := range entries {
+		if entry.Name() == authority+crtSuffix && !keyOfCA {
+			continue
+		}
 		name, ok := strings.CutSuffix(entry.Name(), crtSuffix)
 		if !ok {
 			name, ok = strings.CutSuffix(entry.Name(), keySuffix)
