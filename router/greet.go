@@ -1,16 +1,11 @@
 package router
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"crypto/tls"
-	"errors"
 	"net"
-	"net/netip"
 	"syscall"
-
-	"github.com/pires/go-proxyproto"
 )
 
 // impatience is which wait for a client was too long.
@@ -52,84 +47,6 @@ func (c *client) greet() bool {
 		}
 	}
 	return true
-}
-
-const (
-	proxy1Bytes     = 107 // the longest header of version 1, with its CR LF
-	proxy2HeadBytes = 16  // what a header of version 2 begins with
-	proxy2Bytes     = 2 << 10
-)
-
-var (
-	proxy2Signature = []byte("\r\n\r\n\x00\r\nQUIT\n")
-	errNoProxy      = errors.New("no PROXY header")
-)
-
-// readProxyHeader reads the header by which a balancer says who its client is. From then on
-// the client is the connection's peer, and trusted only if it is a trusted proxy itself.
-func (c *client) readProxyHeader(by int64) error {
-	for {
-		if c.end > 0 {
-			received := c.buf.data()[:c.end]
-			n, err := proxyHeaderBytes(received)
-			if err != nil {
-				return err
-			}
-			if n > 0 && n <= len(received) {
-				c.start = n
-				return c.heed(received[:n])
-			}
-		}
-		if err := c.receiveMore(by); err != nil {
-			return err
-		}
-	}
-}
-
-// proxyHeaderBytes returns the length of the header that begins with what was received; 0:
-// not enough has been received to tell.
-func proxyHeaderBytes(received []byte) (int, error) {
-	if have := min(len(received), len(proxy2Signature)); bytes.Equal(received[:have], proxy2Signature[:have]) {
-		if len(received) < proxy2HeadBytes {
-			return 0, nil
-		}
-		n := proxy2HeadBytes + int(received[14])<<8 + int(received[15])
-		if n > proxy2Bytes {
-			return 0, errNoProxy
-		}
-		return n, nil
-	}
-	const begin = "PROXY "
-	if have := min(len(received), len(begin)); string(received[:have]) != begin[:have] {
-		return 0, errNoProxy
-	}
-	end := bytes.IndexByte(received[:min(len(received), proxy1Bytes)], '\n')
-	if end < 0 && len(received) >= proxy1Bytes {
-		return 0, errNoProxy
-	}
-	return end + 1, nil
-}
-
-// heed takes a whole header at its word.
-func (c *client) heed(header []byte) error {
-	parsed, err := proxyproto.Read(bufio.NewReader(bytes.NewReader(header)))
-	if err != nil {
-		return err
-	}
-	if parsed.Command.IsLocal() {
-		return nil // the proxy speaks for itself, as when it looks whether somebody is here
-	}
-	source, ok := parsed.SourceAddr.(*net.TCPAddr)
-	if !ok {
-		return nil // it does not know
-	}
-	address, ok := netip.AddrFromSlice(source.IP)
-	if !ok {
-		return errNoProxy
-	}
-	c.peer = address.Unmap()
-	c.trusted = c.router.trusts(c.peer)
-	return nil
 }
 
 // handshake puts TLS on the connection.

@@ -95,7 +95,8 @@ func (f *serveFlags) register(fs *pflag.FlagSet) {
 	fs.StringSliceVar(&f.resolver, "resolver", nil, "DNS servers `ADDR` that resolve names among direct addresses (default the system's)")
 	fs.StringSliceVar(&f.trustedProxies, "trusted-proxies", nil,
 		"peers, as `CIDR`s, whose X-Forwarded-*, Forwarded, X-Request-Id and traceparent are believed (default none)")
-	fs.StringVar(&f.proxyProtocol, "proxy-protocol", "off", "on: trusted peers must speak the PROXY protocol; `on|off`")
+	fs.StringVar(&f.proxyProtocol, "proxy-protocol", "off", "on: trusted peers must speak the PROXY protocol, version 1 or 2; a header may have as many bytes as its version can say,\n"+
+		"107 and 65551, of which at most 4096 are held; `on|off`")
 	fs.StringVar(&f.halfClose, "client-half-close", "departs", "what a client means that ends its direction of the connection behind its request, `departs|served`:\n"+
 		"departs: once the deck has been silent for half a second it counts as gone, and the deck's work is cancelled;\n"+
 		"served: it gets its answer, and one that is gone is noticed when something is sent to it")
