@@ -252,10 +252,11 @@ func (h *histogram) show(out chan<- prometheus.Metric, desc *prometheus.Desc, la
 	out <- prometheus.MustNewConstHistogram(desc, total, time.Duration(h.spent).Seconds(), cumulative, labels...)
 }
 
-// collectClasses shows the classes that occurred.
+// collectClasses shows the classes, from the start: the first of a kind would go unseen where
+// a series begins with it. 1xx is never final.
 func collectClasses(out chan<- prometheus.Metric, desc *prometheus.Desc, deck string, classes *[statusClasses]uint64) {
 	for k, n := range classes {
-		if n > 0 {
+		if classNames[k] != "1xx" || n > 0 {
 			count(out, desc, n, deck, classNames[k])
 		}
 	}
@@ -303,9 +304,7 @@ func (c *collector) collectDecks(out chan<- prometheus.Metric) {
 		count(out, c.opened, live.counters.opened.Load(), name)
 		count(out, c.reused, live.counters.reused.Load(), name)
 		for why := range closeReasons {
-			if n := live.counters.closed[why].Load(); n > 0 {
-				count(out, c.closed, n, name, why.String())
-			}
+			count(out, c.closed, live.counters.closed[why].Load(), name, why.String())
 		}
 	}
 }

@@ -78,7 +78,7 @@ func runGslb(ctx context.Context, f *gslbFlags) error {
 	}
 	told.log.Store(logger)
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), newBuildInfo())
 	reader := catalog.NewReader()
 	source, err := f.source.open(catalog.FolderGslb+"/", reader, logger, registry)
 	if err != nil {

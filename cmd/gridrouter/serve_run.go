@@ -88,7 +88,7 @@ func newService(f *serveFlags, reread func(context.Context) (string, error), tol
 		return nil, err
 	}
 	told.log.Store(s.log)
-	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), newBuildInfo())
 	reader := catalog.NewReader()
 	if s.source, err = f.source.open("", reader, seldom(s.log.Named("source")), s.registry); err != nil {
 		return nil, err

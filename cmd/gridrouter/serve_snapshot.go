@@ -82,12 +82,13 @@ func (s *snapshots) restore(newCompiler func() *routing.Compiler) (*routing.Comp
 	}
 	for _, path := range []string{s.path, discovery.PreviousSnapshot(s.path)} {
 		compiler := newCompiler()
-		header, table, err := s.read(path, compiler)
+		header, table, size, err := s.read(path, compiler)
 		switch {
 		case err == nil:
 			s.restored.Store(&header)
 			s.written = hashesOf(table)
 			s.at.Set(float64(header.Written.Unix()))
+			s.bytes.Set(float64(size))
 			s.log.Info("the router starts from its snapshot", zap.String("file", path), zap.Int64("revision", header.Revision),
 				zap.Time("written", header.Written), zap.Int("tenants", header.Tenants), zap.Int("pins", header.Pins))
 			return compiler, table
@@ -100,24 +101,24 @@ func (s *snapshots) restore(newCompiler func() *routing.Compiler) (*routing.Comp
 	return nil, nil
 }
 
-func (s *snapshots) read(path string, compiler *routing.Compiler) (header discovery.SnapshotHeader, table *routing.Table, err error) {
+func (s *snapshots) read(path string, compiler *routing.Compiler) (header discovery.SnapshotHeader, table *routing.Table, size int, err error) {
 	header, framed, err := discovery.ReadSnapshot(path)
 	if err != nil {
-		return header, nil, err
+		return header, nil, 0, err
 	}
 	if header.Format != routing.SnapshotFormat {
-		return header, nil, fmt.Errorf("its content has format %d, this router reads %d", header.Format, routing.SnapshotFormat)
+		return header, nil, 0, fmt.Errorf("its content has format %d, this router reads %d", header.Format, routing.SnapshotFormat)
 	}
 	if header.Of != s.of {
-		return header, nil, fmt.Errorf("it is of %s, this router follows %s; give each its own file by --snapshot", header.Of, s.of)
+		return header, nil, 0, fmt.Errorf("it is of %s, this router follows %s; give each its own file by --snapshot", header.Of, s.of)
 	}
 	sections := make([]routing.Section, len(framed))
 	for i, section := range framed {
 		sections[i] = routing.Section(section)
-		s.bytes.Add(float64(len(section.Data)))
+		size += len(section.Data)
 	}
 	table, err = compiler.Restore(sections)
-	return header, table, err
+	return header, table, size, err
 }
 
 func hashesOf(table *routing.Table) string {

@@ -1,0 +1,44 @@
+package router
+
+import (
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// TestSeriesAreThereFromTheStart counts the series before anything has happened.
+func TestSeriesAreThereFromTheStart(t *testing.T) {
+	g := newGrid(t, nil)
+	g.put(deckAt("d1", "127.0.0.1:1"), deckAt("d2", "127.0.0.1:1"), tenantOn("acme", "d1", "acme.test"))
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(NewCollector(g.router))
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]int{}
+	for _, family := range families {
+		got[family.GetName()] = len(family.GetMetric())
+		for _, m := range family.GetMetric() {
+			if m.GetCounter().GetValue() != 0 && family.GetName() != "gridrouter_table_publishes_total" {
+				t.Errorf("%s is %v", family.GetName(), m)
+			}
+		}
+	}
+	const decks = 2
+	for name, want := range map[string]int{
+		"gridrouter_requests_total":                    (decks + 1) * (statusClasses - 1), // no 1xx
+		"gridrouter_faults_total":                      len(faultTable()),
+		"gridrouter_upstream_connections_closed_total": decks * int(closeReasons),
+		"gridrouter_upstream_connections_opened_total": decks,
+		"gridrouter_upstream_connections":              decks * 2,
+		"gridrouter_client_connections_refused_total":  int(rudenesses),
+		"gridrouter_client_timeouts_total":             int(impatiences),
+		"gridrouter_access_log_dropped_total":          2,
+		"gridrouter_retries_total":                     decks,
+	} {
+		if got[name] != want {
+			t.Errorf("%s has %d series, want %d", name, got[name], want)
+		}
+	}
+}
