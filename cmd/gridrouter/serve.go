@@ -65,7 +65,10 @@ served, with Connection: close; then the listeners close, and what is in flight 
 --drain-timeout; the exit status is 0. A second signal ends it at once, whatever it waits for: requests
 in flight are cut, the last lines of the access log may be lost, and the exit status is 1. Before the
 router has started, the first signal ends it, with 0. SIGHUP opens the access log anew, reads the
-certificates again, and the log level.`,
+certificates again, and the log level.
+
+Under systemd (Type=notify) it says READY=1 when it is ready for the first time, as /readyz does, and
+STOPPING=1 when draining begins; $NOTIFY_SOCKET says where.`,
 		Example: `  gridrouter serve --routes deploy/samples --listen 127.0.0.1:8080
   gridrouter serve --etcd http://127.0.0.1:2379 --gslb 10.0.0.53 --health :9902`,
 		Args: cobra.NoArgs,

@@ -187,6 +187,7 @@ func (s *service) follow(ctx context.Context, group *errgroup.Group) {
 	group.Go(func() error { return s.snapshots.run(ctx, s.checkpoint) })
 	group.Go(func() error { return s.watchSource(ctx) })
 	group.Go(func() error { return s.announce(ctx) })
+	group.Go(func() error { return s.tellReadiness(ctx) })
 	status := s.source.Status()
 	s.log.Info("the router started", zap.String("id", s.id), zap.String("version", flags.BuildVersion(version)),
 		zap.Strings("listen", s.addresses.data), zap.Strings("listenTLS", s.addresses.tls), zap.String("admin", s.addresses.admin), zap.String("health", s.addresses.health),
