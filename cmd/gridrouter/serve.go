@@ -95,7 +95,8 @@ func (f *serveFlags) register(fs *pflag.FlagSet) {
 		"(default gridrouter/<router-id>.snap in $STATE_DIRECTORY, else $XDG_STATE_HOME, else /var/lib)")
 	fs.IntVar(&f.pinCache, "pin-cache", defaultPinCache, "how many pins, `ENTRIES`, are remembered for tenants with \"pins: cached\"; one takes a few hundred bytes, at most 2 KiB")
 	fs.StringSliceVar(&f.gslb, "gslb", nil, "DNS servers `ADDR` (IP or IP:port), separated by commas, that resolve decks on the mesh (default the system's)")
-	fs.StringSliceVar(&f.resolver, "resolver", nil, "DNS servers `ADDR` that resolve names among direct addresses (default the system's)")
+	fs.StringSliceVar(&f.resolver, "resolver", nil, "DNS servers `ADDR` that resolve names among direct addresses (default those of /etc/resolv.conf);\n"+
+		"/etc/hosts is not read: of names but localhost DNS alone decides")
 	fs.StringSliceVar(&f.trustedProxies, "trusted-proxies", nil,
 		"peers, as `CIDR`s, whose X-Forwarded-*, Forwarded, X-Request-Id and traceparent are believed (default none)")
 	fs.StringVar(&f.proxyProtocol, "proxy-protocol", "off", "on: trusted peers must speak the PROXY protocol, version 1 or 2; a header may have as many bytes as its version can say,\n"+
