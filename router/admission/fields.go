@@ -208,7 +208,7 @@ var octets = func() (table [256]uint8) {
 		if b >= 0x20 && b != 0x7f || b == '\t' {
 			table[c] |= valueOctet
 		}
-		if b > 0x20 && b != 0x7f {
+		if b > 0x20 && b < 0x7f { // above stand blanks of Unicode: some servers would end the target there
 			table[c] |= targetOctet
 		}
 		if letter || digit || b == '-' || b == '.' || b == '_' {

@@ -120,6 +120,25 @@ func TestTargetsThatAreRefused(t *testing.T) {
 	f("GET", "/"+strings.Repeat("a", MaxTargetBytes-1), routing.FaultNone)
 }
 
+// A target that one server ends at a blank beyond ASCII, and another does not, is two targets.
+func TestEachOctetOfATarget(t *testing.T) {
+	for _, form := range []string{"/%s", "/admin%s", "/%s/admin", "/a?%s", "/a?b=%sc", "http://acme.test/%s", "http://acme.test?%s"} {
+		for c := range 256 {
+			octet := string([]byte{byte(c)})
+			want := routing.FaultNone
+			path := !strings.Contains(form, "?")
+			if c <= ' ' || c >= 0x7f || c == '#' || c == '%' && path {
+				want = routing.FaultBadRequest
+			}
+			var h Head
+			target := strings.Replace(form, "%s", octet, 1)
+			if r := h.Check(line("GET", target, "HTTP/1.1"), []byte("Host: acme.test\r\n\r\n")); r.Fault != want {
+				t.Errorf("%q: got %+v, want %q", target, r, want)
+			}
+		}
+	}
+}
+
 func TestVersions(t *testing.T) {
 	f := func(version string, fault routing.Fault) {
 		t.Helper()

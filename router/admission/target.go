@@ -23,7 +23,7 @@ var (
 func readTarget(method, raw, buf []byte) (t target, grown []byte, reason string) {
 	for _, b := range raw {
 		if octets[b]&targetOctet == 0 {
-			return t, buf, "the request target holds a control character or a space"
+			return t, buf, "the request target holds a control character, a space or an octet above 0x7E"
 		}
 		if b == '#' {
 			return t, buf, "the request target holds a fragment"
