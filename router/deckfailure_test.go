@@ -44,7 +44,14 @@ func TestEachWayThatADeckFailsIsTold(t *testing.T) {
 		g := newGrid(t, func(cfg *Config) { cfg.AccessLog = access })
 		deck := deckAt("d1", addr)
 		deck.TLS = doc
-		deck.Timeouts = &routing.DeckTimeouts{Connect: routing.Duration(300 * time.Millisecond), FirstByte: routing.Duration(300 * time.Millisecond)}
+		deck.Timeouts = &routing.DeckTimeouts{Connect: routing.Duration(patience), FirstByte: routing.Duration(patience)}
+		switch cause {
+		case failedConnectTime:
+			deck.Timeouts.Connect = routing.Duration(300 * time.Millisecond)
+		case failedFirstByte:
+			deck.Timeouts.FirstByte = routing.Duration(300 * time.Millisecond)
+		default:
+		}
 		tenant := tenantOn("acme", "d1", "acme.test")
 		tenant.Retry = &routing.Retry{Attempts: 1}
 		g.put(deck, tenant)
