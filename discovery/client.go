@@ -16,7 +16,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 
-	"gridrouter.io/files"
+	"gridrouter.io/discovery/files"
 )
 
 // ClientConfig says how to reach etcd. Routers and command line tools use the

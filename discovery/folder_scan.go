@@ -10,7 +10,7 @@ import (
 	"slices"
 	"strings"
 
-	"gridrouter.io/files"
+	"gridrouter.io/discovery/files"
 )
 
 // folderFile is what a file held when it was last read well, and what is wrong

@@ -12,7 +12,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 
-	"gridrouter.io/files"
+	"gridrouter.io/discovery/files"
 )
 
 // login adds etcd's token to each call and gets one when it is needed. The

@@ -13,7 +13,7 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 
-	"gridrouter.io/files"
+	"gridrouter.io/discovery/files"
 )
 
 // A snapshot is a file that holds what a router knew last, for a start without its source.

@@ -45,7 +45,7 @@ func digest(body []byte) string { return fmt.Sprintf("%x", sha256.Sum256(body)) 
 // bodiesDeck answers with bodies of any size and framing, and with digests of what it got.
 func bodiesDeck(t testing.TB, config *tls.Config) *rawDeck {
 	return newRawDeck(t, func(c *wire) {
-		conn := net.Conn(c.Conn)
+		conn := c.Conn
 		if config != nil {
 			conn = tls.Server(c.Conn, config)
 		}

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"io"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -121,7 +122,7 @@ func checkTold(t *testing.T, g *grid, cause failureCause, words string) {
 		}
 	}
 	answer := httptest.NewRecorder()
-	NewAdmin(g.router, AdminConfig{Gatherer: prometheus.NewRegistry()}).ServeHTTP(answer, httptest.NewRequest("GET", "/decks", nil))
+	NewAdmin(g.router, AdminConfig{Gatherer: prometheus.NewRegistry()}).ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/decks", nil))
 	var decks []deckStatus
 	if err := json.Unmarshal(answer.Body.Bytes(), &decks); err != nil {
 		t.Fatal(err)

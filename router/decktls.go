@@ -13,7 +13,7 @@ import (
 
 	"go.uber.org/zap"
 
-	"gridrouter.io/files"
+	"gridrouter.io/discovery/files"
 	"gridrouter.io/routing"
 )
 

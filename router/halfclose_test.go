@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"io"
 	"net"
+	"net/http"
 	"strconv"
 	"strings"
 	"testing"
@@ -25,7 +26,8 @@ func askAndHalfClose(t *testing.T, means HalfClose, secure bool, request string,
 	t.Helper()
 	h := &halfClosing{asked: make(chan struct{}), goOn: make(chan struct{})}
 	adjust := func(cfg *Config) { cfg.HalfClose = means }
-	addr, trust := "", (*tls.Config)(nil)
+	var addr string
+	var trust *tls.Config
 	if secure {
 		g, bound, pool := secureGrid(t, adjust)
 		h.grid, addr = g, bound
@@ -123,7 +125,7 @@ func TestPipelinedRequestsOfAClientThatHalfClosedAreAllServed(t *testing.T) {
 			<-h.asked
 		}
 		h.goOn <- struct{}{}
-		if r, err := h.w.tryReply("GET"); err != nil || r.StatusCode != 200 {
+		if r, err := h.w.tryReply("GET"); err != nil || r.StatusCode != http.StatusOK {
 			t.Fatalf("answer %d: %v", i, err)
 		}
 	}

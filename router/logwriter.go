@@ -9,7 +9,7 @@ import (
 
 	"go.uber.org/zap"
 
-	"gridrouter.io/files"
+	"gridrouter.io/discovery/files"
 )
 
 const (

@@ -17,16 +17,15 @@ func rawPoll(fd uintptr) (events int16) {
 	ask := struct {
 		fd              int32
 		events, revents int16
-	}{fd: int32(fd), events: pollPeerShut} //nolint:gosec // descriptors are small
+	}{fd: int32(fd), events: pollPeerShut}
 	var noTime syscall.Timespec
 	for {
 		_, _, err := syscall.RawSyscall6(syscall.SYS_PPOLL, uintptr(unsafe.Pointer(&ask)), 1, uintptr(unsafe.Pointer(&noTime)), 0, 0, 0) //nolint:gosec // the way that package syscall does it
-		switch err {
-		case 0:
+		if err == 0 {
 			return ask.revents
-		case syscall.EINTR:
-			continue
 		}
-		return 0 // it cannot be told
+		if err != syscall.EINTR {
+			return 0 // it cannot be told
+		}
 	}
 }

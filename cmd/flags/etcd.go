@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"gridrouter.io/discovery"
-	"gridrouter.io/files"
+	"gridrouter.io/discovery/files"
 )
 
 // DefaultPrefix is where the documents of a fleet live in etcd, unless --prefix says otherwise.

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"gridrouter.io/cmd/flags"
-	"gridrouter.io/files"
+	"gridrouter.io/discovery/files"
 	"gridrouter.io/routing/document"
 )
 
@@ -74,7 +74,9 @@ func documentFiles(path string) ([]string, error) {
 
 // readDocumentFile returns a file's content and the name to call it by.
 func readDocumentFile(file string, stdin io.Reader) (string, []byte, error) {
-	name, data, err := "stdin", []byte(nil), error(nil)
+	name := "stdin"
+	var data []byte
+	var err error
 	if file == "-" {
 		data, err = io.ReadAll(io.LimitReader(stdin, maxFileBytes+1))
 	} else {

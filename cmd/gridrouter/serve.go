@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"gridrouter.io/cmd/flags"
-	"gridrouter.io/files"
+	"gridrouter.io/discovery/files"
 	"gridrouter.io/router"
 )
 

@@ -10,7 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"gridrouter.io/files"
+	"gridrouter.io/discovery/files"
 )
 
 // maxFileBytes bounds a file of a pair. Chains have some KiB.

@@ -85,7 +85,7 @@ func ReadPair(certFile, keyFile string, limit int64) (tls.Certificate, error) {
 // waits for its reader, and [os.File.Close] ends that wait. A named pipe without a reader is
 // [ErrNoReader]; what is neither (a folder, a socket, a disk) is another error.
 func Append(name string, perm fs.FileMode) (*os.File, error) {
-	file, err := os.OpenFile(name, os.O_APPEND|os.O_CREATE|os.O_WRONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, perm) //nolint:gosec // a name that the operator gave
+	file, err := os.OpenFile(name, os.O_APPEND|os.O_CREATE|os.O_WRONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, perm)
 	if errors.Is(err, syscall.ENXIO) {
 		if info, unknown := os.Stat(name); unknown == nil && info.Mode()&fs.ModeNamedPipe != 0 {
 			return nil, problem(name, ErrNoReader)
@@ -107,7 +107,7 @@ func Append(name string, perm fs.FileMode) (*os.File, error) {
 
 // open opens for reading, and says what it opened.
 func open(name string) (*os.File, fs.FileInfo, error) {
-	file, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0) //nolint:gosec // a name that the operator gave
+	file, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
 	if err != nil {
 		return nil, nil, err
 	}
