@@ -111,6 +111,18 @@ func (f fields) Field(name string) (value []byte, lines int) {
 	return value, lines
 }
 
+func (f fields) Line(name string, n int) []byte {
+	for _, line := range f {
+		if strings.EqualFold(line[0], name) {
+			if n == 0 {
+				return []byte(line[1])
+			}
+			n--
+		}
+	}
+	return nil
+}
+
 // request reads "GET shop.acme.example/x?y=1", then header lines; a line "@1.2.3.4" is
 // the client's address.
 func request(t *testing.T, text string) *routing.Request {

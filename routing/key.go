@@ -59,14 +59,29 @@ func (r *Request) headerValue(name string) ([]byte, keyResult) {
 }
 
 // cookieValue finds a cookie by its exact name (RFC 6265 4.2.1). Surrounding white space is not part
-// of a value; quotes are.
-func (r *Request) cookieValue(name string) ([]byte, keyResult) {
-	line, lines := r.field("cookie")
-	if lines > 1 {
-		return nil, keyAmbiguous
+// of a value; quotes are. Several lines are read as one, joined by "; ": HTTP/2 fronts split
+// them (RFC 9113 8.2.3). A cookie that stands twice, on one line or on two, is ambiguous.
+func (r *Request) cookieValue(name string) (value []byte, result keyResult) {
+	_, lines := r.field(cookieField)
+	result = keyAbsent
+	for n := range lines {
+		found, foundAs := cookieOf(r.Fields.Line(cookieField, n), name)
+		switch {
+		case foundAs == keyAbsent:
+		case foundAs == keyAmbiguous, result == keyFound:
+			return nil, keyAmbiguous
+		default:
+			value, result = found, foundAs
+		}
 	}
-	var value []byte
-	result := keyAbsent
+	return value, result
+}
+
+const cookieField = "cookie"
+
+// cookieOf finds a cookie on one line.
+func cookieOf(line []byte, name string) (value []byte, result keyResult) {
+	result = keyAbsent
 	for len(line) > 0 {
 		pair := line
 		if end := bytes.IndexByte(line, ';'); end >= 0 {

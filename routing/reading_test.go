@@ -23,6 +23,18 @@ func (h header) Field(name string) (value []byte, lines int) {
 	return value, lines
 }
 
+func (h header) Line(name string, n int) []byte {
+	for i := 0; i+1 < len(h); i += 2 {
+		if h[i] == name {
+			if n == 0 {
+				return []byte(h[i+1])
+			}
+			n--
+		}
+	}
+	return nil
+}
+
 func TestPathsAreComparedInCanonicalForm(t *testing.T) {
 	f := func(path, want string) {
 		t.Helper()
@@ -133,7 +145,8 @@ func TestKeysFromCookies(t *testing.T) {
 	f(header{"cookie", "uid="}, "absent")
 	f(header{"cookie", "uid"}, "absent")
 	f(header{"cookie", "uid=1; uid=1"}, "ambiguous")
-	f(header{"cookie", "uid=1", "cookie", "x=y"}, "ambiguous")
+	f(header{"cookie", "uid=1", "cookie", "x=y"}, "=1")
+	f(header{"cookie", "uid=1", "cookie", "x=y; uid=1"}, "ambiguous")
 }
 
 func TestKeysFromQueriesAreDecodedOnce(t *testing.T) {

@@ -9,6 +9,9 @@ type Fields interface {
 	// number of lines that bear the name. The value stays valid until the request ends.
 	// It must not allocate.
 	Field(name string) (value []byte, lines int)
+	// Line returns the value of the nth line of that name, from 0, in the same way; nil where
+	// there are not so many. A line without a value is not nil.
+	Line(name string, n int) (value []byte)
 }
 
 // Request is the view of a request that a decision is made from. The byte slices

@@ -27,6 +27,14 @@ func (a *asker) Field(name string) ([]byte, int) {
 	return nil, 0
 }
 
+// Line implements [routing.Fields].
+func (a *asker) Line(name string, n int) []byte {
+	if name == userHeader && n == 0 {
+		return a.user
+	}
+	return nil
+}
+
 func newAsker() *asker {
 	a := &asker{user: []byte(userID(1))}
 	a.request = routing.Request{Host: a.host[:], Method: []byte("GET"), Path: []byte("/orders/1"), Fields: a}

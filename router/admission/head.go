@@ -78,6 +78,19 @@ func (h *Head) Field(name string) (value []byte, lines int) {
 	return value, lines
 }
 
+// Line implements [routing.Fields].
+func (h *Head) Line(name string, n int) (value []byte) {
+	for i := range h.Lines {
+		if EqualFold(h.Lines[i].Name, name) {
+			if n == 0 {
+				return h.Lines[i].Value
+			}
+			n--
+		}
+	}
+	return nil
+}
+
 // First returns the value of the first line of a class, and how many there are.
 func (h *Head) First(class Class) (value []byte, lines int) {
 	for i := range h.Lines {
