@@ -10,15 +10,21 @@ const (
 	maxSizeDigits   = 15      // far more than anybody sends, and no overflow
 	maxChunkLine    = 1 << 10 // a size and its extensions
 	maxTrailerBytes = 8 << 10 // all trailer fields
+	// maxExcess bounds by how much the lines before chunks may outweigh their data in one body,
+	// so that nobody is kept busy with next to nothing. Each chunk has freeLine bytes, and two
+	// more for each byte of data, for nothing.
+	maxExcess = 16 << 10
+	freeLine  = 16
 )
 
 // ErrChunk says that the chunks of a body are malformed.
 var ErrChunk = errors.New("the chunks of the body are malformed")
 
 // Chunks takes the framing off a chunked body, strictly (RFC 9112 7.1): lines end in CR LF,
-// sizes are plain hexadecimal of at most 15 digits, an extension begins right behind the
-// size and holds no control character, trailer fields have a name that is a token. Extensions
-// and trailer fields are passed over. The zero value is at the start of a body.
+// sizes are plain hexadecimal of at most 15 digits, extensions follow their grammar, with the
+// blanks that it allows (7.1.1, extensions.go), and trailer fields have a name that is a token.
+// Extensions and trailer fields are passed over; a line may have 1 KiB of extensions, and all
+// lines of a body may outweigh its data by 16 KiB. The zero value is at the start of a body.
 type Chunks struct {
 	state  chunkState
 	left   int64 // of the chunk's data
@@ -26,14 +32,14 @@ type Chunks struct {
 	size   int64
 	line   int // bytes of the line so far
 	total  int // bytes of the trailer section so far
+	excess int // bytes by which lines outweigh data so far
 }
 
 type chunkState uint8
 
 const (
-	chunkSize      chunkState = iota // digits of a size
-	chunkExtension                   // behind a size, up to CR
-	chunkSizeLF                      // LF of a size line
+	chunkSize   chunkState = iota // digits of a size
+	chunkSizeLF                   // LF of a size line
 	chunkData
 	chunkDataCR
 	chunkDataLF
@@ -43,6 +49,16 @@ const (
 	trailerLF
 	trailerEndLF
 	chunksEnd
+	// Within extensions: see extensions.go.
+	extBlank      // behind a size or a value, in blanks before ";"
+	extBegin      // behind ";", before a name
+	extName       // in a name
+	extNameBlank  // behind a name, in blanks
+	extEquals     // behind "=", before a value
+	extValue      // in a value that is a token
+	extQuoted     // in a quoted string
+	extEscape     // behind a backslash there
+	extQuotedOver // behind a quoted string
 )
 
 // Decode moves the data in p to its front. It returns how many bytes of data there are,
@@ -72,20 +88,13 @@ func (d *Chunks) step(b byte) bool {
 	switch d.state {
 	case chunkSize:
 		return d.sizeDigit(b)
-	case chunkExtension:
-		if b == '\r' {
-			d.state = chunkSizeLF
-			return true
-		}
-		d.line++
-		return d.line <= maxChunkLine && (b >= ' ' && b != 0x7f || b == '\t')
 	case chunkSizeLF:
 		return b == '\n' && d.beginData()
 	case chunkDataCR:
 		d.state = chunkDataLF
 		return b == '\r'
 	case chunkDataLF:
-		*d = Chunks{}
+		*d = Chunks{excess: d.excess}
 		return b == '\n'
 	case trailerStart:
 		if b == '\r' {
@@ -113,6 +122,9 @@ func (d *Chunks) step(b byte) bool {
 		d.state = chunksEnd
 		return b == '\n'
 	case chunkData, chunksEnd: // not stepped through
+	case extBlank, extBegin, extName, extNameBlank, extEquals, extValue, extQuoted, extEscape, extQuotedOver:
+		d.line++
+		return d.line <= maxChunkLine && d.extension(b)
 	}
 	return false
 }
@@ -129,9 +141,9 @@ func (d *Chunks) sizeDigit(b byte) bool {
 	case b == '\r':
 		d.state = chunkSizeLF
 		return true
-	case b == ';':
-		d.state = chunkExtension
-		return true
+	case b == ';', b == ' ', b == '\t':
+		d.line++
+		return d.behind(b)
 	default:
 		return false
 	}
@@ -140,7 +152,14 @@ func (d *Chunks) sizeDigit(b byte) bool {
 	return d.digits <= maxSizeDigits
 }
 
+// beginData ends a line before a chunk. It says whether lines do not outweigh data too much.
 func (d *Chunks) beginData() bool {
+	if d.excess += d.digits + d.line - freeLine; d.excess > 0 {
+		d.excess -= int(min(2*d.size, int64(d.excess)))
+	}
+	if d.excess = max(0, d.excess); d.excess > maxExcess {
+		return false
+	}
 	d.left, d.state = d.size, chunkData
 	if d.size == 0 {
 		d.state = trailerStart
@@ -150,8 +169,13 @@ func (d *Chunks) beginData() bool {
 
 // nameByte takes a byte of a field name, which is a token (RFC 9110 5.6.2).
 func (d *Chunks) nameByte(b byte) bool {
+	return d.trailerByte(b) && isTokenByte(b)
+}
+
+// isTokenByte says whether b may stand in a token (RFC 9110 5.6.2).
+func isTokenByte(b byte) bool {
 	letter := b|0x20 >= 'a' && b|0x20 <= 'z'
-	return d.trailerByte(b) && (letter || b >= '0' && b <= '9' || strings.IndexByte("!#$%&'*+-.^_`|~", b) >= 0)
+	return letter || b >= '0' && b <= '9' || strings.IndexByte("!#$%&'*+-.^_`|~", b) >= 0
 }
 
 func (d *Chunks) trailerByte(b byte) bool {

@@ -83,7 +83,7 @@ func FuzzHead(f *testing.F) {
 }
 
 func TestChunksAreDecodedHoweverTheyArrive(t *testing.T) {
-	const body = "5\r\nhello\r\n1;a=\"b\"\r\n,\r\n0A;\r\n 0123456 8\r\n0\r\nX-T: 1\r\nY: 2\r\n\r\n"
+	const body = "5\r\nhello\r\n1;a=\"b\"\r\n,\r\n0A \t;c\r\n 0123456 8\r\n0\r\nX-T: 1\r\nY: 2\r\n\r\n"
 	const want, behind = "hello, 0123456 8", "next"
 	for step := 1; step <= len(body); step++ {
 		var d Chunks
@@ -106,7 +106,7 @@ func TestChunksAreDecodedHoweverTheyArrive(t *testing.T) {
 
 func TestMalformedChunksAreRefused(t *testing.T) {
 	for _, body := range []string{
-		"\r\n", "g\r\n", "5", " 5\r\n", "5\nhello", "5\r\nhello\n", "5\r\nhellox", "0x5\r\n", "5 \r\n", "5\t;a\r\n", "0\r\nX\r\n\r\n", "0\r\n: a\r\n\r\n", "0\r\nX : a\r\n\r\n", "-1\r\n", "5\r\rhello", "5;\x01\r\n", "5;" + strings.Repeat("a", maxChunkLine+1),
+		"\r\n", "g\r\n", "5", " 5\r\n", "5\nhello", "5\r\nhello\n", "5\r\nhellox", "0x5\r\n", "5 \r\n", "0\r\nX\r\n\r\n", "0\r\n: a\r\n\r\n", "0\r\nX : a\r\n\r\n", "-1\r\n", "5\r\rhello", "5;\x01\r\n", "5;" + strings.Repeat("a", maxChunkLine+1),
 		strings.Repeat("0", maxSizeDigits+1) + "\r\n", "fffffffffffffffff\r\n", "0\r\nX\n", "0\r\n folded\r\n\r\n", "0\r\n\rx",
 		"0\r\nX: " + strings.Repeat("a", maxTrailerBytes) + "\r\n\r\n",
 	} {
@@ -121,6 +121,7 @@ func TestMalformedChunksAreRefused(t *testing.T) {
 func FuzzChunks(f *testing.F) {
 	f.Add([]byte("5\r\nhello\r\n0\r\n\r\n"), 3)
 	f.Add([]byte("1;x\r\na\r\n0\r\nT: 1\r\n\r\nrest"), 1)
+	f.Add([]byte("1 ; x = \"a\\\"b\" ;y\r\na\r\n0;z=1\r\n\r\n"), 2)
 	f.Fuzz(func(t *testing.T, data []byte, step int) {
 		if step < 1 || step > len(data) {
 			return
