@@ -401,8 +401,11 @@ func checkSpelling(g *grid, heads map[string]chan string, log *lockedBuffer, spe
 	case <-time.After(time.Second):
 		return "it went to another deck than " + deck
 	}
-	if saw := lines(head)[1]; saw != "Host: "+host {
-		return fmt.Sprintf("the deck saw %q, want %q", saw, host)
+	if saw := lines(head)[1]; saw != "Host: "+strings.Trim(spelling, " \t") { // as it came
+		return fmt.Sprintf("the deck saw %q, want %q", saw, spelling)
+	}
+	if !strings.Contains(head, "\r\nX-Forwarded-Host: "+host+"\r\n") {
+		return fmt.Sprintf("the deck saw %q, want %q in its canonical form", head, host)
 	}
 	canonical := host
 	if i := strings.LastIndexByte(host, ':'); i > strings.LastIndexByte(host, ']') {

@@ -16,7 +16,7 @@ func (x *exchange) appendDeckHead(dst []byte) []byte {
 	dst = append(dst, x.head.Target...)
 	dst = append(dst, " HTTP/1.1\r\nHost: "...)
 	if x.view.compiled.HostHeader == routing.HostHeaderOriginal {
-		dst = appendAuthority(dst, &x.head.Authority)
+		dst = append(dst, x.head.Host()...)
 	} else {
 		dst = append(dst, x.view.compiled.Domain...)
 	}

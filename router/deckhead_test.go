@@ -54,13 +54,16 @@ func TestTheHostThatADeckReceivesIsChosenByItsDocument(t *testing.T) {
 	f := func(host, want string) {
 		t.Helper()
 		g.ask("GET / HTTP/1.1\r\nHost: " + host + "\r\n\r\n")
-		if got := lines(<-heads); got[1] != "Host: "+want || !slices.Contains(got, "X-Forwarded-Host: "+want) {
+		if got := lines(<-heads); got[1] != "Host: "+host || !slices.Contains(got, "X-Forwarded-Host: "+want) {
 			t.Fatalf("got %q, want %q", got, want)
 		}
 	}
 	f("acme.test", "acme.test")
 	f("ACME.Test", "acme.test")
 	f("acme.test.:8080", "acme.test:8080")
+	f("acme.test.", "acme.test")
+	f("acme.test:", "acme.test")
+	f("acme.test:08080", "acme.test:8080")
 	deck.HostHeader = routing.HostHeaderDeck
 	g.put(deck)
 	g.ask("GET / HTTP/1.1\r\nHost: acme.test:8080\r\n\r\n")

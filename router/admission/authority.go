@@ -13,7 +13,8 @@ const maxHostBytes = 253
 type Authority struct {
 	// Host is in lower case and without a trailing dot; an IPv6 address stands in brackets.
 	Host []byte
-	// Port is its digits as they came; empty if none was given.
+	// Port is its digits without leading zeros; empty if none was given (RFC 3986 3.2.3: a
+	// colon alone gives none).
 	Port []byte
 }
 
@@ -71,11 +72,21 @@ func splitPort(raw []byte) (host, port []byte, reason string) {
 		}
 		host, rest = raw[:colon], raw[colon:]
 	}
-	port = rest[1:]
+	if port = rest[1:]; len(port) == 0 {
+		return host, nil, ""
+	}
 	if !isPort(port) {
 		return nil, nil, "the host's port is not a number from 1 to 65535"
 	}
-	return host, port, ""
+	return host, bytes.TrimLeft(port, "0"), ""
+}
+
+// portOr returns the authority's port, or what stands for none.
+func (a *Authority) portOr(usual []byte) []byte {
+	if len(a.Port) == 0 {
+		return usual
+	}
+	return a.Port
 }
 
 func isPort(digits []byte) bool {

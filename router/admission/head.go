@@ -62,6 +62,9 @@ var _ routing.Fields = (*Head)(nil)
 // Reset forgets the request that was checked last.
 func (h *Head) Reset() { h.reset(RequestLine{}) }
 
+// Host returns the value of the Host field as it came.
+func (h *Head) Host() []byte { return h.host }
+
 // HasBody says whether a body follows the head.
 func (h *Head) HasBody() bool { return h.Chunked || h.Length > 0 }
 
@@ -120,7 +123,7 @@ func (h *Head) Check(line RequestLine, fields []byte) Refusal {
 	if !IsToken(line.Method) {
 		return bad("the method is no token")
 	}
-	var absolute []byte
+	var absolute, usualPort []byte
 	if string(line.Method) != "CONNECT" { // whose target has a form of its own, and which is refused below
 		target, buf, reason := readTarget(line.Method, line.Target, h.targetBuf)
 		h.targetBuf = buf
@@ -128,12 +131,12 @@ func (h *Head) Check(line RequestLine, fields []byte) Refusal {
 			return bad(reason)
 		}
 		h.Target, h.Request.Path, h.Request.Query = target.origin, target.path, target.query
-		absolute = target.authority
+		absolute, usualPort = target.authority, target.usualPort
 	}
 	if refusal := h.readFields(fields); refusal != (Refusal{}) {
 		return refusal
 	}
-	if refusal := h.readAuthority(absolute); refusal != (Refusal{}) {
+	if refusal := h.readAuthority(absolute, usualPort); refusal != (Refusal{}) {
 		return refusal
 	}
 	if refusal := h.readFraming(line.Version); refusal != (Refusal{}) {
@@ -254,8 +257,9 @@ func (h *Head) note(line Line) {
 }
 
 // readAuthority makes the one canonical authority out of Host, which must stand exactly
-// once, and holds an absolute-form target's authority to it (RFC 9112 3.2.2).
-func (h *Head) readAuthority(absolute []byte) Refusal {
+// once, and holds an absolute-form target's authority to it (RFC 9112 3.2.2). A port that is
+// the scheme's own is the same as none.
+func (h *Head) readAuthority(absolute, usualPort []byte) Refusal {
 	switch {
 	case h.hosts == 0:
 		return bad("there is no Host field")
@@ -276,7 +280,7 @@ func (h *Head) readAuthority(absolute []byte) Refusal {
 	if reason != "" {
 		return bad(reason)
 	}
-	if !bytes.Equal(named.Host, authority.Host) || !bytes.Equal(named.Port, authority.Port) {
+	if !bytes.Equal(named.Host, authority.Host) || !bytes.Equal(named.portOr(usualPort), authority.portOr(usualPort)) {
 		return bad("the request target and the Host field name different hosts")
 	}
 	return Refusal{}

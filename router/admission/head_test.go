@@ -50,7 +50,7 @@ func TestWhatIsNoAuthorityIsRefused(t *testing.T) {
 		}
 	}
 	for _, host := range []string{
-		"", " ", ".", "..", "a..b", ".a", "a..", "a.test, b.test", "a.test b.test", "user@a.test", "user:p@a.test", "a.test:", "a.test:0",
+		"", " ", ".", "..", "a..b", ".a", "a..", "a.test, b.test", "a.test b.test", "user@a.test", "user:p@a.test", ":", ":80", "a.test::", "a.test:0",
 		"a.test:65536", "a.test:99999", "a.test:080800", "a.test:8x", "a.test:80:80", "a.test:-1", "a%2etest", "bücher.test", "a.test/", "a.test?x", "a.test#x",
 		"[::1", "::1", "[::1]x", "[::1%25eth0]", "[::1%eth0]", "[192.0.2.1]", "[]", "a]b", "a\\b", "a;b", "*.a.test", "a.test\x00",
 		strings.Repeat("a.", 127) + "a",
@@ -108,7 +108,7 @@ func TestTargetsThatAreRefused(t *testing.T) {
 	f("GET", "ftp://acme.test/", bad)
 	f("GET", "http:///", bad)
 	f("GET", "http://evil.test/", bad)
-	f("GET", "http://acme.test:80/", bad) // Host names no port
+	f("GET", "http://acme.test:81/", bad) // Host names no port
 	f("GET", "http://u:p@acme.test/", bad)
 	f("GET", "http://acme.test,evil.test/", bad)
 	f("GET", "acme.test:443", bad)
@@ -412,5 +412,35 @@ func BenchmarkCheck(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		h.Check(l, fields)
+	}
+}
+
+// TestATargetAndAHostNameTheSamePlaceHoweverTheyAreSpelled compares absolute-form targets with Host
+// fields: an empty port is none, the scheme's own port is the same as none, and ports are numbers.
+func TestATargetAndAHostNameTheSamePlaceHoweverTheyAreSpelled(t *testing.T) {
+	same := map[string][][]string{ // by scheme: spellings of one place each
+		"http": {
+			{"a.test", "a.test:", "a.test:80", "a.test:080", "A.Test.", "A.test.:80", "a.test.:"}, {"a.test:443", "a.test:0443"}, {"a.test:8080", "a.test:08080"},
+			{"[::1]", "[::1]:", "[::1]:80", "[0:0::1]:80"}, {"b.test"},
+		},
+		"https": {{"a.test", "a.test:", "a.test:443", "A.Test.:0443"}, {"a.test:80", "a.test:080"}, {"[::1]", "[::1]:443"}, {"[::1]:80"}},
+	}
+	for scheme, places := range same {
+		for i, place := range places {
+			for k, other := range places {
+				for _, target := range place {
+					for _, host := range other {
+						var h Head
+						refusal := h.Check(line("GET", scheme+"://"+target+"/x", "HTTP/1.1"), []byte("Host: "+host+"\r\n\r\n"))
+						if good := refusal == (Refusal{}); good != (i == k) {
+							t.Errorf("%s://%s with Host %s: %+v", scheme, target, host, refusal)
+						}
+						if string(h.Host()) != host {
+							t.Errorf("Host %s: kept as %q", host, h.Host())
+						}
+					}
+				}
+			}
+		}
 	}
 }

@@ -10,12 +10,16 @@ type target struct {
 	path, query []byte
 	// authority is what an absolute-form target names; nil in other forms.
 	authority []byte
+	// usualPort is the port that an authority without one means, in absolute-form.
+	usualPort []byte
 }
 
 var (
 	rootPath = []byte("/")
 	asterisk = []byte("*")
 	options  = []byte("OPTIONS")
+
+	httpPort, httpsPort = []byte("80"), []byte("443")
 )
 
 // readTarget takes a request target apart (RFC 9112 3.2). buf is scratch space for the
@@ -69,9 +73,9 @@ func readAbsolute(method, raw, buf []byte) (t target, grown []byte, reason strin
 	var rest []byte
 	switch {
 	case hasPrefixFold(raw, "http://"):
-		rest = raw[len("http://"):]
+		rest, t.usualPort = raw[len("http://"):], httpPort
 	case hasPrefixFold(raw, "https://"):
-		rest = raw[len("https://"):]
+		rest, t.usualPort = raw[len("https://"):], httpsPort
 	default:
 		return t, buf, "the request target is neither a path nor an http or https URL"
 	}
