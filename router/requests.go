@@ -78,25 +78,33 @@ var (
 	// errNobodyAsked: the connection ended, or its time did, before a request began.
 	errNobodyAsked = errors.New("nobody asked anything")
 	errNoMethod    = errors.New("the request does not begin with a method")
+	errEmptyLines  = errors.New("more than 8 empty lines come before the request")
 )
 
+// maxEmptyLines is how many empty lines may come before a request: some clients send one behind
+// a body. Who sends more sends something else than requests.
+const maxEmptyLines = 8
+
 // awaitHead reads until a whole head is there, and returns it. It is part of the client's
-// buffer, and valid until the next call.
+// buffer, and valid until the next call. Empty lines before it are passed over (RFC 9112 2.2):
+// they begin no request, and prolong no wait.
 func (c *client) awaitHead() (head []byte, err error) {
 	c.gather()
 	c.frame.Restart()
+	emptyLines := 0
+	begun, err := c.beginHead(&emptyLines)
+	if err != nil {
+		return nil, err
+	}
 	patience := &c.router.cfg.Patience
 	wait := patience.Idle
-	if c.end > 0 || c.requests == 0 {
+	if begun || c.requests == 0 {
 		wait = patience.Head
 	}
 	by := c.router.after(wait)
 	for {
-		if c.end > 0 {
+		if begun {
 			received := c.buf.data()[:c.end]
-			if !admission.IsToken(received[:1]) {
-				return nil, errNoMethod
-			}
 			end, err := c.frame.Find(received)
 			if err != nil {
 				return nil, err
@@ -106,14 +114,47 @@ func (c *client) awaitHead() (head []byte, err error) {
 				return received[:end], nil
 			}
 		}
-		first := c.end == 0
 		if err := c.receiveMore(by); err != nil {
-			return nil, c.unheard(err, first)
+			return nil, c.unheard(err, !begun)
 		}
-		if first && c.requests > 0 {
+		if begun {
+			continue
+		}
+		if begun, err = c.beginHead(&emptyLines); err != nil {
+			return nil, err
+		}
+		if begun && c.requests > 0 {
 			by = c.router.after(patience.Head)
 		}
 	}
+}
+
+// beginHead takes empty lines off what was received. It says whether a head has begun.
+func (c *client) beginHead(emptyLines *int) (begun bool, err error) {
+	if c.end == 0 {
+		return false, nil
+	}
+	received := c.buf.data()[:c.end]
+	for len(received) > 1 && received[0] == '\r' && received[1] == '\n' {
+		if *emptyLines++; *emptyLines > maxEmptyLines {
+			return false, errEmptyLines
+		}
+		received = received[2:]
+	}
+	switch n := len(received); {
+	case n == 0:
+		c.drop() // who waits holds no buffer
+		return false, nil
+	case n < c.end:
+		c.end = copy(c.buf.data(), received)
+	}
+	if c.end == 1 && c.buf.data()[0] == '\r' { // the LF is still to come
+		return false, nil
+	}
+	if !admission.IsToken(c.buf.data()[:1]) {
+		return false, errNoMethod
+	}
+	return true, nil
 }
 
 // unheard says why there is no head. nothing says that no byte of one had come.
@@ -195,7 +236,7 @@ func unreadable(err error) admission.Refusal {
 		return admission.Refusal{Fault: admission.URITooLong, Reason: "the first line is longer than 8 KiB"}
 	case errors.Is(err, framing.ErrHeadTooLarge):
 		return admission.Refusal{Fault: admission.HeadTooLarge, Reason: "the header is larger than 64 KiB"}
-	case errors.Is(err, framing.ErrBareLF), errors.Is(err, framing.ErrBareCR), errors.Is(err, errNoMethod):
+	case errors.Is(err, framing.ErrBareLF), errors.Is(err, framing.ErrBareCR), errors.Is(err, errNoMethod), errors.Is(err, errEmptyLines):
 		return admission.Refusal{Fault: routing.FaultBadRequest, Reason: err.Error()}
 	case errors.Is(err, errOverdue):
 		return admission.Refusal{Fault: faultRequestTimeout}
