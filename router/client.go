@@ -29,7 +29,13 @@ type client struct {
 	door       *listener
 	serverName []byte // that the client named when TLS began (SNI), canonical; empty: none
 	lane       *lane
-	place      int // in the set of clients; the set's
+	place      int // in the set of clients; the set's, as are the next three
+	share      netip.Addr
+	peerPlace  int
+	leaving    bool // it was evicted
+	// waitingSince is since when the client has had something to send before its next request can
+	// be served; noWait: a request is under way; evicted: the connection was closed.
+	waitingSince atomic.Int64
 
 	requests int  // that were begun
 	early    bool // no request has been begun, and the router counts the connection as fresh
@@ -63,6 +69,7 @@ func (r *Router) newClient(conn *net.TCPConn, door *listener) (*client, error) {
 	}
 	c.trusted = r.trusts(c.peer)
 	c.frame = framing.Head{MaxLine: maxLineBytes, MaxFields: admission.MaxHeadBytes}
+	c.waitingSince.Store(r.clock.coarse())
 	r.fresh.Add(1)
 	r.clients.add(c)
 	return c, nil

@@ -1,6 +1,9 @@
 package router
 
-import "sync"
+import (
+	"net/netip"
+	"sync"
+)
 
 // clientSet is every open connection from clients. It is touched once when a connection
 // comes and once when it goes, never by requests.
@@ -8,6 +11,10 @@ type clientSet struct {
 	mu    sync.Mutex
 	all   []*client // each at its place
 	total uint64
+
+	peers    map[netip.Addr]*peerSet // by whose share they take
+	evicting int                     // of all: those that were evicted, and have not gone yet
+	evicted  evictions
 }
 
 func (s *clientSet) add(c *client) {
@@ -21,6 +28,10 @@ func (s *clientSet) add(c *client) {
 func (s *clientSet) remove(c *client) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.leaveShare(c)
+	if c.leaving {
+		s.evicting--
+	}
 	last := len(s.all) - 1
 	s.all[c.place] = s.all[last]
 	s.all[c.place].place = c.place
@@ -44,11 +55,11 @@ func (s *clientSet) count() (open int, total uint64) {
 	return len(s.all), s.total
 }
 
-// full says whether so many connections are open.
+// full says whether so many connections are open, those that were evicted left out.
 func (s *clientSet) full(limit int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.all) >= limit
+	return len(s.all)-s.evicting >= limit
 }
 
 // closeAll closes every connection under whoever uses it, and the one to a deck with it.

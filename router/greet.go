@@ -40,6 +40,9 @@ func (c *client) greet() bool {
 		if err := c.readProxyHeader(by); err != nil {
 			return c.turnAway(beforeProxy(err, c.end), err)
 		}
+		if !c.takesShare() { // of the client that the header names
+			return false
+		}
 	}
 	if c.door != nil && c.door.secure != nil {
 		if err := c.handshake(by); err != nil {

@@ -104,26 +104,6 @@ func TestAProxyHeaderThatDoesNotComeEndsTheConnection(t *testing.T) {
 	w.expectEnd()
 }
 
-func TestClientsBeyondTheLimitWaitInTheQueue(t *testing.T) {
-	g := newGrid(t, func(c *Config) { c.MaxClients = 3 })
-	g.one(answering(t, fine).addr)
-	var open []*wire
-	for range 3 {
-		w := g.dial()
-		w.send(get("/"))
-		wantStatus(t, w.reply("GET"), 200, "")
-		open = append(open, w)
-	}
-	late := g.dial()
-	late.send(get("/"))
-	eventually(t, "the listener pauses", func() bool { return g.router.acceptPauses.Load() > 2 })
-	if n, _ := g.router.clients.count(); n != 3 {
-		t.Fatalf("%d are connected", n)
-	}
-	_ = open[0].Close()
-	wantStatus(t, late.reply("GET"), 200, "")
-}
-
 // authority signs certificates for tests.
 type authority struct {
 	t      testing.TB

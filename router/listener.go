@@ -74,19 +74,27 @@ func (l *listener) accept() *client {
 				return nil
 			}
 		}
-		if l.router.clients.full(l.router.cfg.MaxClients) {
+		if clients := &l.router.clients; clients.full(l.router.cfg.MaxClients) && !clients.canMakeRoom() {
 			l.router.acceptPauses.Add(1)
 			time.Sleep(queuePause)
 			continue
 		}
 		conn, err := l.AcceptTCP()
+		if err == nil {
+			l.awaitPlace()
+		}
 		switch {
 		case err == nil:
-			if c, broken := l.router.newClient(conn, l); broken == nil {
-				l.recovered()
+			l.recovered()
+			c, broken := l.router.newClient(conn, l)
+			switch {
+			case broken != nil:
+				_ = conn.Close() // it broke as soon as it was there
+			case !c.takesShare():
+				c.close()
+			default:
 				return c
 			}
-			_ = conn.Close() // it broke as soon as it was there
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			if !pause.IsZero() && !time.Now().Before(pause) {
 				l.end()
@@ -98,6 +106,16 @@ func (l *listener) accept() *client {
 		default:
 			l.failed(err)
 		}
+	}
+}
+
+// awaitPlace returns when there is a place for a connection that has been accepted. It makes room,
+// or waits where those that could make it have sent their requests meanwhile.
+func (l *listener) awaitPlace() {
+	clients := &l.router.clients
+	for clients.full(l.router.cfg.MaxClients) && !clients.makeRoom() && !l.stopping.Load() {
+		l.router.acceptPauses.Add(1)
+		time.Sleep(queuePause)
 	}
 }
 

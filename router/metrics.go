@@ -103,7 +103,7 @@ type collector struct {
 
 	requests, faults, duration, deckDuration, deckFailures, inFlight, clients, clientsTotal, received, sent,
 	deckInFlight, deckAddresses, ejected, ejections, connectFailures,
-	retries, retriesRefused, tunnels, clientsRefused, clientTimeouts, acceptPauses,
+	retries, retriesRefused, tunnels, clientsRefused, clientTimeouts, acceptPauses, evictions,
 	upstreams, opened, reused, closed,
 	revision, age, problems, tenants, hosts, decks, pins, publishes, kept,
 	ready, draining, acceptErrors, logLines, logDropped *prometheus.Desc
@@ -137,6 +137,7 @@ func NewCollector(r *Router) prometheus.Collector {
 		tunnels:         desc("tunnels", "Open tunnels: connections that were upgraded to another protocol, such as WebSocket."),
 		clientsRefused:  desc("client_connections_refused_total", "Connections from clients that ended before a request could, by the reason.", "reason"),
 		clientTimeouts:  desc("client_timeouts_total", "Clients given up because they took too long, by what was waited for.", "wait"),
+		evictions:       desc("client_evictions_total", "Connections whose client was waited for, closed to make room for another one.", "because"),
 		acceptPauses:    desc("accept_pauses_total", "Times that no connection was accepted for a moment because as many as allowed were open."),
 		upstreams:       desc("upstream_connections", "Open connections to a deck, by state.", "deck", "state"),
 		opened:          desc("upstream_connections_opened_total", "Connections made to a deck.", "deck"),
@@ -164,7 +165,7 @@ func (c *collector) Describe(out chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{
 		c.requests, c.faults, c.duration, c.deckDuration, c.deckFailures, c.inFlight, c.clients, c.clientsTotal, c.received, c.sent,
 		c.deckInFlight, c.deckAddresses, c.ejected, c.ejections, c.connectFailures,
-		c.retries, c.retriesRefused, c.tunnels, c.clientsRefused, c.clientTimeouts, c.acceptPauses,
+		c.retries, c.retriesRefused, c.tunnels, c.clientsRefused, c.clientTimeouts, c.acceptPauses, c.evictions,
 		c.upstreams, c.opened, c.reused, c.closed,
 		c.revision, c.age, c.problems, c.tenants, c.hosts, c.decks, c.pins, c.publishes, c.kept,
 		c.ready, c.draining, c.acceptErrors, c.logLines, c.logDropped,
@@ -186,6 +187,8 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	gauge(out, c.draining, oneIf(r.drain.closing()))
 	count(out, c.acceptErrors, r.acceptErrors.Load())
 	count(out, c.acceptPauses, r.acceptPauses.Load())
+	count(out, c.evictions, r.clients.evicted.places.Load(), "all_places")
+	count(out, c.evictions, r.clients.evicted.address.Load(), "address_share")
 	gauge(out, c.tunnels, float64(r.tunnels.count()))
 	for wait := range impatiences {
 		count(out, c.clientTimeouts, r.timeouts[wait].Load(), wait.String())

@@ -36,8 +36,11 @@ func (c *client) serve() {
 
 // serveOne reads one request and takes it through its life. It says whether another may follow.
 func (c *client) serveOne() (more bool) {
+	if !c.beginsWaiting() {
+		return false
+	}
 	head, wrong := c.awaitHead()
-	if wrong == errNobodyAsked { //nolint:errorlint // made here
+	if !c.endsWaiting() || wrong == errNobodyAsked { //nolint:errorlint // made here
 		return false
 	}
 	r := c.router

@@ -54,9 +54,13 @@ type Config struct {
 	// while it is answered. Default [HalfCloseDeparts].
 	HalfClose HalfClose
 	// MaxClients is how many connections from clients are open at most; those beyond wait in
-	// the system's queue. 0: three quarters of the descriptors that the process may have, so
+	// the system's queue, unless the client of one is waited for: the longest waiting then
+	// makes room. 0: three quarters of the descriptors that the process may have, so
 	// that decks get theirs.
 	MaxClients int
+	// MaxClientsPerAddress is how many of these one address may have, of IPv6 a network of 64
+	// bits; trusted peers may have all. 0: half of MaxClients.
+	MaxClientsPerAddress int
 	// Logger takes what happens to decks, documents and listeners; nil: nothing is logged.
 	Logger *zap.Logger
 }
@@ -153,6 +157,9 @@ func New(cfg Config) (*Router, error) {
 	cfg.Patience = cfg.Patience.withDefaults()
 	if cfg.MaxClients <= 0 {
 		cfg.MaxClients = defaultMaxClients()
+	}
+	if cfg.MaxClientsPerAddress <= 0 {
+		cfg.MaxClientsPerAddress = (cfg.MaxClients + 1) / 2
 	}
 	r := &Router{cfg: cfg, log: cfg.Logger, faults: newFaultIndex(), stop: make(chan struct{})}
 	r.clock.init()

@@ -32,6 +32,7 @@ type serveFlags struct {
 	proxyProtocol         string
 	halfClose             string
 	clientConnections     int
+	connectionsPerAddress int
 	patience              router.Patience
 	routerID              string
 	drainDelay, drainWait time.Duration
@@ -113,7 +114,10 @@ func (f *serveFlags) register(fs *pflag.FlagSet) {
 	registerLogLevel(fs, &f.logLevel)
 	fs.StringVar(&f.accessLog, "access-log", "stdout", "where a line of JSON for each request goes: `FILE`, which may be a named pipe, stdout or off")
 	fs.Float64Var(&f.accessLogSample, "access-log-sample", 1, "share of requests that get a line in the access log, `RATE` from 0 to 1")
-	fs.IntVar(&f.clientConnections, "client-connections", 0, "how many connections from clients may be open, `COUNT`; those beyond wait in the system's queue\n"+
+	fs.IntVar(&f.connectionsPerAddress, "client-connections-per-address", 0, "how many of these one address may have, `COUNT`, of IPv6 one /64; trusted proxies may have all\n"+
+		"(default half of --client-connections)")
+	fs.IntVar(&f.clientConnections, "client-connections", 0, "how many connections from clients may be open, `COUNT`; for one more, the one whose client says nothing for longest\n"+
+		"is closed; where all have requests under way, it waits in the system's queue\n"+
 		"(default three quarters of the descriptors that the process may have)")
 }
 
@@ -192,6 +196,8 @@ func (f *serveFlags) checkNumbers() error {
 		}
 	}
 	switch {
+	case f.connectionsPerAddress < 0:
+		return flags.Usagef("--client-connections-per-address: %d is negative; write a number of connections, or 0 for the default", f.connectionsPerAddress)
 	case f.clientConnections < 0:
 		return flags.Usagef("--client-connections: %d is negative; write a number of connections, or 0 for the default", f.clientConnections)
 	case f.proxyProtocol != "on" && f.proxyProtocol != "off":

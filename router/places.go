@@ -1,0 +1,166 @@
+package router
+
+import (
+	"math/rand/v2"
+	"net/netip"
+	"sync/atomic"
+)
+
+// Connections from clients take places, of which there are Config.MaxClients. When they run out,
+// the connection that its client has kept waiting longest makes room, so that who opens
+// connections and says nothing keeps nobody out. One address has a share of the places, trusted
+// peers excepted.
+
+// evicted stands in waitingSince in place of a moment: the connection has been closed to make room.
+const evicted int64 = -1
+
+// candidates is how many connections are looked at to find the one that waits longest. Of more
+// than that many, these are taken at random: among the longest waiting of many it need not be
+// the very longest.
+const candidates = 64
+
+// evictions counts connections closed to make room.
+type evictions struct {
+	places  atomic.Uint64 // for a new one, when all places were taken
+	address atomic.Uint64 // for a new one of the same address, when its share was taken
+}
+
+// peerSet is the connections of one address.
+type peerSet struct {
+	all []*client // each at its peerPlace
+}
+
+// beginsWaiting notes that the client is waited for: it has a head to send. What it had to send
+// before, such as its part of a handshake, belongs to the same wait. false: it was evicted.
+func (c *client) beginsWaiting() bool {
+	return c.waitingSince.CompareAndSwap(noWait, c.router.clock.coarse()) || c.waitingSince.Load() != evicted
+}
+
+// endsWaiting notes that a request has come. false: the connection was evicted meanwhile, and
+// nothing is done for it any more.
+func (c *client) endsWaiting() bool { return c.waitingSince.Swap(noWait) != evicted }
+
+// shareOf returns whose share a connection takes: its address, of IPv6 the network of 64 bits
+// that one customer has. The zero Addr: nobody's, for a trusted peer.
+func (c *client) shareOf() netip.Addr {
+	switch {
+	case c.trusted || !c.peer.IsValid():
+		return netip.Addr{}
+	case c.peer.Is6():
+		prefix, err := c.peer.Prefix(64)
+		if err != nil {
+			return c.peer
+		}
+		return prefix.Addr()
+	}
+	return c.peer
+}
+
+// takeShare counts the connection to its address, and to no other from now on. Where the share
+// of limit connections is taken, the longest waiting of that address makes room; false: none
+// waits, and there is no place for this one.
+func (s *clientSet) takeShare(c *client, limit int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.leaveShare(c)
+	c.share = c.shareOf()
+	if !c.share.IsValid() {
+		return true
+	}
+	peer := s.peers[c.share]
+	if peer == nil {
+		peer = &peerSet{}
+		if s.peers == nil {
+			s.peers = map[netip.Addr]*peerSet{}
+		}
+		s.peers[c.share] = peer
+	}
+	if len(peer.all) >= limit && !s.evict(peer.all) {
+		c.share = netip.Addr{}
+		return false
+	}
+	if len(peer.all) >= limit {
+		s.evicted.address.Add(1)
+	}
+	c.peerPlace = len(peer.all)
+	peer.all = append(peer.all, c)
+	return true
+}
+
+// leaveShare takes the connection from its address. The lock is held.
+func (s *clientSet) leaveShare(c *client) {
+	peer := s.peers[c.share]
+	if !c.share.IsValid() || peer == nil {
+		return
+	}
+	last := len(peer.all) - 1
+	peer.all[c.peerPlace] = peer.all[last]
+	peer.all[c.peerPlace].peerPlace = c.peerPlace
+	peer.all[last] = nil
+	if peer.all = peer.all[:last]; last == 0 {
+		delete(s.peers, c.share)
+	}
+	c.share = netip.Addr{}
+}
+
+// makeRoom evicts the longest waiting connection of all. false: none waits.
+func (s *clientSet) makeRoom() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.evict(s.all) {
+		return false
+	}
+	s.evicted.places.Add(1)
+	return true
+}
+
+// canMakeRoom says whether some connection waits.
+func (s *clientSet) canMakeRoom() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c, _ := longestWaiting(s.all)
+	return c != nil
+}
+
+// takesShare has the connection counted to its address. false: it has no place, and says why.
+func (c *client) takesShare() bool {
+	r := c.router
+	return r.clients.takeShare(c, r.cfg.MaxClientsPerAddress) || c.turnAway(rudeShare, nil)
+}
+
+// evict closes the longest waiting of some connections, and takes it from its address. false:
+// none waits. The lock is held.
+func (s *clientSet) evict(from []*client) bool {
+	for range 3 { // somebody may send a request just now
+		c, since := longestWaiting(from)
+		if c == nil {
+			return false
+		}
+		if c.waitingSince.CompareAndSwap(since, evicted) {
+			s.evicting++
+			s.leaveShare(c)
+			c.leaving = true
+			_ = c.tcp.Close() // its goroutine finds out
+			return true
+		}
+	}
+	return false
+}
+
+// longestWaiting returns whose client is waited for longest, and since when; nil: nobody's.
+func longestWaiting(from []*client) (longest *client, since int64) {
+	if len(from) == 0 {
+		return nil, 0
+	}
+	start := rand.IntN(len(from)) // a choice is no secret
+	for i := range min(len(from), candidates) {
+		if len(from) > candidates {
+			i = rand.IntN(len(from)) // nor is this one
+		}
+		c := from[(start+i)%len(from)]
+		if at := c.waitingSince.Load(); at > 0 && (longest == nil || at < since) {
+			longest, since = c, at
+		}
+	}
+	return longest, since
+}
