@@ -26,6 +26,9 @@ const (
 	fillWriters = 8
 )
 
+// idleBeside is how many connections there may be beside those that are measured idle.
+const idleBeside = 4096
+
 // startRouter fills an etcd with the documents and starts the router that follows it.
 func (b *bench) startRouter(ctx context.Context) (*arm, error) {
 	addrs := make([]string, 6)
@@ -51,7 +54,8 @@ func (b *bench) startRouter(ctx context.Context) (*arm, error) {
 	a := &arm{name: "gridrouter", version: b.Commit, addr: addrs[2], tlsAddr: addrs[3], admin: addrs[4]}
 	a.process, err = b.launch("gridrouter", b.Router, "serve", "--etcd", "http://"+addrs[0], "--listen", a.addr,
 		"--listen-tls", a.tlsAddr, "--tls-cert", b.grid.certDir, "--admin", a.admin, "--health", addrs[5],
-		"--snapshot", "off", "--access-log", "off", "--log-level", "warn", "--router-id", "bench", "--client-idle-timeout", "10m")
+		"--snapshot", "off", "--access-log", "off", "--log-level", "warn", "--router-id", "bench", "--client-idle-timeout", "10m",
+		"--client-connections-per-address", strconv.Itoa(b.Idle+idleBeside)) // all of them come from one address
 	if err != nil {
 		return nil, err
 	}
