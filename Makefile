@@ -21,7 +21,8 @@ help: ## list the targets
 
 .PHONY: build
 build: ## build the binaries into bin/
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
+	@echo "building; where nothing has been compiled yet this takes some minutes, and each package is named"
+	CGO_ENABLED=0 $(GO) build -v -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
 
 .PHONY: run
 run: build ## start a whole grid on loopback addresses and print a guided tour
@@ -33,7 +34,8 @@ tour: build ## start a grid, run every line of the tour, and stop
 
 .PHONY: test
 test: ## all tests, with the race detector and in random order
-	$(GO) test -race -shuffle=on -timeout 10m -skip ^TestE2E $(PACKAGES)
+	@echo "compiling and running the tests; where nothing has been compiled yet the first line takes some minutes"
+	$(GO) test -json -race -shuffle=on -timeout 10m -skip ^TestE2E $(PACKAGES) | $(GO) run ./.ci/slowest
 
 .PHONY: race
 race: ## the tests that start goroutines, several times over, to hunt for races

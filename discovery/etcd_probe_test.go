@@ -51,7 +51,7 @@ func TestEtcdComparisonOfASoundStreamChangesNothing(t *testing.T) {
 	w := etcdWriter{client, testRoot}
 	w.commit(t, map[string]string{"a": "1", "b": "1"})
 	// Patience with a stream is counted in this: a slow machine is not to use it up.
-	source := openTest(EtcdConfig{Client: client, ProgressEvery: 200 * time.Millisecond})
+	source := openTest(EtcdConfig{Client: client, ProgressEvery: 80 * time.Millisecond})
 	r := follow(t, source)
 	r.awaitEtcd(client)
 	done := func() bool { return testutil.ToFloat64(source.metrics.probes) >= 10 }

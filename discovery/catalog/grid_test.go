@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"os"
 	"slices"
@@ -67,11 +68,22 @@ func startEtcd(dir string) (*embed.Etcd, error) {
 	}
 	select {
 	case <-server.Server.ReadyNotify():
-		return server, nil
+		return server, answers(server)
 	case <-time.After(30 * time.Second):
 		server.Close()
 		return nil, errors.New("etcd did not become ready")
 	}
+}
+
+// answers asks etcd something over HTTP. Ready as it says it is, it may still be making what
+// serves clients, in which a library reads what testing writes when it begins.
+func answers(server *embed.Etcd) error {
+	answer, err := http.Get("http://" + server.Clients[0].Addr().String() + "/version")
+	if err != nil {
+		return err
+	}
+	http.DefaultClient.CloseIdleConnections()
+	return answer.Body.Close()
 }
 
 // grid is a prefix of its own and a catalog of it.
