@@ -148,6 +148,7 @@ func (c *Compiler) compilePolicy(t *Tenant) *Policy {
 	if t.Timeouts != nil {
 		p.Total = t.Timeouts.Total.Std()
 	}
+	p.passesSlashes = t.EncodedSlash == EncodedSlashPass
 	p.Attempts = DefaultAttempts
 	if t.Retry != nil && t.Retry.Attempts > 0 {
 		p.Attempts = t.Retry.Attempts
@@ -156,7 +157,7 @@ func (c *Compiler) compilePolicy(t *Tenant) *Policy {
 		rule := &t.Rules[i]
 		p.rules[i] = c.compileRule(rule)
 		p.headers = append(p.headers, dashedHeaders(rule)...)
-		p.usesPaths = p.usesPaths || rule.Match != nil && rule.Match.Path != "" || rule.Key != nil && rule.Key.Path > 0
+		p.usesPaths = p.usesPaths || rule.readsPath()
 		p.cachesPins = p.cachesPins || rule.Pins == PinsCached
 	}
 	slices.Sort(p.headers)

@@ -33,7 +33,7 @@ func (t *Table) decide(r *Request, pin *Pinned, trace *tracer) Decision {
 	}
 	r.path = r.Path
 	if p.usesPaths {
-		if !r.canonicalize() {
+		if !r.canonicalize(p.passesSlashes) {
 			return d.refuse(FaultBadRequest, "the path has an encoded slash, dot segment or NUL, a backslash, or a broken escape")
 		}
 	}

@@ -6,9 +6,11 @@ import "bytes"
 // with: unreserved %XX decoded, the remaining %XX in upper case, dot segments removed
 // (RFC 3986 6.2.2). It refuses what decks may read in two ways: an encoded slash, dot
 // segment or NUL, a backslash, plain or encoded, and a "%" without two hexadecimal digits.
+// With slashes an encoded slash is let in, as a part of its segment, "%2F", unless what stands
+// before or behind it would be a dot segment for who decodes it.
 // The result aliases path if that is canonical already, else buf, which grows as needed;
 // of a path that is refused it is what had been made so far, so that the space can be kept.
-func canonicalPath(buf, path []byte) (canonical []byte, ok bool) {
+func canonicalPath(buf, path []byte, slashes bool) (canonical []byte, ok bool) {
 	if isPlainPath(path) {
 		return path, true
 	}
@@ -23,7 +25,7 @@ func canonicalPath(buf, path []byte) (canonical []byte, ok bool) {
 			continue
 		}
 		decoded, valid := hexPair(path, i+1)
-		if !valid || decoded == '/' || decoded == '\\' || decoded == 0 {
+		if !valid || decoded == '/' && !slashes || decoded == '\\' || decoded == 0 {
 			return out, false
 		}
 		i += 2
@@ -39,8 +41,37 @@ func canonicalPath(buf, path []byte) (canonical []byte, ok bool) {
 			out = append(out, '%', upperHex[decoded>>4], upperHex[decoded&15])
 		}
 	}
+	if slashes && dotsBesideSlash(out) {
+		return out, false
+	}
 	return removeDotSegments(out), true
 }
+
+// encodedSlash is how one stands in a canonical path.
+var encodedSlash = []byte("%2F")
+
+// dotsBesideSlash says whether a dot segment stands before or behind an encoded slash.
+func dotsBesideSlash(path []byte) bool {
+	for rest := path; ; {
+		segment, after, more := bytes.Cut(rest, slash)
+		if bytes.Contains(segment, encodedSlash) {
+			for part, left, found := bytes.Cut(segment, encodedSlash); ; part, left, found = bytes.Cut(left, encodedSlash) {
+				if len(part) == 1 && part[0] == '.' || len(part) == 2 && part[0] == '.' && part[1] == '.' {
+					return true
+				}
+				if !found {
+					break
+				}
+			}
+		}
+		if !more {
+			return false
+		}
+		rest = after
+	}
+}
+
+var slash = []byte("/")
 
 // isPlainPath says whether path is canonical at a glance: nothing encoded, no segment
 // that begins with a dot, no backslash, no NUL.

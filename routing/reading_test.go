@@ -39,7 +39,7 @@ func TestPathsAreComparedInCanonicalForm(t *testing.T) {
 	f := func(path, want string) {
 		t.Helper()
 		for _, buf := range [][]byte{nil, make([]byte, 0, 64)} {
-			got, ok := canonicalPath(buf, []byte(path))
+			got, ok := canonicalPath(buf, []byte(path), false)
 			if !ok {
 				got = []byte("refused")
 			}
@@ -103,7 +103,7 @@ func TestPrefixesEndOnSegmentBoundaries(t *testing.T) {
 func read(t *testing.T, src KeySource, r *Request) string {
 	t.Helper()
 	if src.Path > 0 {
-		path, ok := canonicalPath(nil, r.Path)
+		path, ok := canonicalPath(nil, r.Path, false)
 		if !ok {
 			return "refused"
 		}
@@ -314,11 +314,11 @@ func FuzzCanonicalPath(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, path string) {
-		first, ok := canonicalPath(nil, []byte(path))
+		first, ok := canonicalPath(nil, []byte(path), false)
 		if !ok {
 			return
 		}
-		again, ok := canonicalPath(nil, first)
+		again, ok := canonicalPath(nil, first, false)
 		if !ok || string(again) != string(first) {
 			t.Fatalf("%q -> %q -> %q", path, first, again)
 		}

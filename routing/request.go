@@ -50,8 +50,8 @@ func (r *Request) field(name string) (value []byte, lines int) {
 
 // canonicalize makes the path that rules and keys are compared with, and keeps the
 // space that this took. It is false for a path that decks may read in two ways.
-func (r *Request) canonicalize() bool {
-	canonical, ok := canonicalPath(r.pathBuf, r.Path)
+func (r *Request) canonicalize(slashes bool) bool {
+	canonical, ok := canonicalPath(r.pathBuf, r.Path, slashes)
 	if len(canonical) > 0 && len(r.Path) > 0 && &canonical[0] != &r.Path[0] {
 		r.pathBuf = canonical[:0]
 	}

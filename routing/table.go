@@ -94,7 +94,9 @@ type Policy struct {
 	rules      []compiledRule
 	usesPaths  bool
 	cachesPins bool
-	headers    []string // those with a "-" that the rules read
+	// passesSlashes says that an encoded slash is a part of its segment.
+	passesSlashes bool
+	headers       []string // those with a "-" that the rules read
 }
 
 // pinUnreadable stands for a pin whose value never could be read.

@@ -1,5 +1,7 @@
 package routing
 
+import "slices"
+
 // Tenant is the document that describes who owns a set of hosts and by which rules
 // its requests are mapped to decks. The zero value is not valid: see
 // [Tenant.Validate]. A Tenant that is part of a [Table] must not be changed.
@@ -18,6 +20,9 @@ type Tenant struct {
 	Epoch uint64 `json:"epoch,omitempty"`
 	// Rules are tried in order; the first that matches and yields a deck wins.
 	Rules []Rule `json:"rules"`
+	// EncodedSlash says what becomes of paths with an encoded slash (%2F), where rules or keys
+	// read paths. Default [EncodedSlashRefuse].
+	EncodedSlash EncodedSlash `json:"encodedSlash,omitempty"`
 	// Limits bound the tenant's use of a router. Not supported yet.
 	Limits *TenantLimits `json:"limits,omitempty"`
 	// Timeouts bound the tenant's requests as a whole.
@@ -123,4 +128,26 @@ type Retry struct {
 	// Attempts counts the first try; 1 turns retries off, at most [MaxAttempts]. 0 or absent:
 	// [DefaultAttempts].
 	Attempts int `json:"attempts,omitempty"`
+}
+
+// EncodedSlash is what becomes of an encoded slash (%2F) in a path that rules or keys read.
+type EncodedSlash string
+
+const (
+	// EncodedSlashRefuse refuses the request: a deck that decodes it before it looks at the path
+	// would see another path than the rules did.
+	EncodedSlashRefuse EncodedSlash = "refuse"
+	// EncodedSlashPass takes it for a part of its segment, as the tenant's decks do.
+	EncodedSlashPass EncodedSlash = "pass"
+)
+
+// PassesSlashesByRules says whether encoded slashes pass by rules that read paths, which is right
+// only if each deck of the tenant takes them for parts of segments too.
+func (t *Tenant) PassesSlashesByRules() bool {
+	return t.EncodedSlash == EncodedSlashPass && slices.ContainsFunc(t.Rules, func(r Rule) bool { return r.readsPath() })
+}
+
+// readsPath says whether the rule reads a request's path.
+func (r *Rule) readsPath() bool {
+	return r.Match != nil && r.Match.Path != "" || r.Key != nil && r.Key.Path > 0
 }

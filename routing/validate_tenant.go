@@ -33,6 +33,11 @@ func (t *Tenant) Validate() error {
 	}
 	t.validatePins(&c)
 	c.notYet("limits", t.Limits != nil)
+	switch t.EncodedSlash {
+	case "", EncodedSlashRefuse, EncodedSlashPass:
+	default:
+		c.add("encodedSlash", "is %q; write refuse or pass", t.EncodedSlash)
+	}
 	if t.Retry != nil && (t.Retry.Attempts < 0 || t.Retry.Attempts > MaxAttempts) {
 		c.add("retry.attempts", "is %d; write 1 to %d", t.Retry.Attempts, MaxAttempts)
 	}
@@ -332,7 +337,7 @@ func checkMatchPath(path string) error {
 			return fmt.Errorf("%q has a character that a target cannot hold; write it as %%%02X", path, path[i])
 		}
 	}
-	canonical, ok := canonicalPath(nil, []byte(path))
+	canonical, ok := canonicalPath(nil, []byte(path), false)
 	if !ok {
 		return fmt.Errorf("%q has an encoded slash, dot segment or NUL, a backslash, or a %% without two hexadecimal digits; requests with these are refused", path)
 	}

@@ -7,6 +7,7 @@ import (
 
 	"gridrouter.io/cmd/flags"
 	"gridrouter.io/discovery/catalog"
+	"gridrouter.io/routing"
 	"gridrouter.io/routing/document"
 )
 
@@ -52,6 +53,13 @@ func check(cmd *cobra.Command, paths []string) error {
 	}
 	// Across documents: those that are bad by themselves count as present there.
 	problems = append(problems, errorLines(catalog.Check(docs))...)
+	for _, doc := range docs {
+		if tenant, ok := doc.Document.(*routing.Tenant); ok && doc.Err == nil && tenant.PassesSlashesByRules() {
+			if _, err := fmt.Fprintf(cmd.ErrOrStderr(), "%s: warning: tenant %s has encodedSlash: pass and rules that read paths: a deck that takes %%2F for a slash sees another path than they did\n", doc.Origin, tenant.Name); err != nil {
+				return err
+			}
+		}
+	}
 	if len(problems) == 0 {
 		_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s, no problems\n", count(docs))
 		return err
