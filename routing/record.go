@@ -100,7 +100,12 @@ func unpackStrings(packed string) (texts []string) {
 
 // hostKey is how a host is spelled as a key of the hosts' store: a wildcard without its
 // star, so that what stands for a host is found by the ends of its name.
-func hostKey(host string) string { return strings.TrimPrefix(host, "*") }
+func hostKey(host string) string {
+	if host == CatchAll {
+		return host
+	}
+	return strings.TrimPrefix(host, "*")
+}
 
 func hostOfKey(key string) string {
 	if strings.HasPrefix(key, ".") {

@@ -268,7 +268,7 @@ func (t *Table) held(name string, record *tenantRecord) []string {
 
 // OwnerOf returns the tenant that owns a canonical host, if one does. It allocates nothing.
 func (t *Table) OwnerOf(host []byte) (tenant string, ok bool) {
-	packed, ok := t.owner(host)
+	packed, ok := t.namedOwner(host)
 	if !ok {
 		return "", false
 	}
@@ -286,8 +286,16 @@ func (t *Table) CachesPins(tenant string) bool {
 }
 
 // owner returns the packed owner of a canonical host: exact beats wildcard, longer beats
-// shorter.
+// shorter, and whoever catches all has what is left.
 func (t *Table) owner(host []byte) (packed string, ok bool) {
+	if packed, ok = t.namedOwner(host); ok || t.hosts == nil {
+		return packed, ok
+	}
+	return t.hosts.getString(CatchAll)
+}
+
+// namedOwner is owner without the one that catches all.
+func (t *Table) namedOwner(host []byte) (packed string, ok bool) {
 	if len(host) == 0 || host[0] == '.' || t.hosts == nil { // the keys of wildcards begin with a dot
 		return "", false
 	}

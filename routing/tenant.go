@@ -11,7 +11,8 @@ type Tenant struct {
 	// Name is unique among tenants: 1 to 63 of a-z, 0-9 and "-", no "-" at either end.
 	Name string `json:"name"`
 	// Hosts are the host names that the tenant owns, in canonical form (lower case, no
-	// trailing dot, no port, A-labels). "*." in front stands for one or more labels.
+	// trailing dot, no port, A-labels). "*." in front stands for one or more labels; [CatchAll]
+	// for every host that no tenant owns.
 	Hosts []string `json:"hosts"`
 	// Delegates are hosts under the tenant's own wildcards that another tenant may claim.
 	Delegates []string `json:"delegates,omitempty"`
@@ -129,6 +130,10 @@ type Retry struct {
 	// [DefaultAttempts].
 	Attempts int `json:"attempts,omitempty"`
 }
+
+// CatchAll among a tenant's hosts stands for every host that no tenant owns. It is claimed as
+// hosts are, so that one tenant has it, or none.
+const CatchAll = "*"
 
 // EncodedSlash is what becomes of an encoded slash (%2F) in a path that rules or keys read.
 type EncodedSlash string

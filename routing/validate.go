@@ -111,8 +111,12 @@ func CheckName(name string) error {
 // CheckHost says whether host is a host name in canonical form: lower case, no
 // trailing dot, no port, every label 1 to 63 of a-z, 0-9, "-" and "_", at most 253
 // bytes (RFC 1035 2.3.4, RFC 5890 for A-labels), or an IPv4 or bracketed IPv6 address in its
-// canonical text (RFC 5952). With wildcard it may begin with "*.", which stands for one or more labels.
+// canonical text (RFC 5952). With wildcard it may begin with "*.", which stands for one or more labels,
+// or be [CatchAll].
 func CheckHost(host string, wildcard bool) error {
+	if host == CatchAll && wildcard {
+		return nil
+	}
 	if rest, ok := strings.CutPrefix(host, "*."); ok {
 		if !wildcard {
 			return fmt.Errorf("%q is a wildcard; a single host is wanted here", host)

@@ -82,13 +82,14 @@ func (t *Tenant) validateHosts(c *complaints) {
 }
 
 // Covers says whether a pattern, a host or "*." and a host, stands for host, which may be a
-// pattern too. Both are in canonical form.
+// pattern too. Both are in canonical form. [CatchAll] covers nothing: it is for hosts that
+// nobody else has.
 func Covers(pattern, host string) bool {
 	if pattern == host {
 		return true
 	}
 	suffix, ok := strings.CutPrefix(pattern, "*")
-	return ok && len(host) > len(suffix) && strings.HasSuffix(host, suffix)
+	return ok && pattern != CatchAll && len(host) > len(suffix) && strings.HasSuffix(host, suffix)
 }
 
 // validatePins holds the tenant to one namespace, one mode and one key source for its pins.

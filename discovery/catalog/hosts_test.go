@@ -45,6 +45,17 @@ func TestAHostBelongsToOneTenant(t *testing.T) {
 	g.refuses(tenant("globex", "a.example", all), "grid.yaml:2: tenants/globex: hosts[0]", `belongs to tenant "acme" already (etcd)`)
 }
 
+// TestOneTenantMayCatchAll claims the hosts that nobody owns, as hosts are claimed.
+func TestOneTenantMayCatchAll(t *testing.T) {
+	g := newGrid(t)
+	g.apply(twoDecks + tenant("acme", "* a.example", all))
+	g.holds("*", "acme")
+	g.refuses(tenant("globex", "*", all), "grid.yaml:2: tenants/globex: hosts[0]", `belongs to tenant "acme" already (etcd)`)
+	g.apply(tenant("globex", "b.example *.c.example", all)) // needs no delegate of acme's
+	g.apply(tenant("acme", "a.example", all) + tenant("globex", "b.example *", all))
+	g.holds("*", "globex")
+}
+
 func TestAHostMovesBetweenTenantsInOneTransaction(t *testing.T) {
 	g := newGrid(t)
 	g.apply(twoDecks + tenant("acme", "a.example b.example", all) + tenant("globex", "c.example", all))

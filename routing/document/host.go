@@ -23,11 +23,15 @@ var hostProfile = idna.New(
 )
 
 // CanonicalHost returns the one form in which hosts are compared: lower case, A-labels,
-// no trailing dot. "*." in front, which stands for one or more labels, is kept. A port is
+// no trailing dot. "*." in front, which stands for one or more labels, is kept, and so is
+// [routing.CatchAll]. A port is
 // refused. IP addresses are taken in any spelling of [netip.ParseAddr] without a zone, IPv6
 // in brackets, and returned in their canonical text. What it returns passes
 // [routing.CheckHost] and is its own canonical form.
 func CanonicalHost(host string) (string, error) {
+	if host == routing.CatchAll {
+		return host, nil
+	}
 	canonical := host
 	if !isPlainHost(host) {
 		name, wildcard := strings.CutPrefix(host, "*.")

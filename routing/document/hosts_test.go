@@ -54,7 +54,7 @@ func TestWhatIsNoHostIsRefused(t *testing.T) {
 	f("", "is empty")
 	f(".", "1 to 253")
 	f("..", "label of 0")
-	f("*", "'*'")
+	f("**", "'*'")
 	f("*.", "is empty")
 	f("*.*.example", "'*'")
 	f("a.example:80", "has a port")
