@@ -10,11 +10,12 @@ type tracker struct {
 	mu       sync.Mutex
 	followed bool
 	status   Status
-	proof    time.Time // when we were last known to be up to date
+	now      func() time.Duration // bootTime, but in tests
+	proof    time.Duration        // when we were last known to be up to date
 }
 
 func newTracker(kind, detail string) *tracker {
-	return &tracker{status: Status{Kind: kind, Detail: detail}, proof: time.Now()}
+	return &tracker{status: Status{Kind: kind, Detail: detail}, now: bootTime, proof: bootTime()}
 }
 
 // begin claims the source for one Follow; end gives it back.
@@ -39,7 +40,7 @@ func (t *tracker) end() {
 func (t *tracker) proved(revision int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.proof = time.Now()
+	t.proof = t.now()
 	t.status.Connected = true
 	t.status.Synced = true
 	t.status.Revision = revision
@@ -79,6 +80,6 @@ func (t *tracker) read() Status {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s := t.status
-	s.Age = time.Since(t.proof)
+	s.Age = t.now() - t.proof
 	return s
 }

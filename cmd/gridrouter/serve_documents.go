@@ -139,12 +139,16 @@ func (s *service) checkpoint() (*routing.Checkpoint, string) {
 func (s *service) sourceStatus() router.SourceStatus {
 	status := s.source.Status()
 	if former := s.snapshots.restored.Load(); former != nil {
-		status.Kind, status.Age = "snapshot", time.Since(former.Written)
+		status.Kind, status.Age = "snapshot", ageOf(former.Written, time.Now())
 	}
 	return router.SourceStatus{
 		Kind: status.Kind, Connected: status.Connected, Age: status.Age, Detail: status.Detail, LastError: status.LastError,
 	}
 }
+
+// ageOf is how old something is that was written before this process began, by the wall clock,
+// the only one that lasts. A clock that has stepped back makes nothing younger than now.
+func ageOf(written, now time.Time) time.Duration { return max(0, now.Sub(written)) }
 
 // announceAge is the precision of the age that is announced: the word is written whenever
 // it differs, and must not differ all the time.
