@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -196,4 +199,38 @@ func TestTextsOfTheLogAreJSON(t *testing.T) {
 	f("\x00\n\x1f\x7f", `"\u0000\u000a\u001f\u007f"`)
 	f("\xff\xfe", "\"\ufffd\ufffd\"")
 	f("grün", `"grün"`)
+}
+
+// TestBytesThatNobodyTookAreNotCountedAsSent has a client that takes nothing of a large answer.
+func TestBytesThatNobodyTookAreNotCountedAsSent(t *testing.T) {
+	log := &lockedBuffer{}
+	access, err := OpenAccessLog(AccessLogConfig{Output: log, Rate: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(access.Close)
+	g := newGrid(t, func(c *Config) { c.AccessLog = access })
+	const size = 64 << 20
+	g.one(goDeck(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", strconv.Itoa(size))
+		for range size / 65536 {
+			if _, err := w.Write(make([]byte, 65536)); err != nil {
+				return
+			}
+		}
+	}))
+	w := g.dial()
+	w.send(get("/"))
+	eventually(t, "some of it is sent", func() bool { return sentToClients(g) > 100_000 })
+	_ = w.Conn.(*net.TCPConn).SetLinger(0)
+	_ = w.Close()
+	line := ""
+	eventually(t, "it is logged", func() bool { line = log.line(`"client_gone"`); return line != "" })
+	var entry struct{ BytesOut uint64 }
+	if err := json.Unmarshal([]byte(line), &entry); err != nil {
+		t.Fatal(err)
+	}
+	if taken := sentToClients(g); entry.BytesOut == 0 || entry.BytesOut > taken || taken-entry.BytesOut > 1000 {
+		t.Errorf("the log says %d bytes, the system took %d, head and all", entry.BytesOut, taken)
+	}
 }

@@ -91,8 +91,8 @@ func (c *client) settled() {
 }
 
 // send writes to the client, as long as it takes p within what Patience grants, and not
-// beyond the deadline unless that is noWait.
-func (c *client) send(p []byte, deadline int64) error {
+// beyond the deadline unless that is noWait. It returns how many bytes the system took.
+func (c *client) send(p []byte, deadline int64) (int, error) {
 	by := c.router.after(c.router.cfg.Patience.Write)
 	if deadline != noWait {
 		by = min(by, deadline)
@@ -102,7 +102,7 @@ func (c *client) send(p []byte, deadline int64) error {
 	if errors.Is(err, errOverdue) {
 		c.router.lost(waitedAnswer)
 	}
-	return err
+	return n, err
 }
 
 // abort makes the client see that its answer is not whole: the connection is reset.

@@ -181,8 +181,9 @@ func (b *bodyFlow) take(p []byte) (data int, err error) {
 // answerBytes sends bytes of the answer, of which body are the body's.
 func (x *exchange) answerBytes(p []byte, body int) error {
 	x.begun = true
-	x.sent += int64(body)
-	if err := x.client.send(p, x.deadline); err != nil {
+	n, err := x.client.send(p, x.deadline)
+	x.sent += int64(max(0, n-(len(p)-body))) // framing goes first, but for a few bytes
+	if err != nil {
 		return errClientWrite
 	}
 	return nil

@@ -65,7 +65,7 @@ func (x *exchange) refuse(kind faultKind) {
 	if x.closes {
 		x.client.stay()
 	}
-	if err := x.client.send(x.out, noWait); err != nil {
+	if _, err := x.client.send(x.out, noWait); err != nil {
 		x.closes = true
 	}
 }

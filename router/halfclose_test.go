@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"gridrouter.io/routing"
 )
 
 // halfClosing is a client that ended its direction behind its request.
@@ -37,7 +39,7 @@ func askAndHalfClose(t *testing.T, means HalfClose, secure bool, request string,
 		addr = h.addr
 	}
 	body := bodyOf(size)
-	h.one(newRawDeck(t, func(c *wire) {
+	deck := deckAt("d1", newRawDeck(t, func(c *wire) {
 		for c.head() != "" {
 			head := "HTTP/1.1 200 OK\r\nContent-Length: " + strconv.Itoa(size) + "\r\n\r\n"
 			if atOnce > 0 {
@@ -51,6 +53,8 @@ func askAndHalfClose(t *testing.T, means HalfClose, secure bool, request string,
 			_, _ = c.Write(body[atOnce:])
 		}
 	}).addr)
+	deck.Timeouts.FirstByte = routing.Duration(time.Hour) // the clock will be moved by a minute
+	h.put(deck, tenantOn("acme", "d1", "acme.test"))
 	h.router.clock.stop()
 	h.w = dialWire(t, addr)
 	tcp := h.w.Conn.(*net.TCPConn)

@@ -37,7 +37,8 @@ func (e *expectation) grant() error {
 		return nil
 	}
 	e.waiting = false
-	return e.client.send(continueAnswer, e.deadline)
+	_, err := e.client.send(continueAnswer, e.deadline)
+	return err
 }
 
 // endExpectation says that the client shall not be told to go on any more: its answer begins.
@@ -72,7 +73,7 @@ func (x *exchange) passInterim() routing.Fault {
 		defer e.mu.Unlock()
 	}
 	x.out = x.appendInterim(x.out[:0])
-	if x.client.send(x.out, x.deadline) != nil {
+	if _, err := x.client.send(x.out, x.deadline); err != nil {
 		return faultClientGone
 	}
 	return noFault

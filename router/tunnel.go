@@ -111,13 +111,14 @@ func (p *pump) copy(x *exchange, from, to *socket, before []byte) error {
 
 func (p *pump) pass(x *exchange, to *socket, data []byte) error {
 	x.touchTunnel()
-	p.bytes.Add(int64(len(data)))
-	if to == &x.client.socket {
-		x.lane.sent.Add(uint64(len(data)))
-	} else {
+	if to != &x.client.socket {
 		x.lane.received.Add(uint64(len(data)))
 	}
-	_, err := to.write(data, x.router.after(x.router.cfg.Patience.Write))
+	n, err := to.write(data, x.router.after(x.router.cfg.Patience.Write))
+	p.bytes.Add(int64(n))
+	if to == &x.client.socket {
+		x.lane.sent.Add(uint64(n))
+	}
 	return err
 }
 
