@@ -58,6 +58,14 @@ func newMetrics(kind string, registerer prometheus.Registerer, status func() Sta
 			Help: "Watch streams that were closed although they had not failed, by the reason.", ConstLabels: labels}, []string{"reason"}),
 		clients: counter("gridrouter_discovery_clients_total", "Clients of etcd that the source has made; the first is one of them."),
 	}
+	// Each series is there from the start: an alert on the increase of a counter misses the first
+	// increase of a series that begins with it.
+	for _, reason := range []string{becauseStart, becauseCompacted, becauseSource, becauseOrder, becauseMissing} {
+		m.lists.WithLabelValues(reason)
+	}
+	for _, reason := range []string{streamSilent, streamBehind, streamUnreachable} {
+		m.givenUp.WithLabelValues(reason)
+	}
 	if registerer == nil {
 		return m
 	}

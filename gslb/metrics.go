@@ -2,11 +2,16 @@ package gslb
 
 import (
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/miekg/dns"
 	"github.com/prometheus/client_golang/prometheus"
 )
+
+// outcomes are the values of the label of that name. Each has a series from the start: an alert on
+// the increase of a counter misses the first increase of a series that begins with it.
+var outcomes = []string{"answered", "empty", "nxdomain", "servfail", "refused", "timeout", "network", "protocol"}
 
 // resolverMetrics are the collectors of one Resolver, told apart by the constant label "resolver".
 type resolverMetrics struct {
@@ -20,10 +25,10 @@ type resolverMetrics struct {
 
 func newResolverMetrics(name string, r *Resolver) *resolverMetrics {
 	label := prometheus.Labels{"resolver": name}
-	return &resolverMetrics{
+	m := &resolverMetrics{
 		queries: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "gridrouter_dns_queries_total", ConstLabels: label,
-			Help: "Questions put to DNS servers, by outcome: answered, empty, nxdomain, servfail, refused, timeout, network, protocol.",
+			Help: "Questions put to DNS servers, by outcome: " + strings.Join(outcomes, ", ") + ".",
 		}, []string{"outcome"}),
 		latency: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "gridrouter_dns_query_duration_seconds", ConstLabels: label,
@@ -47,6 +52,10 @@ func newResolverMetrics(name string, r *Resolver) *resolverMetrics {
 			Help: "Names with addresses in use beyond the end of their TTL.",
 		}, func() float64 { return float64(r.staleNames()) }),
 	}
+	for _, outcome := range outcomes {
+		m.queries.WithLabelValues(outcome)
+	}
+	return m
 }
 
 // register puts the collectors on reg: all, or none and an error.
@@ -106,7 +115,7 @@ type serverMetrics struct {
 }
 
 func newServerMetrics(s *Server) *serverMetrics {
-	return &serverMetrics{
+	m := &serverMetrics{
 		queries: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "gridrouter_gslb_queries_total",
 			Help: "DNS queries answered, by transport (udp, tcp; unknown if rejected by the header alone), type and response code.",
@@ -133,6 +142,9 @@ func newServerMetrics(s *Server) *serverMetrics {
 			return 0
 		}),
 	}
+	m.limited.WithLabelValues("dropped")
+	m.limited.WithLabelValues("truncated")
+	return m
 }
 
 func (m *serverMetrics) register(reg prometheus.Registerer) error {

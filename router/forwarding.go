@@ -3,7 +3,6 @@ package router
 import (
 	"bytes"
 	"net/netip"
-	"strconv"
 
 	"gridrouter.io/router/admission"
 )
@@ -102,7 +101,7 @@ func (f *forwarding) read(head *admission.Head, peer netip.Addr, trusts func(net
 	if host := f.said(head, admission.ForwardedHost, "host", at); isHost(host) {
 		f.host = host
 	}
-	if port := nth(head, admission.ForwardedPort, at); isPort(port) {
+	if port := nth(head, admission.ForwardedPort, at); admission.IsPort(port) {
 		f.port = port
 	}
 	return client
@@ -285,7 +284,7 @@ func (x *exchange) forwardedPort() []byte {
 	case f.port != nil:
 		return f.port
 	case f.host != nil:
-		if port := portOf(f.host); isPort(port) {
+		if port := portOf(f.host); admission.IsPort(port) {
 			return port
 		}
 	case len(x.head.Authority.Port) > 0:
@@ -325,12 +324,4 @@ func isHost(value []byte) bool {
 		}
 	}
 	return len(value) > 0
-}
-
-func isPort(value []byte) bool {
-	if len(value) == 0 || len(value) > 5 {
-		return false
-	}
-	n, err := strconv.ParseUint(string(value), 10, 16)
-	return err == nil && n > 0
 }

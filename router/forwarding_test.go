@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+
+	"gridrouter.io/router/admission"
 )
 
 // forwarded asks with fields, and returns what the deck received of forwarding, line by line.
@@ -125,7 +127,7 @@ func FuzzForwarding(f *testing.F) {
 		if client := fw.read(&x.head, peer, trusts); !client.IsValid() || client.Is4In6() {
 			t.Fatalf("client %v", client)
 		}
-		if fw.proto != nil && !isScheme(fw.proto) || fw.host != nil && !isHost(fw.host) || fw.port != nil && !isPort(fw.port) {
+		if fw.proto != nil && !isScheme(fw.proto) || fw.host != nil && !isHost(fw.host) || fw.port != nil && !admission.IsPort(fw.port) {
 			t.Fatalf("%q %q %q", fw.proto, fw.host, fw.port)
 		}
 		if written := fw.appendChain(nil, &x.head); strings.ContainsAny(string(written), "\r\n\x00") {

@@ -75,7 +75,7 @@ func splitPort(raw []byte) (host, port []byte, reason string) {
 	if port = rest[1:]; len(port) == 0 {
 		return host, nil, ""
 	}
-	if !isPort(port) {
+	if !IsPort(port) {
 		return nil, nil, "the host's port is not a number from 1 to 65535"
 	}
 	return host, bytes.TrimLeft(port, "0"), ""
@@ -89,7 +89,8 @@ func (a *Authority) portOr(usual []byte) []byte {
 	return a.Port
 }
 
-func isPort(digits []byte) bool {
+// IsPort says whether these are the digits of a port, from 1 to 65535, at most five of them.
+func IsPort(digits []byte) bool {
 	if len(digits) == 0 || len(digits) > 5 {
 		return false
 	}
