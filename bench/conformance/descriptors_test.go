@@ -26,9 +26,20 @@ func ask(conn net.Conn, in *bufio.Reader) (int, error) {
 	return resp.StatusCode, err
 }
 
+// askAnew sends a request on a connection of its own.
+func askAnew(addr string) (int, error) {
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	return ask(conn, bufio.NewReader(conn))
+}
+
 // TestConformanceIdleConnectionsBeyondTheDescriptors opens 3,000 connections to a router that
-// may have 1,024 descriptors. Who is connected is served meanwhile, with connections to the
-// deck; and when the others leave, the next one is served within a second.
+// may have 1,024 descriptors. Who comes then is served, with a connection to the deck each:
+// those that say nothing make room. When they leave, the next one is served within a second.
 func TestConformanceIdleConnectionsBeyondTheDescriptors(t *testing.T) {
 	needs(t, "prlimit")
 	deck := freeAddress(t)
@@ -46,16 +57,6 @@ func TestConformanceIdleConnectionsBeyondTheDescriptors(t *testing.T) {
 	})
 	awaitListener(t, deck)
 	r := startRouterBy(t, []string{"prlimit", "--nofile=1024:1024"}, deck)
-	first, err := net.Dial("tcp", r.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer first.Close()
-	_ = first.SetDeadline(time.Now().Add(patience))
-	in := bufio.NewReader(first)
-	if status, err := ask(first, in); status != http.StatusOK {
-		t.Fatal(status, err)
-	}
 	idle := make([]net.Conn, 3000)
 	var group sync.WaitGroup
 	for i := range idle {
@@ -64,9 +65,9 @@ func TestConformanceIdleConnectionsBeyondTheDescriptors(t *testing.T) {
 		})
 	}
 	group.Wait()
-	for range 20 {
-		if status, err := ask(first, in); status != http.StatusOK {
-			t.Fatalf("while the descriptors are used up: %d %v", status, err)
+	for i := range 20 {
+		if status, err := askAnew(r.addr); status != http.StatusOK {
+			t.Fatalf("new client %d, while idle connections have all places: %d %v", i, status, err)
 		}
 	}
 	for _, conn := range idle {
@@ -75,13 +76,7 @@ func TestConformanceIdleConnectionsBeyondTheDescriptors(t *testing.T) {
 		}
 	}
 	begun := time.Now()
-	next, err := net.Dial("tcp", r.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer next.Close()
-	_ = next.SetDeadline(time.Now().Add(patience))
-	status, err := ask(next, bufio.NewReader(next))
+	status, err := askAnew(r.addr)
 	took := time.Since(begun)
 	if status != http.StatusOK || took > 5*time.Second {
 		t.Errorf("after they left: %d %v in %v", status, err, took)
