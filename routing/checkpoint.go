@@ -1,7 +1,9 @@
 package routing
 
 import (
+	"bytes"
 	"encoding/binary"
+	"encoding/gob"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,7 +14,7 @@ import (
 
 // SnapshotFormat is the version of what [Checkpoint.Sections] writes. A compiler restores
 // no other.
-const SnapshotFormat uint32 = 2
+const SnapshotFormat uint32 = 3
 
 // Section is one named part of a snapshot.
 type Section struct {
@@ -28,6 +30,8 @@ const (
 	sectionHosts    = "hosts"
 	sectionPins     = "pins"
 	sectionUnheld   = "pins-on-demand"
+
+	sectionDelegates = "delegates"
 )
 
 // Checkpoint is all that a compiler knows at one moment: its table, and what it needs to
@@ -38,40 +42,41 @@ type Checkpoint struct {
 	policies []storedPolicy
 }
 
-// state is what a compiler knows beside the stores, in the form that a snapshot holds.
+// state is what a compiler knows beside the stores, in the form that a snapshot holds: gob,
+// since keys are bytes, and text forms such as JSON lose those that are not UTF-8.
 type state struct {
-	Revision  int64                  `json:"revision"`
-	CachePins bool                   `json:"cachePins,omitempty"`
-	Hash      digest                 `json:"hash"`
-	Effective digest                 `json:"effective"`
-	Stored    int                    `json:"stored"`
-	Pairs     map[string]*storedPair `json:"pairs,omitempty"`
-	Decks     []string               `json:"decks,omitempty"` // by ID
-	Waiting   map[string]*heldChange `json:"waiting,omitempty"`
-	Held      map[string]*heldChange `json:"held,omitempty"`
-	Guard     *GuardState            `json:"guard,omitempty"`
-	Accepted  int64                  `json:"accepted,omitempty"`
-	Origin    string                 `json:"origin,omitempty"`
-	Origins   map[string]string      `json:"origins,omitempty"`
-	Behind    map[string]uint64      `json:"behind,omitempty"`
-	Problems  map[string][]Problem   `json:"problems,omitempty"`
-	Seen      map[string]uint64      `json:"seen,omitempty"`
-	Contested map[string][]string    `json:"contested,omitempty"`
-	Refused   map[string][]string    `json:"refused,omitempty"`
-	Wildcards int                    `json:"wildcards,omitempty"`
-	Claims    map[string][]Problem   `json:"claims,omitempty"`
-	Owned     digest                 `json:"owned"`
-	Pins      int                    `json:"pins,omitempty"`
+	Revision  int64
+	CachePins bool
+	Hash      digest
+	Effective digest
+	Stored    int
+	Pairs     map[string]*storedPair
+	Decks     []string // by ID
+	Waiting   map[string]*heldChange
+	Held      map[string]*heldChange
+	Guard     *GuardState
+	Accepted  int64
+	Origin    string
+	Origins   map[string]string
+	Behind    map[string]uint64
+	Problems  map[string][]Problem
+	Seen      map[string]uint64
+	Contested map[string][]string
+	Refused   map[string][]string
+	Wildcards int
+	Claims    map[string][]Problem
+	Owned     digest
+	Pins      int
 }
 
 // heldChange is a change that waits for something.
 type heldChange struct {
-	Value    []byte `json:"value,omitempty"`
-	Deleted  bool   `json:"deleted,omitempty"`
-	Revision int64  `json:"revision,omitempty"`
-	Created  int64  `json:"created,omitempty"`
-	Was      uint64 `json:"was,omitempty"`
-	Sum      uint64 `json:"sum,omitempty"`
+	Value    []byte
+	Deleted  bool
+	Revision int64
+	Created  int64
+	Was      uint64
+	Sum      uint64
 }
 
 // storedPolicy is a policy as a snapshot holds it.
@@ -129,8 +134,8 @@ func (k *Checkpoint) EffectiveHash() string { return k.table.EffectiveHash() }
 // Sections returns the checkpoint as bytes. It takes some milliseconds for each ten
 // thousand tenants.
 func (k *Checkpoint) Sections() ([]Section, error) {
-	stateText, err := json.Marshal(&k.state)
-	if err != nil {
+	var state bytes.Buffer
+	if err := gob.NewEncoder(&state).Encode(&k.state); err != nil {
 		return nil, fmt.Errorf("state: %w", err)
 	}
 	policies, err := json.Marshal(k.policies)
@@ -138,16 +143,18 @@ func (k *Checkpoint) Sections() ([]Section, error) {
 		return nil, fmt.Errorf("policies: %w", err)
 	}
 	return []Section{
-		{sectionState, stateText},
+		{sectionState, state.Bytes()},
 		{sectionPolicies, policies},
 		{sectionTenants, k.table.tenants.encode()},
 		{sectionHosts, k.table.hosts.encode()},
 		{sectionPins, k.table.pins.encode()},
 		{sectionUnheld, k.table.unheld.encode()},
+		{sectionDelegates, k.table.delegates.encode()},
 	}, nil
 }
 
-// encode returns the shards, one after the other, each behind its length.
+// encode returns the number of entries, the seed, and the shards, one after the other, each
+// behind its length.
 func (s *store) encode() []byte {
 	size := 0
 	for _, page := range s.pages {
@@ -157,8 +164,9 @@ func (s *store) encode() []byte {
 			}
 		}
 	}
-	out := make([]byte, 0, size+storeShards*4+8)
+	out := make([]byte, 0, size+storeShards*4+16)
 	out = binary.LittleEndian.AppendUint64(out, uint64(s.count))
+	out = binary.LittleEndian.AppendUint64(out, s.seed)
 	for number := range storeShards {
 		shard := s.shard(shardNumber(number))
 		out = binary.LittleEndian.AppendUint32(out, uint32(len(shard)))
@@ -172,12 +180,12 @@ var errShards = errors.New("its shards are cut short")
 // decodeStore is the inverse of encode. The shards themselves are believed: a checksum
 // has covered them.
 func decodeStore(data []byte) (*storeEditor, error) {
-	e := newStoreEditor()
-	if len(data) < 8 {
+	if len(data) < 16 {
 		return nil, errShards
 	}
+	e := newStoreEditor(binary.LittleEndian.Uint64(data[8:]))
 	e.count = int(binary.LittleEndian.Uint64(data))
-	data = data[8:]
+	data = data[16:]
 	for number := range storeShards {
 		if len(data) < 4 {
 			return nil, errShards
@@ -212,7 +220,7 @@ func (c *Compiler) Restore(sections []Section) (*Table, error) {
 		data[section.Name] = section.Data
 	}
 	var s state
-	if err := json.Unmarshal(data[sectionState], &s); err != nil {
+	if err := gob.NewDecoder(bytes.NewReader(data[sectionState])).Decode(&s); err != nil {
 		return nil, fmt.Errorf("section %s: %w", sectionState, err)
 	}
 	if s.CachePins != c.cachePins {
@@ -221,7 +229,7 @@ func (c *Compiler) Restore(sections []Section) (*Table, error) {
 	for _, part := range []struct {
 		name   string
 		editor **storeEditor
-	}{{sectionTenants, &c.tenants}, {sectionHosts, &c.hosts}, {sectionPins, &c.pins}, {sectionUnheld, &c.unheld}} {
+	}{{sectionTenants, &c.tenants}, {sectionHosts, &c.hosts}, {sectionPins, &c.pins}, {sectionUnheld, &c.unheld}, {sectionDelegates, &c.delegates}} {
 		editor, err := decodeStore(data[part.name])
 		if err != nil {
 			return nil, fmt.Errorf("section %s: %w", part.name, err)
@@ -235,7 +243,7 @@ func (c *Compiler) Restore(sections []Section) (*Table, error) {
 		return nil, fmt.Errorf("section %s: %w", sectionPolicies, err)
 	}
 	c.restorePinCounts()
-	for _, editor := range []*storeEditor{c.tenants, c.hosts, c.pins, c.unheld} {
+	for _, editor := range []*storeEditor{c.tenants, c.hosts, c.pins, c.unheld, c.delegates} {
 		editor.written = 0
 	}
 	c.complaints = true
@@ -284,12 +292,7 @@ func (c *Compiler) restoreState(s *state) error {
 func restoreChanges(to map[string]*Change, from map[string]*heldChange) {
 	for key, held := range from {
 		change := &Change{Key: key, Value: held.Value, Deleted: held.Deleted, Revision: held.Revision, Created: held.Created, was: held.Was, sum: held.Sum}
-		if rest, ok := strings.CutPrefix(key, "pins/"); ok {
-			tenant, escaped, _ := strings.Cut(rest, "/")
-			if key, err := UnescapeKey(escaped); err == nil {
-				change.tenant, change.key = tenant, key
-			}
-		}
+		change.kind, change.tenant, change.key = kindOfKey(key)
 		to[key] = change
 	}
 }

@@ -202,7 +202,7 @@ func (c *Compiler) settle(host string) {
 		}
 	}
 	for _, above := range slices.Backward(c.holdersAbove(host)) {
-		if !above.forbids(host, winner.tenant) {
+		if !c.forbids(above, host, winner.tenant) {
 			continue
 		}
 		if above.older(winner) {
@@ -230,8 +230,8 @@ type holding struct {
 }
 
 // forbids says whether a host under the wildcard is not for the tenant to have.
-func (h holding) forbids(host, tenant string) bool {
-	return h.tenant != tenant && !slices.ContainsFunc(unpackStrings(h.record.delegates), func(d string) bool { return Covers(d, host) })
+func (c *Compiler) forbids(h holding, host, tenant string) bool {
+	return h.tenant != tenant && !c.delegated(&h.claimant, host)
 }
 
 // holdersAbove returns the wildcards above a host that somebody holds, the shortest first.
@@ -244,7 +244,7 @@ func (c *Compiler) holdersAbove(host string) []holding {
 	var held []holding
 	for _, above := range slices.Backward(WildcardsAbove(host)) {
 		claim, ok := c.first(above)
-		if ok && !slices.ContainsFunc(held, func(h holding) bool { return h.forbids(above, claim.tenant) && h.older(claim) }) {
+		if ok && !slices.ContainsFunc(held, func(h holding) bool { return c.forbids(h, above, claim.tenant) && h.older(claim) }) {
 			held = append(held, holding{above, claim})
 		}
 	}

@@ -16,16 +16,18 @@ func (c *Compiler) storedPin(tenant, key string) uint64 {
 		}
 		return 0
 	}
-	if packed, ok := c.unheld.get(unheldKey(tenant, key)); ok {
+	if packed, ok := c.unheld.get(c.unheld.unheldKey(tenant, key)); ok {
 		return unpackSum(packed)
 	}
 	return 0
 }
 
-// unheldKey stands for a pin that is read on demand: of it only hashes are kept.
-func unheldKey(tenant, key string) string {
+// unheldKey stands for a pin that is read on demand: of it only hashes are kept. They are
+// seeded, else a tenant could choose a key whose hash is that of another tenant's, and by
+// deleting its own pin take that one's away.
+func (s *store) unheldKey(tenant, key string) string {
 	var d xxhash.Digest
-	d.Reset()
+	d.ResetWithSeed(s.seed)
 	_, _ = d.WriteString(tenant)
 	_, _ = d.Write([]byte{'/'})
 	_, _ = d.WriteString(key)
@@ -45,7 +47,7 @@ func (c *Compiler) dropUnheld(present map[string]struct{}) {
 		if rest, ok := strings.CutPrefix(key, "pins/"); ok {
 			tenant, escaped, _ := strings.Cut(rest, "/")
 			if key, err := UnescapeKey(escaped); err == nil {
-				there[unheldKey(tenant, key)] = struct{}{}
+				there[c.unheld.unheldKey(tenant, key)] = struct{}{}
 			}
 		}
 	}
@@ -72,10 +74,6 @@ func unpackSum(packed string) uint64 {
 
 // compilePin applies one change of a pin.
 func (c *Compiler) compilePin(change *Change) {
-	if change.key == "" {
-		c.misspelledPin(change)
-		return
-	}
 	at := change.tenant + "/" + change.key
 	packed, exists := c.pins.get(at)
 	if change.Deleted {
@@ -88,7 +86,7 @@ func (c *Compiler) compilePin(change *Change) {
 		c.putUnheld(change)
 		return
 	}
-	if c.unheld.count > 0 && c.unheld.delete(unheldKey(change.tenant, change.key)) {
+	if c.unheld.count > 0 && c.unheld.delete(c.unheld.unheldKey(change.tenant, change.key)) {
 		c.counts.Pins--
 	}
 	present := int32(pinUnreadable)
@@ -120,24 +118,6 @@ func (c *Compiler) compilePin(change *Change) {
 	c.pins.put(at, c.packed)
 }
 
-// misspelledPin takes a pin whose key is in no spelling that a pin's key has.
-func (c *Compiler) misspelledPin(change *Change) {
-	if change.Deleted {
-		c.forget(change)
-		delete(c.pairs, change.Key)
-		return
-	}
-	c.praise(change.Key)
-	c.pairs[change.Key] = &storedPair{Digest: change.sum, Created: change.Created, Revision: change.Revision}
-	_, escaped, _ := strings.Cut(strings.TrimPrefix(change.Key, "pins/"), "/")
-	_, err := UnescapeKey(escaped)
-	if err == nil {
-		err = errors.New("names no tenant")
-	}
-	c.complain(change.Key, ProblemBadKey, err.Error(), change.Revision)
-	c.keep(change)
-}
-
 // readsPins says whether the pins of a tenant are read on demand.
 func (c *Compiler) readsPins(tenant string) bool {
 	if !c.cachePins {
@@ -150,7 +130,7 @@ func (c *Compiler) readsPins(tenant string) bool {
 // putUnheld keeps the hashes of a pin that is read on demand. Whether its value can be
 // read is seen then.
 func (c *Compiler) putUnheld(change *Change) {
-	key := unheldKey(change.tenant, change.key)
+	key := c.unheld.unheldKey(change.tenant, change.key)
 	if _, known := c.unheld.get(key); !known {
 		c.counts.Pins++
 	}
@@ -163,7 +143,7 @@ func (c *Compiler) putUnheld(change *Change) {
 // dropPin takes a pin out of the store that it is in.
 func (c *Compiler) dropPin(change *Change, held bool) {
 	if !held {
-		if c.unheld.delete(unheldKey(change.tenant, change.key)) {
+		if c.unheld.delete(c.unheld.unheldKey(change.tenant, change.key)) {
 			c.counts.Pins--
 		}
 		return

@@ -75,11 +75,12 @@ func (c *Compiler) compileTenant(change *Change, b *batch) {
 	form, err := c.readTenant(change)
 	next := old
 	next.digest, next.gone, next.created, next.revision = change.sum, false, change.Created, change.Revision
-	hosts, accepted := []string(nil), false
+	hosts, accepted, redelegated := []string(nil), false, false
 	switch code, message := c.refuseTenant(&old, name, &form, err); code {
 	case "":
 		accepted = true
-		hosts, next.delegates, next.epoch = form.hosts, packStrings(form.delegates), form.epoch
+		hosts, next.epoch = form.hosts, form.epoch
+		redelegated = c.setDelegates(name, &next, form.delegates)
 		next.policy = c.takePolicy(name, &form)
 		c.guard.repointed(c, name, &old, next.policy)
 		if old.policy != 0 {
@@ -97,7 +98,7 @@ func (c *Compiler) compileTenant(change *Change, b *batch) {
 	if !accepted && old.policy != 0 { // the last good form keeps its hosts
 		hosts = nil
 	}
-	c.setTenant(name, &old, &next, hosts, accepted || old.policy == 0)
+	c.setTenant(name, &old, &next, hosts, accepted || old.policy == 0, redelegated)
 	change.review = len(c.problems[change.Key]) > 0 || slices.ContainsFunc(c.policies.entries[next.policy].decks, func(deck int32) bool { return c.decks[deck].Missing })
 }
 
@@ -124,6 +125,7 @@ func (c *Compiler) deleteTenant(change *Change, name string, exists bool, old *t
 	}
 	c.guard.dropped(c, name, old)
 	c.claims.withdraw(c, name, c.hostsOf(name, old))
+	c.setDelegates(name, old, nil)
 	c.tenants.delete(name)
 	if old.policy != 0 {
 		c.policies.release(old.policy)
@@ -162,11 +164,11 @@ func (c *Compiler) refuseTenant(old *tenantRecord, name string, form *tenantForm
 }
 
 // setTenant puts a tenant's record in place of the one before. rehost says that the hosts
-// it claims are those given.
-func (c *Compiler) setTenant(name string, old, next *tenantRecord, hosts []string, rehost bool) {
-	same := old.created == next.created && (old.policy == 0) == (next.policy == 0) && old.delegates == next.delegates
+// it claims are those given, redelegated that others may have other hosts below them.
+func (c *Compiler) setTenant(name string, old, next *tenantRecord, hosts []string, rehost, redelegated bool) {
+	same := old.created == next.created && (old.policy == 0) == (next.policy == 0) && !redelegated
 	if rehost {
-		next.shards = shardList(hosts)
+		next.shards = c.hosts.shardList(hosts, hostKey)
 		same = same && old.shards == next.shards && c.claimsAll(name, hosts)
 	}
 	if same {

@@ -2,6 +2,7 @@ package routing
 
 import (
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"time"
@@ -28,8 +29,9 @@ type Change struct {
 	// Origin is where a person finds the document; empty: Origin of the update.
 	Origin string
 
+	kind        documentKind
 	was, sum    uint64 // hashes of the pair that was stored before, and of this one; 0: none
-	tenant, key string // of a pin
+	tenant, key string // the tenant's name, and a pin's key
 	packed      string // the record of the tenant before, if it was looked up
 	review      bool   // what it refers to has to be looked at
 }
@@ -89,6 +91,7 @@ type Compiler struct {
 	hosts     *storeEditor      // hostKey -> packHost
 	pins      *storeEditor      // "TENANT/KEY" -> pinRecord
 	unheld    *storeEditor      // hash of a cached pin's key -> hash of its pair
+	delegates *storeEditor      // delegateKey -> nothing
 	pinCounts map[string]int    // by tenant
 	seen      map[string]uint64 // the highest epoch seen of a tenant, where none as high is in force
 
@@ -111,11 +114,12 @@ type storedPair struct {
 
 // NewCompiler returns a compiler without documents.
 func NewCompiler(decode Decoder) *Compiler {
+	seed := rand.Uint64()
 	return &Compiler{
 		decode: decode, pairs: map[string]*storedPair{}, waiting: map[string]*Change{}, origins: map[string]string{},
 		behind: map[string]uint64{}, problems: map[string][]Problem{},
 		deckIDs: map[string]int32{}, splits: map[string]*compiledSplit{}, costs: map[string][]uint64{},
-		policies: newPolicies(), tenants: newStoreEditor(), hosts: newStoreEditor(), pins: newStoreEditor(), unheld: newStoreEditor(),
+		policies: newPolicies(), tenants: newStoreEditor(seed), hosts: newStoreEditor(seed), pins: newStoreEditor(seed), unheld: newStoreEditor(seed), delegates: newStoreEditor(seed),
 		pinCounts: map[string]int{}, seen: map[string]uint64{}, claims: newClaims(), guard: newGuard(),
 	}
 }
@@ -208,6 +212,7 @@ func (c *Compiler) sort(u Update) batch {
 
 // place says whether the change is of a pair that was not stored before.
 func (c *Compiler) place(b *batch, change *Change) (fresh bool) {
+	change.kind, change.tenant, change.key = kindOfKey(change.Key)
 	was, created := c.storedPairOf(change)
 	change.was = was
 	if was != 0 {
@@ -242,15 +247,14 @@ func (c *Compiler) place(b *batch, change *Change) (fresh bool) {
 
 // add puts a change where its kind belongs.
 func (b *batch) add(change *Change) {
-	folder, _, _ := strings.Cut(change.Key, "/")
-	switch folder {
-	case "decks":
+	switch change.kind {
+	case keyOfDeck:
 		b.decks = append(b.decks, change)
-	case "tenants":
+	case keyOfTenant:
 		b.tenants = append(b.tenants, change)
-	case "pins":
+	case keyOfPin:
 		b.pins = append(b.pins, change)
-	default:
+	case keyOfOther, keyMisspelled:
 		b.others = append(b.others, change)
 	}
 }
@@ -259,8 +263,9 @@ func (b *batch) add(change *Change) {
 // is none, and when it was created, where that counts.
 func (c *Compiler) storedPairOf(change *Change) (sum uint64, created int64) {
 	created = change.Created
-	if name, ok := strings.CutPrefix(change.Key, "tenants/"); ok {
-		packed, ok := c.tenants.get(name)
+	switch change.kind {
+	case keyOfTenant:
+		packed, ok := c.tenants.get(change.tenant)
 		if change.packed = packed; !ok {
 			return 0, created
 		}
@@ -268,13 +273,9 @@ func (c *Compiler) storedPairOf(change *Change) (sum uint64, created int64) {
 			return record.digest, record.created
 		}
 		return 0, created
-	}
-	if rest, ok := strings.CutPrefix(change.Key, "pins/"); ok {
-		tenant, escaped, _ := strings.Cut(rest, "/")
-		if key, err := UnescapeKey(escaped); err == nil {
-			change.tenant, change.key = tenant, key
-			return c.storedPin(tenant, key), created
-		}
+	case keyOfPin:
+		return c.storedPin(change.tenant, change.key), created
+	case keyOfDeck, keyOfOther, keyMisspelled:
 	}
 	if pair := c.pairs[change.Key]; pair != nil {
 		return pair.Digest, pair.Created
@@ -377,7 +378,8 @@ func (c *Compiler) wait(change *Change, deck string) {
 	c.complain(change.Key, ProblemUnknownDeck, "names the deck "+deck+", which does not exist; the last good form stays in force until it does", change.Revision)
 }
 
-// checkOther lists what is wrong with documents of other kinds; their meaning is for others.
+// checkOther lists what is wrong with documents of other kinds, whose meaning is for others,
+// and with keys that no document has.
 func (c *Compiler) checkOther(change *Change) {
 	if change.Deleted {
 		c.forget(change)
@@ -386,6 +388,11 @@ func (c *Compiler) checkOther(change *Change) {
 	}
 	c.praise(change.Key)
 	c.pairs[change.Key] = &storedPair{Digest: change.sum, Created: change.Created, Revision: change.Revision}
+	if change.kind == keyMisspelled {
+		c.complain(change.Key, ProblemBadKey, whyMisspelled(change.Key), change.Revision)
+		c.keep(change)
+		return
+	}
 	if _, err := c.decode(change.Key, change.Value); err != nil {
 		c.complain(change.Key, ProblemBadDocument, err.Error(), change.Revision)
 		c.keep(change)
@@ -401,11 +408,11 @@ func (c *Compiler) publish(revision int64) *Table {
 	if before == nil {
 		before = &Table{}
 	}
-	t.hosts, t.tenants, t.pins, t.unheld = before.hosts, before.tenants, before.pins, before.unheld
+	t.hosts, t.tenants, t.pins, t.unheld, t.delegates = before.hosts, before.tenants, before.pins, before.unheld, before.delegates
 	for _, part := range []struct {
 		editor  *storeEditor
 		version **store
-	}{{c.hosts, &t.hosts}, {c.tenants, &t.tenants}, {c.pins, &t.pins}, {c.unheld, &t.unheld}} {
+	}{{c.hosts, &t.hosts}, {c.tenants, &t.tenants}, {c.pins, &t.pins}, {c.unheld, &t.unheld}, {c.delegates, &t.delegates}} {
 		if len(part.editor.dirty) > 0 || *part.version == nil {
 			*part.version = part.editor.seal()
 		}

@@ -159,8 +159,11 @@ func (t *Table) pinOf(r *Request, rule *compiledRule, pin *Pinned, d *Decision) 
 
 // isUnheld says whether there is a pin of which only hashes are kept.
 func (t *Table) isUnheld(pin []byte) bool {
+	var d xxhash.Digest
+	d.ResetWithSeed(t.unheld.seed)
+	_, _ = d.Write(pin)
 	var key [8]byte
-	binary.LittleEndian.PutUint64(key[:], xxhash.Sum64(pin))
+	binary.LittleEndian.PutUint64(key[:], d.Sum64())
 	_, ok := t.unheld.get(key[:])
 	return ok
 }

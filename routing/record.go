@@ -4,8 +4,6 @@ import (
 	"encoding/binary"
 	"slices"
 	"strings"
-
-	"github.com/cespare/xxhash/v2"
 )
 
 // tenantRecord is what the tenants' store holds of one tenant, packed: the form in force,
@@ -20,7 +18,7 @@ type tenantRecord struct {
 	// created and revision are those of the stored pair.
 	created, revision int64
 	shards            string // shardList of the hosts that it claims
-	delegates         string // packStrings
+	delegates         string // shardList of its delegates, under their keys
 }
 
 const recordGone = 1
@@ -56,12 +54,12 @@ func unpackTenant(packed string) (r tenantRecord) {
 	return r
 }
 
-// shardList packs the numbers of the shards where hosts are: sorted, one for each host.
-func shardList(hosts []string) string {
+// shardList packs the numbers of the shards where keys are: sorted, one for each key.
+func (s *store) shardList(texts []string, keyOf func(string) string) string {
 	var space [16]shardNumber
 	shards := space[:0]
-	for _, host := range hosts {
-		shards = append(shards, shardOf(xxhash.Sum64String(hostKey(host))))
+	for _, text := range texts {
+		shards = append(shards, shardOf(s.seededText(keyOf(text))))
 	}
 	slices.Sort(shards)
 	out := make([]byte, 0, 2*len(shards))
@@ -78,24 +76,6 @@ func eachShard(list string, f func(shardNumber)) {
 			f(shardNumber(list[at]) | shardNumber(list[at+1])<<8)
 		}
 	}
-}
-
-// packStrings packs texts behind their lengths.
-func packStrings(texts []string) string {
-	var out []byte
-	for _, text := range texts {
-		out = append(binary.AppendUvarint(out, uint64(len(text))), text...)
-	}
-	return string(out)
-}
-
-func unpackStrings(packed string) (texts []string) {
-	for at := 0; at < len(packed); {
-		length, next := loadVarint(packed, at)
-		at = next + int(length)
-		texts = append(texts, strings.Clone(packed[next:at]))
-	}
-	return texts
 }
 
 // hostKey is how a host is spelled as a key of the hosts' store: a wildcard without its

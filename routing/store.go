@@ -2,6 +2,7 @@ package routing
 
 import (
 	"encoding/binary"
+	"math/bits"
 
 	"github.com/cespare/xxhash/v2"
 )
@@ -20,9 +21,13 @@ import (
 // shard, times 256, plus 8 bits of the key's hash. A record is the length of the key and
 // that of the value, as varints, then both. Slots are searched from a place that the hash
 // gives, one after the other, up to a free one.
+//
+// The hash is seeded at random by each compiler: whoever may choose names, of tenants or of
+// hosts, cannot choose which of them lie in one shard, or follow one another in its slots.
 type store struct {
 	pages [storePages]*storePage
 	count int
+	seed  uint64
 }
 
 // storePage is copied when one of its shards changes.
@@ -46,6 +51,16 @@ type shardNumber uint16
 
 func shardOf(hash uint64) shardNumber { return shardNumber(hash >> 48) }
 
+// seeded hashes a key. All bits of the unseeded hash, and of the seed, have a say in each bit
+// that chooses a shard or a slot.
+func (s *store) seeded(key []byte) uint64     { return spread(xxhash.Sum64(key), s.seed) }
+func (s *store) seededText(key string) uint64 { return spread(xxhash.Sum64String(key), s.seed) }
+
+func spread(hash, seed uint64) uint64 {
+	high, low := bits.Mul64(hash^seed, 0x9e3779b97f4a7c15) // 2^64 by the golden ratio, which is odd and has no pattern
+	return high ^ low
+}
+
 func (s *store) shard(n shardNumber) string {
 	page := s.pages[n/pageShards]
 	if page == nil {
@@ -56,12 +71,12 @@ func (s *store) shard(n shardNumber) string {
 
 // get returns the value of a key. It allocates nothing.
 func (s *store) get(key []byte) (value string, ok bool) {
-	hash := xxhash.Sum64(key)
+	hash := s.seeded(key)
 	return findIn(s.shard(shardOf(hash)), hash, key)
 }
 
 func (s *store) getString(key string) (value string, ok bool) {
-	hash := xxhash.Sum64String(key)
+	hash := s.seededText(key)
 	return findIn(s.shard(shardOf(hash)), hash, key)
 }
 

@@ -3,8 +3,6 @@ package routing
 import (
 	"encoding/binary"
 	"unsafe"
-
-	"github.com/cespare/xxhash/v2"
 )
 
 // storeEditor makes the next version of a store. What it changes it copies first; the
@@ -23,16 +21,17 @@ type storeEditor struct {
 // openShard is a shard that is being changed: the layout of a sealed one, with free slots
 // to spare, and with records that no slot leads to any more.
 type openShard struct {
+	in    *store // whose seed it hashes by
 	data  []byte
 	used  uint32 // slots that are not free, those of deleted entries included
 	waste bool   // there are records that no slot leads to
 }
 
-func newStoreEditor() *storeEditor { return new(storeEditor) }
+func newStoreEditor(seed uint64) *storeEditor { return &storeEditor{store: store{seed: seed}} }
 
 // get is that of the store, with the edits.
 func (e *storeEditor) get(key string) (value string, ok bool) {
-	hash := xxhash.Sum64String(key)
+	hash := e.seededText(key)
 	number := shardOf(hash)
 	if open := e.open[number]; open != nil {
 		found, ok := findIn(open.data, hash, key)
@@ -43,7 +42,7 @@ func (e *storeEditor) get(key string) (value string, ok bool) {
 
 // put sets the value of a key. It keeps neither.
 func (e *storeEditor) put(key string, value []byte) {
-	hash := xxhash.Sum64String(key)
+	hash := e.seededText(key)
 	open := e.edit(shardOf(hash))
 	if at, ok := slotIn(open.data, hash, key); ok {
 		slot := load32(open.data, at)
@@ -63,7 +62,7 @@ func (e *storeEditor) put(key string, value []byte) {
 
 // delete removes a key and says whether it was there.
 func (e *storeEditor) delete(key string) bool {
-	hash := xxhash.Sum64String(key)
+	hash := e.seededText(key)
 	number := shardOf(hash)
 	if e.open[number] == nil {
 		if _, ok := slotIn(e.shard(number), hash, key); !ok {
@@ -109,7 +108,7 @@ func (e *storeEditor) each(f func(key, value string) bool) {
 func (e *storeEditor) edit(number shardNumber) *openShard {
 	open := e.open[number]
 	if open == nil {
-		open = openOf(e.shard(number), e.expected)
+		open = e.openOf(e.shard(number))
 		e.open[number] = open
 		e.dirty = append(e.dirty, number)
 	}
@@ -142,12 +141,12 @@ func (e *storeEditor) seal() *store {
 }
 
 // openOf returns a shard that can be changed; a new one has room for what is expected.
-func openOf(sealed string, expected uint32) *openShard {
+func (e *storeEditor) openOf(sealed string) *openShard {
 	const entryBytes = 48 // of a tenant or a host, more or less
 	if len(sealed) < shardHead {
-		return &openShard{data: emptyShard(slotsFor(expected)+1, int(expected+1)*entryBytes)}
+		return &openShard{in: &e.store, data: emptyShard(slotsFor(e.expected)+1, int(e.expected+1)*entryBytes)}
 	}
-	return &openShard{data: append([]byte(nil), sealed...), used: load32(sealed, 0)} // a sealed shard has no slots of deleted entries
+	return &openShard{in: &e.store, data: append([]byte(nil), sealed...), used: load32(sealed, 0)} // a sealed shard has no slots of deleted entries
 }
 
 func emptyShard(slots uint32, room int) []byte {
@@ -192,6 +191,7 @@ func (o *openShard) append(key string, value []byte) {
 			o.rebuild(load32(o.data, 4))
 		}
 		if len(o.data) >= maxShardBytes {
+			// No record is larger than some 20 KB, and nobody knows which names share a shard.
 			panic("routing: a shard of the table has outgrown 16 MiB: some 200 GiB of documents")
 		}
 	}
@@ -200,10 +200,10 @@ func (o *openShard) append(key string, value []byte) {
 // rebuild lays the shard out anew, without waste.
 func (o *openShard) rebuild(slots uint32) {
 	entries := load32(o.data, 0)
-	fresh := &openShard{data: emptyShard(max(slots, slotsFor(entries)), len(o.data)), used: entries}
+	fresh := &openShard{in: o.in, data: emptyShard(max(slots, slotsFor(entries)), len(o.data)), used: entries}
 	binary.LittleEndian.PutUint32(fresh.data, entries)
 	eachIn(o.data, func(key, value []byte) bool {
-		fresh.take(xxhash.Sum64(key), len(fresh.data))
+		fresh.take(o.in.seeded(key), len(fresh.data))
 		fresh.data = binary.AppendUvarint(fresh.data, uint64(len(key)))
 		fresh.data = binary.AppendUvarint(fresh.data, uint64(len(value)))
 		fresh.data = append(append(fresh.data, key...), value...)

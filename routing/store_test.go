@@ -6,8 +6,6 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
-
-	"github.com/cespare/xxhash/v2"
 )
 
 // TestAStoreHoldsWhatAMapHolds drives a store and a map through the same random edits, and
@@ -16,8 +14,8 @@ func TestAStoreHoldsWhatAMapHolds(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 3))
-	editor, model := newStoreEditor(), map[string]string{}
-	crowd := crowdedKeys(200)
+	editor, model := newStoreEditor(rand.Uint64()), map[string]string{}
+	crowd := crowdedKeys(&editor.store, 200)
 	type version struct {
 		store *store
 		model map[string]string
@@ -57,9 +55,9 @@ func TestAStoreHoldsWhatAMapHolds(t *testing.T) {
 }
 
 // crowdedKeys returns keys of two shards, whose slots are searched past those of others.
-func crowdedKeys(n int) (keys []string) {
+func crowdedKeys(s *store, n int) (keys []string) {
 	for i := 0; len(keys) < n; i++ {
-		if key := fmt.Sprintf("crowded-%d", i); shardOf(xxhash.Sum64String(key)) < 2 {
+		if key := fmt.Sprintf("crowded-%d", i); shardOf(s.seededText(key)) < 2 {
 			keys = append(keys, key)
 		}
 	}
@@ -68,7 +66,7 @@ func crowdedKeys(n int) (keys []string) {
 
 // TestVersionsShareWhatDidNotChange: an edit copies the page that it touches, no other.
 func TestVersionsShareWhatDidNotChange(t *testing.T) {
-	editor := newStoreEditor()
+	editor := newStoreEditor(rand.Uint64())
 	for i := range 10_000 {
 		editor.put(fmt.Sprintf("key-%d", i), []byte("value"))
 	}

@@ -20,6 +20,7 @@ type Table struct {
 	tenants   *store // name -> tenantRecord
 	pins      *store // "TENANT/KEY" -> pinRecord
 	unheld    *store // hash of a cached pin's key -> hash of its pair
+	delegates *store // delegateKey -> nothing
 	wildcards bool   // somebody has claimed a wildcard
 	policies  policyPages
 	decks     []*CompiledDeck
@@ -206,7 +207,7 @@ func (t *Table) Weight() int { return t.weight }
 
 // TenantView is what a table holds of a tenant.
 type TenantView struct {
-	// Document is the form in force, its hosts sorted; nil if there never was a good one.
+	// Document is the form in force, its hosts and delegates sorted; nil if there never was a good one.
 	Document *Tenant
 	// Epoch is the tenant's epoch; 0 without a document.
 	Epoch uint64
@@ -224,7 +225,8 @@ func (t *Table) Tenant(name string) (view TenantView, ok bool) {
 	record := unpackTenant(packed)
 	if record.policy != 0 {
 		document := *t.policies.at(record.policy).document
-		document.Name, document.Epoch, document.Delegates = name, record.epoch, unpackStrings(record.delegates)
+		document.Name, document.Epoch = name, record.epoch
+		document.Delegates = delegatesIn(func(shard shardNumber, f func(key, value string) bool) { eachIn(t.delegates.shard(shard), f) }, name, record.delegates)
 		document.Hosts = append(t.held(name, &record), t.refused[name]...)
 		slices.Sort(document.Hosts)
 		view.Document, view.Epoch = &document, record.epoch
