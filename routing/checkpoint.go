@@ -211,10 +211,17 @@ func decodeStore(data []byte) (*storeEditor, error) {
 
 // Restore brings a new compiler to where another one was when it made a checkpoint, and
 // returns the table. After an error the compiler is of no use.
-func (c *Compiler) Restore(sections []Section) (*Table, error) {
+func (c *Compiler) Restore(sections []Section) (table *Table, err error) {
 	if c.last != nil {
 		return nil, errors.New("only a new compiler can be restored")
 	}
+	if broken := contained(func() { table, err = c.restore(sections) }); broken != nil {
+		return nil, broken
+	}
+	return table, err
+}
+
+func (c *Compiler) restore(sections []Section) (*Table, error) {
 	data := map[string][]byte{}
 	for _, section := range sections {
 		data[section.Name] = section.Data

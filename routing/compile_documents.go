@@ -74,8 +74,12 @@ func (c *Compiler) compileDeck(change *Change) {
 		c.complain(change.Key, ProblemBadDocument, err.Error(), change.Revision)
 		return
 	}
+	if err := contained(func() { c.setDeck(name, deck) }); err != nil {
+		c.keep(change)
+		c.complain(change.Key, ProblemBadDocument, err.Error(), change.Revision)
+		return
+	}
 	pair.Good = nil
-	c.setDeck(name, deck)
 	c.enforce(change)
 }
 
@@ -94,11 +98,12 @@ func (c *Compiler) setDeck(name string, deck *Deck) {
 	if deck.Standby != "" {
 		standby = c.deckID(deck.Standby)
 	}
-	if !c.deckKnown(name) {
+	id := c.deckID(name)
+	compiled := compileDeck(deck, id, standby)
+	if c.decks[id].Missing {
 		c.counts.Decks++
 	}
-	id := c.deckID(name)
-	c.decks[id] = compileDeck(deck, id, standby)
+	c.decks[id] = compiled
 }
 
 // reviewReferences lists what refers to decks or tenants that do not exist: in the

@@ -76,12 +76,19 @@ func (c *Compiler) compileTenant(change *Change, b *batch) {
 	next := old
 	next.digest, next.gone, next.created, next.revision = change.sum, false, change.Created, change.Revision
 	hosts, accepted, redelegated := []string(nil), false, false
-	switch code, message := c.refuseTenant(&old, name, &form, err); code {
+	code, message := c.refuseTenant(&old, name, &form, err)
+	if code == "" {
+		if err := c.findPolicy(&form); err != nil {
+			code, message = ProblemBadDocument, err.Error()
+		}
+	}
+	switch code {
 	case "":
 		accepted = true
 		hosts, next.epoch = form.hosts, form.epoch
 		redelegated = c.setDelegates(name, &next, form.delegates)
-		next.policy = c.takePolicy(name, &form)
+		next.policy = form.policy
+		c.takePolicy(name, &form)
 		c.guard.repointed(c, name, &old, next.policy)
 		if old.policy != 0 {
 			c.policies.release(old.policy)
@@ -102,20 +109,24 @@ func (c *Compiler) compileTenant(change *Change, b *batch) {
 	change.review = len(c.problems[change.Key]) > 0 || slices.ContainsFunc(c.policies.entries[next.policy].decks, func(deck int32) bool { return c.decks[deck].Missing })
 }
 
-// takePolicy returns the policy of an accepted form, counted for its tenant.
-func (c *Compiler) takePolicy(name string, form *tenantForm) uint32 {
-	id := form.policy
-	if !form.known {
-		id = c.policyID(form.document)
+// findPolicy finds, or compiles, the policy of a form. What no check foresaw in one document
+// is a problem of that document.
+func (c *Compiler) findPolicy(form *tenantForm) error {
+	if form.known {
+		return nil
 	}
-	c.policies.hold(id)
+	return contained(func() { form.policy = c.policyID(form.document) })
+}
+
+// takePolicy counts the policy of an accepted form for its tenant.
+func (c *Compiler) takePolicy(name string, form *tenantForm) {
+	c.policies.hold(form.policy)
 	if form.text != "" {
-		c.policies.spelled(id, form.text)
+		c.policies.spelled(form.policy, form.text)
 	}
 	if c.seen[name] <= form.epoch {
 		delete(c.seen, name)
 	}
-	return id
 }
 
 func (c *Compiler) deleteTenant(change *Change, name string, exists bool, old *tenantRecord, b *batch) {

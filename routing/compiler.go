@@ -178,6 +178,9 @@ func (c *Compiler) Compile(u Update) *Table {
 	return c.publish(u.Revision)
 }
 
+// Last returns the table of the last update, or of the restored snapshot; nil: there is none.
+func (c *Compiler) Last() *Table { return c.last }
+
 // Moved returns how many stored pairs the last update changed.
 func (c *Compiler) Moved() int { return c.moved }
 

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cespare/xxhash/v2"
+
 	"gridrouter.io/routing"
 )
 
@@ -238,5 +240,38 @@ func TestSplitsAreSharedAndRememberedWithinBounds(t *testing.T) {
 	}
 	if d := g.table.Decide(request(t, "GET t-0.example/")); d.Via != routing.ViaSplit {
 		t.Errorf("%+v", d)
+	}
+}
+
+// TestNoNamesFillAShard writes tenants with as many delegates as one may have, whose names lie
+// in one shard by the unseeded hash, which anybody can compute: together they are larger than a
+// shard can be. All are in force, and so is the next one.
+func TestNoNamesFillAShard(t *testing.T) {
+	compiler := routing.NewCompiler(func(key string, _ []byte) (any, error) {
+		name := strings.TrimPrefix(key, "tenants/")
+		tenant := &routing.Tenant{Kind: routing.KindTenant, Name: name, Hosts: []string{"*." + name + ".example"}, Epoch: 1, Rules: []routing.Rule{{Name: "all", Deck: "d"}}}
+		for i := range routing.MaxHosts {
+			tenant.Delegates = append(tenant.Delegates, fmt.Sprintf("%s%05d.%s.example", strings.Repeat("d", 58), i, name))
+		}
+		return tenant, nil
+	})
+	update := routing.Update{Revision: 1}
+	var names []string
+	for i := 0; len(names) < 24; i++ {
+		if name := fmt.Sprintf("t%d", i); xxhash.Sum64String(name)>>48 == 0x5555 {
+			names = append(names, name)
+			update.Changes = append(update.Changes, routing.Change{Key: "tenants/" + name, Value: []byte(name)})
+		}
+	}
+	table := compiler.Compile(update)
+	for _, name := range names {
+		view, ok := table.Tenant(name)
+		if !ok || view.Document == nil || len(view.Document.Delegates) != routing.MaxHosts {
+			t.Fatalf("%s is not in force with its delegates", name)
+		}
+	}
+	table = compiler.Compile(routing.Update{Revision: 2, Changes: []routing.Change{{Key: "tenants/" + names[3], Deleted: true}}})
+	if _, ok := table.Tenant(names[3]); ok || table.Counts().Tenants != 23 {
+		t.Error("a tenant among them cannot be deleted")
 	}
 }

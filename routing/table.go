@@ -77,6 +77,9 @@ const (
 	// ProblemHeld: the change came with so many others that it is held until somebody says
 	// that it is meant. The form in force is the one before it.
 	ProblemHeld = "held_by_guard"
+	// ProblemUpdateFailed: an update could not be compiled, and no document could be told to
+	// be the cause. All that is in force is from before it.
+	ProblemUpdateFailed = "update_failed"
 	// ProblemUnreadable: the source could not read something.
 	ProblemUnreadable = "unreadable"
 )
@@ -198,6 +201,15 @@ func (t *Table) Problems() []Problem { return t.problems }
 // Decks returns the decks by ID. A name that was ever mentioned keeps its ID: where no deck
 // bears it, the entry is Missing. The slice must not be changed.
 func (t *Table) Decks() []*CompiledDeck { return t.decks }
+
+// WithProblem returns a table that decides as this one does and lists one more problem.
+func (t *Table) WithProblem(p Problem) *Table {
+	copied := *t
+	copied.problems = append(slices.Clip(t.problems), p)
+	slices.SortStableFunc(copied.problems, func(a, b Problem) int { return strings.Compare(a.Key, b.Key) })
+	copied.counts.Problems = len(copied.problems)
+	return &copied
+}
 
 // Guard returns what the guard holds back; nil if it holds nothing. It must not be changed.
 func (t *Table) Guard() *GuardState { return t.guard }

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"fmt"
 	"maps"
+	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -24,6 +26,8 @@ type gslbNames struct {
 	problems  map[string]string         // by name, what is wrong with the newest form
 	faults    []discovery.Fault         // of the source
 	left      []string                  // what the newest zone leaves out
+	newZone   func([]*gslb.Document, gslb.ZoneConfig) *gslb.Zone
+	failures  prometheus.Counter
 	bad       prometheus.Gauge
 	revision  prometheus.Gauge
 }
@@ -35,8 +39,12 @@ func newGslbNames(decode routing.Decoder, config gslb.ZoneConfig, logger *zap.Lo
 		registry.MustRegister(g)
 		return g
 	}
+	failures := prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "gridrouter_gslb_update_failures_total", Help: "Updates that brought out a fault of gridrouter's own; what is answered is from before them.",
+	})
+	registry.MustRegister(failures)
 	return &gslbNames{
-		decode: decode, config: config, log: logger,
+		decode: decode, config: config, log: logger, newZone: gslb.NewZone, failures: failures,
 		documents: map[string]*gslb.Document{}, problems: map[string]string{},
 		bad:      gauge("gridrouter_gslb_problems", "Documents and files that are bad; the last good form of each goes on being answered."),
 		revision: gauge("gridrouter_gslb_revision", "Revision of the documents that are answered from."),
@@ -48,13 +56,29 @@ func (n *gslbNames) apply(publish func(*gslb.Zone)) func(discovery.Batch) {
 	return func(batch discovery.Batch) {
 		n.take(batch)
 		n.config.Serial = uint32(batch.Revision) // serial numbers wrap around (RFC 1982)
-		zone := gslb.NewZone(n.sorted(), n.config)
+		zone, err := n.zone()
+		if err != nil {
+			n.failures.Inc()
+			n.log.Error("GRIDROUTER HAS A FAULT, which a document has brought out: the answers stay what they are; please report this",
+				zap.Int64("revision", batch.Revision), zap.Error(err))
+			return
+		}
 		publish(zone)
 		n.tellLeftOut(zone.Problems())
 		n.bad.Set(float64(len(n.problems) + len(n.faults) + len(zone.Problems())))
 		n.revision.Set(float64(batch.Revision))
 		n.log.Info("answering from new documents", zap.Int64("revision", batch.Revision), zap.Int("names", zone.Names()))
 	}
+}
+
+// zone makes a zone of the documents. An error is a panic on the way: the next change tries again.
+func (n *gslbNames) zone() (zone *gslb.Zone, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%v\n%s", p, debug.Stack())
+		}
+	}()
+	return n.newZone(n.sorted(), n.config), nil
 }
 
 // tellLeftOut logs what a zone leaves out, if the one before it did not.

@@ -3,6 +3,9 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"runtime/debug"
+	"strings"
 	"sync"
 	"time"
 
@@ -29,16 +32,28 @@ type documents struct {
 	revision int64
 	// first is closed when the first table has been published.
 	first chan struct{}
+
+	panics prometheus.Counter
+	broken bool   // the compiler knows only what is in force: nothing but a whole list helps
+	relist func() // has the source deliver a whole list soon
 }
 
 // apply compiles and publishes one batch.
 func (d *documents) apply(batch discovery.Batch) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.broken && !batch.Whole {
+		return // the list that is to come has it
+	}
 	if d.pins != nil {
 		d.pins.heed(&batch)
 	}
-	table := d.guard.compile(d.compiler, d.update(batch), batch)
+	table, err := d.compile(batch)
+	if err != nil {
+		d.failed(err, batch.Revision)
+		return
+	}
+	d.broken = false
 	if moved := d.compiler.Moved(); batch.Audit && moved > 0 {
 		d.drift.Add(float64(moved))
 		d.log.Error("AN AUDIT FOUND DRIFT: etcd held other documents than its events had told of; they are in force now",
@@ -51,6 +66,42 @@ func (d *documents) apply(batch discovery.Batch) {
 	default:
 		close(d.first)
 	}
+}
+
+// compile compiles a batch. An error is a panic on the way: a fault of ours that some document
+// brought out, and of which nobody knows how far it went.
+func (d *documents) compile(batch discovery.Batch) (table *routing.Table, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%v\n%s", p, debug.Stack())
+		}
+	}()
+	return d.guard.compile(d.compiler, d.update(batch), batch), nil
+}
+
+// failed leaves in force what is, gives the compiler up, and has everything listed anew for
+// another one that stands where the table does. Where that fails too, it goes on in this way,
+// ever more seldom: a document that is mended in the meantime ends it.
+func (d *documents) failed(cause error, revision int64) {
+	d.panics.Inc()
+	d.log.Error("GRIDROUTER HAS A FAULT, which an update has brought out: what is in force stays so, and everything is listed anew; please report this",
+		zap.Int64("revision", revision), zap.Error(cause))
+	table := d.compiler.Last()
+	next, err := d.compiler.Rebuilt()
+	if err != nil {
+		d.log.Error("the compiler cannot be rebuilt from what is in force: no change takes effect until the router is started anew", zap.Error(err))
+	} else {
+		d.compiler = next
+	}
+	d.broken = true
+	if table != nil {
+		message, _, _ := strings.Cut(cause.Error(), "\n")
+		d.publish(table.WithProblem(routing.Problem{
+			Code: routing.ProblemUpdateFailed, Origin: d.kind, Revision: revision,
+			Message: "gridrouter has a fault that an update has brought out (" + message + "): what is in force is from before it; the router's log has more",
+		}))
+	}
+	d.relist()
 }
 
 // restored goes on from where a snapshot was made. What revision that was does not count:

@@ -129,8 +129,11 @@ func newService(f *serveFlags, reread func(context.Context) (string, error), tol
 		log: s.log.Named("documents"), drift: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "gridrouter_table_drift_total", Help: "Documents that only an audit put in force: their changes had not been told of.",
 		}),
+		panics: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "gridrouter_table_update_failures_total", Help: "Updates that brought out a fault of gridrouter's own and are not in force; everything is listed anew after each.",
+		}),
 	}
-	s.registry.MustRegister(s.documents.drift)
+	s.registry.MustRegister(s.documents.drift, s.documents.panics)
 	return s, s.openSnapshots(reader)
 }
 
@@ -183,7 +186,7 @@ func (s *service) accessLog() (*router.AccessLog, error) {
 func (s *service) follow(ctx context.Context, group *errgroup.Group) {
 	group.Go(func() error { return s.mesh.Run(ctx) })
 	group.Go(func() error { return s.names.Run(ctx) })
-	group.Go(func() error { return untilDone(ctx, s.source.Follow(ctx, s.apply)) })
+	group.Go(func() error { return s.followSource(ctx) })
 	group.Go(func() error { return s.snapshots.run(ctx, s.checkpoint) })
 	group.Go(func() error { return s.watchSource(ctx) })
 	group.Go(func() error { return s.announce(ctx) })
@@ -192,6 +195,33 @@ func (s *service) follow(ctx context.Context, group *errgroup.Group) {
 	s.log.Info("the router started", zap.String("id", s.id), zap.String("version", flags.BuildVersion(version)),
 		zap.Strings("listen", s.addresses.data), zap.Strings("listenTLS", s.addresses.tls), zap.String("admin", s.addresses.admin), zap.String("health", s.addresses.health),
 		zap.String("source", status.Kind), zap.String("at", status.Detail))
+}
+
+// relistPauses are how long the router waits between lists that it cannot put in force.
+var relistPauses = []time.Duration{0, 5 * time.Second, 10 * time.Second, 20 * time.Second, 40 * time.Second, time.Minute}
+
+// followSource follows the source, and begins anew where the documents want a whole list.
+func (s *service) followSource(ctx context.Context) error {
+	for failures := 0; ; failures++ {
+		round, again := context.WithCancel(ctx)
+		s.documents.relist = again
+		err := s.source.Follow(round, func(batch discovery.Batch) {
+			s.apply(batch)
+			if round.Err() == nil {
+				failures = 0
+			}
+		})
+		wanted := round.Err() != nil
+		again()
+		if ctx.Err() != nil || !wanted {
+			return untilDone(ctx, err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(relistPauses[min(failures, len(relistPauses)-1)]):
+		}
+	}
 }
 
 // untilDrained heeds signals. It returns when the router has drained; a second signal to

@@ -60,6 +60,14 @@ func (e *Error) FieldPath() string { return e.Path }
 // in bytes for JSON until the errors are finished.
 type place struct{ line, column int32 }
 
+// contain turns a panic while a document is read into an error of that document: a fault of
+// ours that one document brings out reaches no other.
+func contain(doc *any, err *error, key string) {
+	if p := recover(); p != nil {
+		*doc, *err = nil, &Error{File: key, Message: fmt.Sprintf("brings out a fault of gridrouter (%v); write it in another way, and please report this", p)}
+	}
+}
+
 // faults gathers the errors of one document, in the order they were found.
 type faults struct {
 	file string

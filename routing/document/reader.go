@@ -158,8 +158,9 @@ func (r *Reader) parsed(file string, root *node, f *faults) Parsed {
 // [routing.Decoder]. The document's kind and name must agree with the key. Beside an error
 // it returns what could be read, if the value is of the key's kind: of a bad tenant,
 // Hosts and Delegates hold canonical hosts, and "" where one does not read.
-func (r *Reader) Decode(key string, value []byte) (any, error) {
+func (r *Reader) Decode(key string, value []byte) (doc any, err error) {
 	f := &faults{file: key}
+	defer contain(&doc, &err, key)
 	folder, name, _ := strings.Cut(key, "/")
 	want := r.folders[folder]
 	switch {

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"go.uber.org/zap"
+
+	"gridrouter.io/discovery"
+	"gridrouter.io/discovery/catalog"
+	"gridrouter.io/gslb"
+	"gridrouter.io/routing"
+)
+
+// TestAnUpdateThatPanicsLeavesInForceWhatIs brings out a panic amidst an update, at each list
+// again, until the document that does it is gone. What is in force stays so meanwhile, and says
+// why; then all that is stored is in force.
+func TestAnUpdateThatPanicsLeavesInForceWhatIs(t *testing.T) {
+	pauses := relistPauses
+	relistPauses = []time.Duration{0, time.Millisecond}
+	defer func() { relistPauses = pauses }()
+	decode := catalog.NewReader().Decode
+	var table atomic.Pointer[routing.Table]
+	source := discovery.NewMemory()
+	s := &service{log: zap.NewNop(), source: source, snapshots: &snapshots{}}
+	panics := prometheus.NewCounter(prometheus.CounterOpts{Name: "panics", Help: "x"})
+	s.documents = &documents{
+		compiler: routing.NewCompiler(func(key string, value []byte) (any, error) {
+			if string(value) == "poison" {
+				return (*routing.Pin)(nil), nil // which nobody looks for
+			}
+			return decode(key, value)
+		}),
+		guard: newGuardWatch(s.log, prometheus.NewRegistry()), publish: table.Store, kind: "memory", first: make(chan struct{}), log: s.log, panics: panics,
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error)
+	go func() { ended <- s.followSource(ctx) }()
+	defer func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}()
+	deckOf := func(host string) string {
+		if table.Load() == nil {
+			return ""
+		}
+		d := table.Load().Decide(&routing.Request{Host: []byte(host), Method: []byte("GET"), Path: []byte("/")})
+		if d.Deck == nil {
+			return ""
+		}
+		return d.Deck.Name
+	}
+	tenant := func(name, deck string) {
+		source.Put("tenants/"+name, []byte(`{"kind":"Tenant","name":"`+name+`","hosts":["`+name+`.example"],"epoch":1,"rules":[{"name":"all","deck":"`+deck+`"}]}`))
+	}
+	for _, deck := range []string{"d1", "d2"} {
+		source.Put("decks/"+deck, []byte(`{"kind":"Deck","name":"`+deck+`","domain":"`+deck+`.example","attach":"direct","addresses":["127.0.0.1:1"]}`))
+	}
+	tenant("acme", "d1")
+	source.Commit()
+	eventually(t, "the first documents", func() bool { return deckOf("acme.example") == "d1" })
+
+	tenant("acme", "d2")
+	source.Put("pins/acme/a", []byte("poison"))
+	source.Commit()
+	eventually(t, "three updates that failed", func() bool { return testutil.ToFloat64(panics) >= 3 })
+	if got := deckOf("acme.example"); got != "d1" {
+		t.Errorf("while the update fails the tenant is on %q", got)
+	}
+	problems := table.Load().Problems()
+	if len(problems) != 1 || problems[0].Code != routing.ProblemUpdateFailed || !strings.Contains(problems[0].Message, "nil pointer") || table.Load().Counts().Problems != 1 {
+		t.Errorf("problems %+v", problems)
+	}
+
+	tenant("more", "d2")
+	source.Delete("pins/acme/a")
+	source.Commit()
+	eventually(t, "all that is stored", func() bool { return deckOf("acme.example") == "d2" && deckOf("more.example") == "d2" })
+	if problems := table.Load().Problems(); len(problems) != 0 {
+		t.Errorf("problems %+v", problems)
+	}
+	tenant("more", "d1")
+	source.Commit()
+	eventually(t, "the change after it", func() bool { return deckOf("more.example") == "d1" })
+}
+
+// TestAZoneThatPanicsLeavesWhatIsAnswered: the answers stay until the document is gone.
+func TestAZoneThatPanicsLeavesWhatIsAnswered(t *testing.T) {
+	names := newGslbNames(catalog.NewReader().Decode, gslb.ZoneConfig{}, zap.NewNop(), prometheus.NewRegistry())
+	names.newZone = func(documents []*gslb.Document, config gslb.ZoneConfig) *gslb.Zone {
+		if len(documents) == 2 {
+			panic("two")
+		}
+		return gslb.NewZone(documents, config)
+	}
+	var published []int
+	apply := names.apply(func(z *gslb.Zone) { published = append(published, z.Names()) })
+	entry := func(name string) discovery.Entry {
+		return discovery.Entry{Key: name, Value: []byte(`{"kind":"Gslb","name":"` + name + `","vips":[{"address":"10.0.0.1"}]}`)}
+	}
+	apply(discovery.Batch{Whole: true, Revision: 1, Put: []discovery.Entry{entry("a.grid.example")}})
+	apply(discovery.Batch{Revision: 2, Put: []discovery.Entry{entry("b.grid.example")}})
+	apply(discovery.Batch{Revision: 3, Put: []discovery.Entry{entry("c.grid.example")}})
+	if !slices.Equal(published, []int{1, 3}) || testutil.ToFloat64(names.failures) != 1 {
+		t.Errorf("zones with %v names were published, want 1 and 3; %v failures", published, testutil.ToFloat64(names.failures))
+	}
+}

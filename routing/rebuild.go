@@ -1,0 +1,197 @@
+package routing
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"runtime"
+	"slices"
+	"strings"
+)
+
+// standIn takes the place of the hash of a stored pair, where a compiler is rebuilt and knows
+// only what is in force. No pair that is delivered has it but by chance (1 in 2^64), so that
+// each is compiled anew, against the form in force.
+const standIn = 0x7374616e642d696e
+
+// Rebuilt returns a new compiler that stands where the table in force does, for when this one
+// has panicked amidst an update, and nobody knows any more what of its memory is true. Tables
+// never change, so that the last one it published is. It must be given a whole list next: it
+// takes each pair for one that has changed. Last good forms, the epochs of tenants that are
+// gone, and the limit of the guard hold on; what the guard held comes under its eyes again.
+//
+// It returns an error where the table itself does not lead to a compiler.
+func (c *Compiler) Rebuilt() (next *Compiler, err error) {
+	var failed error
+	if err := contained(func() { next, failed = c.rebuilt() }); err != nil {
+		return nil, err
+	}
+	return next, failed
+}
+
+func (c *Compiler) rebuilt() (*Compiler, error) {
+	next := NewCompiler(c.decode)
+	next.cachePins, next.origin = c.cachePins, c.origin
+	maps.Copy(next.origins, c.origins)
+	maps.Copy(next.seen, c.seen)
+	next.guard.accepted = c.guard.accepted
+	t := c.last
+	if t == nil {
+		return next, nil
+	}
+	next.last, next.faults, next.complaints = t, c.faults, true
+	next.rebuildStores(t)
+	if err := next.rebuildDecks(t); err != nil {
+		return nil, err
+	}
+	next.rebuildPolicies(t)
+	next.rebuildTenants(t)
+	next.rebuildPins(t)
+	next.rebuildClaims(t)
+	for range next.stored {
+		next.hash.add(standIn)
+	}
+	next.effective = next.hash
+	return next, nil
+}
+
+// contained runs f and turns a panic into an error that says where it was.
+func contained(f func()) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("gridrouter has a fault that it shows (%v); please report it: %s", p, faultPlace())
+		}
+	}()
+	f()
+	return nil
+}
+
+// faultPlace is the place in our own code that panicked: the first frame above the runtime's.
+func faultPlace() string {
+	var pcs [32]uintptr
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs[:])])
+	for {
+		frame, more := frames.Next()
+		if !strings.HasPrefix(frame.Function, "runtime.") {
+			return fmt.Sprintf("%s:%d", frame.Function, frame.Line)
+		}
+		if !more {
+			return "an unknown place"
+		}
+	}
+}
+
+func (c *Compiler) rebuildStores(t *Table) {
+	for _, part := range []struct {
+		editor  *storeEditor
+		version *store
+	}{{c.tenants, t.tenants}, {c.hosts, t.hosts}, {c.pins, t.pins}, {c.unheld, t.unheld}, {c.delegates, t.delegates}} {
+		part.editor.store = *part.version // its pages are copied before they are changed
+	}
+}
+
+func (c *Compiler) rebuildDecks(t *Table) error {
+	c.decks = slices.Clone(t.decks)
+	for id, deck := range c.decks {
+		c.deckIDs[deck.Name] = int32(id)
+		if deck.Missing {
+			continue
+		}
+		value, err := json.Marshal(&deck.Deck)
+		if err != nil {
+			return fmt.Errorf("deck %s: %w", deck.Name, err)
+		}
+		c.pairs["decks/"+deck.Name] = &storedPair{Digest: standIn, Value: value}
+		c.counts.Decks++
+		c.stored++
+	}
+	return nil
+}
+
+func (c *Compiler) rebuildPolicies(t *Table) {
+	for page, policies := range t.policies {
+		if policies == nil {
+			continue
+		}
+		for i, policy := range policies {
+			id := page*policyPage + i
+			if id == 0 || policy == nil {
+				continue
+			}
+			for len(c.policies.entries) <= id {
+				c.policies.entries = append(c.policies.entries, nil)
+			}
+			entry := &policyEntry{Policy: policy, form: formOf(policy.document)}
+			c.policies.entries[id] = entry
+			c.policies.byForm[entry.form] = uint32(id)
+		}
+	}
+	c.policies.seal()
+	c.policies.published = t.policies // its pages are copied before they are changed
+	for id, entry := range c.policies.entries {
+		if entry == nil {
+			c.policies.free = append(c.policies.free, uint32(id))
+		}
+	}
+}
+
+// rebuildTenants lets each record stand for a pair that is stored.
+func (c *Compiler) rebuildTenants(t *Table) {
+	t.tenants.each(func(name, packed string) bool {
+		record := unpackTenant(packed)
+		record.digest, record.gone = standIn, false
+		if record.policy != 0 {
+			c.policies.hold(record.policy)
+		}
+		c.packed = record.pack(c.packed[:0])
+		c.tenants.put(name, c.packed)
+		c.stored++
+		return true
+	})
+}
+
+func (c *Compiler) rebuildPins(t *Table) {
+	t.pins.each(func(at, packed string) bool {
+		record := unpackPin(packed)
+		record.digest, record.gone = standIn, false
+		c.packed = record.pack(c.packed[:0])
+		c.pins.put(at, c.packed)
+		c.stored++
+		return true
+	})
+	c.restorePinCounts()
+	sum := binary.LittleEndian.AppendUint64(nil, standIn)
+	t.unheld.each(func(key, _ string) bool {
+		c.unheld.put(key, sum)
+		c.stored++
+		return true
+	})
+	c.counts.Pins = t.pins.count + t.unheld.count
+}
+
+// rebuildClaims finds who claims what: those who hold a host, and those who were refused. What
+// is contested is settled anew, and so is all below wildcards, which brings their problems back.
+func (c *Compiler) rebuildClaims(t *Table) {
+	s := &c.claims
+	t.hosts.each(func(key, packed string) bool {
+		host := hostOfKey(key)
+		_, _, tenant := unpackHost(packed)
+		s.effective.add(pairDigest("host/"+host, tenant))
+		s.wildcard(host, 1)
+		return true
+	})
+	for tenant, hosts := range t.refused {
+		for _, host := range hosts {
+			if _, listed := s.contested[host]; !listed {
+				if holder := c.holder(host); holder != "" {
+					s.contested[host] = []string{holder}
+				}
+			}
+			s.contested[host] = append(s.contested[host], tenant)
+			s.wildcard(host, 1)
+			s.touched[host] = true
+		}
+	}
+	s.refused = t.refused
+}
