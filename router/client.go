@@ -36,6 +36,9 @@ type client struct {
 	// waitingSince is since when the client has had something to send before its next request can
 	// be served; noWait: a request is under way; evicted: the connection was closed.
 	waitingSince atomic.Int64
+	// headBy is until when the head of the first request must be there, PROXY header and
+	// handshake of TLS included.
+	headBy int64
 
 	requests int  // that were begun
 	early    bool // no request has been begun, and the router counts the connection as fresh
@@ -58,7 +61,7 @@ type client struct {
 	idleBy      atomic.Int64 // of a tunnel: when it has been silent for too long; noWait: it is none
 }
 
-// newClient takes over an accepted connection.
+// newClient takes over an accepted connection, which has no place yet.
 func (r *Router) newClient(conn *net.TCPConn, door *listener) (*client, error) {
 	c := &client{router: r, door: door, lane: r.counters.nextLane(), early: true}
 	if err := c.open(conn); err != nil {
@@ -70,8 +73,9 @@ func (r *Router) newClient(conn *net.TCPConn, door *listener) (*client, error) {
 	c.trusted = r.trusts(c.peer)
 	c.frame = framing.Head{MaxLine: maxLineBytes, MaxFields: admission.MaxHeadBytes}
 	c.waitingSince.Store(r.clock.coarse())
+	c.headBy = r.after(r.cfg.Patience.Head)
+	c.place = nowhere
 	r.fresh.Add(1)
-	r.clients.add(c)
 	return c, nil
 }
 
@@ -132,6 +136,9 @@ func (c *client) hurry() {
 // reset the connection and lose the answer on its way; so it is first told that nothing
 // more will come, and what it sends is read for a little while (RFC 9112 9.6).
 func (c *client) close() {
+	if !c.lingers && c.requests > 0 && c.lookAt() == speaks {
+		c.stay() // what nobody has read, if only an empty line behind a body, would do the same
+	}
 	if c.lingers {
 		c.linger()
 		c.hurry()

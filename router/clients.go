@@ -17,11 +17,24 @@ type clientSet struct {
 	evicted  evictions
 }
 
+// nowhere is the place of a connection that has none.
+const nowhere = -1
+
 func (s *clientSet) add(c *client) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c.place = len(s.all)
 	s.all = append(s.all, c)
+	s.total++
+	if c.leaving {
+		s.evicting++
+	}
+}
+
+// refuse counts a connection that gets no place.
+func (s *clientSet) refuse() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.total++
 }
 
@@ -29,6 +42,9 @@ func (s *clientSet) remove(c *client) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.leaveShare(c)
+	if c.place == nowhere {
+		return
+	}
 	if c.leaving {
 		s.evicting--
 	}

@@ -40,6 +40,7 @@ const (
 	failedWrite                    // the request could not be written
 	failedClosed                   // the connection ended before an answer
 	failedFirstByte                // no first byte in time
+	failedHeadTime                 // the answer's head began, and was not whole in time
 	failedHead                     // the answer's head is malformed or too large
 	failedFraming                  // the answer does not say in one way where its body ends
 	failedChunks                   // the chunks of the body are malformed
@@ -51,7 +52,7 @@ const (
 // String returns the cause as the metric's label has it.
 func (c failureCause) String() string {
 	return [...]string{"none", "unresolved", "refused", "unreachable", "connect_timeout", "connect", "tls_files", "tls_name", "tls_issuer",
-		"tls_expired", "tls_not_spoken", "tls_refused", "tls", "write", "closed", "first_byte_timeout", "bad_head", "bad_framing",
+		"tls_expired", "tls_not_spoken", "tls_refused", "tls", "write", "closed", "first_byte_timeout", "head_timeout", "bad_head", "bad_framing",
 		"bad_chunks", "cut", "total_timeout"}[c]
 }
 
@@ -63,7 +64,7 @@ func (c failureCause) words() string {
 		"the issuer of its certificate is not known here: see caFile", "its certificate has expired or is not valid yet",
 		"it does not speak TLS at this port, though its document has tls", "it ended the TLS handshake: it may want a certificate (certFile, keyFile)",
 		"the TLS handshake failed", "the request could not be written to it", "it ended the connection without an answer",
-		"it gave no first byte in time", "the head of its answer is malformed", "its answer does not say in one way where the body ends",
+		"it gave no first byte in time", "the head of its answer did not come whole in time", "the head of its answer is malformed", "its answer does not say in one way where the body ends",
 		"the chunks of its answer are malformed", "its answer broke off before it was whole", "the tenant's total time was over"}[c]
 }
 
@@ -129,6 +130,8 @@ func tlsCause(err error) failureCause {
 		return failedTLS
 	case errors.As(err, &record):
 		return failedTLSPlain
+	case strings.Contains(err.Error(), "protocol version not supported"):
+		return failedTLS
 	case errors.As(err, &alert), errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), strings.Contains(err.Error(), "remote error: tls:"):
 		return failedTLSRefused
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
@@ -145,16 +148,18 @@ func answerCause(err error) failureCause {
 	return failedHead
 }
 
-// waitCause says why a wait for an answer ended without one. heard says that a part had come.
-func waitCause(err error, heard bool) (cause failureCause, detail string) {
+// waitCause says why a wait for an answer ended without one. head is what had come of its head.
+func waitCause(err error, head []byte) (cause failureCause, detail string) {
 	var call *os.SyscallError
 	switch {
 	case errors.As(err, &call) && call.Syscall == "write":
 		return failedWrite, call.Err.Error()
 	case strings.Contains(err.Error(), "remote error: tls:"): // TLS 1.3 tells of a refused certificate so late
 		return failedTLSRefused, err.Error()
-	case heard:
-		return failedHead, "the connection ended within it"
+	case beginsAlert(head):
+		return failedHead, speaksTLS
+	case len(head) > 0:
+		return failedCut, "within its head"
 	case errors.Is(err, io.EOF):
 		return failedClosed, ""
 	}
@@ -210,8 +215,8 @@ const shownBytes = 60
 
 // badHead names the line that makes a head of an answer bad. Of a field it shows the name alone.
 func badHead(err error, head []byte) string {
-	if len(head) > 1 && head[0] == tlsAlert && head[1] == tlsMajor {
-		return "it speaks TLS at this port, and its document has no tls"
+	if beginsAlert(head) {
+		return speaksTLS
 	}
 	if errors.Is(err, errHeadTooLarge) {
 		return err.Error()
@@ -232,8 +237,13 @@ func badHead(err error, head []byte) string {
 	return err.Error()
 }
 
-// What a server of TLS answers to a request in plain text begins with.
-const tlsAlert, tlsMajor = 0x15, 0x03
+const speaksTLS = "it speaks TLS at this port, and its document has no tls"
+
+// beginsAlert says whether an answer begins as what a server of TLS answers to plain text.
+func beginsAlert(head []byte) bool {
+	const alert, major = 0x15, 0x03
+	return len(head) > 1 && head[0] == alert && head[1] == major
+}
 
 // badLine says whether it is this line that an error of a head is about.
 func badLine(err error, number int, line []byte) bool {

@@ -49,7 +49,7 @@ func TestEachWayThatADeckFailsIsTold(t *testing.T) {
 		switch cause {
 		case failedConnectTime:
 			deck.Timeouts.Connect = routing.Duration(300 * time.Millisecond)
-		case failedFirstByte:
+		case failedFirstByte, failedHeadTime:
 			deck.Timeouts.FirstByte = routing.Duration(300 * time.Millisecond)
 		default:
 		}
@@ -72,6 +72,22 @@ func TestEachWayThatADeckFailsIsTold(t *testing.T) {
 		return newRawDeck(t, func(c *wire) { _ = c.head(); _, _ = io.WriteString(c.Conn, answer) }).addr
 	}
 	silent := newRawDeck(t, func(c *wire) { _, _ = io.ReadAll(c.in) })
+	// Byte by byte, or at once; and then nothing more.
+	stalling := func(answer string, every time.Duration) string {
+		return newRawDeck(t, func(c *wire) {
+			_ = c.head()
+			for every > 0 && len(answer) > 0 {
+				if _, err := io.WriteString(c.Conn, answer[:1]); err != nil {
+					return
+				}
+				answer = answer[1:]
+				time.Sleep(every)
+			}
+			_, _ = io.WriteString(c.Conn, answer)
+			_, _ = io.ReadAll(c.in)
+		}).addr
+	}
+	old := &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11} //nolint:gosec // as decks are that are not kept up
 
 	f(failedUnresolved, "deck_unresolved", "nowhere.test:80", nil, "nowhere.test")
 	f(failedRefused, "connect_failed", refusedAddress(t), nil, "nobody listens")
@@ -92,10 +108,16 @@ func TestEachWayThatADeckFailsIsTold(t *testing.T) {
 	f(failedHead, "bad_deck_answer", raw("HTTP/1.1 200 OK\r\nA: 1\r\nB : 2\r\n\r\n"), nil, `line 3, \"B \"`)
 	f(failedHead, "bad_deck_answer", raw("HTTP/1.1 200 OK\r\nA: 1\nB: 2\r\n\r\n"), nil, `line 2, \"A\"`)
 	f(failedHead, "bad_deck_answer", raw("HTTP/1.1 200 OK\r\nSet-Cookie: secret=\x01\r\n\r\n"), nil, `line 2, \"Set-Cookie\"`)
-	f(failedHead, "bad_deck_answer", raw("HTTP/1.1 200 OK\r\nA: 1"), nil, "ended within it")
+	f(failedCut, "bad_deck_answer", raw("HTTP/1.1 200 OK\r\nA: 1"), nil, "within its head")
+	f(failedClosed, "bad_deck_answer", raw("HTTP/1.1 103 x\r\n\r\n"), nil, "without an answer")
+	f(failedFirstByte, "deck_timeout", stalling("HTTP/1.1 103 x\r\n\r\n", 0), nil, "no first byte in time")
+	f(failedHeadTime, "deck_timeout", stalling("HTTP/1.1 200 OK\r\nA: 1", 0), nil, "not come whole in time")
+	f(failedHeadTime, "deck_timeout", stalling("HTTP/1.1 200 OK\r\nA: "+strings.Repeat("1", 1000), 50*time.Millisecond), nil, "not come whole in time")
+	f(failedTLS, "connect_failed", over(old).addr, trusting, "protocol version not supported")
 	f(failedHead, "bad_deck_answer", raw("HTTP/1.1 200 OK\r\nA: "+strings.Repeat("x", maxAnswerHead)), nil, "too large")
 	f(failedHead, "bad_deck_answer", raw(switched), nil, "nobody asked for")
 	f(failedHead, "bad_deck_answer", raw(strings.Repeat("HTTP/1.1 103 x\r\n\r\n", maxInterim+1)), nil, "interim")
+	f(failedHead, "bad_deck_answer", answeringAtOnce(t, "\x15\x03\x01\x00\x02\x02\x46"), nil, "speaks TLS")
 	f(failedHead, "bad_deck_answer", answeringAtOnce(t, "\x15\x03\x01\x00\x02\x02\x0a\n\n"), nil, "speaks TLS")
 	f(failedFraming, "bad_deck_answer", raw("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"), nil, `line 2, \"Content-Length\"`)
 	f(failedChunks, "bad_deck_answer", raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n"+strings.Repeat("z", 9)), nil, "chunks")

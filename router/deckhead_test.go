@@ -241,7 +241,21 @@ func TestAnHTTP10RequestGoesOnAs11AndIsAnsweredAs10(t *testing.T) {
 	}
 }
 
-// A deck that reads "_" like "-" would take the second value, and the router took the first.
+// TestAFieldThatTheConnectionKeepsDecidesNothing: the deck does not get it, so it is not there.
+func TestAFieldThatTheConnectionKeepsDecidesNothing(t *testing.T) {
+	g := newGrid(t, nil)
+	addr, heads := recording(t)
+	g.put(deckAt("d1", addr), &routing.Tenant{Name: "acme", Hosts: []string{"acme.test"}, Rules: []routing.Rule{
+		{Name: "users", Key: &routing.KeySource{Header: "x-user-id"}, Split: map[string]int{"d1": 1}},
+	}})
+	wantStatus(t, g.ask(get("/", "Connection: X-User-Id", "X-User-Id: 1")), 400, "key_missing")
+	wantStatus(t, g.ask(get("/", "X-User-Id: 1")), 200, "")
+	if head := <-heads; !strings.Contains(head, "\r\nX-User-Id: 1\r\n") {
+		t.Errorf("got %q", head)
+	}
+}
+
+// A deck that reads "_", or any mark, like "-" would take the second value, and the router took the first.
 func TestAFieldThatShadowsWhatDecidesTheDeckIsDropped(t *testing.T) {
 	g := newGrid(t, nil)
 	addr, heads := recording(t)
@@ -249,9 +263,17 @@ func TestAFieldThatShadowsWhatDecidesTheDeckIsDropped(t *testing.T) {
 		{Name: "canary", Match: &routing.Match{Headers: map[string]string{"x-release": "canary"}}, Deck: "d1"},
 		{Name: "users", Key: &routing.KeySource{Header: "x-user-id"}, Split: map[string]int{"d1": 1}},
 	}})
-	g.ask(get("/", "X-User-Id: 1", "X_User_Id: 2", "x-user_id: 3", "X_Release: canary", "X_User: 4", "X_User_Idle: 5"))
+	shadows := []string{"X_User_Id", "x-user_id", "X_Release"}
+	for _, mark := range "!#$%&'*+.^_`|~" {
+		shadows = append(shadows, "X-User"+string(mark)+"Id", "x"+string(mark)+"release", "X"+string(mark)+"Real-Ip", "X-Forwarded"+string(mark)+"Ssl", "Content"+string(mark)+"Length")
+	}
+	fields := []string{"X-User-Id: 1", "X_User: 4", "X_User_Idle: 5"}
+	for _, name := range shadows {
+		fields = append(fields, name+": 2")
+	}
+	g.ask(get("/", fields...))
 	got := strings.Join(lines(<-heads), "\n")
-	for _, gone := range []string{"X_User_Id", "x-user_id", "X_Release"} {
+	for _, gone := range shadows {
 		if strings.Contains(got, "\n"+gone+":") {
 			t.Errorf("%s reached the deck:\n%s", gone, got)
 		}

@@ -107,7 +107,7 @@ func (x *exchange) hangUp() {
 // forget clears the request, and keeps the buffers for another.
 func (x *exchange) forget() {
 	x.client, x.lane, x.line, x.fields = nil, nil, admission.RequestLine{}, nil
-	x.firstOfClient, x.replayable, x.heard, x.retrying = false, false, false, false
+	x.firstOfClient, x.prepared, x.replayable, x.heard, x.retrying = false, false, false, false, false
 	x.who.requestID = nil
 	x.who.forget()
 	x.now, x.decision, x.view = nil, routing.Decision{}, nil

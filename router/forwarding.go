@@ -90,7 +90,7 @@ func cutQuoted(text []byte, separator byte) (before, after []byte) {
 // as belief goes.
 func (f *forwarding) read(head *admission.Head, peer netip.Addr, trusts func(netip.Addr) bool) (client netip.Addr) {
 	f.chain = chainOf(head)
-	f.keepsForwarded = f.chain == admission.Forwarded || f.chain == admission.ForwardedFor && sameChains(head)
+	f.keepsForwarded = f.chain == admission.Forwarded && allWellFormed(head) || f.chain == admission.ForwardedFor && sameChains(head)
 	client, at := peer, 0
 	if f.chain != admission.Plain {
 		client, at = f.believe(head, peer, trusts)
@@ -199,9 +199,81 @@ func nodeOf(chain admission.Class, element []byte) []byte {
 	return element
 }
 
+// allWellFormed says whether every element of Forwarded can be read. One that cannot would have
+// the router's own element behind it read as a part of it.
+func allWellFormed(head *admission.Head) bool {
+	for list := elementsOf(head, admission.Forwarded); ; {
+		switch element := list.next(); {
+		case element == nil:
+			return true
+		case !wellFormed(element):
+			return false
+		}
+	}
+}
+
+// wellFormed says whether an element of Forwarded is one by the letter (RFC 7239 4): pairs of a
+// token and a token or a quoted string, each name once. A balancer that appends its own behind a
+// quote that its client opened would else have its element read as the client's.
+func wellFormed(element []byte) bool {
+	const most = 16 // pairs; four are defined
+	var names [most][]byte
+	for count := 0; len(element) > 0; count++ {
+		var pair []byte
+		pair, element = cutQuoted(element, ';')
+		if len(pair) == 0 {
+			continue
+		}
+		name, value, found := bytes.Cut(pair, []byte("="))
+		if !found || !admission.IsToken(name) || !admission.IsToken(value) && !isQuoted(value) && !isNode(value) || count == most {
+			return false
+		}
+		for _, other := range names[:count] {
+			if admission.SameName(name, other) {
+				return false
+			}
+		}
+		names[count] = name
+	}
+	return true
+}
+
+// isQuoted says whether text is one quoted string (RFC 9110 5.6.4).
+func isQuoted(text []byte) bool {
+	if len(text) < 2 || text[0] != '"' || text[len(text)-1] != '"' {
+		return false
+	}
+	inner := text[1 : len(text)-1]
+	for i := 0; i < len(inner); i++ {
+		switch inner[i] {
+		case '"':
+			return false
+		case '\\':
+			if i++; i == len(inner) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// isNode says whether text is an address with marks that no token has and that many proxies do
+// not quote, though they should: brackets and colons.
+func isNode(text []byte) bool {
+	for _, b := range text {
+		if (b < '0' || b > '9') && (b|0x20 < 'a' || b|0x20 > 'z') && bytes.IndexByte([]byte("._-:[]"), b) < 0 {
+			return false
+		}
+	}
+	return len(text) > 0
+}
+
 // parameterOf returns the value of a parameter of an element of Forwarded (RFC 7239 4), without
-// its quotes; nil: there is none.
+// its quotes; nil: there is none, or the element is malformed.
 func parameterOf(element []byte, name string) []byte {
+	if !wellFormed(element) {
+		return nil
+	}
 	for len(element) > 0 {
 		var pair []byte
 		pair, element = cutQuoted(element, ';')

@@ -85,6 +85,15 @@ func TestOneChainIsReadAndWritten(t *testing.T) {
 	f("2001:db8::1, "+peer, "http", acme, "80", `for="[2001:db8::1]:4711" | for=127.0.0.1;proto=http`, `Forwarded: for="[2001:db8::1]:4711"`)
 	f("unknown, unknown, "+peer, "http", acme, "80", "for=unknown, for=_hidden | for=127.0.0.1;proto=http", "Forwarded: for=unknown, for=_hidden")
 	f("unknown, "+peer, "https", acme, "443", "proto=https | for=127.0.0.1;proto=http", "Forwarded: proto=https")
+	// What is malformed is not believed, nor is what stands before it, and it does not go on: the
+	// router's own element would be a part of it. Here a client opened a quote and a balancer appended.
+	f("unknown, "+peer, "http", acme, "80", "", `Forwarded: for=6.6.6.6;x=", for=10.0.0.9;host="acme.test"`)
+	f("unknown, "+peer, "http", acme, "80", "", `Forwarded: for="6.6.6.6`)
+	f("unknown, "+peer, "http", acme, "80", "", `Forwarded: for=6.6.6.6;for=7.7.7.7`)
+	f("unknown, "+peer, "http", acme, "80", "", `Forwarded: for=6.6.6.6;proto`)
+	f("unknown, "+peer, "http", acme, "80", "", `Forwarded: for=6.6.6.6;proto=a"b"`)
+	f("unknown, 192.0.2.1, "+peer, "http", acme, "80", "", `Forwarded: for="6.6.6.6\", for=192.0.2.1`, `Forwarded: for=192.0.2.1`)
+	f("192.0.2.1, "+peer, "http", acme, "80", `for=192.0.2.1;x="a\"b" | for=127.0.0.1;proto=http`, `Forwarded: for=192.0.2.1;x="a\"b"`)
 	// Both pass where they say the same; else X-Forwarded-For is the chain, and the other is gone.
 	f("192.0.2.1, "+peer, "http", acme, "80", "for=192.0.2.1 | for=127.0.0.1;proto=http", "Forwarded: for=192.0.2.1", "X-Forwarded-For: 192.0.2.1")
 	f("192.0.2.1, "+peer, "http", acme, "80", "", "Forwarded: for=10.9.9.9;proto=https;host=evil.test", "X-Forwarded-For: 192.0.2.1")

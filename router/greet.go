@@ -29,10 +29,9 @@ func (i impatience) String() string {
 func (r *Router) lost(by impatience) { r.timeouts[by].Add(1) }
 
 // greet does what comes before the first request: the PROXY header, then the handshake of
-// TLS. It says whether requests may follow. Both share the time for a head.
+// TLS. It says whether requests may follow. Both take of the time for the first head.
 func (c *client) greet() bool {
-	r := c.router
-	by := r.after(r.cfg.Patience.Head)
+	r, by := c.router, c.headBy
 	if r.cfg.ProxyProtocol {
 		if !c.trusted {
 			return c.turnAway(rudeStranger, nil)

@@ -21,6 +21,7 @@ type exchange struct {
 	firstOfClient bool // the connection's first request
 
 	// Of the attempts to ask the deck.
+	prepared   bool // out holds the head of the request, and of the body what came with it
 	replayable bool // out holds the whole request
 	heard      bool // something of an answer has come in this attempt
 	retrying   bool // this is not the first attempt
@@ -40,8 +41,10 @@ type exchange struct {
 	upload      upload
 	expectation *expectation // a client that waits for 100 (Continue); nil: it does not
 
-	in  []byte // what is read from the deck
-	out []byte // heads, on their way out
+	in     []byte // what is read from the deck
+	have   int    // how much of a head of an answer is in it
+	headBy int64  // until when that head must be whole
+	out    []byte // heads, on their way out
 
 	deadline int64 // of the whole, as waits are bounded; noWait: none
 	started  time.Time

@@ -80,9 +80,6 @@ func (l *listener) accept() *client {
 			continue
 		}
 		conn, err := l.AcceptTCP()
-		if err == nil {
-			l.awaitPlace()
-		}
 		switch {
 		case err == nil:
 			l.recovered()
@@ -90,9 +87,12 @@ func (l *listener) accept() *client {
 			switch {
 			case broken != nil:
 				_ = conn.Close() // it broke as soon as it was there
-			case !c.takesShare():
+			case !c.takesShare(): // first, so that who is refused costs nobody else a place
+				l.router.clients.refuse()
 				c.close()
 			default:
+				l.awaitPlace()
+				l.router.clients.add(c)
 				return c
 			}
 		case errors.Is(err, os.ErrDeadlineExceeded):

@@ -67,20 +67,20 @@ func (s *clientSet) takeShare(c *client, limit int) bool {
 	if !c.share.IsValid() {
 		return true
 	}
-	peer := s.peers[c.share]
+	if peer := s.peers[c.share]; peer != nil && len(peer.all) >= limit {
+		if !s.evict(peer.all) {
+			c.share = netip.Addr{}
+			return false
+		}
+		s.evicted.address.Add(1)
+	}
+	peer := s.peers[c.share] // what was evicted may have been the last of it
 	if peer == nil {
 		peer = &peerSet{}
 		if s.peers == nil {
 			s.peers = map[netip.Addr]*peerSet{}
 		}
 		s.peers[c.share] = peer
-	}
-	if len(peer.all) >= limit && !s.evict(peer.all) {
-		c.share = netip.Addr{}
-		return false
-	}
-	if len(peer.all) >= limit {
-		s.evicted.address.Add(1)
 	}
 	c.peerPlace = len(peer.all)
 	peer.all = append(peer.all, c)
@@ -137,8 +137,9 @@ func (s *clientSet) evict(from []*client) bool {
 			return false
 		}
 		if c.waitingSince.CompareAndSwap(since, evicted) {
-			s.evicting++
-			s.leaveShare(c)
+			if s.leaveShare(c); c.place != nowhere {
+				s.evicting++
+			}
 			c.leaving = true
 			_ = c.tcp.Close() // its goroutine finds out
 			return true

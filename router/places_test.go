@@ -169,6 +169,129 @@ func TestOneAddressHasItsShareAndTrustedPeersHaveAll(t *testing.T) {
 	f(func(int) string { return "PROXY UNKNOWN\r\n" }, proxied, places) // the trusted peer itself
 }
 
+// TestAShareHoldsWhateverItsSize opens idle connections of one address, and counts those that stay
+// and those that made room.
+func TestAShareHoldsWhateverItsSize(t *testing.T) {
+	for share := 1; share <= 4; share++ {
+		g := newGrid(t, func(c *Config) { c.MaxClients, c.MaxClientsPerAddress = 100, share })
+		g.one(answering(t, fine).addr)
+		for i := range 20 {
+			g.from("127.0.7.7")
+			g.accepted(i + 1)
+		}
+		other := g.from("127.0.7.8")
+		g.accepted(21)
+		eventually(t, "the others are gone", func() bool { open, _ := g.router.clients.count(); return open == share+1 })
+		if s := &g.router.clients.evicted; s.address.Load() != uint64(20-share) || s.places.Load() != 0 {
+			t.Errorf("share %d: %d made room for their address and %d for others, want %d and 0", share, s.address.Load(), s.places.Load(), 20-share)
+		}
+		other.send(get("/"))
+		wantStatus(t, other.reply("GET"), 200, "")
+	}
+}
+
+// TestWhoIsRefusedCostsNobodyAPlace fills the places with idle clients and one busy address.
+func TestWhoIsRefusedCostsNobodyAPlace(t *testing.T) {
+	g := newGrid(t, func(c *Config) { c.MaxClients, c.MaxClientsPerAddress = 4, 2 })
+	goOn := make(chan struct{})
+	defer close(goOn)
+	g.one(newRawDeck(t, func(c *wire) {
+		for c.head() != "" {
+			<-goOn
+			_, _ = io.WriteString(c.Conn, fine)
+		}
+	}).addr)
+	for i := range 2 {
+		g.from("127.0.6.6").send(get("/"))
+		eventually(t, "a request is under way", func() bool { return g.router.counters.inFlight() == int64(i+1) })
+	}
+	for i := range 2 {
+		g.from(fmt.Sprintf("127.0.6.%d", 7+i))
+		g.accepted(3 + i)
+	}
+	for i := range 5 {
+		g.from("127.0.6.6").expectEnd()
+		g.accepted(5 + i)
+	}
+	if open, _ := g.router.clients.count(); open != 4 {
+		t.Errorf("%d connections are open, want the 4 that were", open)
+	}
+	if n := g.router.clients.evicted.places.Load() + g.router.clients.evicted.address.Load(); n > 0 {
+		t.Errorf("%d made room", n)
+	}
+}
+
+// TestWhatTheRouterClosesItselfIsNobodysFault evicts connections that have sent a part of a PROXY
+// header, or of a handshake, and has the router end with others.
+func TestWhatTheRouterClosesItselfIsNobodysFault(t *testing.T) {
+	g := newGrid(t, func(c *Config) {
+		c.MaxClients, c.ProxyProtocol, c.TrustedProxies = 1, true, prefixes("127.0.0.0/8")
+	})
+	g.one(answering(t, fine).addr)
+	for i, says := range []string{"PROXY TC", "", "P", "\r\n\r\n\x00", "PROXY TCP4 203.0.113.7 192.0.2.9 1234 80\r\n", ""} {
+		w := g.dial()
+		w.send(says)
+		g.accepted(i + 1)
+	}
+	eventually(t, "all but one made room", func() bool { return g.router.clients.evicted.places.Load() == 5 })
+	g.router.clients.closeAll()
+	eventually(t, "all are gone", func() bool { open, _ := g.router.clients.count(); return open == 0 })
+	for why := range rudenesses {
+		if n := g.router.turned.total[why].Load(); n > 0 {
+			t.Errorf("%d are counted as %s", n, why)
+		}
+	}
+	if n := g.logs.FilterMessage("a connection was closed before a request").Len(); n > 0 {
+		t.Errorf("%d are told of", n)
+	}
+}
+
+// TestWhoIsTurnedAwayBehindABalancerIsNamed looks for the client in the log.
+func TestWhoIsTurnedAwayBehindABalancerIsNamed(t *testing.T) {
+	g := newGrid(t, func(c *Config) {
+		c.MaxClientsPerAddress, c.ProxyProtocol, c.TrustedProxies = 1, true, prefixes("127.0.0.0/8")
+	})
+	goOn := make(chan struct{})
+	defer close(goOn)
+	g.one(newRawDeck(t, func(c *wire) {
+		_ = c.head()
+		<-goOn
+	}).addr)
+	const header = "PROXY TCP4 203.0.113.7 192.0.2.9 1234 80\r\n"
+	g.dial().send(header + get("/"))
+	eventually(t, "a request is under way", func() bool { return g.router.counters.inFlight() == 1 })
+	second := g.dial()
+	second.send(header)
+	second.expectEnd()
+	lines := g.logs.FilterMessage("a connection was closed before a request").All()
+	if len(lines) != 1 || lines[0].ContextMap()["client"] != "203.0.113.7" || !strings.HasPrefix(fmt.Sprint(lines[0].ContextMap()["peer"]), "127.0.0.1:") {
+		t.Errorf("told %+v", lines)
+	}
+}
+
+// TestTheFirstHeadHasOneTimeForAll has a client use up most of its time before the head, and stop.
+func TestTheFirstHeadHasOneTimeForAll(t *testing.T) {
+	g := newGrid(t, func(c *Config) {
+		c.ProxyProtocol, c.TrustedProxies = true, prefixes("127.0.0.0/8")
+		c.Patience.Head = 10 * time.Second
+	})
+	g.one(answering(t, fine).addr)
+	g.router.clock.stop()
+	w := g.dial()
+	g.accepted(1)
+	g.router.clock.advance(8 * time.Second)
+	w.send("PROXY UNKNOWN\r\nGET / HTTP/1.1\r\n")
+	eventually(t, "the header has been read", func() bool {
+		n := uint64(0)
+		for i := range g.router.counters.lanes {
+			n += g.router.counters.lanes[i].received.Load()
+		}
+		return n > 0
+	})
+	g.router.clock.advance(3 * time.Second)
+	wantStatus(t, w.reply("GET"), 408, "request_timeout")
+}
+
 // TestPlacesAreGivenBackWhateverBecameOfAConnection opens and closes many, and looks at the books.
 func TestPlacesAreGivenBackWhateverBecameOfAConnection(t *testing.T) {
 	g := newGrid(t, func(c *Config) { c.MaxClients, c.MaxClientsPerAddress = 5, 2 })

@@ -46,7 +46,10 @@ func (x *exchange) relay() routing.Fault {
 // attempt asks the deck once, up to the head of its answer. It returns what has been read
 // of the answer's body.
 func (x *exchange) attempt() (rest []byte, fault routing.Fault) {
-	x.heard = false
+	x.heard, x.have = false, 0
+	if fault := x.prepare(); fault != noFault {
+		return nil, fault
+	}
 	if fault := x.connect(); fault != noFault {
 		return nil, fault
 	}
@@ -121,18 +124,19 @@ func (x *exchange) ask() (have int, fault routing.Fault) {
 	c := x.client
 	c.sent.Store(false)
 	c.left.Store(false)
-	if fault := x.prepare(); fault != noFault {
-		return 0, fault
-	}
+	x.upload.firstBy.Store(noWait)
 	if c.body.over {
 		x.upload.whole = true
+		by := x.firstByteBy()
+		x.upload.firstBy.Store(by)
 		c.sent.Store(true)
 		c.deckWaitBegins()
-		n, err := x.conn.converse(x.out, x.in, x.firstByteBy())
+		n, err := x.conn.converse(x.out, x.in, by)
 		if left := c.deckWaitEnds(); n == 0 || left {
 			return 0, x.waitFault(x.waitError(err))
 		}
 		x.heard = true
+		x.headBy = x.firstByteBy()
 		return n, noFault // an error comes again
 	}
 	c.mu.Lock()
@@ -140,7 +144,7 @@ func (x *exchange) ask() (have int, fault routing.Fault) {
 	c.mu.Unlock()
 	if _, err := x.conn.write(x.out, x.firstByteBy()); err != nil {
 		if errors.Is(err, errOverdue) {
-			x.deckFailed(failedWrite, "it took nothing more in time")
+			x.tookNothing()
 			return 0, faultDeckTimeout
 		}
 		x.deckFailed(failedWrite, err.Error())
@@ -153,18 +157,33 @@ func (x *exchange) ask() (have int, fault routing.Fault) {
 	return 0, noFault
 }
 
-// prepare makes what is sent first.
+// prepare makes what is sent first. It comes before a connection is taken, so that a body
+// that is malformed from its beginning costs none.
 func (x *exchange) prepare() routing.Fault {
-	if x.replayable { // it has been made, and not sent with success
+	if x.prepared { // and not sent, or not with success
 		return noFault
 	}
 	var fault routing.Fault
 	x.out = x.appendDeckHead(x.out[:0])
 	if x.out, fault = x.upload.prepare(x, x.out); fault != noFault {
+		x.reason = badChunks
 		return fault
 	}
-	x.replayable = x.client.body.over
+	x.prepared, x.replayable = true, x.client.body.over
 	return noFault
+}
+
+// badChunks is what is wrong with a body of a client that cannot be read.
+const badChunks = "the chunks of the body are malformed"
+
+// tookNothing notes that the deck took nothing more of the request, or that the time for the
+// whole request was over before it did.
+func (x *exchange) tookNothing() {
+	if x.late() {
+		x.deckFailed(failedTotal, "")
+		return
+	}
+	x.deckFailed(failedWrite, "it took nothing more in time")
 }
 
 // awaitAnswer reads until the head of the answer is whole; interim answers are passed
@@ -172,6 +191,7 @@ func (x *exchange) prepare() routing.Fault {
 func (x *exchange) awaitAnswer(have int) (rest []byte, fault routing.Fault) {
 	searched, interim := 0, 0
 	for {
+		x.have = have
 		end, next, err := answerEnd(x.in[:have], searched)
 		switch searched = next; {
 		case err != nil:
@@ -204,6 +224,9 @@ func (x *exchange) awaitAnswer(have int) (rest []byte, fault routing.Fault) {
 			return nil, fault
 		}
 		have, searched = copy(x.in, x.in[end:have]), 0
+		if x.headBy = x.firstByteBy(); x.upload.firstBy.Load() != noWait {
+			x.upload.firstBy.Store(x.headBy) // of the answer that it announced
+		}
 	}
 }
 
@@ -214,10 +237,17 @@ func (x *exchange) readMore(have int) (int, error) {
 		copy(grown, x.in)
 		x.in = grown
 	}
+	by := x.headBy
+	if have == 0 {
+		by = x.answerBy()
+	}
 	x.client.deckWaitBegins()
-	n, err := x.conn.read(x.in[have:], x.answerBy())
+	n, err := x.conn.read(x.in[have:], by)
 	if left := x.client.deckWaitEnds(); n > 0 && !left {
 		x.heard = true
+		if have == 0 {
+			x.headBy = x.firstByteBy()
+		}
 		return n, nil // an error comes again
 	}
 	return 0, x.waitError(err)
@@ -235,13 +265,14 @@ func (x *exchange) waitError(err error) error {
 	return err
 }
 
-// answerBy returns until when the head of the answer is waited for. While a body is being
-// sent, the time for the first byte has not begun: the upload sets it when it does.
+// answerBy returns until when the first byte of the answer is waited for. While a body is being
+// sent, the time for it has not begun: the upload sets it when it does. From the first byte of a
+// head the deck has as long again for the rest of it (headBy), however it comes.
 func (x *exchange) answerBy() int64 {
-	if x.upload.active && !x.client.sent.Load() {
-		return x.orDeadline(forever)
+	if by := x.upload.firstBy.Load(); by != noWait {
+		return by
 	}
-	return x.firstByteBy()
+	return x.orDeadline(forever)
 }
 
 // firstByteBy is when the deck's time for its first byte is over, counted from now.
@@ -266,8 +297,11 @@ func (x *exchange) waitFault(err error) routing.Fault {
 	switch {
 	case errors.Is(err, errUpload):
 		fault := x.upload.failed()
-		if fault == faultDeckTimeout {
-			x.deckFailed(failedWrite, "it took nothing more of the body in time")
+		switch fault { //nolint:exhaustive // the others say all themselves
+		case faultDeckTimeout:
+			x.tookNothing()
+		case routing.FaultBadRequest:
+			x.reason = badChunks
 		}
 		return fault
 	case errors.Is(err, errClientGone):
@@ -277,11 +311,15 @@ func (x *exchange) waitFault(err error) routing.Fault {
 			x.deckFailed(failedTotal, "")
 			return faultDeckTimeout
 		}
-		x.deckFailed(failedFirstByte, "")
-		x.endpoint.failed(failedFirstByte.words())
+		cause := failedFirstByte
+		if x.have > 0 {
+			cause = failedHeadTime
+		}
+		x.deckFailed(cause, "")
+		x.endpoint.failed(cause.words())
 		return faultDeckTimeout
 	}
-	cause, detail := waitCause(err, x.heard)
+	cause, detail := waitCause(err, x.in[:x.have])
 	x.deckFailed(cause, detail)
 	return faultBadDeckAnswer
 }

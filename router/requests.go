@@ -100,11 +100,14 @@ func (c *client) awaitHead() (head []byte, err error) {
 		return nil, err
 	}
 	patience := &c.router.cfg.Patience
-	wait := patience.Idle
-	if begun || c.requests == 0 {
-		wait = patience.Head
+	by := c.headBy
+	switch {
+	case c.requests == 0:
+	case begun:
+		by = c.router.after(patience.Head)
+	default:
+		by = c.router.after(patience.Idle)
 	}
-	by := c.router.after(wait)
 	for {
 		if begun {
 			received := c.buf.data()[:c.end]

@@ -68,6 +68,9 @@ const maxDetail = 200
 // of whether a port is open do, is counted only.
 func (c *client) turnAway(why rudeness, err error) bool {
 	r := c.router
+	if errors.Is(err, net.ErrClosed) || c.waitingSince.Load() == evicted {
+		return false // the router closed it itself: to make room, or since it ends
+	}
 	r.turned.total[why].Add(1)
 	if why == rudeLeft {
 		return false
@@ -78,7 +81,7 @@ func (c *client) turnAway(why rudeness, err error) bool {
 	}
 	fields := []zap.Field{zap.Stringer("peer", c.tcp.RemoteAddr()), zap.Stringer("listener", c.tcp.LocalAddr()),
 		zap.String("reason", why.String()), zap.String("because", rudenessTexts[why].words)}
-	if r.cfg.ProxyProtocol && c.trusted {
+	if address, ok := c.tcp.RemoteAddr().(*net.TCPAddr); ok && address.AddrPort().Addr().Unmap().WithZone("") != c.peer { // a PROXY header named it
 		fields = append(fields, zap.Stringer("client", c.peer))
 	}
 	if err != nil {
@@ -106,7 +109,7 @@ func beforeProxy(err error, received int) rudeness {
 // hasLeft says whether an error means that the peer closed the connection.
 func hasLeft(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) ||
-		errors.Is(err, syscall.EPIPE) || errors.Is(err, net.ErrClosed)
+		errors.Is(err, syscall.EPIPE)
 }
 
 // beforeTLS says why a handshake failed. The library tells some reasons in words alone;

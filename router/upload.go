@@ -51,6 +51,8 @@ type upload struct {
 	bytes  atomic.Int64 // of the body, received
 
 	awaited bool // the head of the answer has not come; the client's mutex guards it
+	// firstBy is until when the deck's answer must begin: set once the deck was sent everything.
+	firstBy atomic.Int64
 }
 
 func (u *upload) init() { u.done = make(chan bool, 1) }
@@ -106,11 +108,12 @@ func (u *upload) sent(x *exchange) {
 	c := x.client
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	limit := x.firstByteBy()
+	u.firstBy.Store(limit)
 	c.sent.Store(true)
 	if !u.awaited {
 		return
 	}
-	limit := x.firstByteBy()
 	if by := x.conn.readBy.Load(); by > limit {
 		x.conn.readBy.CompareAndSwap(by, limit) // else nobody waits any more
 	}
@@ -124,6 +127,9 @@ func (u *upload) copy(x *exchange) (whole bool) {
 		pool = &r.records
 	}
 	by := r.after(r.cfg.Patience.Body)
+	if x.expectation != nil { // the client rightly sends nothing until it is told to
+		by = r.after(r.cfg.Patience.Body + r.cfg.Patience.Continue)
+	}
 	for !c.body.over {
 		b, n, err := c.receive(pool, c.body.atMost(), x.orDeadline(by))
 		if err != nil || u.stop.Load() {
@@ -169,6 +175,8 @@ func (u *upload) pass(x *exchange, b *buffer, n int) bool {
 func (u *upload) unread(x *exchange, err error) {
 	switch {
 	case u.stop.Load():
+	case errors.Is(err, errOverdue) && x.late():
+		u.fail(x, faultDeckTimeout)
 	case errors.Is(err, errOverdue):
 		x.router.lost(waitedBody)
 		u.fail(x, faultRequestTimeout)

@@ -1,6 +1,7 @@
 package routing
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"slices"
@@ -156,11 +157,11 @@ func (c *Compiler) compilePolicy(t *Tenant) *Policy {
 	for i := range t.Rules {
 		rule := &t.Rules[i]
 		p.rules[i] = c.compileRule(rule)
-		p.headers = append(p.headers, dashedHeaders(rule)...)
+		p.headers = append(p.headers, markedHeaders(rule)...)
 		p.usesPaths = p.usesPaths || rule.readsPath()
 		p.cachesPins = p.cachesPins || rule.Pins == PinsCached
 	}
-	slices.Sort(p.headers)
+	slices.SortFunc(p.headers, func(a, b decidingHeader) int { return strings.Compare(a.name, b.name) })
 	p.headers = slices.Compact(p.headers)
 	decksOf(t, func(deck string) {
 		if id := c.deckID(deck); !slices.Contains(p.decks, id) {
@@ -170,16 +171,26 @@ func (c *Compiler) compilePolicy(t *Tenant) *Policy {
 	return p
 }
 
-// dashedHeaders returns the headers that a rule reads and that have a "-" in their name.
-func dashedHeaders(r *Rule) []string {
-	var names []string
+// markedHeaders returns the headers that a rule reads and that have a mark in their name.
+func markedHeaders(r *Rule) (headers []decidingHeader) {
+	add := func(name string) {
+		marked := []byte(name)
+		for i, b := range marked {
+			marked[i] = markAsDash(b)
+		}
+		if bytes.IndexByte(marked, '-') >= 0 {
+			headers = append(headers, decidingHeader{name, string(marked)})
+		}
+	}
 	if r.Match != nil {
-		names = slices.Sorted(maps.Keys(r.Match.Headers))
+		for name := range r.Match.Headers {
+			add(name)
+		}
 	}
 	if r.Key != nil {
-		names = append(names, r.Key.Header)
+		add(r.Key.Header)
 	}
-	return slices.DeleteFunc(names, func(name string) bool { return !strings.Contains(name, "-") })
+	return headers
 }
 
 func (c *Compiler) compileRule(r *Rule) compiledRule {

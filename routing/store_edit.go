@@ -191,7 +191,7 @@ func (o *openShard) append(key string, value []byte) {
 			o.rebuild(load32(o.data, 4))
 		}
 		if len(o.data) >= maxShardBytes {
-			// No record is larger than some 20 KB, and nobody knows which names share a shard.
+			// No record is larger than some 40 KB, and nobody knows which names share a shard.
 			panic("routing: a shard of the table has outgrown 16 MiB: some 200 GiB of documents")
 		}
 	}

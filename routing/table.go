@@ -1,7 +1,6 @@
 package routing
 
 import (
-	"bytes"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -100,37 +99,56 @@ type Policy struct {
 	cachesPins bool
 	// passesSlashes says that an encoded slash is a part of its segment.
 	passesSlashes bool
-	headers       []string // those with a "-" that the rules read
+	headers       []decidingHeader // those with a mark in their name that the rules read
+}
+
+// decidingHeader is a header that rules read.
+type decidingHeader struct {
+	name   string // lower-case
+	marked string // the name with "-" for every mark
 }
 
 // pinUnreadable stands for a pin whose value never could be read.
 const pinUnreadable = -1
 
 // Shadows says whether a field name, which is a token, is that of a header that decides the
-// deck, but for "_" in place of "-". Servers that read the two alike, as CGI and its heirs
-// do, would go by another value than the router did. It allocates nothing.
+// deck but for other marks. Servers that read marks alike, as CGI and its heirs do with "_" and
+// "-", and some with every mark, would go by another value than the router did. It allocates
+// nothing.
 func (p *Policy) Shadows(name []byte) bool {
-	if len(p.headers) == 0 || bytes.IndexByte(name, '_') < 0 {
-		return false
-	}
-	return slices.ContainsFunc(p.headers, func(header string) bool {
-		if len(header) != len(name) {
+	shadows := false
+	for i := range p.headers {
+		header := &p.headers[i]
+		if len(header.name) != len(name) {
+			continue
+		}
+		if equalFold(name, header.name) {
 			return false
 		}
-		for i := range name {
-			b := name[i]
-			switch {
-			case b == '_':
-				b = '-'
-			case b >= 'A' && b <= 'Z':
-				b += 'a' - 'A'
-			}
-			if b != header[i] {
-				return false
-			}
+		shadows = shadows || equalMarked(name, header.marked)
+	}
+	return shadows
+}
+
+// equalMarked says whether a token is marked, without regard to case and to which mark stands where.
+func equalMarked(token []byte, marked string) bool {
+	for i, b := range token {
+		if b >= 'A' && b <= 'Z' {
+			b += 'a' - 'A'
 		}
-		return true
-	})
+		if markAsDash(b) != marked[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// markAsDash returns "-" for every octet that is no letter or digit.
+func markAsDash(b byte) byte {
+	if b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z' || b >= '0' && b <= '9' {
+		return b
+	}
+	return '-'
 }
 
 // Endpoint is one place where a deck is reached: an address, or a name that is resolved

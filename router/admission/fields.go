@@ -41,8 +41,8 @@ const (
 	TraceParent
 	// TraceState is tracestate, which means nothing without its traceparent.
 	TraceState
-	// Shadow fields bear a name that becomes one of the above where "_" is read as "-",
-	// as CGI and its heirs do. They are dropped.
+	// Shadow fields bear a name that becomes one of the above where other marks are read as "-",
+	// as CGI and its heirs do with "_", and some servers with every mark. They are dropped.
 	Shadow
 	// Upgrade names another protocol that the client would go on with.
 	Upgrade
@@ -83,13 +83,13 @@ const (
 
 // classify returns the class of a field name, without regard to case.
 func classify(name []byte) Class {
-	if bytes.IndexByte(name, '_') < 0 {
+	if !HasOtherMarks(name) {
 		return classOf(name)
 	}
 	var dashed [longestKnown]byte // enough to tell a known name or prefix from others
 	n := copy(dashed[:], name)
 	for i, b := range dashed[:n] {
-		if b == '_' {
+		if octets[b]&plainOctet == 0 {
 			dashed[i] = '-'
 		}
 	}
@@ -103,6 +103,16 @@ func classify(name []byte) Class {
 		return Shadow
 	}
 	return Plain
+}
+
+// HasOtherMarks says whether a token holds anything but letters, digits and "-".
+func HasOtherMarks(token []byte) bool {
+	for _, b := range token {
+		if octets[b]&plainOctet == 0 {
+			return true
+		}
+	}
+	return false
 }
 
 func classOf(name []byte) Class {
@@ -214,6 +224,9 @@ var octets = func() (table [256]uint8) {
 		if letter || digit || b == '-' || b == '.' || b == '_' {
 			table[c] |= hostOctet
 		}
+		if letter || digit || b == '-' {
+			table[c] |= plainOctet
+		}
 	}
 	return table
 }()
@@ -223,6 +236,7 @@ const (
 	valueOctet
 	targetOctet
 	hostOctet
+	plainOctet
 )
 
 // lower maps the ASCII letters to lower case.

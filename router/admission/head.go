@@ -68,10 +68,11 @@ func (h *Head) Host() []byte { return h.host }
 // HasBody says whether a body follows the head.
 func (h *Head) HasBody() bool { return h.Chunked || h.Length > 0 }
 
-// Field implements [routing.Fields].
+// Field implements [routing.Fields]. A field that Connection nominates is not there: the deck does
+// not get it, and may not be chosen by it.
 func (h *Head) Field(name string) (value []byte, lines int) {
 	for i := range h.Lines {
-		if EqualFold(h.Lines[i].Name, name) {
+		if EqualFold(h.Lines[i].Name, name) && h.Lines[i].Class != Nominated {
 			if lines == 0 {
 				value = h.Lines[i].Value
 			}
@@ -84,7 +85,7 @@ func (h *Head) Field(name string) (value []byte, lines int) {
 // Line implements [routing.Fields].
 func (h *Head) Line(name string, n int) (value []byte) {
 	for i := range h.Lines {
-		if EqualFold(h.Lines[i].Name, name) {
+		if EqualFold(h.Lines[i].Name, name) && h.Lines[i].Class != Nominated {
 			if n == 0 {
 				return h.Lines[i].Value
 			}
