@@ -253,6 +253,49 @@ func checkTunnelThatTheDeckEndsFirst(t *testing.T, g *bodiesGrid, client, deck l
 	w.send("and still there") // the other half is open
 }
 
+// TestAnAnswerThatTLSDoesNotEndIsCut has a deck close without TLS's farewell, behind answers of
+// each framing: where the end of the connection ends the answer, anybody on the way could do that.
+func TestAnAnswerThatTLSDoesNotEndIsCut(t *testing.T) {
+	ca := newAuthority(t)
+	pair, _, _ := ca.issue("d1.deck.test")
+	f := func(version uint16, answer string, farewell, whole bool) {
+		t.Helper()
+		g := newGrid(t, nil)
+		deck := deckAt("d1", newRawDeck(t, func(c *wire) {
+			conn := tls.Server(c.Conn, &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: version, MaxVersion: version})
+			_, _ = bufio.NewReader(conn).ReadString('\n')
+			_, _ = io.WriteString(conn, answer)
+			if farewell {
+				_ = conn.Close()
+			}
+			_ = c.Conn.(*net.TCPConn).CloseWrite()
+			_, _ = io.Copy(io.Discard, c.Conn)
+		}).addr)
+		deck.TLS = &routing.DeckTLS{CAFile: ca.file}
+		g.put(deck, tenantOn("acme", "d1", "acme.test"))
+		w := g.dial()
+		w.send(get("/"))
+		r, err := w.tryReply("GET")
+		if got := err == nil && r.err == nil; got != whole {
+			t.Errorf("%x, %.60q, farewell %v: whole is %v", version, answer, farewell, got)
+		}
+		counters := &g.router.publisher.live["d1"].counters
+		if !whole {
+			eventually(t, "it is counted", func() bool { return counters.failures[failedCut].Load() == 1 })
+		}
+	}
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		for _, farewell := range []bool{true, false} {
+			f(version, "HTTP/1.1 200 OK\r\n\r\nhalf of", farewell, farewell)
+			f(version, "HTTP/1.0 200 OK\r\n\r\nhalf of", farewell, farewell)
+			f(version, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nhalf", farewell, true)
+			f(version, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n0\r\n\r\n", farewell, true)
+			f(version, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf", farewell, false)
+			f(version, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n", farewell, false)
+		}
+	}
+}
+
 // TestConformanceNoBodyBreaksUnderLoad has sixteen clients at once, each with its own legs, fetch bodies
 // that end with the deck's connection, which is where an end can overtake the last bytes.
 func TestConformanceNoBodyBreaksUnderLoad(t *testing.T) {

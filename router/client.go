@@ -36,6 +36,8 @@ type client struct {
 	// waitingSince is since when the client has had something to send before its next request can
 	// be served; noWait: a request is under way; evicted: the connection was closed.
 	waitingSince atomic.Int64
+	// bodySince is the same while a part of a body is waited for.
+	bodySince atomic.Int64
 	// headBy is until when the head of the first request must be there, PROXY header and
 	// handshake of TLS included.
 	headBy int64
@@ -103,7 +105,7 @@ func (c *client) send(p []byte, deadline int64) (int, error) {
 	}
 	n, err := c.write(p, by)
 	c.lane.sent.Add(uint64(n))
-	if errors.Is(err, errOverdue) {
+	if errors.Is(err, errOverdue) && by != deadline { // else it is the time for the whole that is over
 		c.router.lost(waitedAnswer)
 	}
 	return n, err
@@ -136,10 +138,11 @@ func (c *client) hurry() {
 // reset the connection and lose the answer on its way; so it is first told that nothing
 // more will come, and what it sends is read for a little while (RFC 9112 9.6).
 func (c *client) close() {
-	if !c.lingers && c.requests > 0 && c.lookAt() == speaks {
+	if !c.lingers && c.requests > 0 && c.hasSaid() {
 		c.stay() // what nobody has read, if only an empty line behind a body, would do the same
 	}
 	if c.lingers {
+		c.waitingSince.CompareAndSwap(noWait, longWaiting) // it is the first to make room
 		c.linger()
 		c.hurry()
 	}

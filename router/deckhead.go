@@ -21,8 +21,15 @@ func (x *exchange) appendDeckHead(dst []byte) []byte {
 		dst = append(dst, x.view.compiled.Domain...)
 	}
 	dst = append(dst, "\r\n"...)
+	cookies := 0
 	for i := range x.head.Lines {
-		if line := &x.head.Lines[i]; x.passes(line) {
+		switch line := &x.head.Lines[i]; {
+		case !x.passes(line):
+		case admission.EqualFold(line.Name, "cookie"):
+			if cookies++; cookies == 1 {
+				dst = appendCookies(dst, x.head.Lines[i:])
+			}
+		default:
 			dst = append(dst, line.Raw...)
 		}
 	}
@@ -35,6 +42,18 @@ func (x *exchange) appendDeckHead(dst []byte) []byte {
 	dst = x.appendForwarding(dst)
 	dst = x.appendNames(dst)
 	dst = x.appendGrid(dst)
+	return append(dst, "\r\n"...)
+}
+
+// appendCookies appends the cookies as one line, as they were read. A deck may get them on several
+// only over HTTP/2 (RFC 9113 8.2.3); some join lines by commas, and find other cookies.
+func appendCookies(dst []byte, lines []admission.Line) []byte {
+	dst = append(dst, lines[0].Raw[:len(lines[0].Raw)-2]...)
+	for i := range lines[1:] {
+		if line := &lines[1+i]; line.Class == admission.Plain && admission.EqualFold(line.Name, "cookie") {
+			dst = append(append(dst, "; "...), line.Value...)
+		}
+	}
 	return append(dst, "\r\n"...)
 }
 

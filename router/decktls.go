@@ -6,6 +6,8 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"slices"
 	"sync"
@@ -138,12 +140,34 @@ func (c *deckConn) secureBy(files *deckTLS, now, deadline time.Time) error {
 	}
 	ctx, cancel := context.WithDeadline(context.Background(), deadline)
 	defer cancel()
-	conn := tls.Client(c.tcp, config)
+	under := &farewelled{TCPConn: c.tcp}
+	conn := tls.Client(under, config)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return &tlsError{err: err}
 	}
+	under.agreed = true
 	c.Conn, c.secure = conn, true
 	return nil
+}
+
+// errNoFarewell is the end of a TCP connection under TLS that nobody announced.
+var errNoFarewell = errors.New("the connection ended without TLS's close_notify")
+
+// farewelled is what TLS is spoken over. Package crypto/tls takes an end of it between two records
+// for a proper one, so that anybody on the way, or a deck that ends, could cut an answer whose end
+// is that of the connection, and it would look whole (RFC 9112 9.8).
+type farewelled struct {
+	*net.TCPConn
+	agreed bool // the handshake is over
+}
+
+// Read implements [net.Conn].
+func (f *farewelled) Read(p []byte) (int, error) {
+	n, err := f.TCPConn.Read(p)
+	if err == io.EOF && f.agreed { //nolint:errorlint // as package net gives it
+		err = errNoFarewell
+	}
+	return n, err
 }
 
 // idling finds out what an idle connection is doing. Under TLS what was received may wait

@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"sync/atomic"
+	"time"
 )
 
 // Connections from clients take places, of which there are Config.MaxClients. When they run out,
@@ -11,8 +12,19 @@ import (
 // connections and says nothing keeps nobody out. One address has a share of the places, trusted
 // peers excepted.
 
-// evicted stands in waitingSince in place of a moment: the connection has been closed to make room.
-const evicted int64 = -1
+// What stands in waitingSince in place of a moment.
+const (
+	evicted     int64 = -1 // the connection has been closed to make room
+	longWaiting int64 = 1  // since ever
+)
+
+// evictAfter is how long a connection must have said nothing before it makes room for another:
+// those that have just come, and whose request may be on its way, keep their places, and the
+// next ones wait in the system's queue. bodyAfter is the same of one whose body stands still.
+const (
+	evictAfter = 500 * time.Millisecond
+	bodyAfter  = 2 * time.Second
+)
 
 // candidates is how many connections are looked at to find the one that waits longest. Of more
 // than that many, these are taken at random: among the longest waiting of many it need not be
@@ -118,7 +130,7 @@ func (s *clientSet) makeRoom() bool {
 func (s *clientSet) canMakeRoom() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c, _ := longestWaiting(s.all)
+	c, _, _ := mostSilent(s.all)
 	return c != nil
 }
 
@@ -128,15 +140,15 @@ func (c *client) takesShare() bool {
 	return r.clients.takeShare(c, r.cfg.MaxClientsPerAddress) || c.turnAway(rudeShare, nil)
 }
 
-// evict closes the longest waiting of some connections, and takes it from its address. false:
-// none waits. The lock is held.
+// evict closes the longest waiting of some connections, and takes it from its address: where none
+// waits for its next request, one whose body stands still. false: there is neither. The lock is held.
 func (s *clientSet) evict(from []*client) bool {
 	for range 3 { // somebody may send a request just now
-		c, since := longestWaiting(from)
+		c, wait, since := mostSilent(from)
 		if c == nil {
 			return false
 		}
-		if c.waitingSince.CompareAndSwap(since, evicted) {
+		if wait.CompareAndSwap(since, evicted) {
 			if s.leaveShare(c); c.place != nowhere {
 				s.evicting++
 			}
@@ -148,20 +160,56 @@ func (s *clientSet) evict(from []*client) bool {
 	return false
 }
 
-// longestWaiting returns whose client is waited for longest, and since when; nil: nobody's.
-func longestWaiting(from []*client) (longest *client, since int64) {
+// mostSilent returns the connection that makes room first, with what it waits in and since when;
+// nil: none may.
+func mostSilent(from []*client) (c *client, wait *atomic.Int64, since int64) {
+	for _, kind := range []struct {
+		wait  func(*client) *atomic.Int64
+		after time.Duration
+	}{
+		{func(c *client) *atomic.Int64 { return &c.waitingSince }, evictAfter},
+		{func(c *client) *atomic.Int64 { return &c.bodySince }, bodyAfter},
+	} {
+		if c, since = longestWaiting(from, kind.wait, kind.after); c != nil {
+			return c, kind.wait(c), since
+		}
+	}
+	return nil, nil, 0
+}
+
+// longestWaiting returns whose client has been silent for longest in one kind of wait, and since
+// when; nil: nobody for long enough, or none from whom nothing has come that is not read yet. Of
+// many it looks at some, and at all where those show none.
+func longestWaiting(from []*client, wait func(*client) *atomic.Int64, after time.Duration) (longest *client, since int64) {
 	if len(from) == 0 {
 		return nil, 0
 	}
-	start := rand.IntN(len(from)) // a choice is no secret
-	for i := range min(len(from), candidates) {
-		if len(from) > candidates {
-			i = rand.IntN(len(from)) // nor is this one
-		}
-		c := from[(start+i)%len(from)]
-		if at := c.waitingSince.Load(); at > 0 && (longest == nil || at < since) {
+	before := from[0].router.clock.now() - int64(after)
+	look := func(c *client) {
+		if at := wait(c).Load(); at > 0 && at <= before && (longest == nil || at < since) && !c.hasSaid() {
 			longest, since = c, at
 		}
 	}
+	if len(from) > candidates {
+		for range candidates {
+			look(from[rand.IntN(len(from))]) // a choice is no secret
+		}
+	}
+	if longest == nil {
+		for _, c := range from {
+			look(c)
+		}
+	}
 	return longest, since
+}
+
+// hasSaid says whether something has come that nobody has read yet. Unlike lookAt it may be asked
+// by anybody at any time.
+func (c *client) hasSaid() (said bool) {
+	err := c.raw.Control(func(fd uintptr) {
+		var one [1]byte
+		n, _ := rawPeek(fd, one[:]) // an end, or a break, is nothing said
+		said = n > 0
+	})
+	return err == nil && said
 }

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -48,10 +49,12 @@ func TestWhoSaysNothingKeepsNobodyOut(t *testing.T) {
 		for _, addresses := range []int{1, places * 2} {
 			g := newGrid(t, func(c *Config) { c.MaxClients = places })
 			g.one(answering(t, fine).addr)
+			g.router.clock.stop()
 			for i := range places * 2 {
 				w := g.from(fmt.Sprintf("127.0.1.%d", 1+i%addresses))
 				doIt(t, w)
 				g.accepted(i + 1)
+				g.router.clock.advance(evictAfter)
 			}
 			for i := range 3 {
 				w := g.from("127.0.0.2")
@@ -60,6 +63,7 @@ func TestWhoSaysNothingKeepsNobodyOut(t *testing.T) {
 					t.Errorf("%s, %d addresses: got %d", way, addresses, r.StatusCode)
 				}
 				g.accepted(places*2 + i + 1)
+				g.router.clock.advance(evictAfter)
 			}
 			eventually(t, "no more are open than may be", func() bool { open, _ := g.router.clients.count(); return open <= places })
 		}
@@ -115,9 +119,11 @@ func TestTheLongestWaitingMakesRoomAndNoRequestIsEverCut(t *testing.T) {
 	late.send(get("/"))
 	eventually(t, "the listener pauses", func() bool { return g.router.acceptPauses.Load() > 2 })
 	finish()
-	for _, w := range []*wire{busy, third, fourth, late} {
+	for _, w := range []*wire{busy, third, fourth} {
 		wantStatus(t, w.reply("GET"), 200, "")
 	}
+	g.router.clock.advance(evictAfter)
+	wantStatus(t, late.reply("GET"), 200, "")
 }
 
 // TestOneAddressHasItsShareAndTrustedPeersHaveAll counts places by address, also by the one that
@@ -175,9 +181,11 @@ func TestAShareHoldsWhateverItsSize(t *testing.T) {
 	for share := 1; share <= 4; share++ {
 		g := newGrid(t, func(c *Config) { c.MaxClients, c.MaxClientsPerAddress = 100, share })
 		g.one(answering(t, fine).addr)
+		g.router.clock.stop()
 		for i := range 20 {
 			g.from("127.0.7.7")
 			g.accepted(i + 1)
+			g.router.clock.advance(evictAfter)
 		}
 		other := g.from("127.0.7.8")
 		g.accepted(21)
@@ -228,10 +236,13 @@ func TestWhatTheRouterClosesItselfIsNobodysFault(t *testing.T) {
 		c.MaxClients, c.ProxyProtocol, c.TrustedProxies = 1, true, prefixes("127.0.0.0/8")
 	})
 	g.one(answering(t, fine).addr)
+	g.router.clock.stop()
 	for i, says := range []string{"PROXY TC", "", "P", "\r\n\r\n\x00", "PROXY TCP4 203.0.113.7 192.0.2.9 1234 80\r\n", ""} {
 		w := g.dial()
 		w.send(says)
 		g.accepted(i + 1)
+		eventually(t, "it has been read", func() bool { return !g.someHaveSaid() })
+		g.router.clock.advance(evictAfter)
 	}
 	eventually(t, "all but one made room", func() bool { return g.router.clients.evicted.places.Load() == 5 })
 	g.router.clients.closeAll()
@@ -244,6 +255,12 @@ func TestWhatTheRouterClosesItselfIsNobodysFault(t *testing.T) {
 	if n := g.logs.FilterMessage("a connection was closed before a request").Len(); n > 0 {
 		t.Errorf("%d are told of", n)
 	}
+}
+
+// someHaveSaid says whether something has come that the router has not read.
+func (g *grid) someHaveSaid() (said bool) {
+	g.router.clients.each(func(c *client) { said = said || c.hasSaid() })
+	return said
 }
 
 // TestWhoIsTurnedAwayBehindABalancerIsNamed looks for the client in the log.
@@ -266,6 +283,69 @@ func TestWhoIsTurnedAwayBehindABalancerIsNamed(t *testing.T) {
 	lines := g.logs.FilterMessage("a connection was closed before a request").All()
 	if len(lines) != 1 || lines[0].ContextMap()["client"] != "203.0.113.7" || !strings.HasPrefix(fmt.Sprint(lines[0].ContextMap()["peer"]), "127.0.0.1:") {
 		t.Errorf("told %+v", lines)
+	}
+}
+
+// TestWhoHasJustComeIsServed has three times as many clients as there are places, each from its own
+// address, ask once on a connection of their own, again and again: they wait for each other, in
+// the system's queue, and nobody is cut.
+func TestWhoHasJustComeIsServed(t *testing.T) {
+	g := newGrid(t, func(c *Config) { c.MaxClients = 8 })
+	g.one(newRawDeck(t, func(c *wire) {
+		for c.head() != "" {
+			time.Sleep(2 * time.Millisecond) // of work
+			_, _ = io.WriteString(c.Conn, fine)
+		}
+	}).addr)
+	var cut atomic.Int64
+	var group sync.WaitGroup
+	for i := range 24 {
+		group.Go(func() {
+			for range 10 {
+				w := g.from(fmt.Sprintf("127.0.8.%d", 1+i))
+				_, _ = io.WriteString(w.Conn, get("/", "Connection: close"))
+				if r, err := w.tryReply("GET"); err != nil || r.StatusCode != http.StatusOK {
+					cut.Add(1)
+				}
+				_ = w.Close()
+			}
+		})
+	}
+	group.Wait()
+	if n := cut.Load(); n > 0 {
+		t.Errorf("%d of 240 requests were cut", n)
+	}
+}
+
+// TestABodyThatNeverComesKeepsNobodyOut fills all places with requests whose bodies do not come,
+// or with connections whose last answer is not read.
+func TestABodyThatNeverComesKeepsNobodyOut(t *testing.T) {
+	const places = 6
+	for _, says := range []string{
+		"POST / HTTP/1.1\r\nHost: acme.test\r\nContent-Length: 10\r\n\r\n", "POST / HTTP/1.1\r\nHost: acme.test\r\nContent-Length: 10\r\n\r\nhello",
+		"POST / HTTP/1.1\r\nHost: acme.test\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhe", "\x01",
+	} {
+		g := newGrid(t, func(c *Config) { c.MaxClients = places })
+		g.one(answering(t, fine).addr)
+		g.router.clock.stop()
+		for i := range places {
+			w := g.from(fmt.Sprintf("127.0.9.%d", 1+i))
+			w.send(says)
+			g.accepted(i + 1)
+		}
+		eventually(t, "they are waited for", func() bool {
+			waited := 0
+			g.router.clients.each(func(c *client) {
+				if c.bodySince.Load() > 0 || c.waitingSince.Load() == longWaiting {
+					waited++
+				}
+			})
+			return waited == places || says == "\x01" && g.router.lingering.Load() == 0
+		})
+		late := g.from("127.0.9.99")
+		late.send(get("/"))
+		g.router.clock.advance(bodyAfter + time.Second)
+		wantStatus(t, late.reply("GET"), 200, "")
 	}
 }
 

@@ -95,7 +95,7 @@ func (p *pump) copy(x *exchange, from, to *socket, before []byte) error {
 	}
 	for {
 		b, n, err := from.receive(pool, bodyBytes, forever)
-		if errors.Is(err, io.EOF) {
+		if errors.Is(err, io.EOF) || errors.Is(err, errNoFarewell) { // what ends within a tunnel its own protocol tells
 			return nil
 		}
 		if err != nil {

@@ -30,7 +30,7 @@ const (
 	rudeAlert                     // the client refused what it was shown, such as the certificate
 	rudeTLSLate                   // the handshake took too long
 	rudeHandshake                 // another failure of the handshake
-	rudeShare                     // its address has as many connections as it may, all with requests under way
+	rudeShare                     // its address has as many connections as it may, and none that could make room
 	rudenesses                    // how many there are
 )
 
@@ -48,7 +48,7 @@ var rudenessTexts = [rudenesses]struct{ label, words string }{
 	rudeAlert:     {"tls_client_refused", "the client broke the handshake off with an alert; often it does not trust the certificate"},
 	rudeTLSLate:   {"tls_timeout", "the TLS handshake took too long"},
 	rudeHandshake: {"tls_handshake", "the TLS handshake failed"},
-	rudeShare:     {"address_share", "its address has as many connections as --client-connections-per-address, all with requests under way"},
+	rudeShare:     {"address_share", "its address has as many connections as --client-connections-per-address, and none that has been silent for long"},
 }
 
 // String returns the reason as the metric's label has it.

@@ -42,13 +42,15 @@ func (b *buffer) chunk(n int, last bool) []byte {
 // head. For what is still to come there is a goroutine of its own, so that the answer can
 // come meanwhile: a deck may answer before it has read everything.
 type upload struct {
-	active bool        // of the exchange's goroutine: started and not yet joined
-	whole  bool        // of the exchange's goroutine: the deck was sent everything
-	done   chan bool   // whether everything was sent; one value for each start
-	stop   atomic.Bool // it shall end now
-	last   atomic.Bool // the last bytes are being written
-	fault  atomic.Pointer[routing.Fault]
-	bytes  atomic.Int64 // of the body, received
+	active bool // of the exchange's goroutine: started and not yet joined
+	whole  bool // of the exchange's goroutine: the deck was sent everything
+	// expected says that the client waits to be told to go on. It is set before the start.
+	expected bool
+	done     chan bool   // whether everything was sent; one value for each start
+	stop     atomic.Bool // it shall end now
+	last     atomic.Bool // the last bytes are being written
+	fault    atomic.Pointer[routing.Fault]
+	bytes    atomic.Int64 // of the body, received
 
 	awaited bool // the head of the answer has not come; the client's mutex guards it
 	// firstBy is until when the deck's answer must begin: set once the deck was sent everything.
@@ -84,7 +86,7 @@ func (u *upload) prepare(x *exchange, out []byte) ([]byte, routing.Fault) {
 
 // start sends the rest of the body in a goroutine of its own.
 func (u *upload) start(x *exchange) {
-	u.active = true
+	u.active, u.expected = true, x.expectation != nil
 	go u.run(x)
 }
 
@@ -127,11 +129,13 @@ func (u *upload) copy(x *exchange) (whole bool) {
 		pool = &r.records
 	}
 	by := r.after(r.cfg.Patience.Body)
-	if x.expectation != nil { // the client rightly sends nothing until it is told to
+	if u.expected { // the client rightly sends nothing until it is told to
 		by = r.after(r.cfg.Patience.Body + r.cfg.Patience.Continue)
 	}
 	for !c.body.over {
+		c.bodySince.Store(r.clock.coarse())
 		b, n, err := c.receive(pool, c.body.atMost(), x.orDeadline(by))
+		c.bodySince.Store(noWait) // who made room finds the connection closed
 		if err != nil || u.stop.Load() {
 			if b != nil {
 				pool.put(b)

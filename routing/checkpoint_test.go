@@ -50,7 +50,7 @@ func TestARebuiltCompilerGoesOnFromTheTableInForce(t *testing.T) {
 	reader := document.NewReader()
 	straight, rebuilt := routing.NewCompiler(reader.Decode), routing.NewCompiler(reader.Decode)
 	stored := map[string]routing.Change{}
-	for round := range 300 {
+	for round := range 120 {
 		update := randomUpdate(random, stored, int64(round+2))
 		a := straight.Compile(cloneUpdate(update))
 		b := (*routing.Table)(nil)

@@ -44,7 +44,7 @@ func canonicalPath(buf, path []byte, slashes bool) (canonical []byte, ok bool) {
 	if slashes && dotsBesideSlash(out) {
 		return out, false
 	}
-	return removeDotSegments(out), true
+	return removeDotSegments(out)
 }
 
 // encodedSlash is how one stands in a canonical path.
@@ -109,10 +109,11 @@ func dotSegment(path []byte, at int) bool {
 	return dots == 1 || dots == 2
 }
 
-// removeDotSegments removes "." and ".." segments in place (RFC 3986 5.2.4). Empty
-// segments are kept: nothing says that a deck merges them.
-func removeDotSegments(path []byte) []byte {
-	out := path[:0]
+// removeDotSegments removes "." and ".." segments in place (RFC 3986 5.2.4). Empty segments are
+// kept: nothing says that a deck merges them. But nothing says that it does not: ok is false
+// where ".." would take an empty segment away, which leads elsewhere for who merges first.
+func removeDotSegments(path []byte) (out []byte, ok bool) {
+	out = path[:0]
 	rest := path
 	for len(rest) > 0 {
 		end := len(rest)
@@ -127,7 +128,11 @@ func removeDotSegments(path []byte) []byte {
 				out = append(out, '/')
 			}
 		case len(segment) == 3 && segment[0] == '/' && segment[1] == '.' && segment[2] == '.':
-			out = out[:max(bytes.LastIndexByte(out, '/'), 0)]
+			slash := bytes.LastIndexByte(out, '/')
+			if slash >= 0 && slash == len(out)-1 {
+				return nil, false
+			}
+			out = out[:max(slash, 0)]
 			if last {
 				out = append(out, '/')
 			}
@@ -136,7 +141,7 @@ func removeDotSegments(path []byte) []byte {
 		}
 		rest = rest[end:]
 	}
-	return out
+	return out, true
 }
 
 // hasPathPrefix says whether path lies at or under prefix, on a segment boundary.

@@ -99,7 +99,8 @@ func (f *serveFlags) register(fs *pflag.FlagSet) {
 	fs.StringSliceVar(&f.resolver, "resolver", nil, "DNS servers `ADDR` that resolve names among direct addresses (default those of /etc/resolv.conf);\n"+
 		"/etc/hosts is not read: of names but localhost DNS alone decides")
 	fs.StringSliceVar(&f.trustedProxies, "trusted-proxies", nil,
-		"peers, as `CIDR`s, whose X-Forwarded-*, Forwarded, X-Request-Id and traceparent are believed (default none)")
+		"peers, as `CIDR`s, whose X-Forwarded-*, Forwarded, X-Request-Id and traceparent are believed (default none);\n"+
+			"where X-Forwarded-For and Forwarded disagree the former is: a proxy that writes only Forwarded must remove it")
 	fs.StringVar(&f.proxyProtocol, "proxy-protocol", "off", "on: trusted peers must speak the PROXY protocol, version 1 or 2; a header may have as many bytes as its version can say,\n"+
 		"107 and 65551, of which at most 4096 are held; `on|off`")
 	fs.StringVar(&f.halfClose, "client-half-close", "departs", "what a client means that ends its direction of the connection behind its request, `departs|served`:\n"+
@@ -117,7 +118,7 @@ func (f *serveFlags) register(fs *pflag.FlagSet) {
 	fs.IntVar(&f.connectionsPerAddress, "client-connections-per-address", 0, "how many of these one address may have, `COUNT`, of IPv6 one /64; trusted proxies may have all\n"+
 		"(default half of --client-connections)")
 	fs.IntVar(&f.clientConnections, "client-connections", 0, "how many connections from clients may be open, `COUNT`; for one more, the one whose client says nothing for longest\n"+
-		"is closed; where all have requests under way, it waits in the system's queue\n"+
+		"is closed, if that is half a second or more (two seconds within a body); else it waits in the system's queue\n"+
 		"(default three quarters of the descriptors that the process may have)")
 }
 
