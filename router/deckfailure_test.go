@@ -87,7 +87,7 @@ func TestEachWayThatADeckFailsIsTold(t *testing.T) {
 			_, _ = io.ReadAll(c.in)
 		}).addr
 	}
-	old := &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11} //nolint:gosec // as decks are that are not kept up
+	old := &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11} // as decks are that are not kept up
 
 	f(failedUnresolved, "deck_unresolved", "nowhere.test:80", nil, "nowhere.test")
 	f(failedRefused, "connect_failed", refusedAddress(t), nil, "nobody listens")

@@ -53,7 +53,7 @@ func TestARebuiltCompilerGoesOnFromTheTableInForce(t *testing.T) {
 	for round := range 120 {
 		update := randomUpdate(random, stored, int64(round+2))
 		a := straight.Compile(cloneUpdate(update))
-		b := (*routing.Table)(nil)
+		var b *routing.Table
 		if round%5 < 4 {
 			b = rebuilt.Compile(cloneUpdate(update))
 		} else {
