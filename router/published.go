@@ -1,6 +1,7 @@
 package router
 
 import (
+	"cmp"
 	"maps"
 	"net/netip"
 	"slices"
@@ -120,12 +121,44 @@ func (r *Router) tellPublished(before *published, t *routing.Table) {
 	case before.table.Hash() != t.Hash() || before.table.EffectiveHash() != t.EffectiveHash():
 		r.log.Info("changed documents are in force", fields...)
 	}
-	if before == nil || !slices.Equal(before.table.Problems(), t.Problems()) {
-		for _, problem := range t.Problems() {
+	var known []routing.Problem
+	if before != nil {
+		known = before.table.Problems()
+	}
+	r.tellProblems(known, t.Problems())
+}
+
+// toldProblems is how many problems one table is told of, each on a line of its own. /problems
+// has all of them.
+const toldProblems = 20
+
+// tellProblems logs the problems that are new; both lists are sorted. What a change does to a
+// log is in proportion to the change.
+func (r *Router) tellProblems(known, now []routing.Problem) {
+	more := 0
+	for told := 0; len(now) > 0; now = now[1:] {
+		problem := now[0]
+		for len(known) > 0 && compareProblems(known[0], problem) < 0 {
+			known = known[1:]
+		}
+		switch {
+		case len(known) > 0 && compareProblems(known[0], problem) == 0:
+		case told == toldProblems || problem.Key == "" && problem.Code == routing.ProblemHeld: // whose number changes; the guard tells of it
+			more++
+		default:
+			told++
 			r.log.Warn("a document has a problem", zap.String("key", problem.Key), zap.String("origin", problem.Origin),
 				zap.String("code", problem.Code), zap.String("message", problem.Message))
 		}
 	}
+	if more > 1 {
+		r.log.Warn("more documents have new problems: see /problems", zap.Int("more", more))
+	}
+}
+
+// compareProblems orders problems as tables do.
+func compareProblems(a, b routing.Problem) int {
+	return cmp.Or(strings.Compare(a.Key, b.Key), strings.Compare(a.Code, b.Code), strings.Compare(a.Message, b.Message))
 }
 
 // track tells the resolvers which names the table needs.

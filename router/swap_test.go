@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"gridrouter.io/routing"
 )
 
 // TestTablesAndAddressesChangeUnderLoad publishes tables and addresses while requests
@@ -90,4 +92,35 @@ func TestARouterNeedsAnIDThatCanBeAFieldsValue(t *testing.T) {
 			t.Errorf("%q is taken", id)
 		}
 	}
+}
+
+// TestTheLogTellsOfProblemsThatAreNew publishes tables whose problems come and go.
+func TestTheLogTellsOfProblemsThatAreNew(t *testing.T) {
+	g := newGrid(t, nil)
+	compiler := routing.NewCompiler(decodeJSON)
+	publish := func(changes ...routing.Change) (lines, more int) {
+		t.Helper()
+		linesBefore, moreBefore := g.logs.FilterMessage("a document has a problem").Len(), g.logs.FilterMessageSnippet("new problems").Len()
+		g.router.Publish(compiler.Compile(routing.Update{Changes: changes}))
+		return g.logs.FilterMessage("a document has a problem").Len() - linesBefore, g.logs.FilterMessageSnippet("new problems").Len() - moreBefore
+	}
+	bad := func(i int) routing.Change { return routing.Change{Key: fmt.Sprintf("tenants/t%02d", i), Value: []byte("{")} }
+	var many []routing.Change
+	for i := range 50 {
+		many = append(many, bad(i))
+	}
+	check := func(what string, lines, more, wantLines, wantMore int) {
+		t.Helper()
+		if lines != wantLines || more != wantMore {
+			t.Errorf("%s: %d lines and %d for the rest, want %d and %d", what, lines, more, wantLines, wantMore)
+		}
+	}
+	lines, more := publish(many...)
+	check("fifty", lines, more, toldProblems, 1)
+	lines, more = publish(bad(60))
+	check("one more", lines, more, 1, 0)
+	lines, more = publish(routing.Change{Key: "tenants/t07", Deleted: true})
+	check("one that went", lines, more, 0, 0)
+	lines, more = publish(bad(7))
+	check("one that came back", lines, more, 1, 0)
 }

@@ -271,6 +271,7 @@ func (c *Compiler) restoreState(s *state) error {
 	c.claims.refused = s.Refused
 	restoreChanges(c.waiting, s.Waiting)
 	restoreChanges(c.guard.held, s.Held)
+	c.guard.stale = true
 	if c.guard.accepted = s.Accepted; s.Guard != nil {
 		c.guard.revision, c.guard.since = s.Guard.Revision, s.Guard.Since
 	}

@@ -1,11 +1,13 @@
 package routing
 
 import (
+	"fmt"
 	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
 	"time"
+	"unsafe"
 )
 
 // Decoder turns a stored value into a document: *[Deck], *[Tenant], *[Pin], or anything
@@ -423,8 +425,11 @@ func (c *Compiler) publish(revision int64) *Table {
 		part.editor.written = 0
 	}
 	t.policies = c.policies.seal()
-	t.problems = c.sortedProblems()
 	t.guard = c.guardState()
+	if c.complaints {
+		t.weight += len(c.sorted) * int(unsafe.Sizeof(Problem{}))
+	}
+	t.problems = c.sortedProblems()
 	t.wildcards = c.claims.wildcards > 0
 	c.counts.Hosts, c.counts.Tenants, c.counts.Problems = t.hosts.count, t.tenants.count, len(t.problems)
 	t.counts = c.counts
@@ -446,6 +451,10 @@ func (c *Compiler) sortedProblems() []Problem {
 		all = append(all, list...)
 	}
 	all = append(all, c.faults...)
+	if more := len(c.guard.held) - c.guard.listed; more > 0 {
+		all = append(all, Problem{Code: ProblemHeld, Origin: c.origin, Revision: c.guard.revision, Message: fmt.Sprintf(
+			"%d more changes are held that came with many others at once, until somebody says that they are meant: gridctl guard", more)})
+	}
 	slices.SortStableFunc(all, func(a, b Problem) int {
 		if order := strings.Compare(a.Key, b.Key); order != 0 {
 			return order

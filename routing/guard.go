@@ -26,7 +26,17 @@ type guard struct {
 	// some from before it.
 	recent map[string]recentMove
 	now    time.Time // of the present update
+
+	tally  GuardState // of what is held, but for Revision, Since and Limit
+	stale  bool       // the tally is to be made anew
+	listed int        // how many of what is held have a problem of their own
 }
+
+// Bounds of what is told of a mass change, whose size is no measure for them.
+const (
+	maxHeldTenants  = 100 // in GuardState.Tenants
+	maxHeldProblems = 100 // that name one document each
+)
 
 type recentMove struct {
 	at   time.Time
@@ -52,8 +62,39 @@ type GuardState struct {
 	Tenants []string `json:"tenants"`
 }
 
-// release forgets a change that is held, since another one came.
-func (g *guard) release(key string) { delete(g.held, key) }
+// release forgets a change that is held, since another one came, or it is accepted.
+func (g *guard) release(key string) {
+	if _, held := g.held[key]; held {
+		delete(g.held, key)
+		g.stale = true
+	}
+}
+
+// hold keeps a change.
+func (g *guard) hold(change *Change) {
+	g.held[change.Key] = change
+	if !g.stale {
+		g.tally.count(change)
+	}
+}
+
+// count adds a change to what is told of those that are held.
+func (s *GuardState) count(change *Change) {
+	s.Documents++
+	if change.kind != keyOfTenant {
+		return
+	}
+	if change.Deleted {
+		s.Dropped++
+	} else {
+		s.Repointed++
+	}
+	at, _ := slices.BinarySearch(s.Tenants, change.tenant)
+	if at < maxHeldTenants {
+		s.Tenants = slices.Insert(s.Tenants, at, change.tenant)
+		s.Tenants = s.Tenants[:min(len(s.Tenants), maxHeldTenants)]
+	}
+}
 
 // guardUpdate takes out of the batch what is to be held, and puts in what was held and is
 // accepted now.
@@ -79,7 +120,7 @@ func (c *Compiler) guardUpdate(u *Update, b *batch) {
 	}
 	g.prune()
 	hazards := c.hazards(b)
-	within := hazards.concerned() <= GuardLimit(c.tenants.count+c.recentlyDropped()) && !hazards.leavesNone(c)
+	within := hazards.concerned(g) <= GuardLimit(c.tenants.count+c.recentlyDropped()) && !hazards.leavesNone(c)
 	if !within && len(hazards.keys) > 0 {
 		c.holdHazards(u, b, hazards)
 	}
@@ -95,7 +136,7 @@ func (c *Compiler) releaseAccepted(u *Update, b *batch) {
 		if change := g.held[key]; change.Revision <= g.accepted {
 			b.add(change)
 			c.praise(key)
-			delete(g.held, key)
+			g.release(key)
 		}
 	}
 }
@@ -136,19 +177,25 @@ type hazards struct {
 	onDecks int // tenants on decks that go
 }
 
-func (h *hazards) concerned() int { return len(h.tenants) + h.onDecks }
+// concerned counts the tenants of the batch, and those of the window.
+func (h *hazards) concerned(g *guard) int {
+	n := len(g.recent) + h.onDecks
+	for name := range h.tenants {
+		if _, counted := g.recent[name]; !counted {
+			n++
+		}
+	}
+	return n
+}
 
 // leavesNone says whether the batch leaves no tenant where there were several.
 func (h *hazards) leavesNone(c *Compiler) bool {
 	return h.dropped > 1 && h.dropped == c.tenants.count
 }
 
-// hazards finds what a batch would do, and what was done within the window.
+// hazards finds what a batch would do.
 func (c *Compiler) hazards(b *batch) *hazards {
 	h := &hazards{keys: map[string]bool{}, tenants: map[string]bool{}}
-	for name := range c.guard.recent {
-		h.tenants[name] = true
-	}
 	c.deckHazards(b, h)
 	for _, change := range b.tenants {
 		c.tenantHazard(change, h)
@@ -251,7 +298,7 @@ func (c *Compiler) holdChange(change *Change, revision int64) {
 	kept := *change
 	kept.Value, kept.packed = slices.Clone(change.Value), ""
 	kept.Revision = max(kept.Revision, revision)
-	c.guard.held[change.Key] = &kept
+	c.guard.hold(&kept)
 	c.guard.revision = max(c.guard.revision, change.Revision)
 	c.keep(change)
 	c.praise(change.Key)
@@ -259,7 +306,11 @@ func (c *Compiler) holdChange(change *Change, revision int64) {
 	if change.Deleted {
 		what = "its deletion"
 	}
-	c.complain(change.Key, ProblemHeld, what+" came with those of many others at once, and is held until somebody says that it is meant: gridctl guard", change.Revision)
+	if c.guard.listed < maxHeldProblems { // of more than these the number says enough
+		c.guard.listed++
+		c.complain(change.Key, ProblemHeld, what+" came with those of many others at once, and is held until somebody says that it is meant: gridctl guard", change.Revision)
+	}
+	c.complaints = true
 	if name, ok := strings.CutPrefix(change.Key, "tenants/"); ok {
 		packed, _ := c.tenants.get(name)
 		record := unpackTenant(packed)
@@ -318,25 +369,23 @@ func (g *guard) note(name string, form *Tenant) {
 func (c *Compiler) guardState() *GuardState {
 	g := &c.guard
 	if len(g.held) == 0 {
+		g.stale, g.tally, g.listed = false, GuardState{}, 0
 		return nil
 	}
-	if last := c.last; last != nil && last.guard != nil && last.guard.Revision == g.revision && last.guard.Documents == len(g.held) {
+	if last := c.last; !g.stale && last != nil && last.guard != nil && last.guard.Revision == g.revision && last.guard.Documents == len(g.held) {
 		return last.guard
 	}
-	state := &GuardState{Revision: g.revision, Since: g.since, Documents: len(g.held), Limit: GuardLimit(c.tenants.count)}
-	for _, key := range slices.Sorted(maps.Keys(g.held)) {
-		name, ok := strings.CutPrefix(key, "tenants/")
-		switch {
-		case !ok:
-			continue
-		case g.held[key].Deleted:
-			state.Dropped++
-		default:
-			state.Repointed++
-		}
-		if len(state.Tenants) < 100 {
-			state.Tenants = append(state.Tenants, name)
+	if g.stale {
+		g.stale, g.tally, g.listed = false, GuardState{}, 0
+		for _, key := range slices.Sorted(maps.Keys(g.held)) {
+			g.tally.count(g.held[key])
+			if slices.ContainsFunc(c.problems[key], func(p Problem) bool { return p.Code == ProblemHeld }) {
+				g.listed++
+			}
 		}
 	}
-	return state
+	state := g.tally
+	state.Tenants = slices.Clone(state.Tenants)
+	state.Revision, state.Since, state.Limit = g.revision, g.since, GuardLimit(c.tenants.count)
+	return &state
 }
