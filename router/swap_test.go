@@ -104,7 +104,9 @@ func TestTheLogTellsOfProblemsThatAreNew(t *testing.T) {
 		g.router.Publish(compiler.Compile(routing.Update{Changes: changes}))
 		return g.logs.FilterMessage("a document has a problem").Len() - linesBefore, g.logs.FilterMessageSnippet("new problems").Len() - moreBefore
 	}
-	bad := func(i int) routing.Change { return routing.Change{Key: fmt.Sprintf("tenants/t%02d", i), Value: []byte("{")} }
+	bad := func(i int) routing.Change {
+		return routing.Change{Key: fmt.Sprintf("tenants/t%02d", i), Value: []byte("{")}
+	}
 	var many []routing.Change
 	for i := range 50 {
 		many = append(many, bad(i))

@@ -151,8 +151,12 @@ func (c *Compiler) refuseTenant(old *tenantRecord, name string, form *tenantForm
 	if err != nil {
 		return ProblemBadDocument, err.Error()
 	}
-	if seen := max(c.seen[name], old.epoch); form.epoch < seen {
+	switch seen := max(c.seen[name], old.epoch); {
+	case form.epoch < seen:
 		return ProblemEpochRewound, fmt.Sprintf("has epoch %d, but epoch %d was seen; write it with at least that epoch", form.epoch, seen)
+	case !EpochFollows(seen, form.epoch):
+		return ProblemEpochLeapt, fmt.Sprintf("has epoch %d, and the highest one seen was %d: no change by apply makes such a step; apply the document again without an epoch",
+			form.epoch, seen)
 	}
 	if old.policy == 0 || form.known && form.policy == old.policy {
 		return "", "" // nothing to fall back to: what names an unknown deck gets deck_down

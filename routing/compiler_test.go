@@ -2,6 +2,7 @@ package routing_test
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -397,4 +398,28 @@ func TestAnyOrderOfChangesGivesTheSameTable(t *testing.T) {
 	if compared < 100 {
 		t.Errorf("only %d of 600 steps were compared in full", compared)
 	}
+}
+
+// TestAnEpochThatLeapsIsRefused: the last good form stays, and the next change has room.
+func TestAnEpochThatLeapsIsRefused(t *testing.T) {
+	g := newGrid(t, twoDecks)
+	f := func(epoch uint64, on, code string) {
+		t.Helper()
+		g.raw("tenants/acme", fmt.Sprintf(`{"kind":"Tenant","name":"acme","hosts":["a.example"],"epoch":%d,"rules":[{"name":"all","deck":%q}]}`, epoch, on))
+		got := ""
+		for _, p := range g.table.Problems() {
+			got = p.Code
+		}
+		if got != code {
+			t.Errorf("epoch %d: problem %q, want %q", epoch, got, code)
+		}
+	}
+	f(routing.MaxFirstEpoch+1, "east", routing.ProblemEpochLeapt)
+	f(5, "east", "")
+	f(5+routing.MaxEpochStep+1, "west", routing.ProblemEpochLeapt)
+	f(routing.MaxEpoch+1, "west", routing.ProblemBadDocument)
+	f(math.MaxUint64, "west", routing.ProblemBadDocument)
+	f(6, "east", "")
+	f(6+routing.MaxEpochStep, "east", "")
+	f(6, "west", routing.ProblemEpochRewound)
 }

@@ -67,6 +67,8 @@ const (
 	ProblemUnknownTenant = "unknown_tenant"
 	// ProblemEpochRewound: the tenant's epoch is lower than one that was seen before.
 	ProblemEpochRewound = "epoch_rewound"
+	// ProblemEpochLeapt: the tenant's epoch is so far above the one seen before that no change made it.
+	ProblemEpochLeapt = "epoch_leapt"
 	// ProblemHostConflict: the host belongs to another tenant, whose claim is older.
 	ProblemHostConflict = "host_conflict"
 	// ProblemNotDelegated: the host lies under another tenant's older wildcard and is not delegated.

@@ -28,6 +28,13 @@ const (
 	MaxSplitDecks = 1_000
 	// MaxWeight is the greatest weight in a split.
 	MaxWeight = 1_000
+	// MaxEpoch is the greatest epoch. Changes that raise it by one never get there, so that there
+	// always is a next one; and every reader of JSON reads it exactly (RFC 8259 6).
+	MaxEpoch = 1 << 48
+	// MaxFirstEpoch is the greatest epoch of a tenant that was never seen before, MaxEpochStep the
+	// greatest step to the next one: far more than changes make, and far less than MaxEpoch.
+	MaxFirstEpoch = 1 << 40
+	MaxEpochStep  = 1 << 32
 	// MaxPathSegment is the greatest number of a path segment that can be a key.
 	MaxPathSegment = 64
 )
@@ -88,6 +95,15 @@ func (c *complaints) duration(path string, d Duration, most time.Duration) {
 	if d < 0 || d.Std() > most {
 		c.add(path, "is %s; it is 0s to %s", d, most)
 	}
+}
+
+// EpochFollows says whether an epoch may be the next one of a tenant whose highest one was seen;
+// 0: none was. A leap is nothing that a change by apply makes, and could leave no room for the next.
+func EpochFollows(seen, epoch uint64) bool {
+	if seen == 0 {
+		return epoch <= MaxFirstEpoch
+	}
+	return epoch <= seen+MaxEpochStep
 }
 
 // CheckName says whether name may name a deck, a tenant or a rule: 1 to 63 of a-z,

@@ -15,6 +15,9 @@ func (t *Tenant) Validate() error {
 	c.kind(t.Kind, KindTenant)
 	c.name("name", t.Name)
 	t.validateHosts(&c)
+	if t.Epoch > MaxEpoch {
+		c.add("epoch", "is %d; at most %d, and no change by apply gets there: leave it out, and apply writes the next one", t.Epoch, uint64(MaxEpoch))
+	}
 	if len(t.Rules) == 0 {
 		c.add("rules", "is missing; give at least one rule, such as {name: all, deck: NAME}")
 	}

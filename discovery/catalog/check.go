@@ -44,6 +44,9 @@ func (w *world) check() []error {
 		switch doc := it.given.(type) {
 		case *routing.Tenant:
 			reasons = append(reasons, w.checkHosts(it, doc, owners)...)
+			if !w.offline && !routing.EpochFollows(it.epoch, doc.Epoch) {
+				reasons = append(reasons, refusal(it, "epoch", "is %d, and the tenant's last one was %d: routers refuse such a step; leave it out, and the next one is written", doc.Epoch, it.epoch))
+			}
 		case *routing.Pin:
 			reasons = append(reasons, w.checkPin(it, doc)...)
 		}

@@ -1,6 +1,7 @@
 package catalog_test
 
 import (
+	"strings"
 	"testing"
 
 	"gridrouter.io/discovery/catalog"
@@ -92,4 +93,35 @@ func TestAHostAloneLeavesTheEpochs(t *testing.T) {
 	g.apply(tenant("acme", "b.example", splitRule) + tenant("globex", "c.example a.example", splitRule))
 	g.wantEpoch("acme", 1)
 	g.wantEpoch("globex", 1)
+}
+
+// TestAnEpochThatLeaptIsLeftBehind writes epochs past apply that no change makes, and applies: the
+// tenant goes on above the last epoch that it had before.
+func TestAnEpochThatLeaptIsLeftBehind(t *testing.T) {
+	for _, leapt := range []string{"18446744073709551615", "281474976710657", "281474976710656", "1099511627777", "9007199254740993"} {
+		g := newGrid(t)
+		g.apply(twoDecks + tenant("acme", "a.example", splitRule))
+		g.apply(tenant("acme", "a.example", otherRule))
+		g.wantEpoch("acme", 2)
+		stored, err := g.Get(g.ctx, "tenants/acme")
+		if err != nil {
+			t.Fatal(err)
+		}
+		g.put("docs/tenants/acme", strings.Replace(string(stored.Value), `"epoch":2`, `"epoch":`+leapt, 1))
+		g.apply(tenant("acme", "a.example", splitRule))
+		g.wantEpoch("acme", 3)
+		g.put("docs/tenants/acme", strings.Replace(string(stored.Value), `"epoch":2`, `"epoch":`+leapt, 1))
+		g.apply(tenant("acme", "a.example", splitRule))
+		g.wantEpoch("acme", 4)
+		g.delete("tenants/acme", catalog.DeleteOptions{})
+		g.apply(tenant("acme", "a.example", splitRule))
+		g.wantEpoch("acme", 5)
+	}
+	g := newGrid(t)
+	g.apply(twoDecks + tenant("acme", "a.example", splitRule))
+	g.refuses(tenant("acme", "a.example", splitRule, "epoch: 4294967298"), "routers refuse such a step")
+	g.refuses(tenant("other", "b.example", splitRule, "epoch: 1099511627777"), "routers refuse such a step")
+	g.apply(tenant("acme", "a.example", splitRule, "epoch: 4294967297"))
+	g.apply(tenant("acme", "a.example", otherRule))
+	g.wantEpoch("acme", 4294967298)
 }

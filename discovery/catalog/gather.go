@@ -179,16 +179,31 @@ func (s *snapshot) readRecords(ctx context.Context, w *world) error {
 		return err
 	}
 	for _, it := range w.given {
-		if folder, _ := folderOf(it.key); folder != FolderTenants || it.record == 0 || (it.mod != 0 && it.wasErr == nil) {
+		readable := it.mod != 0 && it.wasErr == nil && it.epoch <= routing.MaxEpochStep
+		if folder, _ := folderOf(it.key); folder != FolderTenants || it.record == 0 || readable {
 			continue
 		}
 		records, err := s.history(ctx, it.key)
 		if err != nil {
 			return err
 		}
-		for _, record := range records {
-			it.epoch = max(it.epoch, record.highestEpoch())
-		}
+		it.epoch = lastEpoch(records, it.epoch)
 	}
 	return nil
+}
+
+// lastEpoch is the highest epoch that a tenant had by its records, the newest first, and its
+// stored form. Leaps, which somebody wrote past apply, are left out: routers do not take them.
+func lastEpoch(records []Record, stored uint64) (last uint64) {
+	take := func(epoch uint64) {
+		if routing.EpochFollows(last, epoch) {
+			last = max(last, epoch)
+		}
+	}
+	for _, record := range slices.Backward(records) {
+		take(epochOf(record.Before))
+		take(epochOf(record.After))
+	}
+	take(stored)
+	return last
 }

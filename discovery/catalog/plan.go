@@ -171,7 +171,7 @@ func same(it *item) bool {
 		return ok && *was == *given
 	case *routing.Tenant:
 		was := it.wasTenant()
-		return was != nil && given.Epoch <= was.Epoch && equal(epochless(was), epochless(given))
+		return was != nil && given.Epoch <= was.Epoch && was.Epoch <= routing.MaxFirstEpoch && equal(epochless(was), epochless(given))
 	}
 	return equal(it.was, it.given)
 }

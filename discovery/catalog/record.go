@@ -9,6 +9,8 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"gridrouter.io/routing"
 )
 
 // KeptRecords is how many change records of each document are kept.
@@ -76,15 +78,10 @@ func quoted(text string) json.RawMessage {
 	return out
 }
 
-// highestEpoch is the higher of the epochs of a tenant's record, before and after.
-func (r Record) highestEpoch() uint64 {
-	return max(epochOf(r.Before), epochOf(r.After))
-}
-
-// epochOf reads the epoch of a tenant's stored form, good or bad; 0: there is none.
+// epochOf reads the epoch of a tenant's stored form, good or bad; 0: there is none that can be one.
 func epochOf(value []byte) uint64 {
 	var tenant struct{ Epoch uint64 }
-	if json.Unmarshal(value, &tenant) != nil {
+	if json.Unmarshal(value, &tenant) != nil || tenant.Epoch > routing.MaxEpoch {
 		return 0
 	}
 	return tenant.Epoch

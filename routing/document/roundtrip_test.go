@@ -200,7 +200,7 @@ func randomTenant(r *rand.Rand) *routing.Tenant {
 	if r.IntN(2) == 0 {
 		t.Delegates = []string{randomName(r) + ".own.example"}
 		t.Timeouts = &routing.TenantTimeouts{Total: randomDuration(r, time.Hour)}
-		t.Epoch = math.MaxUint64
+		t.Epoch = routing.MaxEpoch
 	}
 	for i := range 1 + r.IntN(4) {
 		rule := routing.Rule{Name: fmt.Sprintf("rule-%d", i)}
