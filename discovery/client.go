@@ -6,7 +6,9 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
+	"sync"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -15,6 +17,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials"
 
 	"gridrouter.io/discovery/files"
 )
@@ -29,7 +32,8 @@ type ClientConfig struct {
 	// read again at each TLS handshake, so that they can be renewed in place.
 	CertFile, KeyFile string
 	// CAFile holds the certificates that etcd's own is checked against; none:
-	// the system's.
+	// the system's. It is read again at each TLS handshake; what is unreadable
+	// then leaves the last good one in use.
 	CAFile string
 	// User and PasswordFile, both or none. The file is read again at each
 	// login, without the line end; its content is never shown.
@@ -76,7 +80,7 @@ func NewClient(cfg ClientConfig, logger *zap.Logger) (*clientv3.Client, error) {
 		DialKeepAliveTimeout: pingTimeout,
 		MaxUnaryRetries:      unaryRetries,
 		TLS:                  secure,
-		DialOptions:          cfg.dialOptions(),
+		DialOptions:          cfg.dialOptions(secure),
 		Logger:               quiet(logger),
 	})
 	if err != nil {
@@ -121,7 +125,8 @@ func (cfg ClientConfig) check() error {
 	return nil
 }
 
-// tls gives the TLS settings, or nil where only the endpoints' scheme counts.
+// tls gives the TLS settings as the files are now, or nil where only the
+// endpoints' scheme counts.
 func (cfg ClientConfig) tls() (*tls.Config, error) {
 	if cfg.CertFile == "" && cfg.CAFile == "" {
 		return nil, nil
@@ -150,12 +155,48 @@ func (cfg ClientConfig) tls() (*tls.Config, error) {
 	return secure, nil
 }
 
-func (cfg ClientConfig) dialOptions() []grpc.DialOption {
+// renewed are gRPC's credentials with the TLS settings of the moment: all files
+// are read again at each handshake. Where they do not read, the last settings
+// that did are used.
+type renewed struct {
+	credentials.TransportCredentials
+	cfg ClientConfig
+
+	mu   sync.Mutex
+	last *tls.Config
+}
+
+func renewing(cfg ClientConfig, first *tls.Config) *renewed {
+	return &renewed{TransportCredentials: credentials.NewTLS(first), cfg: cfg, last: first}
+}
+
+// ClientHandshake implements [credentials.TransportCredentials].
+func (r *renewed) ClientHandshake(ctx context.Context, authority string, conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	return credentials.NewTLS(r.settings()).ClientHandshake(ctx, authority, conn)
+}
+
+// Clone implements [credentials.TransportCredentials].
+func (r *renewed) Clone() credentials.TransportCredentials { return renewing(r.cfg, r.settings()) }
+
+func (r *renewed) settings() *tls.Config {
+	secure, err := r.cfg.tls()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err == nil {
+		r.last = secure
+	}
+	return r.last
+}
+
+func (cfg ClientConfig) dialOptions(secure *tls.Config) []grpc.DialOption {
 	pace := backoff.Config{BaseDelay: firstWait, Multiplier: 1.6, Jitter: 0.2, MaxDelay: reconnectAtMost}
 	options := []grpc.DialOption{
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: pace, MinConnectTimeout: cfg.DialTimeout}),
 		grpc.WithChainUnaryInterceptor(failFast),
 		grpc.WithChainStreamInterceptor(failFastList),
+	}
+	if secure != nil {
+		options = append(options, grpc.WithTransportCredentials(renewing(cfg, secure)))
 	}
 	if cfg.User != "" {
 		l := &login{user: cfg.User, passwordFile: cfg.PasswordFile, timeout: cfg.DialTimeout}

@@ -5,11 +5,14 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"math/big"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -167,4 +170,79 @@ func writePair(t *testing.T, cert, key string, serial int64) {
 	}
 	writeFile(t, cert, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
 	writeFile(t, key, string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})))
+}
+
+// TestClientReadsRenewedRoots shakes hands with a server whose certificate and issuer are replaced,
+// before and after the file of authorities is, also by one that does not read.
+func TestClientReadsRenewedRoots(t *testing.T) {
+	dir := t.TempDir()
+	roots, cert, key := filepath.Join(dir, "ca.pem"), filepath.Join(dir, "c.pem"), filepath.Join(dir, "k.pem")
+	renew := func(serial int64) string {
+		writePair(t, cert, key, serial)
+		text, err := os.ReadFile(cert)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	first := renew(1)
+	writeFile(t, roots, first)
+	config := ClientConfig{Endpoints: []string{"https://127.0.0.1:1"}, CAFile: roots}
+	initial, err := config.tls()
+	if err != nil {
+		t.Fatal(err)
+	}
+	secure := renewing(config, initial)
+	listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"h2"}, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+		pair, err := tls.LoadX509KeyPair(cert, key)
+		return &pair, err
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			_ = conn.(*tls.Conn).Handshake() // the client says how it went
+			_ = conn.Close()
+		}
+	}()
+	defer func() {
+		_ = listener.Close()
+		<-served
+	}()
+	shakes := func(name string, good bool) {
+		t.Helper()
+		conn, err := net.Dial("tcp", listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		_, _, err = secure.ClientHandshake(t.Context(), name, conn)
+		if (err == nil) != good {
+			t.Errorf("as %s: %v", name, err)
+		}
+		if verification := (*tls.CertificateVerificationError)(nil); err != nil && !errors.As(err, &verification) {
+			t.Errorf("as %s: %v is no failure of verification", name, err)
+		}
+	}
+	shakes("127.0.0.1", true)
+	shakes("127.0.0.2", false)
+	second := renew(2)
+	shakes("127.0.0.1", false)
+	writeFile(t, roots, "nonsense")
+	shakes("127.0.0.1", false)
+	writeFile(t, roots, first+second)
+	shakes("127.0.0.1", true)
+	if err := os.Remove(roots); err != nil {
+		t.Fatal(err)
+	}
+	shakes("127.0.0.1", true)
+	renew(3)
+	shakes("127.0.0.1", false)
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"gridrouter.io/discovery"
 )
 
 // ErrNotFound says that etcd holds no such document.
@@ -92,7 +94,11 @@ type UnreachableError struct {
 // Error returns one line with the mend. It leaves out what the client said, which
 // tends to be long and to say the same; see [UnreachableError.Unwrap].
 func (e *UnreachableError) Error() string {
-	text := fmt.Sprintf("etcd at %s does not answer within %s; is it running? check --etcd and the way to it", strings.Join(e.Endpoints, ","), e.Timeout)
+	at := strings.Join(e.Endpoints, ",")
+	text := fmt.Sprintf("etcd at %s does not answer within %s; is it running? check --etcd and the way to it", at, e.Timeout)
+	if fault := discovery.ConnectionFault(e.Endpoints, e.Err); fault != "" {
+		text = fmt.Sprintf("etcd at %s cannot be used: %s", at, fault)
+	}
 	if e.Writing {
 		text += "; the last transaction may or may not have been written: run the same command again"
 	}
