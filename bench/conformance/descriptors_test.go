@@ -61,7 +61,8 @@ func TestConformanceIdleConnectionsBeyondTheDescriptors(t *testing.T) {
 	var group sync.WaitGroup
 	for i := range idle {
 		group.Go(func() {
-			idle[i], _ = net.DialTimeout("tcp", r.addr, 2*time.Second) // the queue may be full: that is what is tested
+			from := net.Dialer{Timeout: 2 * time.Second, LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 3, byte(i%100))}} // each has its share
+			idle[i], _ = from.Dial("tcp", r.addr)                                                                       // the queue may be full: that is what is tested
 		})
 	}
 	group.Wait()
