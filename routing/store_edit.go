@@ -10,7 +10,7 @@ import (
 type storeEditor struct {
 	store
 	owned [storePages]bool
-	open  [storeShards]*openShard
+	open  []*openShard  // by number; nil before the first edit
 	dirty []shardNumber // those that are open
 	// expected is how many entries a new shard makes room for.
 	expected uint32
@@ -33,7 +33,7 @@ func newStoreEditor(seed uint64) *storeEditor { return &storeEditor{store: store
 func (e *storeEditor) get(key string) (value string, ok bool) {
 	hash := e.seededText(key)
 	number := shardOf(hash)
-	if open := e.open[number]; open != nil {
+	if open := e.opened(number); open != nil {
 		found, ok := findIn(open.data, hash, key)
 		return string(found), ok
 	}
@@ -64,7 +64,7 @@ func (e *storeEditor) put(key string, value []byte) {
 func (e *storeEditor) delete(key string) bool {
 	hash := e.seededText(key)
 	number := shardOf(hash)
-	if e.open[number] == nil {
+	if e.opened(number) == nil {
 		if _, ok := slotIn(e.shard(number), hash, key); !ok {
 			return false
 		}
@@ -83,7 +83,7 @@ func (e *storeEditor) delete(key string) bool {
 
 // eachInShard calls f with the entries of one shard, as edited.
 func (e *storeEditor) eachInShard(number shardNumber, f func(key, value string) bool) {
-	if open := e.open[number]; open != nil {
+	if open := e.opened(number); open != nil {
 		eachIn(open.data, func(key, value []byte) bool { return f(string(key), string(value)) })
 		return
 	}
@@ -104,10 +104,21 @@ func (e *storeEditor) each(f func(key, value string) bool) {
 	}
 }
 
+// opened returns a shard that is being changed; nil: it is not.
+func (e *storeEditor) opened(number shardNumber) *openShard {
+	if e.open == nil {
+		return nil
+	}
+	return e.open[number]
+}
+
 // edit opens a shard.
 func (e *storeEditor) edit(number shardNumber) *openShard {
-	open := e.open[number]
+	open := e.opened(number)
 	if open == nil {
+		if e.open == nil {
+			e.open = make([]*openShard, storeShards)
+		}
 		open = e.openOf(e.shard(number))
 		e.open[number] = open
 		e.dirty = append(e.dirty, number)
