@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -90,21 +91,16 @@ answers by what it holds, or held a while ago (--revision).`,
 
 // explainBatch decides many requests by the documents in etcd, all at one revision.
 func explainBatch(ctx context.Context, cmd *cobra.Command, grid *catalog.Catalog, batch string) error {
-	in := cmd.InOrStdin()
-	if batch != "-" {
-		file, err := os.Open(batch)
-		if err != nil {
-			return flags.Usagef("--batch: %w", err)
-		}
-		defer func() { _ = file.Close() }() // only read
-		in = file
+	requests, err := readInput(cmd, batch)
+	if err != nil {
+		return inputError("--batch: ", err)
 	}
 	update, err := grid.Update(ctx)
 	if err != nil {
 		return err
 	}
 	table := routing.NewCompiler(grid.Reader().Decode).Compile(update)
-	if err := admission.ExplainAll(table, in, cmd.OutOrStdout()); err != nil {
+	if err := admission.ExplainAll(table, bytes.NewReader(requests), cmd.OutOrStdout()); err != nil {
 		return flags.Usagef("--batch: %w", err)
 	}
 	return nil

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -33,7 +34,7 @@ func readDocuments(cmd *cobra.Command, reader *document.Reader, names []string) 
 		for _, file := range files {
 			text, err := readInput(cmd, file)
 			if err != nil {
-				return nil, flags.Usagef("-f: %w", err)
+				return nil, inputError("-f: ", err)
 			}
 			if file == "-" {
 				file = "stdin"
@@ -88,9 +89,38 @@ func documentFiles(name string) ([]string, error) {
 	return files, nil
 }
 
-// readInput reads a file, or the standard input.
+// readInput reads a file, or the standard input for "-". It ends with the command: what waits
+// for a person, or for a pipe whose other side does not write, can be interrupted.
 func readInput(cmd *cobra.Command, name string) ([]byte, error) {
-	in := cmd.InOrStdin()
+	type result struct {
+		text []byte
+		err  error
+	}
+	done := make(chan result, 1)
+	go func() { // it may outlive the command by as much as the process does
+		text, err := readAll(cmd.InOrStdin(), name)
+		done <- result{text, err}
+	}()
+	select {
+	case <-cmd.Context().Done():
+		return nil, fmt.Errorf("%w while the input was being read; nothing was written", errStopped)
+	case read := <-done:
+		return read.text, read.err
+	}
+}
+
+// errStopped says that somebody interrupted the command.
+var errStopped = errors.New("stopped")
+
+// inputError is a failure to read an input: bad use, unless somebody stopped it.
+func inputError(flag string, err error) error {
+	if errors.Is(err, errStopped) {
+		return err
+	}
+	return flags.Usagef("%s%w", flag, err)
+}
+
+func readAll(in io.Reader, name string) ([]byte, error) {
 	if name != "-" {
 		file, err := os.Open(name)
 		if err != nil {
@@ -104,7 +134,7 @@ func readInput(cmd *cobra.Command, name string) ([]byte, error) {
 	case err != nil:
 		return nil, err
 	case len(text) > maxInputBytes:
-		return nil, fmt.Errorf("%s has more than %d MiB; spread its documents over several files", name, maxInputBytes>>20)
+		return nil, fmt.Errorf("%s has more than %d MiB; spread it over several files", name, maxInputBytes>>20)
 	}
 	return text, nil
 }

@@ -1,13 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
-	"io"
-	"os"
 
 	"github.com/spf13/cobra"
 
-	"gridrouter.io/cmd/flags"
 	"gridrouter.io/discovery/catalog"
 )
 
@@ -33,12 +31,11 @@ tenant's epoch is raised by one, with the first pin that changes.`,
 			if err := change.check(); err != nil {
 				return err
 			}
-			in, closing, err := openInput(cmd, args[1])
+			text, err := readInput(cmd, args[1])
 			if err != nil {
-				return flags.Usagef("%w", err)
+				return inputError("", err)
 			}
-			defer closing()
-			docs, err := catalog.ReadPins(args[0], args[1], in)
+			docs, err := catalog.ReadPins(args[0], args[1], bytes.NewReader(text))
 			if err != nil {
 				return told(cmd, err)
 			}
@@ -53,16 +50,4 @@ tenant's epoch is raised by one, with the first pin that changes.`,
 	}
 	change.register(cmd)
 	return cmd
-}
-
-// openInput opens a file, or the standard input for "-".
-func openInput(cmd *cobra.Command, name string) (io.Reader, func(), error) {
-	if name == "-" {
-		return cmd.InOrStdin(), func() {}, nil
-	}
-	file, err := os.Open(name)
-	if err != nil {
-		return nil, nil, err
-	}
-	return file, func() { _ = file.Close() }, nil // only read
 }

@@ -23,7 +23,9 @@ func newWaitCommand(to *connection) *cobra.Command {
 		Long: `Waits until every router that announces itself in etcd runs the documents of a revision, such
 as the one that apply printed, or newer ones. Without --revision it is that of the newest
 change, deletions by gridctl included. Who is behind is told on the error output, whenever
-that changes. Routers tell of themselves every two seconds or so.
+that changes. Routers tell of themselves every two seconds or so. One that was there and is
+not any more, before it ran the revision, is waited for too: it may be cut off from etcd and
+serve older documents. If it was stopped on purpose, run the command again.
 
 A router that started after a deletion tells the revision of the newest document, which is
 lower than the deletion's. Where no document is as new as the revision, a router also

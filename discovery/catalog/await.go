@@ -72,10 +72,11 @@ const (
 // router that started after a deletion tells a lower one although it knows of it. Where no
 // stored document is as new as the revision, equal documents count as well: a table
 // with the hash of the stored documents, or of a router that runs the revision. A router
-// whose guard holds changes of that time does not run them.
+// whose guard holds changes of that time does not run them. One that was alive at first, or came
+// since, and announces itself no longer is waited for like any other: it may be cut off from etcd.
 //
-// The deadline of ctx ends the wait with a *[BehindError]; no live router, whether
-// at first or later, is [ErrNoRouter]; so is an error a revision that etcd has not come to.
+// The deadline of ctx ends the wait with a *[BehindError]; no live router is
+// [ErrNoRouter]; so is an error a revision that etcd has not come to.
 func (c *Catalog) Await(ctx context.Context, revision int64, behind func(Arrival, []Member)) (Arrival, error) {
 	w := &wait{Catalog: c, arrival: Arrival{Revision: revision}, started: time.Now()}
 	next := time.NewTicker(lookEvery)
@@ -118,10 +119,38 @@ type wait struct {
 	arrival    Arrival
 	started    time.Time
 	stragglers []Member
+	known      map[string]knownMember // by ID: all that were ever seen alive in this wait
 
 	looked time.Time // when newest was read; zero: never
 	newest int64     // the revision of the newest stored document
 	hash   string    // of the stored documents; empty: not needed so far
+}
+
+// knownMember is a router as it was seen last.
+type knownMember struct {
+	Member
+	arrived bool // it ran the revision
+}
+
+// missing returns the routers that were there and are not any more, and did not run the revision
+// when they were seen last: their leases ended, which is what becomes of one that is cut off from
+// etcd and goes on serving what it had.
+func (w *wait) missing(members, late []Member) (gone []Member) {
+	if w.known == nil {
+		w.known = map[string]knownMember{}
+	}
+	for _, m := range members {
+		w.known[m.ID] = knownMember{m, !slices.ContainsFunc(late, func(l Member) bool { return l.ID == m.ID })}
+	}
+	for _, id := range sortedKeys(w.known) {
+		known := w.known[id]
+		if known.arrived || slices.ContainsFunc(members, func(m Member) bool { return m.ID == id }) {
+			continue
+		}
+		known.Fault = "announces itself no longer: it is cut off from etcd and serves older documents, or it has ended"
+		gone = append(gone, known.Member)
+	}
+	return gone
 }
 
 // ended turns what ended the wait into its error.
@@ -148,10 +177,9 @@ func (w *wait) look(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if len(members) == 0 {
+	if len(members)+len(w.known) == 0 {
 		return ErrNoRouter
 	}
-	w.arrival.Routers = len(members)
 	late := slices.DeleteFunc(slices.Clone(members), func(m Member) bool {
 		return m.Fault == "" && m.Revision >= w.arrival.Revision && !m.holds(w.arrival.Revision)
 	})
@@ -160,7 +188,13 @@ func (w *wait) look(ctx context.Context) error {
 			return err
 		}
 	}
-	w.stragglers = late
+	gone := w.missing(members, late)
+	w.arrival.Routers = len(members) + len(gone)
+	w.stragglers = append(late, gone...)
+	slices.SortFunc(w.stragglers, func(a, b Member) int { return strings.Compare(a.ID, b.ID) })
+	if w.arrival.Routers == 0 { // all that ran it have gone
+		return ErrNoRouter
+	}
 	return nil
 }
 

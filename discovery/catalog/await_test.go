@@ -116,10 +116,14 @@ func TestAwaitTellsWhoIsBehindOnceForEachSet(t *testing.T) {
 		case 2:
 			g.drop("fleet/r3") // its lease ends
 			g.says("r2", newest, "bb")
+		case 3:
+			g.drop("fleet/r1") // which ran it
+			g.says("r3", newest, "bb")
 		}
 	})
 	at := func(n int64) string { return fmt.Sprintf("(revision %d)", newest-n) }
-	want := []string{"3: r1 " + at(3) + ", r2 " + at(3) + ", r3 " + at(3), "3: r2 " + at(2) + ", r3 " + at(3)}
+	want := []string{"3: r1 " + at(3) + ", r2 " + at(3) + ", r3 " + at(3), "3: r2 " + at(2) + ", r3 " + at(3),
+		"3: r3 (announces itself no longer: it is cut off from etcd and serves older documents, or it has ended)"}
 	if err != nil || !slices.Equal(told, want) || arrival.Routers != 2 {
 		t.Errorf("told %q, want %q; %+v, %v", told, want, arrival, err)
 	}
@@ -132,8 +136,10 @@ func TestAwaitWithoutARouterFails(t *testing.T) {
 		t.Errorf("without a router: %v", err)
 	}
 	g.says("r1", 1, "")
-	_, err := g.Await(g.ctx, 0, func(catalog.Arrival, []catalog.Member) { g.drop("fleet/r1") })
-	if !errors.Is(err, catalog.ErrNoRouter) {
+	ctx, cancel := context.WithTimeout(g.ctx, 700*time.Millisecond)
+	defer cancel()
+	_, err := g.Await(ctx, 0, func(catalog.Arrival, []catalog.Member) { g.drop("fleet/r1") })
+	if late := (*catalog.BehindError)(nil); !errors.As(err, &late) || !strings.Contains(err.Error(), "r1 (announces itself no longer") {
 		t.Errorf("when the last one went: %v", err)
 	}
 }
