@@ -28,9 +28,9 @@ changes nothing. Documents that are not given stay as they are.
 
 A tenant's epoch is raised by one, once a call, whenever one of its keys may change its deck.
 
-What changes the rules or pins of more than 10 tenants, and more than 5 % of them, is refused:
-the guard of the routers would hold it ("gridctl guard"). If it is meant, --allow-mass-change
-writes it with a mark that tells them so.`,
+What changes the rules or pins of more than 10 tenants, and more than 5 % of them, within ten
+seconds, those of earlier calls counted, is refused: the guard of the routers would hold it
+("gridctl guard"). If it is meant, --allow-mass-change writes it with a mark that tells them so.`,
 		Example: `  gridctl apply -f tenants/acme.yaml --why "move canary to east-2"
   gridctl apply -f grid/ --dry-run
   gridctl apply -f grid/ --allow-mass-change --why "leave east-1"

@@ -45,6 +45,7 @@ func (c *Catalog) Apply(ctx context.Context, plan *Plan, progress func(Progress)
 			progress(Progress{len(run.result.Written), run.total})
 		}
 	}
+	run.leaveWord(ctx)
 	run.result.Unwritten = run.unwritten()
 	return run.result, err
 }

@@ -3,6 +3,7 @@ package catalog
 import (
 	"context"
 	"fmt"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -13,20 +14,22 @@ import (
 // notes which documents' transactions tell them that it is meant. onDecks is how many
 // tenants are on decks that it deletes.
 //
-// Routers count all changes of [routing.GuardWindow] together, and this only those of one
-// plan. Many small plans one right after the other are not refused here; allowed, each of
-// them carries its mark.
+// Routers count all changes of [routing.GuardWindow] together, and so does this, as far as the
+// calls before it have left word.
 func (p *planner) weigh(ctx context.Context, s *snapshot, onDecks int) error {
 	m := p.mass()
 	changed := len(m.changed) + onDecks
 	if changed == 0 {
 		return nil
 	}
+	p.moved = m.changed
 	if p.options.AllowMassChange {
 		p.masses = m.keys
 		return p.weighHeld(ctx, s)
 	}
-	if changed <= routing.GuardLimit(0) {
+	recent := s.readRecent(ctx)
+	together := recent.with(m.changed) + onDecks
+	if together <= routing.GuardLimit(0) {
 		return nil // whatever the number of tenants: no plan deletes more than one
 	}
 	tenants, err := s.countTenants(ctx)
@@ -34,8 +37,13 @@ func (p *planner) weigh(ctx context.Context, s *snapshot, onDecks int) error {
 		return err
 	}
 	limit := routing.GuardLimit(tenants)
-	if changed <= limit {
+	switch {
+	case together <= limit:
 		return nil
+	case changed <= limit:
+		return refused([]error{&ReasonError{Place: "guard", Message: fmt.Sprintf(
+			"with those of the last %s this drops, or changes where they lead, %d of %d tenants; routers hold more than %d within that time until they are told that it is meant: write it again in %s, or with --allow-mass-change",
+			routing.GuardWindow, together, tenants, limit, recent.clearsIn(together-limit, s.now()).Round(time.Second)+time.Second)}})
 	}
 	return refused([]error{&ReasonError{Place: "guard", Message: fmt.Sprintf(
 		"this drops, or changes where they lead, %d of %d tenants; routers hold more than %d at once until they are told that it is meant: if it is, write --allow-mass-change",

@@ -371,3 +371,39 @@ func TestADiscardOfNoChangeIsRefused(t *testing.T) {
 	_, err = g.PlanDiscard(g.ctx, 0, catalog.Options{})
 	g.wantRefusal(err, "is no revision of a change")
 }
+
+// TestManySmallCallsAreWeighedTogether repoints tenants one a call, as fast as it can: the guard of
+// the routers would hold the eleventh, and so it is refused, until it is said to be meant.
+func TestManySmallCallsAreWeighedTogether(t *testing.T) {
+	g := newGrid(t)
+	all := twoDecks
+	for i := range 30 {
+		all += tenant(fmt.Sprintf("t%02d", i), fmt.Sprintf("t%02d.example", i), splitRule)
+	}
+	g.apply(all)
+	move := func(i int, rule string) string {
+		return tenant(fmt.Sprintf("t%02d", i), fmt.Sprintf("t%02d.example", i), rule)
+	}
+	for i := range 10 {
+		g.apply(move(i, otherRule))
+	}
+	g.apply(move(3, splitRule)) // a tenant that is counted already
+	g.apply(tenant("new", "new.example", splitRule))
+	g.refuses(move(10, otherRule), "with those of the last 10s", "11 of 31 tenants", "write it again in", "--allow-mass-change")
+	g.refuses(move(10, otherRule)+move(11, otherRule), "12 of 31 tenants")
+	if _, err := g.PlanDelete(g.ctx, "tenants/t12", catalog.DeleteOptions{}); err == nil {
+		t.Error("a deletion is not weighed")
+	}
+	plan, err := g.Plan(g.ctx, g.parse(move(10, otherRule)), catalog.Options{AllowMassChange: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.carryOut(plan)
+	g.apply(move(11, otherRule)) // what came before is meant by that too
+	g.put("recent/moves", "nonsense")
+	g.apply(move(12, otherRule))
+	g.put("recent/moves", "null")
+	g.apply(move(14, otherRule))
+	g.put("recent/moves", `{"a":"2999-01-01T00:00:00Z","b":"2001-01-01T00:00:00Z"}`)
+	g.apply(move(13, otherRule))
+}

@@ -36,6 +36,7 @@ type planner struct {
 	takers   map[string]string       // host -> the given tenant that will hold it
 	steps    []step
 	notes    []string
+	moved    map[string]bool // names of tenants that go, or with other rules or pins than before
 	masses   map[string]bool // keys of tenants whose transactions carry the guard's mark
 }
 

@@ -56,6 +56,8 @@ type Plan struct {
 	Transactions int `json:"transactions"`
 
 	why      string
+	moved    map[string]bool // names of tenants that it drops or repoints
+	accepted bool            // by a mark of its own
 	steps    []step
 	reserved map[string]*reservation // by host: wildcards that are new
 }
@@ -151,6 +153,8 @@ func (p *planner) plan() *Plan {
 	return &Plan{
 		Revision:     p.w.revision,
 		Notes:        p.notes,
+		moved:        p.moved,
+		accepted:     len(p.masses) > 0,
 		Changes:      p.summary(),
 		Transactions: len(p.steps),
 		why:          p.options.Why,
