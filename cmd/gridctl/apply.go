@@ -26,6 +26,11 @@ the whole is not one transaction: at the first conflict apply stops, says what w
 and what was not, and exits with 1. Running it again finishes; applying the same file twice
 changes nothing. Documents that are not given stay as they are.
 
+A document that "gridctl get" printed says by its field revision which stored form it was made
+from. If another one is stored by now, apply says who changed it, exits with 1 and writes
+nothing, unless --force is given. Without that field, apply notes whose change of the last ten
+minutes it goes over.
+
 A tenant's epoch is raised by one, once a call, whenever one of its keys may change its deck.
 
 What changes the rules or pins of more than 10 tenants, and more than 5 % of them, within ten
@@ -56,6 +61,7 @@ seconds, those of earlier calls counted, is refused: the guard of the routers wo
 	cmd.Flags().StringSliceVarP(&files, "filename", "f", nil, "`FILE` or folder of documents (.yaml, .yml, .json), or - for the standard input; repeatable")
 	change.register(cmd)
 	change.registerMass(cmd)
+	cmd.Flags().BoolVar(&change.force, "force", false, "undo what others changed since the documents were read")
 	return cmd
 }
 
@@ -65,6 +71,7 @@ type changeFlags struct {
 	dryRun bool
 	output string
 	mass   bool // meant although the routers' guard would hold it
+	force  bool // over what others changed meanwhile
 }
 
 func (c *changeFlags) register(cmd *cobra.Command) {
@@ -80,7 +87,7 @@ func (c *changeFlags) registerMass(cmd *cobra.Command) {
 
 // options are what the flags say to the catalog.
 func (c *changeFlags) options() catalog.Options {
-	return catalog.Options{Why: c.why, AllowMassChange: c.mass}
+	return catalog.Options{Why: c.why, AllowMassChange: c.mass, Force: c.force}
 }
 
 func (c *changeFlags) check() error { return oneOf(c.output, "text", "json") }

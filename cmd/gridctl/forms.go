@@ -19,19 +19,20 @@ import (
 	"gridrouter.io/discovery/catalog"
 	"gridrouter.io/gslb"
 	"gridrouter.io/routing"
+	"gridrouter.io/routing/document"
 )
 
 // textPrinter writes documents as "gridctl apply" reads them.
 type textPrinter struct {
 	out    io.Writer
-	form   func(value []byte) ([]byte, error)
+	form   func(item *catalog.Item) ([]byte, error)
 	before string
 	bad    []string
 }
 
 func (p *textPrinter) page(items []catalog.Item) error {
 	for i := range items {
-		text, err := p.form(items[i].Value)
+		text, err := p.form(&items[i])
 		if err != nil || items[i].Err != nil {
 			p.bad = append(p.bad, items[i].Key)
 		}
@@ -46,6 +47,16 @@ func (p *textPrinter) page(items []catalog.Item) error {
 }
 
 func (p *textPrinter) end() error { return badStored(p.bad) }
+
+// withRevision adds the revision to a stored document, so that "gridctl apply" can tell whether
+// it is still the stored one. What is no mapping stays as it is.
+func withRevision(value []byte, revision int64) []byte {
+	text := bytes.TrimSpace(value)
+	if revision == 0 || !json.Valid(text) || len(text) < 3 || text[0] != '{' {
+		return value
+	}
+	return fmt.Appendf(nil, "%s,%q:%d}", text[:len(text)-1], document.RevisionField, revision)
+}
 
 // badStored is the error for documents in etcd that routers cannot use.
 func badStored(keys []string) error {

@@ -61,7 +61,8 @@ func newGetCommand(to *connection) *cobra.Command {
 		Short: "Print documents as they stand in etcd",
 		Long: `Prints the documents in etcd: all of a kind, or one.
 
--o yaml and -o json print what "gridctl apply" reads; json is one document a line.`,
+-o yaml and -o json print what "gridctl apply" reads; json is one document a line. In yaml the
+field revision says which stored form it is: apply refuses what was made from another one.`,
 		Example: `  gridctl get decks
   gridctl get tenants acme -o yaml
   gridctl get pins initech
@@ -121,9 +122,11 @@ type printer interface {
 func newPrinter(out io.Writer, folder, output string) printer {
 	switch output {
 	case "yaml":
-		return &textPrinter{out: out, form: toYAML, before: "---\n"}
+		return &textPrinter{out: out, before: "---\n", form: func(item *catalog.Item) ([]byte, error) {
+			return toYAML(withRevision(item.Value, item.Revision))
+		}}
 	case "json":
-		return &textPrinter{out: out, form: toJSONLine}
+		return &textPrinter{out: out, form: func(item *catalog.Item) ([]byte, error) { return toJSONLine(item.Value) }}
 	}
 	return newTablePrinter(out, folder)
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -81,6 +82,9 @@ type Options struct {
 	// it: a mark that accepts it goes into each transaction that drops tenants or changes
 	// where they lead.
 	AllowMassChange bool
+	// Force says that what others changed meanwhile is to be overwritten: a document that was
+	// made from an older form than the stored one is written all the same.
+	Force bool
 }
 
 func (o Options) check() error {
@@ -92,7 +96,8 @@ func (o Options) check() error {
 
 // Plan checks documents against etcd and each other, and returns what applying them
 // would do. It writes nothing. What is wrong with the documents comes back as a
-// *[RefusedError] that holds all reasons.
+// *[RefusedError] that holds all reasons, and what was made from older forms than the stored
+// ones as a *[StaleError].
 func (c *Catalog) Plan(ctx context.Context, docs []document.Parsed, options Options) (*Plan, error) {
 	if err := options.check(); err != nil {
 		return nil, err
@@ -108,12 +113,16 @@ func (c *Catalog) Plan(ctx context.Context, docs []document.Parsed, options Opti
 	if err := refused(w.check()); err != nil {
 		return nil, err
 	}
+	overwrites, err := s.checkRead(ctx, w, options)
+	if err != nil {
+		return nil, err
+	}
 	plan, err := s.planned(ctx, w, options)
 	if err != nil {
 		return nil, err
 	}
 	left, err := s.leftPins(ctx, w)
-	plan.Notes = append(plan.Notes, left...)
+	plan.Notes = slices.Concat(plan.Notes, overwrites, left)
 	return plan, err
 }
 

@@ -31,6 +31,7 @@ type item struct {
 	created int64 // creation revision; 0: not stored
 
 	record int64  // number of the newest change record; 0: none
+	read   int64  // the revision of the stored form that the given one was made from; 0: it does not say
 	epoch  uint64 // highest epoch that the tenant is known to have had; 0: never was
 }
 
@@ -92,7 +93,7 @@ func (w *world) admit(docs []document.Parsed) []error {
 		if doc.Key == "" || doc.Document == nil {
 			continue
 		}
-		it := &item{key: doc.Key, origin: doc.Origin, given: doc.Document, json: doc.JSON}
+		it := &item{key: doc.Key, origin: doc.Origin, given: doc.Document, json: doc.JSON, read: doc.Revision}
 		if first, twice := w.items[doc.Key]; twice {
 			reasons = append(reasons, refusal(it, "", "is given twice, first at %s; keep one of the two", first.place()))
 			continue

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"path/filepath"
 	"reflect"
+	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -35,6 +37,9 @@ type Parsed struct {
 	Origin string
 	// JSON is the stored form; nil if Err is not nil.
 	JSON []byte
+	// Revision is that of the stored form which the document was made from, as "gridctl get"
+	// writes it into one (the field revision); 0: it does not say. It is no part of JSON.
+	Revision int64
 	// Raw is a bad document as JSON, faults and all: a value that Decode refuses under Key
 	// as this was refused, so that it can take the way of all others. nil if Err is nil, and
 	// if the text has no fields.
@@ -129,7 +134,7 @@ func origin(name string, line int) string { return fmt.Sprintf("%s:%d", name, li
 
 // parsed makes what ReadFile returns of a document's nodes.
 func (r *Reader) parsed(file string, root *node, f *faults) Parsed {
-	out := Parsed{Origin: origin(file, int(root.line))}
+	out := Parsed{Origin: origin(file, int(root.line)), Revision: takeRevision(root, f)}
 	kind, doc := r.read(root, f)
 	if kind != nil {
 		out.Kind, out.Document = kind.Name, doc
@@ -152,6 +157,30 @@ func (r *Reader) parsed(file string, root *node, f *faults) Parsed {
 		out.Raw = appendNode(nil, root)
 	}
 	return out
+}
+
+// RevisionField is the field of a document that says which stored form it was made from.
+const RevisionField = "revision"
+
+// takeRevision takes the revision out of a document's fields.
+func takeRevision(root *node, f *faults) (revision int64) {
+	at := -1
+	for i := range root.children {
+		if root.shape == mapping && root.children[i].name == RevisionField {
+			at = i
+		}
+	}
+	if at < 0 {
+		return 0
+	}
+	field := root.children[at]
+	root.children = slices.Delete(root.children, at, at+1)
+	revision, err := strconv.ParseInt(field.text, 10, 64)
+	if field.shape != scalar || field.class != isNumber || err != nil || revision < 1 {
+		f.add(field.place, RevisionField, "is no revision; leave it as gridctl get wrote it, or leave it out")
+		return 0
+	}
+	return revision
 }
 
 // Decode reads a stored value under its key, relative to docs/: "tenants/acme". It is a
