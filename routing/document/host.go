@@ -39,6 +39,9 @@ func CanonicalHost(host string) (string, error) {
 		if canonical, err = canonicalName(name); err != nil {
 			return "", err
 		}
+		if canonical == routing.CatchAll { // a star of another script
+			return "", fmt.Errorf("%s is no host name; write \"*\" for all hosts that nobody owns", quote(host))
+		}
 		if wildcard {
 			canonical = "*." + canonical
 		}

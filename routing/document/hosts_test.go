@@ -90,7 +90,7 @@ func TestWhatIsNoHostIsRefused(t *testing.T) {
 func FuzzCanonicalHost(f *testing.F) {
 	for _, seed := range []string{
 		"shop.acme.example", "*.Shop.acme.example.", "bücher.example", "xn--bcher-kva.example", "例え。テスト。",
-		"[2001:DB8::1]", "127.0.0.1", "１２７.0.0.1", "a.example:80", "\u200d", "xn--", "*.", "ß.ẞ", "\u0660.example", "א1.example",
+		"[2001:DB8::1]", "127.0.0.1", "１２７.0.0.1", "a.example:80", "\u200d", "xn--", "*.", "*", "＊", "＊.", "*.＊", "＊.a.example", "ß.ẞ", "\u0660.example", "א1.example",
 	} {
 		f.Add(seed)
 	}
@@ -102,6 +102,9 @@ func FuzzCanonicalHost(f *testing.F) {
 			}
 			return
 		}
+		if canonical == routing.CatchAll && host != routing.CatchAll {
+			t.Fatalf("%q is taken for all hosts", host)
+		}
 		if err := routing.CheckHost(canonical, true); err != nil {
 			t.Fatalf("%q gives %q, which CheckHost refuses: %v", host, canonical, err)
 		}
@@ -109,7 +112,7 @@ func FuzzCanonicalHost(f *testing.F) {
 			t.Fatalf("%q gives %q, which gives %q, %v", host, canonical, again, err)
 		}
 		for _, same := range []string{strings.ToUpper(canonical), canonical + "."} {
-			if canonical[0] == '[' {
+			if canonical[0] == '[' || canonical == routing.CatchAll {
 				continue
 			}
 			if again, err := document.CanonicalHost(same); err != nil || again != canonical {
