@@ -27,8 +27,36 @@ func (x *exchange) decidePinned() {
 			until = end
 		}
 	}
-	pin := x.router.pin(until, x.decision.Tenant, x.decision.Key)
-	x.decision = x.now.table.DecidePinned(&x.head.Request, pin)
+	for {
+		pin := x.router.pin(until, x.decision.Tenant, x.decision.Key)
+		if pin.State != routing.PinAbsent {
+			x.decision = x.now.table.DecidePinned(&x.head.Request, pin)
+			return
+		}
+		// The table knows of the pin, and etcd has it no more: it was deleted just now, and the
+		// next table says so; or what is stored went in a mass change, and the guard holds that.
+		// Without the pin the key could lead to another deck than it is on.
+		x.decision = x.now.table.DecidePinned(&x.head.Request, pin)
+		if x.now.table.Guard() != nil || !x.awaitTable(until) {
+			return
+		}
+		if x.decision = x.now.table.Decide(&x.head.Request); !x.decision.PinWanted {
+			return
+		}
+	}
+}
+
+// awaitTable waits until another table is in force, and goes by that one. false: none came in time.
+func (x *exchange) awaitTable(until time.Time) bool {
+	timer := time.NewTimer(time.Until(until))
+	defer timer.Stop()
+	select {
+	case <-x.now.replaced:
+		x.now = x.router.published.Load()
+		return true
+	case <-timer.C:
+		return false
+	}
 }
 
 // pin looks for a pin until a moment.

@@ -98,11 +98,37 @@ func TestACachedPinDecidesAndExplainSaysTheSame(t *testing.T) {
 		}
 	}
 	f("found", "d2", "acme/found")
-	f("gone", "d1", "acme/gone")
+	f("gone", "pin_unreadable", "acme/gone")
 	f("garbled", "pin_unreadable", "acme/garbled")
 	f("nowhere", "deck_down", "acme/nowhere")
 	f("a/b c", "d2", "acme/a/b c")
 	f("without a pin", "d1")
+}
+
+// TestAPinThatIsDeletedJustNowIsWaitedFor has a request find etcd without a pin that the table
+// knows of: it is held to the next table, unless that holds the deletion for a mass change.
+func TestAPinThatIsDeletedJustNowIsWaitedFor(t *testing.T) {
+	board := &pinBoard{pins: map[string]routing.Pinned{"acme/gone": {State: routing.PinAbsent}}}
+	g := cachedGrid(t, board, "gone")
+	asked := func() (answered chan *reply) {
+		before := len(board.questions())
+		answered = make(chan *reply, 1)
+		go func() { answered <- g.ask(get("/", "X-User-Id: gone")) }()
+		eventually(t, "the pin is read", func() bool { return len(board.questions()) > before })
+		return answered
+	}
+	answered := asked()
+	g.put(tenantOn("other", "d1", "other.test")) // a table that changes nothing of it
+	g.drop("pins/acme/gone")
+	if r := <-answered; r.body != "d1" {
+		t.Errorf("after the deletion was told: got %d %s", r.StatusCode, r.body)
+	}
+	g.put(&routing.Pin{Tenant: "acme", Key: "gone", Deck: "d2"})
+	answered = asked()
+	g.drop("tenants/acme")
+	if r := <-answered; r.fault() != "no_tenant" {
+		t.Errorf("after the tenant's deletion was told: got %d %s", r.StatusCode, r.fault())
+	}
 }
 
 // TestARequestWaitsForItsPinNoLongerThanItMay reads pins that never come.

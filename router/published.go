@@ -21,6 +21,8 @@ type published struct {
 	table *routing.Table
 	decks []*deckView // by CompiledDeck.ID; nil where the table has none, or a missing one
 	at    time.Time
+	// replaced is closed when another table is in force.
+	replaced chan struct{}
 }
 
 // deckView is one deck as one table has it, with the addresses of the moment.
@@ -104,7 +106,11 @@ func (p *publisher) put(next *published) (before *published) {
 	if untried, _ := next.untried(); untried == 0 {
 		defer p.router.began.Store(true) // not before there is a table
 	}
-	return p.router.published.Swap(next)
+	next.replaced = make(chan struct{})
+	if before = p.router.published.Swap(next); before != nil && before.replaced != nil {
+		close(before.replaced)
+	}
+	return before
 }
 
 // tellPublished logs what a new table holds.

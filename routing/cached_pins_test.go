@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"gridrouter.io/routing"
 	"gridrouter.io/routing/document"
@@ -150,4 +152,116 @@ func goodTenant(random *rand.Rand, tenant int, revision int64) string {
 		text = strings.Replace(text, `"split"`, ` "split"`, 1)
 	}
 	return text
+}
+
+// TestCachedPinsThatAreWipedAreNotTakenForAbsent wipes tenants and pins, or pins alone, by events and
+// by a list, of a compiler that goes on, is restored, or is rebuilt meanwhile. While the guard
+// holds, a key whose pin cannot be read goes nowhere; when all comes back, or the loss is
+// accepted, all is as if nothing had happened, or as if nothing had ever been there.
+func TestCachedPinsThatAreWipedAreNotTakenForAbsent(t *testing.T) {
+	const tenants = 30
+	reader := document.NewReader()
+	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	deckOne := routing.Change{Key: "decks/d0", Value: []byte(`{"kind":"Deck","name":"d0","domain":"d0.example","attach":"mesh"}`), Revision: 1, Created: 1}
+	deckTwo := routing.Change{Key: "decks/d1", Value: []byte(`{"kind":"Deck","name":"d1","domain":"d1.example","attach":"mesh"}`), Revision: 1, Created: 1}
+	var all, pins []routing.Change
+	for i := range tenants {
+		all = append(all, routing.Change{Key: fmt.Sprintf("tenants/t%d", i), Revision: 1, Created: 1, Value: fmt.Appendf(nil,
+			`{"kind":"Tenant","name":"t%d","hosts":["h%d.example"],"epoch":1,"rules":[{"name":"users","key":{"header":"x-user-id"},"pins":"cached","split":{"d0":1}}]}`, i, i)})
+		pins = append(pins, routing.Change{Key: fmt.Sprintf("pins/t%d/k1", i), Revision: 1, Created: 1, Value: fmt.Appendf(nil,
+			`{"kind":"Pin","tenant":"t%d","key":"k1","deck":"d1"}`, i)})
+	}
+	decks := []routing.Change{deckOne, deckTwo}
+	everything := slices.Concat(decks, all, pins)
+	gone := func(changes []routing.Change, revision int64) (deleted []routing.Change) {
+		for _, change := range changes {
+			deleted = append(deleted, routing.Change{Key: change.Key, Deleted: true, Revision: revision})
+		}
+		return deleted
+	}
+	outcome := func(table *routing.Table, etcdSays routing.Pinned) string {
+		request := pinRequest(7, 1)
+		d := table.Decide(&request)
+		if d.PinWanted {
+			d = table.DecidePinned(&request, etcdSays)
+		}
+		return deckOf(d) + string(d.Fault)
+	}
+	ways := map[string]routing.Update{
+		"all by events":  {Changes: gone(slices.Concat(all, pins), 2)},
+		"pins by events": {Changes: gone(pins, 2)},
+		"all by a list":  {Whole: true, Changes: decks},
+		"pins by a list": {Whole: true, Changes: slices.Concat(decks, all)},
+	}
+	for way, wipe := range ways {
+		for _, between := range []string{"nothing", "restored", "rebuilt"} {
+			for _, end := range []string{"comes back by events", "comes back by a list", "is accepted"} {
+				what := way + ", " + between + ", " + end
+				compiler := routing.NewCompiler(reader.Decode)
+				compiler.CachePins()
+				compile := func(u routing.Update, revision int64) *routing.Table {
+					u.Revision, u.At = revision, start.Add(time.Duration(revision)*time.Second)
+					return compiler.Compile(cloneUpdate(u))
+				}
+				before := compile(routing.Update{Whole: true, Changes: everything}, 1)
+				table := compile(wipe, 2)
+				switch between {
+				case "restored":
+					sections, err := compiler.Checkpoint().Sections()
+					if err != nil {
+						t.Fatal(err)
+					}
+					compiler = routing.NewCompiler(reader.Decode)
+					compiler.CachePins()
+					if table, err = compiler.Restore(sections); err != nil {
+						t.Fatal(err)
+					}
+				case "rebuilt":
+					next, err := compiler.Rebuilt()
+					if err != nil {
+						t.Fatal(err)
+					}
+					compiler = next
+					stored := decks
+					if strings.HasPrefix(way, "pins") {
+						stored = slices.Concat(decks, all)
+					}
+					table = compile(routing.Update{Whole: true, Changes: stored}, 2)
+				}
+				if got := outcome(table, routing.Pinned{State: routing.PinAbsent}); got != "pin_unreadable" || table.Guard() == nil || table.Guard().Documents < tenants {
+					t.Errorf("%s: while it is held the key gets %q; %+v", what, got, table.Guard())
+				}
+				if table.Counts() != (routing.Counts{Tenants: tenants, Hosts: tenants, Decks: 2, Pins: tenants, Problems: table.Counts().Problems}) {
+					t.Errorf("%s: while it is held there are %+v", what, table.Counts())
+				}
+				var want *routing.Table
+				wanted := "d1"
+				switch end {
+				case "comes back by events":
+					table = compile(routing.Update{Changes: slices.Concat(all, pins)}, 3)
+					want = before
+				case "comes back by a list":
+					table = compile(routing.Update{Whole: true, Changes: everything}, 3)
+					want = before
+				case "is accepted":
+					table = compile(routing.Update{Accepted: 2}, 3)
+					fresh := routing.NewCompiler(reader.Decode)
+					fresh.CachePins()
+					left := decks
+					if strings.HasPrefix(way, "pins") {
+						left, wanted = slices.Concat(decks, all), "d0"
+					} else {
+						wanted = "no_tenant"
+					}
+					want = fresh.Compile(routing.Update{Whole: true, Changes: slices.Clone(left)})
+				}
+				if table.Guard() != nil || table.Hash() != want.Hash() || table.EffectiveHash() != want.EffectiveHash() || table.Counts() != want.Counts() {
+					t.Errorf("%s: %s %s %+v %+v, want %s %s %+v", what, table.Hash(), table.EffectiveHash(), table.Counts(), table.Guard(), want.Hash(), want.EffectiveHash(), want.Counts())
+				}
+				if got := outcome(table, routing.Pinned{State: routing.PinFound, Deck: "d1"}); got != wanted {
+					t.Errorf("%s: in the end the key gets %q, want %q", what, got, wanted)
+				}
+			}
+		}
+	}
 }

@@ -67,6 +67,7 @@ type state struct {
 	Claims    map[string][]Problem
 	Owned     digest
 	Pins      int
+	Unlisted  int
 }
 
 // heldChange is a change that waits for something.
@@ -98,7 +99,7 @@ func (c *Compiler) Checkpoint() *Checkpoint {
 		Pairs: maps.Clone(c.pairs), Waiting: heldChanges(c.waiting), Held: heldChanges(c.guard.held), Guard: c.last.guard, Accepted: c.guard.accepted,
 		Origin: c.origin, Origins: maps.Clone(c.origins), Behind: maps.Clone(c.behind), Problems: maps.Clone(c.problems), Seen: maps.Clone(c.seen),
 		Contested: maps.Clone(c.claims.contested), Refused: c.claims.refused, Wildcards: c.claims.wildcards,
-		Claims: maps.Clone(c.claims.problems), Owned: c.claims.effective, Pins: c.counts.Pins,
+		Claims: maps.Clone(c.claims.problems), Owned: c.claims.effective, Pins: c.counts.Pins, Unlisted: c.guard.unlisted,
 	}}
 	for _, deck := range c.decks {
 		k.state.Decks = append(k.state.Decks, deck.Name)
@@ -271,7 +272,7 @@ func (c *Compiler) restoreState(s *state) error {
 	c.claims.refused = s.Refused
 	restoreChanges(c.waiting, s.Waiting)
 	restoreChanges(c.guard.held, s.Held)
-	c.guard.stale = true
+	c.guard.stale, c.guard.unlisted = true, s.Unlisted
 	if c.guard.accepted = s.Accepted; s.Guard != nil {
 		c.guard.revision, c.guard.since = s.Guard.Revision, s.Guard.Since
 	}

@@ -16,7 +16,7 @@ func (c *Compiler) storedPin(tenant, key string) uint64 {
 		}
 		return 0
 	}
-	if packed, ok := c.unheld.get(c.unheld.unheldKey(tenant, key)); ok {
+	if packed, ok := c.unheld.get(c.unheld.unheldKey(tenant, key)); ok && !isGone(packed) {
 		return unpackSum(packed)
 	}
 	return 0
@@ -36,9 +36,8 @@ func (s *store) unheldKey(tenant, key string) string {
 	return string(out[:])
 }
 
-// dropUnheld takes out those pins, of which only hashes are kept, that a whole list does
-// not name.
-func (c *Compiler) dropUnheld(present map[string]struct{}) {
+// dropUnheld finds those pins, of which only hashes are kept, that a whole list does not name.
+func (c *Compiler) dropUnheld(b *batch, present map[string]struct{}) {
 	if c.unheld.count == 0 {
 		return
 	}
@@ -53,20 +52,81 @@ func (c *Compiler) dropUnheld(present map[string]struct{}) {
 	}
 	gone := map[string]uint64{}
 	c.unheld.each(func(key, packed string) bool {
-		if _, ok := there[key]; !ok {
+		if _, ok := there[key]; !ok && !isGone(packed) {
 			gone[strings.Clone(key)] = unpackSum(packed)
 		}
 		return true
 	})
-	for key, sum := range gone {
+	for _, sum := range gone {
 		c.hash.sub(sum)
-		c.effective.sub(sum)
-		c.unheld.delete(key)
 	}
 	c.stored -= len(gone)
 	c.moved += len(gone)
-	c.counts.Pins -= len(gone)
+	b.unlisted = gone
 }
+
+// dropUnlisted takes out pins that are read on demand and that a whole list did not name, or,
+// if they are held, marks them: then they are there for decisions, which cannot read them.
+func (c *Compiler) dropUnlisted(unlisted map[string]uint64, hold bool) {
+	for key, sum := range unlisted {
+		if hold {
+			c.unheld.put(key, packSum(sum, true))
+			c.guard.unlisted++
+			c.guard.stale, c.complaints = true, true
+			continue
+		}
+		c.effective.sub(sum)
+		c.unheld.delete(key)
+		c.counts.Pins--
+	}
+}
+
+// dropGone takes out those that are marked, and that no held change names.
+func (c *Compiler) dropGone() {
+	if c.guard.unlisted == 0 {
+		return
+	}
+	named := map[string]bool{}
+	for _, change := range c.guard.held {
+		if change.kind == keyOfPin {
+			named[c.unheld.unheldKey(change.tenant, change.key)] = true
+		}
+	}
+	gone := map[string]uint64{}
+	c.unheld.each(func(key, packed string) bool {
+		if isGone(packed) && !named[key] {
+			gone[strings.Clone(key)] = unpackSum(packed)
+		}
+		return true
+	})
+	c.dropUnlisted(gone, false)
+	c.guard.unlisted, c.guard.stale, c.complaints = 0, true, true
+}
+
+// returned notes that a pin comes back whose deletion is held, if it is.
+func (c *Compiler) returned(change *Change, packed string) {
+	if !isGone(packed) {
+		return
+	}
+	c.effective.sub(unpackSum(packed))
+	if _, named := c.behind[change.Key]; named {
+		delete(c.behind, change.Key)
+	} else {
+		c.guard.unlisted--
+	}
+	c.guard.stale, c.complaints = true, true
+}
+
+// packSum packs the hash of a pair, and whether the pair is gone though its deletion is held.
+func packSum(sum uint64, gone bool) []byte {
+	packed := binary.LittleEndian.AppendUint64(nil, sum)
+	if gone {
+		packed = append(packed, recordGone)
+	}
+	return packed
+}
+
+func isGone(packed string) bool { return len(packed) > 8 }
 
 func unpackSum(packed string) uint64 {
 	return uint64(load32(packed, 0)) | uint64(load32(packed, 4))<<32
@@ -86,8 +146,13 @@ func (c *Compiler) compilePin(change *Change) {
 		c.putUnheld(change)
 		return
 	}
-	if c.unheld.count > 0 && c.unheld.delete(c.unheld.unheldKey(change.tenant, change.key)) {
-		c.counts.Pins--
+	if c.unheld.count > 0 {
+		key := c.unheld.unheldKey(change.tenant, change.key)
+		if packed, known := c.unheld.get(key); known {
+			c.returned(change, packed)
+			c.unheld.delete(key)
+			c.counts.Pins--
+		}
 	}
 	present := int32(pinUnreadable)
 	if exists {
@@ -131,13 +196,13 @@ func (c *Compiler) readsPins(tenant string) bool {
 // read is seen then.
 func (c *Compiler) putUnheld(change *Change) {
 	key := c.unheld.unheldKey(change.tenant, change.key)
-	if _, known := c.unheld.get(key); !known {
+	if packed, known := c.unheld.get(key); known {
+		c.returned(change, packed)
+	} else {
 		c.counts.Pins++
 	}
 	c.enforce(change)
-	var sum [8]byte
-	binary.LittleEndian.PutUint64(sum[:], change.sum)
-	c.unheld.put(key, sum[:])
+	c.unheld.put(key, packSum(change.sum, false))
 }
 
 // dropPin takes a pin out of the store that it is in.

@@ -133,7 +133,9 @@ func (c *Compiler) CachePins() { c.cachePins = true }
 // batch is an update, sorted by what depends on what.
 type batch struct {
 	decks, tenants, pins, others []*Change
-	flipped                      map[string]bool // tenants with pins that came or went
+	flipped                      map[string]bool   // tenants with pins that came or went
+	holds                        bool              // the guard holds some of it
+	unlisted                     map[string]uint64 // pins that are read on demand and that a whole list does not name, by their hashes
 }
 
 func (b *batch) flip(c *Compiler, tenant string, flipped bool) {
@@ -152,6 +154,7 @@ func (c *Compiler) Compile(u Update) *Table {
 	c.faults, c.origin = u.Faults, u.Origin
 	b := c.sort(u)
 	c.guardUpdate(&u, &b)
+	c.dropUnlisted(b.unlisted, b.holds)
 	c.decks = slices.Clone(c.decks)
 
 	known := c.knownDecks()
@@ -202,7 +205,7 @@ func (c *Compiler) sort(u Update) batch {
 		}
 	}
 	if u.Whole && c.found+fresh < c.stored {
-		for _, key := range c.missingFrom(u.Changes) {
+		for _, key := range c.missingFrom(&b, u.Changes) {
 			c.place(&b, &Change{Key: key, Deleted: true, Revision: u.Revision})
 		}
 	}
@@ -289,8 +292,8 @@ func (c *Compiler) storedPairOf(change *Change) (sum uint64, created int64) {
 }
 
 // missingFrom returns the keys of the stored pairs that a whole list does not name. Pins of
-// which only hashes are kept it takes out itself.
-func (c *Compiler) missingFrom(changes []Change) (gone []string) {
+// which only hashes are kept it notes in the batch.
+func (c *Compiler) missingFrom(b *batch, changes []Change) (gone []string) {
 	present := make(map[string]struct{}, len(changes))
 	for i := range changes {
 		present[changes[i].Key] = struct{}{}
@@ -316,7 +319,7 @@ func (c *Compiler) missingFrom(changes []Change) (gone []string) {
 		}
 		return true
 	})
-	c.dropUnheld(present)
+	c.dropUnheld(b, present)
 	slices.Sort(gone)
 	return gone
 }
@@ -451,7 +454,7 @@ func (c *Compiler) sortedProblems() []Problem {
 		all = append(all, list...)
 	}
 	all = append(all, c.faults...)
-	if more := len(c.guard.held) - c.guard.listed; more > 0 {
+	if more := len(c.guard.held) + c.guard.unlisted - c.guard.listed; more > 0 {
 		all = append(all, Problem{Code: ProblemHeld, Origin: c.origin, Revision: c.guard.revision, Message: fmt.Sprintf(
 			"%d more changes are held that came with many others at once, until somebody says that they are meant: gridctl guard", more)})
 	}

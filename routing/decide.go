@@ -142,15 +142,14 @@ func (t *Table) ownerOf(r *Request, rule *compiledRule, pin *Pinned, d *Decision
 func (t *Table) pinOf(r *Request, rule *compiledRule, pin *Pinned, d *Decision) (deck int32, found bool) {
 	r.pin = append(append(append(r.pin[:0], d.Tenant...), '/'), d.Key...)
 	packed, held := t.pins.get(r.pin)
-	switch {
-	case held && rule.pins:
+	if held && rule.pins {
 		return unpackPin(packed).deck, true
-	case !held && (t.unheld.count == 0 || !t.isUnheld(r.pin)):
+	}
+	switch {
+	case !held && !t.isUnheld(r.pin):
 		return 0, false
 	case pin == nil:
 		return pinWanted, true
-	case pin.State == PinAbsent:
-		return 0, false
 	case pin.State == PinFound:
 		return t.deckNamed(pin.Deck), true
 	}
@@ -159,6 +158,9 @@ func (t *Table) pinOf(r *Request, rule *compiledRule, pin *Pinned, d *Decision) 
 
 // isUnheld says whether there is a pin of which only hashes are kept.
 func (t *Table) isUnheld(pin []byte) bool {
+	if t.unheld.count == 0 {
+		return false
+	}
 	var d xxhash.Digest
 	d.ResetWithSeed(t.unheld.seed)
 	_, _ = d.Write(pin)

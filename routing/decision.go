@@ -73,7 +73,8 @@ type PinState uint8
 const (
 	// PinUnread: nobody knows whether there is one. The request gets pin_unreadable.
 	PinUnread PinState = iota
-	// PinAbsent: there is none.
+	// PinAbsent: there is none, though the table knows of one. Another table may; until then the
+	// key goes nowhere, as with PinUnread: without the pin it could lead to another deck than it is on.
 	PinAbsent
 	// PinFound: there is one, and Deck is its deck.
 	PinFound

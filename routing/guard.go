@@ -30,6 +30,9 @@ type guard struct {
 	tally  GuardState // of what is held, but for Revision, Since and Limit
 	stale  bool       // the tally is to be made anew
 	listed int        // how many of what is held have a problem of their own
+	// unlisted counts the deletions that are held of pins that are read on demand and that a
+	// whole list did not name: of these there are only hashes.
+	unlisted int
 }
 
 // Bounds of what is told of a mass change, whose size is no measure for them.
@@ -120,8 +123,9 @@ func (c *Compiler) guardUpdate(u *Update, b *batch) {
 	}
 	g.prune()
 	hazards := c.hazards(b)
-	within := hazards.concerned(g) <= GuardLimit(c.tenants.count+c.recentlyDropped()) && !hazards.leavesNone(c)
-	if !within && len(hazards.keys) > 0 {
+	within := hazards.concerned(g) <= GuardLimit(c.tenants.count+c.recentlyDropped()) && !hazards.leavesNone(c) &&
+		len(b.unlisted) <= GuardLimit(c.unheld.count)
+	if !within && len(hazards.keys)+len(b.unlisted) > 0 {
 		c.holdHazards(u, b, hazards)
 	}
 }
@@ -139,6 +143,9 @@ func (c *Compiler) releaseAccepted(u *Update, b *batch) {
 			g.release(key)
 		}
 	}
+	if g.revision <= g.accepted {
+		c.dropGone()
+	}
 }
 
 // harmless says whether so few documents change that the limit is out of reach, whatever
@@ -147,7 +154,7 @@ func (c *Compiler) harmless(b *batch) bool {
 	if slices.ContainsFunc(b.decks, func(change *Change) bool { return change.Deleted }) || len(b.tenants) >= c.tenants.count {
 		return false
 	}
-	changes, limit := len(b.tenants)+len(b.pins), GuardLimit(c.tenants.count)
+	changes, limit := len(b.tenants)+len(b.pins)+len(b.unlisted), GuardLimit(c.tenants.count)
 	if changes+len(c.guard.recent) > limit {
 		c.guard.prune()
 	}
@@ -250,9 +257,14 @@ func (c *Compiler) tenantHazard(change *Change, h *hazards) {
 }
 
 func (c *Compiler) pinHazard(change *Change, h *hazards) {
-	packed, held := c.pins.get(change.tenant + "/" + change.key)
-	if _, ok := c.tenants.get(change.tenant); !ok || !held || change.key == "" {
+	if _, ok := c.tenants.get(change.tenant); !ok {
 		return
+	}
+	packed, held := c.pins.get(change.tenant + "/" + change.key)
+	if !held {
+		if _, unheld := c.unheld.get(c.unheld.unheldKey(change.tenant, change.key)); !unheld || !change.Deleted {
+			return // what the value of a pin is that is read on demand only its reader knows
+		}
 	}
 	if !change.Deleted {
 		deck := unpackPin(packed).deck
@@ -271,7 +283,7 @@ func sameRules(a, b *Tenant) bool { return reflect.DeepEqual(a.Rules, b.Rules) }
 // holdHazards takes the changes that do harm out of a batch and holds them.
 func (c *Compiler) holdHazards(u *Update, b *batch, h *hazards) {
 	g := &c.guard
-	if len(g.held) == 0 {
+	if len(g.held)+g.unlisted == 0 {
 		g.since, g.revision = u.At, 0
 	}
 	g.revision = max(g.revision, u.Revision)
@@ -285,6 +297,7 @@ func (c *Compiler) holdHazards(u *Update, b *batch, h *hazards) {
 		})
 	}
 	b.decks, b.tenants, b.pins = hold(b.decks), hold(b.tenants), hold(b.pins)
+	b.holds = true
 	for name := range h.tenants {
 		if _, known := g.recent[name]; !known {
 			g.recent[name] = recentMove{at: u.At}
@@ -321,7 +334,18 @@ func (c *Compiler) holdChange(change *Change, revision int64) {
 		c.tenants.put(name, c.packed)
 		return
 	}
-	if packed, held := c.pins.get(change.tenant + "/" + change.key); held && change.key != "" {
+	if change.kind == keyOfPin {
+		c.holdPin(change)
+		return
+	}
+	pair := *c.pairs[change.Key] // a deck that is deleted
+	pair.Digest = 0
+	c.pairs[change.Key] = &pair
+}
+
+// holdPin notes of a pin's record that another value, or none, is stored.
+func (c *Compiler) holdPin(change *Change) {
+	if packed, held := c.pins.get(change.tenant + "/" + change.key); held {
 		record := unpackPin(packed)
 		if record.gone = change.Deleted; !change.Deleted {
 			record.digest = change.sum
@@ -330,9 +354,10 @@ func (c *Compiler) holdChange(change *Change, revision int64) {
 		c.pins.put(change.tenant+"/"+change.key, c.packed)
 		return
 	}
-	pair := *c.pairs[change.Key] // a deck that is deleted
-	pair.Digest = 0
-	c.pairs[change.Key] = &pair
+	key := c.unheld.unheldKey(change.tenant, change.key)
+	if packed, there := c.unheld.get(key); there {
+		c.unheld.put(key, packSum(unpackSum(packed), true))
+	}
 }
 
 // dropped and repointed note what happened to a tenant, for the window.
@@ -368,11 +393,11 @@ func (g *guard) note(name string, form *Tenant) {
 // guardState returns what is held; nil: nothing.
 func (c *Compiler) guardState() *GuardState {
 	g := &c.guard
-	if len(g.held) == 0 {
+	if len(g.held)+g.unlisted == 0 {
 		g.stale, g.tally, g.listed = false, GuardState{}, 0
 		return nil
 	}
-	if last := c.last; !g.stale && last != nil && last.guard != nil && last.guard.Revision == g.revision && last.guard.Documents == len(g.held) {
+	if last := c.last; !g.stale && last != nil && last.guard != nil && last.guard.Revision == g.revision && last.guard.Documents == len(g.held)+g.unlisted {
 		return last.guard
 	}
 	if g.stale {
@@ -385,6 +410,7 @@ func (c *Compiler) guardState() *GuardState {
 		}
 	}
 	state := g.tally
+	state.Documents += g.unlisted
 	state.Tenants = slices.Clone(state.Tenants)
 	state.Revision, state.Since, state.Limit = g.revision, g.since, GuardLimit(c.tenants.count)
 	return &state
