@@ -35,6 +35,9 @@ type Batch struct {
 	// earlier batches came from: another etcd cluster answers, or the same one
 	// was restored from a backup. Revision may then be lower than before.
 	SourceChanged bool
+	// MayLookEmpty accompanies Whole where the source may look empty although
+	// it is not, and the receiver knows that it was not. Sources leave it out.
+	MayLookEmpty bool
 	// Revision is the source's revision that this batch brings the receiver
 	// to. It rises from batch to batch, except where SourceChanged is set, and
 	// with Audit, where it may be the one of the batch before.

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"net/netip"
+	"strconv"
 	"strings"
 	"time"
 
@@ -31,6 +32,8 @@ type AdminConfig struct {
 	GSLB func() any
 	// Drain is called, once, when somebody asks to drain; nil: draining cannot be asked for.
 	Drain func()
+	// AcceptHeld puts into force what the guard holds up to a revision; nil: it cannot be asked for.
+	AcceptHeld func(revision int64) error
 	// Token is the bearer token that every request must bear; empty: none is needed.
 	Token string
 }
@@ -105,6 +108,7 @@ func NewAdmin(r *Router, cfg AdminConfig) http.Handler {
 	mux.HandleFunc("GET /gslb", a.gslb)
 	mux.HandleFunc("GET /explain", a.explain)
 	mux.HandleFunc("POST /drain", a.drain)
+	mux.HandleFunc("POST /guard/accept", a.acceptHeld)
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
 	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
@@ -352,6 +356,23 @@ func readClientIP(text string) (netip.Addr, error) {
 		return netip.Addr{}, errors.New("clientIP is no IP address; write one such as 192.0.2.7")
 	}
 	return address.Unmap(), nil
+}
+
+// acceptHeld answers POST /guard/accept?revision=N.
+func (a *admin) acceptHeld(w http.ResponseWriter, req *http.Request) {
+	revision, err := strconv.ParseInt(req.URL.Query().Get("revision"), 10, 64)
+	switch {
+	case a.cfg.AcceptHeld == nil:
+		fail(w, http.StatusNotFound, "nothing can be accepted here")
+	case err != nil || revision < 1:
+		fail(w, http.StatusBadRequest, "revision is no whole number; write the one that /readyz says")
+	default:
+		if err := a.cfg.AcceptHeld(revision); err != nil {
+			fail(w, http.StatusConflict, err.Error())
+			return
+		}
+		say(w, http.StatusOK, "what was held is in force")
+	}
 }
 
 func (a *admin) drain(w http.ResponseWriter, _ *http.Request) {

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unsafe"
@@ -46,7 +47,9 @@ type Update struct {
 	Revision int64
 	// Changes hold each key at most once. The compiler may reorder them.
 	Changes []Change
-	// Faults are the complete list of what the source cannot read at present.
+	// Faults are the complete list of what the source cannot read at present. Documents whose
+	// Origin is in a place that cannot be read (the Origin of a fault, or a line of it) are not
+	// gone when a whole list does not name them.
 	Faults []Problem
 	// Origin is where a person finds documents whose change does not say it.
 	Origin string
@@ -55,6 +58,9 @@ type Update struct {
 	At time.Time
 	// Accepted is the revision up to which mass changes are known to be meant; 0: none.
 	Accepted int64
+	// MayLookEmpty says that the source may look empty although it is not, as a folder does until
+	// something is mounted there: the guard holds a list that leaves no tenant, be it one.
+	MayLookEmpty bool
 	// SourceChanged says that revisions are counted anew from here on.
 	SourceChanged bool
 }
@@ -205,7 +211,11 @@ func (c *Compiler) sort(u Update) batch {
 		}
 	}
 	if u.Whole && c.found+fresh < c.stored {
+		unread := placesOf(u.Faults)
 		for _, key := range c.missingFrom(&b, u.Changes) {
+			if unread[placeOf(c.originOf(key))] {
+				continue
+			}
 			c.place(&b, &Change{Key: key, Deleted: true, Revision: u.Revision})
 		}
 	}
@@ -216,6 +226,27 @@ func (c *Compiler) sort(u Update) batch {
 		}
 	}
 	return b
+}
+
+// placesOf returns the places that faults are about as a whole, such as files, and not a line of.
+func placesOf(faults []Problem) map[string]bool {
+	places := map[string]bool{}
+	for _, fault := range faults {
+		if fault.Origin != "" && placeOf(fault.Origin) == fault.Origin {
+			places[fault.Origin] = true
+		}
+	}
+	return places
+}
+
+// placeOf is an origin without its line.
+func placeOf(origin string) string {
+	if colon := strings.LastIndexByte(origin, ':'); colon >= 0 {
+		if _, err := strconv.Atoi(origin[colon+1:]); err == nil {
+			return origin[:colon]
+		}
+	}
+	return origin
 }
 
 // place says whether the change is of a pair that was not stored before.

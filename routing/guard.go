@@ -118,12 +118,12 @@ func (c *Compiler) guardUpdate(u *Update, b *batch) {
 		clear(g.recent)
 		return
 	}
-	if c.tenants.count == 0 || c.last == nil || c.harmless(b) {
+	if c.tenants.count == 0 || c.last == nil || !u.MayLookEmpty && c.harmless(b) {
 		return
 	}
 	g.prune()
 	hazards := c.hazards(b)
-	within := hazards.concerned(g) <= GuardLimit(c.tenants.count+c.recentlyDropped()) && !hazards.leavesNone(c) &&
+	within := hazards.concerned(g) <= GuardLimit(c.tenants.count+c.recentlyDropped()) && !hazards.leavesNone(c, u.MayLookEmpty) &&
 		len(b.unlisted) <= GuardLimit(c.unheld.count)
 	if !within && len(hazards.keys)+len(b.unlisted) > 0 {
 		c.holdHazards(u, b, hazards)
@@ -195,9 +195,10 @@ func (h *hazards) concerned(g *guard) int {
 	return n
 }
 
-// leavesNone says whether the batch leaves no tenant where there were several.
-func (h *hazards) leavesNone(c *Compiler) bool {
-	return h.dropped > 1 && h.dropped == c.tenants.count
+// leavesNone says whether the batch leaves no tenant where there were several, or, where one may
+// be enough, one.
+func (h *hazards) leavesNone(c *Compiler, one bool) bool {
+	return (h.dropped > 1 || one && h.dropped == 1) && h.dropped == c.tenants.count
 }
 
 // hazards finds what a batch would do.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -11,7 +10,6 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -71,7 +69,7 @@ answers by what it holds, or held a while ago (--revision).`,
 				return err
 			}
 			if router != "" {
-				return askRouter(cmd, &q, router, tokenFile, to.timeout, output)
+				return askRouter(cmd, &q, &adminAddress{router, tokenFile}, to.timeout, output)
 			}
 			return to.open(cmd, func(ctx context.Context, grid *catalog.Catalog) error {
 				return askEtcd(ctx, cmd, grid, &q, output)
@@ -142,53 +140,16 @@ func writeExplanation(out io.Writer, answer routing.Explanation, output string) 
 }
 
 // askRouter asks a router's admin endpoint.
-func askRouter(cmd *cobra.Command, q *question, router, tokenFile string, timeout time.Duration, output string) error {
-	if !strings.Contains(router, "://") {
-		router = "http://" + router
-	}
-	base, err := url.Parse(router)
-	if err != nil || base.Host == "" || base.User != nil {
-		return flags.Usagef("--router: not the address of an admin listener; write HOST:PORT or http://HOST:PORT")
-	}
-	ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, base.JoinPath("explain").String()+"?"+q.query(), http.NoBody)
+func askRouter(cmd *cobra.Command, q *question, at *adminAddress, timeout time.Duration, output string) error {
+	body, err := at.call(cmd.Context(), http.MethodGet, "explain?"+q.query(), timeout)
 	if err != nil {
-		return flags.Usagef("--router: %w", err)
+		return err
 	}
-	if tokenFile != "" {
-		token, unread := os.ReadFile(tokenFile)
-		if unread != nil {
-			return flags.Usagef("--token-file: %w", unread)
-		}
-		request.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
-	}
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	response, err := client.Do(request)
-	if err != nil {
-		return fmt.Errorf("the router's admin listener at %s does not answer; is it running? (%w)", base.Host, causeOf(err))
-	}
-	defer func() { _ = response.Body.Close() }() // only read
-	body, err := io.ReadAll(io.LimitReader(bufio.NewReader(response.Body), 16<<20))
-	if err != nil {
-		return fmt.Errorf("the router at %s broke off its answer: %w", base.Host, err)
-	}
-	return readAnswer(cmd, base.Host, response.StatusCode, body, output)
+	return readAnswer(cmd, at.router, body, output)
 }
 
 // readAnswer takes a router's answer.
-func readAnswer(cmd *cobra.Command, host string, status int, body []byte, output string) error {
-	switch status {
-	case http.StatusOK:
-	case http.StatusUnauthorized, http.StatusForbidden:
-		return fmt.Errorf("the router at %s wants a token; give --token-file", host)
-	case http.StatusNotFound:
-		return fmt.Errorf("the router at %s: %s", host, firstLine(body))
-	case http.StatusBadRequest:
-		return flags.Usagef("the router at %s: %s", host, firstLine(body))
-	default:
-		return fmt.Errorf("the router at %s answers %d: %s", host, status, firstLine(body))
-	}
+func readAnswer(cmd *cobra.Command, host string, body []byte, output string) error {
 	answer := routing.Explanation{Slot: -1}
 	if err := json.Unmarshal(body, &answer); err != nil {
 		return fmt.Errorf("what answers at %s is not a router's admin listener: %w", host, err)

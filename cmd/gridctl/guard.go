@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/http"
 	"strconv"
 	"time"
 
@@ -89,18 +90,30 @@ func trailingWhy(why string) string {
 
 func newGuardAcceptCommand(to *connection) *cobra.Command {
 	var why string
+	var at adminAddress
 	cmd := &cobra.Command{
 		Use:   "accept REVISION",
 		Short: "Let the routers put into force what they hold",
 		Long: `Says to all routers that the mass changes up to a revision, such as the one that "gridctl guard"
 shows, are meant. They put them into force at once. What is written after it is held again if
 it must be. An acceptance is not taken back: an older revision than the one that is accepted
-changes nothing.`,
-		Example: `  gridctl guard accept 81723 --why "globex and all its brands left us"`,
-		Args:    cobra.ExactArgs(1),
+changes nothing.
+
+Routers that follow a folder are told one by one, with --router and the revision that their
+/readyz says.`,
+		Example: `  gridctl guard accept 81723 --why "globex and all its brands left us"
+  gridctl guard accept 7 --router 127.0.0.1:9901`,
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			revision, err := heldRevision(args[0])
 			if err != nil {
+				return err
+			}
+			if at.router != "" {
+				if _, err := at.call(cmd.Context(), http.MethodPost, "guard/accept?revision="+args[0], to.timeout); err != nil {
+					return err
+				}
+				_, err = fmt.Fprintf(cmd.OutOrStdout(), "the router at %s has put into force what it held up to revision %d\n", at.router, revision)
 				return err
 			}
 			return to.open(cmd, func(ctx context.Context, grid *catalog.Catalog) error {
@@ -114,6 +127,7 @@ changes nothing.`,
 		},
 	}
 	cmd.Flags().StringVar(&why, "why", "", "`TEXT` that says why, for the mark (default none)")
+	at.register(cmd.Flags(), "that holds it, if it follows a folder")
 	return cmd
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"strings"
@@ -33,6 +34,7 @@ type documents struct {
 	// first is closed when the first table has been published.
 	first chan struct{}
 
+	faults []routing.Problem // of the source, as told last
 	panics prometheus.Counter
 	broken bool   // the compiler knows only what is in force: nothing but a whole list helps
 	relist func() // has the source deliver a whole list soon
@@ -66,6 +68,27 @@ func (d *documents) apply(batch discovery.Batch) {
 	default:
 		close(d.first)
 	}
+}
+
+// accept puts into force what the guard holds, up to a revision. It is for sources that hold no
+// marks, which routers of etcd are told by.
+func (d *documents) accept(revision int64) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	table := d.compiler.Last()
+	switch {
+	case d.kind == "etcd":
+		return errors.New("this router follows etcd, where all routers are told at once; write gridctl guard accept REVISION, without --router")
+	case table == nil || table.Guard() == nil:
+		return errors.New("this router holds nothing")
+	case revision < table.Guard().Revision:
+		return fmt.Errorf("what is held came up to revision %d; accept that", table.Guard().Revision)
+	}
+	d.guard.accepted = table.Guard().Revision
+	table = d.compiler.Compile(routing.Update{Revision: d.revision, Faults: d.faults, Origin: d.kind, At: time.Now(), Accepted: d.guard.accepted})
+	d.publish(table)
+	d.guard.look(table, d.revision)
+	return nil
 }
 
 // compile compiles a batch. An error is a panic on the way: a fault of ours that some document
@@ -127,9 +150,8 @@ func (d *documents) update(batch discovery.Batch) routing.Update {
 		Origin:  d.kind,
 		Changes: make([]routing.Change, 0, len(batch.Put)+len(batch.Deleted)),
 	}
-	if d.kind == "etcd" { // for files nobody could tell the guard what is meant
-		update.At = time.Now()
-	}
+	update.At = time.Now()
+	update.MayLookEmpty = batch.MayLookEmpty
 	for _, entry := range batch.Put {
 		if entry.Origin == d.kind {
 			entry.Origin = "" // as that of all: it costs nothing then
@@ -141,6 +163,7 @@ func (d *documents) update(batch discovery.Batch) routing.Update {
 	for _, key := range batch.Deleted {
 		update.Changes = append(update.Changes, routing.Change{Key: key, Deleted: true, Revision: batch.Revision})
 	}
+	defer func() { d.faults = update.Faults }()
 	for _, fault := range batch.Faults {
 		update.Faults = append(update.Faults, routing.Problem{Origin: fault.Origin, Code: routing.ProblemUnreadable, Message: fault.Message})
 	}
@@ -172,6 +195,10 @@ func (s *service) apply(batch discovery.Batch) {
 		s.log.Error("ANOTHER ETCD ANSWERS than when the snapshot was written; taking over what it holds",
 			zap.String("cluster", cluster), zap.String("formerCluster", former.Cluster))
 		batch.SourceChanged = true
+	}
+	if former != nil && s.documents.kind == "files" {
+		batch.SourceChanged = true // a folder's revisions are counted from the start of the process
+		batch.MayLookEmpty = true
 	}
 	s.documents.apply(batch)
 	s.snapshots.restored.Store(nil)

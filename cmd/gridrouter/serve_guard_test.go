@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -258,7 +259,8 @@ func TestABadMarkIsIgnored(t *testing.T) {
 	g.answers(http.StatusOK, "one")
 }
 
-func TestNothingIsHeldOfFiles(t *testing.T) {
+// TestAMassDeletionOfFilesIsHeldUntilTheRouterIsTold has a file of all tenants be emptied.
+func TestAMassDeletionOfFilesIsHeldUntilTheRouterIsTold(t *testing.T) {
 	dir := t.TempDir()
 	g := &guarded{t: t, deck: startDeck(t, "one")}
 	writeFile(t, dir+"/decks.yaml", deckYAML("d1", g.deck))
@@ -266,9 +268,100 @@ func TestNothingIsHeldOfFiles(t *testing.T) {
 	g.served = startServe(t, "--routes", dir, "--access-log", "off")
 	g.ready(t)
 	g.answers(http.StatusOK, "one")
+	accept := func(revision int64) (int, string) {
+		req, err := http.NewRequest(http.MethodPost, fmt.Sprintf("%s/guard/accept?revision=%d", g.admin, revision), http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return do(req)
+	}
+	if status, body := accept(1); status != http.StatusConflict || !strings.Contains(body, "holds nothing") {
+		t.Errorf("before there is anything to accept: %d %s", status, body)
+	}
 	writeFile(t, dir+"/tenants.yaml", "# none is left\n"+deckYAML("d2", g.deck))
+	eventually(t, "it is held", func() bool {
+		_, body := fetch(g.admin + "/readyz")
+		return strings.Contains(body, "the guard holds a mass change")
+	})
+	g.answers(http.StatusOK, "one")
+	if got := g.table(t).Counts.Decks; got != 2 {
+		t.Errorf("there are %d decks: what came beside it is not in force", got)
+	}
+	held := int64(0)
+	_, body := fetch(g.admin + "/readyz")
+	if _, err := fmt.Sscanf(body[strings.Index(body, "revision"):], "revision %d", &held); err != nil {
+		t.Fatalf("%s: %v", body, err)
+	}
+	if status, body := accept(held - 1); status != http.StatusConflict {
+		t.Errorf("an earlier revision is accepted: %d %s", status, body)
+	}
+	if status, body := accept(held); status != http.StatusOK {
+		t.Errorf("%d %s", status, body)
+	}
 	eventually(t, "no tenant is left", func() bool { return g.table(t).Counts.Tenants == 0 })
-	g.quiet()
+}
+
+// TestAFolderThatIsNotItselfAtTheStart restarts a router whose folder is absent, empty or broken by
+// then: what the snapshot holds goes on, until the folder says otherwise.
+func TestAFolderThatIsNotItselfAtTheStart(t *testing.T) {
+	deck := startDeck(t, "one")
+	f := func(what string, spoil func(dir string), heals func(dir string)) {
+		t.Helper()
+		dir, snap := t.TempDir()+"/routes", t.TempDir()+"/r1.snap"
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		writeFile(t, dir+"/decks.yaml", deckYAML("d1", deck))
+		writeFile(t, dir+"/acme.yaml", tenantYAML("d1"))
+		s := startServe(t, "--routes", dir, "--snapshot", snap, "--access-log", "off")
+		s.becomes(t, "one ")
+		if code := s.terminate(t); code != 0 {
+			t.Fatalf("exit status %d", code)
+		}
+		spoil(dir)
+		s = startServe(t, "--routes", dir, "--snapshot", snap, "--access-log", "off")
+		s.ready(t)
+		time.Sleep(300 * time.Millisecond) // some rounds of reading, each of which could do harm
+		if status, body := s.ask("/"); status != http.StatusOK {
+			t.Errorf("%s: %d %s", what, status, body)
+		}
+		if _, body := fetch(s.admin + "/problems"); body == "[]" || body == "[]\n" {
+			if _, ready := fetch(s.admin + "/readyz"); !strings.Contains(ready, "guard") {
+				if _, table := fetch(s.admin + "/table"); !strings.Contains(table, "lastError") {
+					t.Errorf("%s: nobody says so: %s", what, table)
+				}
+			}
+		}
+		heals(dir)
+		writeFile(t, dir+"/more.yaml", strings.ReplaceAll(strings.ReplaceAll(tenantYAML("d1"), "acme.example", "more.example"), "name: acme", "name: more"))
+		eventually(t, what+": the folder is followed again", func() bool {
+			_, body := fetch(s.admin + "/tenants/more")
+			return strings.Contains(body, "more.example")
+		})
+		if status, body := s.ask("/"); status != http.StatusOK {
+			t.Errorf("%s, in the end: %d %s", what, status, body)
+		}
+		s.terminate(t)
+	}
+	restore := func(dir string) {
+		_ = os.Mkdir(dir, 0o700) // it may be there
+		writeFile(t, dir+"/decks.yaml", deckYAML("d1", deck))
+		writeFile(t, dir+"/acme.yaml", tenantYAML("d1"))
+	}
+	f("broken", func(dir string) { writeFile(t, dir+"/acme.yaml", "kind: Tenant\n\tname: [") }, restore)
+	f("both files broken", func(dir string) {
+		writeFile(t, dir+"/acme.yaml", "\x00")
+		writeFile(t, dir+"/decks.yaml", "---\n\t{")
+	}, restore)
+	f("empty files", func(dir string) {
+		writeFile(t, dir+"/acme.yaml", "")
+		writeFile(t, dir+"/decks.yaml", "")
+	}, restore)
+	f("empty", func(dir string) {
+		_ = os.Remove(dir + "/acme.yaml")
+		_ = os.Remove(dir + "/decks.yaml")
+	}, restore)
+	f("absent", func(dir string) { _ = os.RemoveAll(dir) }, restore)
 }
 
 // TestAMarkInAWholeListSpeaksUpToItsRevision gives whole lists to the guard, as after an

@@ -26,7 +26,7 @@ type listening struct {
 func (s *service) open(ctx context.Context, group *errgroup.Group) error {
 	admin := router.NewAdmin(s.router, router.AdminConfig{
 		Version: flags.BuildVersion(version), Gatherer: s.registry, Source: s.sourceStatus, Token: s.flags.adminToken,
-		GSLB: func() any { return s.mesh.Status() },
+		GSLB: func() any { return s.mesh.Status() }, AcceptHeld: s.documents.accept,
 		Drain: func() {
 			select {
 			case s.drain <- struct{}{}:

@@ -90,6 +90,8 @@ func newService(f *serveFlags, reread func(context.Context) (string, error), tol
 	told.log.Store(s.log)
 	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), newBuildInfo())
 	reader := catalog.NewReader()
+	_, unsaved := os.Stat(snapshotPath(f.snapshot, s.id))
+	f.source.mayBeAway = f.snapshot != snapshotOff && unsaved == nil
 	if s.source, err = f.source.open("", reader, seldom(s.log.Named("source")), s.registry); err != nil {
 		return nil, err
 	}

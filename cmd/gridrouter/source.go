@@ -18,6 +18,9 @@ import (
 type sourceFlags struct {
 	etcd   flags.Etcd
 	routes string
+	// mayBeAway says that there is a snapshot to start from, so that a folder that cannot be read
+	// now, such as one that is not mounted yet, is no mistake of the flags.
+	mayBeAway bool
 }
 
 // register adds the flags to fs.
@@ -34,7 +37,9 @@ func (s *sourceFlags) open(folder string, reader *document.Reader, logger *zap.L
 		return nil, err
 	}
 	if s.routes != "" {
-		if info, err := os.Stat(s.routes); err != nil {
+		if info, err := os.Stat(s.routes); err != nil && s.mayBeAway {
+			logger.Error("the folder of documents cannot be read; the router starts from its snapshot, if that is of use", zap.Error(err))
+		} else if err != nil {
 			return nil, flags.Usagef("--routes: %w; name a folder of documents", err)
 		} else if !info.IsDir() {
 			return nil, flags.Usagef("--routes: %s is not a folder; name the folder that holds it", s.routes)
