@@ -50,7 +50,8 @@ type FolderConfig struct {
 //
 // Several files change as one step only if the folder is swapped as a whole,
 // as ConfigMap mounts do. A file is best replaced by renaming a complete one
-// over it: one that is written in place may be read half.
+// over it. One that is written in place is read when its writer has closed it;
+// until then its former entries count.
 type Folder struct {
 	cfg     FolderConfig
 	log     *zap.Logger
@@ -61,8 +62,10 @@ type Folder struct {
 	watcher  *fsnotify.Watcher // nil: this system has none left, poll alone
 	watched  fs.FileInfo       // the folder that watcher looks at
 	files    map[string]*folderFile
-	former   map[string]Entry // by key, as delivered last
-	last     Batch            // as delivered last
+	writing  map[string]time.Time // files that somebody writes, since when that was noticed
+	began    time.Time            // of this Follow
+	former   map[string]Entry     // by key, as delivered last
+	last     Batch                // as delivered last
 	revision int64
 }
 
@@ -71,6 +74,14 @@ const (
 	settleAtMost     = 10 // times Settle
 	defaultPoll      = 5 * time.Second
 	defaultFileLimit = 16 << 20
+	// writeStill is how long a file must be still where the system does not tell
+	// who writes it, writtenPoll how often one that is written is looked at.
+	writeStill  = time.Second
+	writtenPoll = 100 * time.Millisecond
+	// writtenAtStart is how long the first list waits for files that are written,
+	// writtenLong from when on one of them is a fault.
+	writtenAtStart = 10 * time.Second
+	writtenLong    = time.Minute
 )
 
 // NewFolder makes a source that follows cfg.Dir. The folder need not be there
@@ -89,7 +100,7 @@ func NewFolder(cfg FolderConfig) *Folder {
 		cfg.FileLimit = defaultFileLimit
 	}
 	f := &Folder{cfg: cfg, log: cfg.Logger, track: newTracker(kindFiles, "folder "+cfg.Dir),
-		files: map[string]*folderFile{}, former: map[string]Entry{}}
+		files: map[string]*folderFile{}, former: map[string]Entry{}, writing: map[string]time.Time{}}
 	f.metrics = newMetrics(kindFiles, cfg.Registerer, f.Status)
 	return f
 }
@@ -106,6 +117,7 @@ func (f *Folder) Follow(ctx context.Context, apply func(Batch)) error {
 	f.openWatcher()
 	defer f.closeWatcher()
 	f.last = Batch{} // a new receiver knows nothing yet
+	f.began = time.Now()
 
 	var retry pacing
 	for ctx.Err() == nil {
@@ -116,6 +128,9 @@ func (f *Folder) Follow(ctx context.Context, apply func(Batch)) error {
 			retry.attempts++
 		} else {
 			retry.reset()
+		}
+		if len(f.writing) > 0 {
+			wait = min(wait, writtenPoll)
 		}
 		f.awaitChange(ctx, wait)
 	}
@@ -128,6 +143,9 @@ func (f *Folder) round(ctx context.Context, apply func(Batch)) error {
 	batch, err := f.scan()
 	if err != nil || ctx.Err() != nil {
 		return err
+	}
+	if !f.last.Whole && len(f.writing) > 0 && time.Since(f.began) < writtenAtStart {
+		return nil // half of a first list would be worse than a late one
 	}
 	if f.news(batch) {
 		f.revision++

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"gridrouter.io/discovery/files"
 )
@@ -41,6 +42,11 @@ func (f *Folder) scan() (Batch, error) {
 		files[name] = file
 		if why := f.readFile(name, file); why != "" {
 			faults = append(faults, Fault{Origin: name, Message: why})
+		}
+	}
+	for name := range f.writing {
+		if files[name] == nil {
+			delete(f.writing, name)
 		}
 	}
 	f.files = files
@@ -82,6 +88,10 @@ func isDocumentFile(name string) bool {
 // readFile brings file up to date and says what is wrong with it, if anything.
 func (f *Folder) readFile(name string, file *folderFile) string {
 	data, err := f.load(name)
+	if errors.Is(err, files.ErrBeingWritten) {
+		return f.beingWritten(name, file)
+	}
+	delete(f.writing, name)
 	if err != nil {
 		return kept(file, fmt.Sprintf("cannot be read: %s", f.causeOf(err)))
 	}
@@ -104,10 +114,23 @@ func (f *Folder) readFile(name string, file *folderFile) string {
 	return ""
 }
 
+// beingWritten notes a file that somebody writes, and says when that takes too long.
+func (f *Folder) beingWritten(name string, file *folderFile) string {
+	since, noted := f.writing[name]
+	if !noted {
+		since = time.Now()
+		f.writing[name] = since
+	}
+	if time.Since(since) < writtenLong {
+		return ""
+	}
+	return kept(file, "is being written for more than a minute, or its writer has left it open; write it elsewhere and rename it")
+}
+
 // load reads one file, within the limit. Only regular files are read: a pipe would make us
 // wait for its writer.
 func (f *Folder) load(name string) ([]byte, error) {
-	data, err := files.Read(filepath.Join(f.cfg.Dir, name), f.cfg.FileLimit)
+	data, err := files.ReadStill(filepath.Join(f.cfg.Dir, name), f.cfg.FileLimit, writeStill)
 	switch {
 	case errors.Is(err, files.ErrNotRegular):
 		return nil, errors.New("it is not a file; put documents into files, directly in the folder")

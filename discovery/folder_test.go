@@ -284,3 +284,76 @@ func TestFolderFollowsWithoutWordFromTheSystem(t *testing.T) {
 	turn("2")
 	r.awaitState(map[string]string{"a": "2"})
 }
+
+// TestFolderWaitsForTheWriterOfAFile writes files in place as copying tools do, with pauses: truncated,
+// overwritten, appended to, and new ones; from the first list on. No half of one is ever seen.
+func TestFolderWaitsForTheWriterOfAFile(t *testing.T) {
+	const entries = 50
+	content := func(n int) string {
+		pairs := map[string]string{}
+		for i := range entries {
+			pairs[fmt.Sprintf("k%02d", i)] = fmt.Sprint(n)
+		}
+		text, err := json.Marshal(pairs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text) + strings.Repeat(" ", 3*n) // another length each time
+	}
+	dir := t.TempDir()
+	path := filepath.Join(dir, "a.json")
+	slowly := func(n, flags int) {
+		t.Helper()
+		file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|flags, 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := content(n)
+		for i := 0; i < len(text); i += 1 + len(text)/5 {
+			if _, err := file.WriteString(text[i:min(len(text), i+1+len(text)/5)]); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(60 * time.Millisecond) // more than the folder must be still
+		}
+		if err := file.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	started := make(chan struct{})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		slowly(1, os.O_TRUNC|os.O_EXCL)
+	}()
+	go func() {
+		defer close(started)
+		for {
+			if _, err := os.Stat(path); err == nil {
+				return
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}()
+	<-started
+	r := followWith(t, openFolder(dir), func(state map[string]Entry, batch Batch) {
+		values := map[string]int{}
+		for _, entry := range state {
+			values[string(entry.Value)]++
+		}
+		if len(state) != entries || len(values) != 1 || len(batch.Faults) > 0 {
+			t.Errorf("a batch has %d entries of %v, faults %v", len(state), values, batch.Faults)
+		}
+	})
+	<-done
+	all := func(n int) func(map[string]Entry, []Batch) bool {
+		return func(state map[string]Entry, _ []Batch) bool { return string(state["k49"].Value) == fmt.Sprint(n) }
+	}
+	r.await("the first list", all(1))
+	for n := 2; n < 5; n++ {
+		slowly(n, []int{os.O_TRUNC, 0, os.O_TRUNC}[n-2])
+		r.await("what was written", all(n))
+	}
+	if err := r.stop(); !isCanceled(err) {
+		t.Error(err)
+	}
+}
