@@ -56,10 +56,12 @@ type Resolver struct {
 	names     atomic.Pointer[map[string]*tracked] // replaced whole, by Track only
 	listeners atomic.Pointer[[]func(name string)] // replaced whole, by Notify only
 
-	mu    sync.Mutex      // held to write names and listeners, and to start loops
-	ctx   context.Context // of Run; nil until then
-	ended bool            // no loop is started any more
-	loops sync.WaitGroup
+	mu sync.Mutex // held to write names and listeners, and to start loops
+	// remembered are answers of an earlier process, for names that are not tracked yet.
+	remembered map[string]*state
+	ctx        context.Context // of Run; nil until then
+	ended      bool            // no loop is started any more
+	loops      sync.WaitGroup
 }
 
 // tracked is one name and the loop that keeps it.
@@ -159,6 +161,10 @@ func (r *Resolver) Track(names []string) {
 		t := old[name]
 		if t == nil {
 			t = &tracked{name: name, invalid: checkHostName(name, true)}
+			if s := r.remembered[name]; s != nil && t.invalid == nil {
+				t.current.Store(s)
+			}
+			delete(r.remembered, name)
 			fresh = append(fresh, t)
 		}
 		next[name] = t

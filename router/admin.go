@@ -65,7 +65,7 @@ func addHealth(mux *http.ServeMux, r *Router, source func() SourceStatus) {
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		err := r.Ready()
 		if err == nil {
-			say(w, http.StatusOK, "ready"+guardNote(r.Table()))
+			say(w, http.StatusOK, "ready"+guardNote(r.Table())+r.unusableNote())
 			return
 		}
 		text := "not ready: " + err.Error()
@@ -85,6 +85,20 @@ func guardNote(t *routing.Table) string {
 	}
 	held := t.Guard()
 	return fmt.Sprintf("\nthe guard holds a mass change of %d documents, up to revision %d: see gridctl guard", held.Documents, held.Revision)
+}
+
+// unusableNote says that decks have no address, which is no reason to send no requests: those of
+// other decks are served, and another router may have no more.
+func (r *Router) unusableNote() string {
+	now := r.published.Load()
+	if now == nil {
+		return ""
+	}
+	decks, example := now.unusable()
+	if decks == 0 {
+		return ""
+	}
+	return fmt.Sprintf("\n%d deck(s) have no address, among them %s: their names could not be resolved so far", decks, example)
 }
 
 func say(w http.ResponseWriter, status int, text string) {

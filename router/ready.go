@@ -3,11 +3,13 @@ package router
 import (
 	"errors"
 	"fmt"
+
+	"gridrouter.io/routing"
 )
 
 // Ready says why the router should not be sent requests; nil: it should. A router is
 // ready once a table has been published and each name that it needs has been resolved
-// once, well or not. From then on a new deck whose name is not resolved yet is that deck's
+// once, well or not; what an earlier process knew of a name counts. From then on a new deck whose name is not resolved yet is that deck's
 // fault alone: it does not take the router, and with it the whole fleet, away from all
 // others. From the beginning of draining a router never is ready again.
 func (r *Router) Ready() error {
@@ -22,6 +24,16 @@ func (r *Router) Ready() error {
 		return fmt.Errorf("the addresses of %d deck(s) are still being resolved, among them %s", untried, example)
 	}
 	return nil
+}
+
+// unusable counts the decks that take requests and have no address, and names one of them.
+func (p *published) unusable() (decks int, example string) {
+	for _, view := range p.decks {
+		if view != nil && len(view.endpoints) == 0 && view.compiled.State != routing.DeckDown {
+			decks, example = decks+1, view.compiled.Name
+		}
+	}
+	return decks, example
 }
 
 // untried counts the decks with a name that has not been resolved yet, well or not, and

@@ -39,6 +39,7 @@ type service struct {
 	access    *router.AccessLog // nil: off
 	pins      *pinCache         // nil: the source is a folder, whose pins are all held
 	snapshots *snapshots
+	resolved  *addresses
 	certs     *certs.Store // nil: nobody listens for TLS
 	router    *router.Router
 
@@ -150,6 +151,8 @@ func (s *service) openSnapshots(reader *document.Reader) error {
 		return flags.Usagef("--snapshot: %s is not a regular file; name another file, or off", path)
 	}
 	s.snapshots = newSnapshots(path, of, s.id, s.log.Named("snapshot"), s.registry)
+	s.resolved = newAddresses(path, of, s.log.Named("snapshot"), map[string]*gslb.Resolver{"gslb": s.mesh, "resolver": s.names})
+	s.resolved.restore() // before the names of the first table are tracked
 	compiler, table := s.snapshots.restore(func() *routing.Compiler { return s.newCompiler(reader) })
 	if compiler != nil {
 		s.documents.restored(compiler, table)
@@ -190,6 +193,7 @@ func (s *service) follow(ctx context.Context, group *errgroup.Group) {
 	group.Go(func() error { return s.names.Run(ctx) })
 	group.Go(func() error { return s.followSource(ctx) })
 	group.Go(func() error { return s.snapshots.run(ctx, s.checkpoint) })
+	group.Go(func() error { return s.resolved.run(ctx) })
 	group.Go(func() error { return s.watchSource(ctx) })
 	group.Go(func() error { return s.announce(ctx) })
 	group.Go(func() error { return s.tellReadiness(ctx) })

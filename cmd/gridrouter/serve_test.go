@@ -446,4 +446,36 @@ func TestAMeshDeckIsReachedThroughGSLB(t *testing.T) {
 			t.Fatalf("without GSLB: %d", status)
 		}
 	}
+	// And so it does when the router starts anew, which is told.
+	snap := filepath.Join(t.TempDir(), "r1.snap")
+	restarted := startServe(t, "--routes", dir, "--gslb", dns, "--snapshot", snap, "--access-log", "off")
+	restarted.ready(t)
+	if _, body := fetch(restarted.admin + "/readyz"); !strings.Contains(body, "1 deck(s) have no address, among them m1") {
+		t.Errorf("a router that never knew the address says %q", body)
+	}
+	names = start(t, "gslb", "--routes", dir, "--listen", dns, "--origin", "deck.example")
+	names.await(t, "answering DNS")
+	eventually(t, "the address is known", func() bool { status, _ := restarted.ask("/"); return status == 200 })
+	for _, end := range []func(){func() { restarted.terminate(t) }, func() { // and of what is written meanwhile, one that is killed knows
+		eventually(t, "the addresses are written", func() bool { _, err := os.Stat(snap + ".addresses"); return err == nil })
+		_ = restarted.cmd.Process.Kill()
+		<-restarted.ended
+	}} {
+		names.terminate(t)
+		end()
+		restarted = startServe(t, "--routes", dir, "--gslb", dns, "--snapshot", snap, "--access-log", "off")
+		restarted.ready(t)
+		if status, body := restarted.ask("/"); status != 200 || body != "mesh m1.deck.example acme r1" {
+			t.Errorf("after a restart without GSLB: %d %q", status, body)
+		}
+		if _, body := fetch(restarted.admin + "/gslb"); !strings.Contains(body, `"lastError": "`) {
+			t.Errorf("/gslb does not tell: %s", body)
+		}
+		names = start(t, "gslb", "--routes", dir, "--listen", dns, "--origin", "deck.example")
+		names.await(t, "answering DNS")
+		eventually(t, "the address is fresh", func() bool {
+			_, body := fetch(restarted.admin + "/gslb")
+			return strings.Contains(body, `"stale": false`) && !strings.Contains(body, `"lastError": "`)
+		})
+	}
 }
