@@ -21,7 +21,9 @@ func newFleetCommand(to *connection) *cobra.Command {
 		Short: "Show the routers, and which revision each runs",
 		Long: `Prints every router that announces itself in etcd. A router that runs an older revision than
 the newest document is marked "behind"; one whose documents differ from those of the others at
-the same revision is marked "other hash"; one whose guard holds a mass change "holds N documents"
+the same revision is marked "other hash"; one that has other forms of the same documents in force
+than most "other forms in force" (what is in force depends on the past where a document is bad,
+or its epoch is lower than one that was seen: two decks may serve one tenant); one whose guard holds a mass change "holds N documents"
 ("gridctl guard" says what to do). One that died is gone when its lease ends.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -67,6 +69,13 @@ func writeFleet(out io.Writer, fleet catalog.Fleet, now time.Time) error {
 	if marked > 0 {
 		verdict = strconv.Itoa(marked) + " of them marked"
 	}
+	problems := 0
+	for i := range fleet.Members {
+		problems = max(problems, fleet.Members[i].Problems)
+	}
+	if problems > 0 {
+		verdict += fmt.Sprintf("; %s: see /problems of a router", count(problems, "problem"))
+	}
 	_, err := fmt.Fprintf(out, "%s, newest revision %d, %s\n", count(len(fleet.Members), "router"), fleet.Revision, verdict)
 	return err
 }
@@ -79,6 +88,9 @@ func noteOf(m *catalog.Member) string {
 	}
 	if m.Disagrees {
 		notes = append(notes, "other hash")
+	}
+	if m.OtherForms {
+		notes = append(notes, "other forms in force")
 	}
 	if m.Guard != nil {
 		notes = append(notes, fmt.Sprintf("holds %s", count(m.Guard.Held, "document")))

@@ -25,7 +25,8 @@ as the one that apply printed, or newer ones. Without --revision it is that of t
 change, deletions by gridctl included. Who is behind is told on the error output, whenever
 that changes. Routers tell of themselves every two seconds or so. One that was there and is
 not any more, before it ran the revision, is waited for too: it may be cut off from etcd and
-serve older documents. If it was stopped on purpose, run the command again.
+serve older documents. One that has other forms in force than the others, though it runs the
+revision, is named as well. If one was stopped on purpose, run the command again.
 
 A router that started after a deletion tells the revision of the newest document, which is
 lower than the deletion's. Where no document is as new as the revision, a router also

@@ -74,6 +74,7 @@ const (
 // with the hash of the stored documents, or of a router that runs the revision. A router
 // whose guard holds changes of that time does not run them. One that was alive at first, or came
 // since, and announces itself no longer is waited for like any other: it may be cut off from etcd.
+// So are routers that have other forms of the same documents in force than the others.
 //
 // The deadline of ctx ends the wait with a *[BehindError]; no live router is
 // [ErrNoRouter]; so is an error a revision that etcd has not come to.
@@ -186,6 +187,13 @@ func (w *wait) look(ctx context.Context) error {
 	if w.newest < w.arrival.Revision {
 		if late, err = w.withOtherDocuments(ctx, members, late); err != nil {
 			return err
+		}
+	}
+	for _, id := range otherForms(members) {
+		if !slices.ContainsFunc(late, func(m Member) bool { return m.ID == id }) {
+			split := members[slices.IndexFunc(members, func(m Member) bool { return m.ID == id })]
+			split.Fault = "has other forms of the same documents in force than other routers: see /problems there, and gridctl fleet"
+			late = append(late, split)
 		}
 	}
 	gone := w.missing(members, late)

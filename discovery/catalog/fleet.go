@@ -50,6 +50,9 @@ type Member struct {
 	Behind bool `json:"behind"`
 	// Disagrees says that the router has another hash than most of those at its revision.
 	Disagrees bool `json:"disagrees"`
+	// OtherForms says that the router has other forms of the same documents in force than most of
+	// those that have these documents: two decks may serve one tenant.
+	OtherForms bool `json:"otherForms,omitempty"`
 	// Fault says why the status cannot be read; empty: it can.
 	Fault string `json:"fault,omitempty"`
 }
@@ -146,5 +149,38 @@ func (f *Fleet) compare() {
 		m.Behind = m.Revision < f.Revision && votes[state{f.Revision, m.Hash}] == 0
 		m.Disagrees = votes[state{m.Revision, m.Hash}] < most[m.Revision] || tied[m.Revision] > 1
 	}
+	for _, id := range otherForms(f.Members) {
+		f.Members[slices.IndexFunc(f.Members, func(m Member) bool { return m.ID == id })].OtherForms = true
+	}
 	slices.SortFunc(f.Members, func(a, b Member) int { return cmp.Compare(a.ID, b.ID) })
+}
+
+// otherForms returns the routers that have something else in force than most of those that store
+// the same documents; where there is no majority, all of these. What is in force depends on the
+// past where a document is bad, or its epoch lower than one that was seen.
+func otherForms(members []Member) (ids []string) {
+	votes := map[string]map[string]int{} // hash -> effective hash -> routers
+	for i := range members {
+		if m := &members[i]; m.Fault == "" && m.EffectiveHash != "" {
+			if votes[m.Hash] == nil {
+				votes[m.Hash] = map[string]int{}
+			}
+			votes[m.Hash][m.EffectiveHash]++
+		}
+	}
+	for i := range members {
+		m := &members[i]
+		if m.Fault != "" || m.EffectiveHash == "" || len(votes[m.Hash]) == 1 {
+			continue
+		}
+		most, tied := 0, false
+		for _, n := range votes[m.Hash] {
+			tied = tied && n <= most || n == most
+			most = max(most, n)
+		}
+		if tied || votes[m.Hash][m.EffectiveHash] < most {
+			ids = append(ids, m.ID)
+		}
+	}
+	return ids
 }

@@ -1,6 +1,8 @@
 package catalog_test
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 )
 
@@ -59,4 +61,42 @@ func TestTwoRoutersThatDifferAreBothMarked(t *testing.T) {
 	if err != nil || !fleet.Members[0].Disagrees || !fleet.Members[1].Disagrees {
 		t.Errorf("the fleet is %+v, %v", fleet, err)
 	}
+}
+
+// TestRoutersWithOtherFormsInForceAreNamed has routers store the same documents, and some have
+// other forms of them in force.
+func TestRoutersWithOtherFormsInForceAreNamed(t *testing.T) {
+	f := func(want string, effective ...string) {
+		t.Helper()
+		g := newGrid(t)
+		g.apply(twoDecks)
+		newest := g.newest()
+		for i, hash := range effective {
+			g.put(fmt.Sprintf("fleet/r%d", i+1), fmt.Sprintf(`{"id":"r%d","revision":%d,"hash":"aa","effectiveHash":%q}`, i+1, newest, hash))
+		}
+		fleet, err := g.Fleet(g.ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for i := range fleet.Members {
+			if fleet.Members[i].OtherForms {
+				got = append(got, fleet.Members[i].ID)
+			}
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%q: %q are named, want %q", effective, got, want)
+		}
+		if want == "" {
+			g.arrives(0, newest)
+		} else {
+			g.lacks(0, strings.Fields(want)...)
+		}
+	}
+	f("", "x", "x", "x")
+	f("", "", "x", "x") // of an earlier version
+	f("r2", "x", "y", "x")
+	f("r1 r2", "x", "y")
+	f("r1 r2 r3", "x", "y", "z")
+	f("r3", "x", "x", "y", "x")
 }
