@@ -21,7 +21,7 @@ func (e *Etcd) explain(err error) string {
 	case isAuthError(err):
 		return fmt.Sprintf("%s: etcd refuses who we are (%s); check the user (--etcd-user) and its password file (--etcd-password-file)", where, plain(err))
 	case e.connectionFault(err) != "":
-		return fmt.Sprintf("%s: %s", where, e.connectionFault(err))
+		return fmt.Sprintf("%s: not reachable: %s (%s)", where, e.connectionFault(err), plain(err))
 	case timedOut(err):
 		return fmt.Sprintf("%s: no answer within %s; is etcd running and reachable?", where, e.cfg.CallTimeout)
 	case status.Code(err) == codes.Unavailable:
@@ -67,7 +67,7 @@ func ConnectionFault(endpoints []string, err error) string {
 	preface := strings.Contains(text, "error reading server preface")
 	switch {
 	case preface && !secure:
-		return "what answers there is no plain etcd; if it speaks TLS write https:// in --etcd"
+		return "what answers there is no plain etcd, or a balancer without one; if it speaks TLS write https:// in --etcd"
 	case secure && (preface || strings.Contains(text, "broken pipe") || strings.Contains(text, "connection reset by peer")):
 		// With TLS 1.3 a client hears of its certificate only after the handshake, or not at all.
 		return "etcd ends the connection behind the TLS handshake: it wants a certificate of its clients, or another one than ours; check --etcd-cert and --etcd-key"

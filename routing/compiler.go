@@ -58,6 +58,9 @@ type Update struct {
 	At time.Time
 	// Accepted is the revision up to which mass changes are known to be meant; 0: none.
 	Accepted int64
+	// Seen holds epochs of tenants that other routers have seen, by name: a lower one is refused
+	// here too, even if this compiler never saw any.
+	Seen map[string]uint64
 	// MayLookEmpty says that the source may look empty although it is not, as a folder does until
 	// something is mounted there: the guard holds a list that leaves no tenant, be it one.
 	MayLookEmpty bool
@@ -158,6 +161,7 @@ func (c *Compiler) Compile(u Update) *Table {
 		c.complaints = true
 	}
 	c.faults, c.origin = u.Faults, u.Origin
+	setBack := c.heed(u.Seen)
 	b := c.sort(u)
 	c.guardUpdate(&u, &b)
 	c.dropUnlisted(b.unlisted, b.holds)
@@ -174,6 +178,9 @@ func (c *Compiler) Compile(u Update) *Table {
 	for _, change := range b.tenants {
 		c.compileTenant(change, &b)
 	}
+	for _, name := range setBack {
+		c.withdrawSetBack(name)
+	}
 	for _, change := range b.pins {
 		c.compilePin(change)
 	}
@@ -187,6 +194,66 @@ func (c *Compiler) Compile(u Update) *Table {
 		clear(c.costs) // many decks' at once, and seldom wanted again
 	}
 	return c.publish(u.Revision)
+}
+
+// heed takes over epochs that other routers have seen. It returns the tenants of which that is news,
+// sorted.
+func (c *Compiler) heed(seen map[string]uint64) (news []string) {
+	for _, name := range slices.Sorted(maps.Keys(seen)) {
+		epoch := seen[name]
+		present := c.seen[name]
+		if packed, ok := c.tenants.get(name); ok {
+			present = max(present, unpackTenant(packed).epoch)
+		}
+		if epoch > present && epoch <= MaxEpoch && CheckName(name) == nil {
+			c.seen[name] = epoch
+			news = append(news, name)
+		}
+	}
+	return news
+}
+
+// withdrawSetBack takes a tenant's form out of force that is older than one that another router has
+// seen, and that this update did not replace: to answer from its deck would have two decks serve it.
+func (c *Compiler) withdrawSetBack(name string) {
+	packed, ok := c.tenants.get(name)
+	if !ok {
+		return
+	}
+	old := unpackTenant(packed)
+	if old.policy == 0 || old.epoch >= c.seen[name] {
+		return
+	}
+	change := &Change{Key: "tenants/" + name, was: old.digest}
+	c.effective.sub(c.inForce(change))
+	c.behind[change.Key] = 0 // nothing is
+	next := old
+	next.policy, next.epoch = 0, 0
+	c.policies.release(old.policy)
+	c.setTenant(name, &old, &next, nil, false, false)
+	c.praise(change.Key)
+	c.complain(change.Key, ProblemEpochRewound, fmt.Sprintf(
+		"has epoch %d, and another router has seen %d: it was set back; settle it with gridctl restored", old.epoch, c.seen[name]), old.revision)
+}
+
+// rewound returns the tenants whose stored epoch is lower than one that was seen, with that one.
+func (c *Compiler) rewound(problems []Problem) map[string]uint64 {
+	var rewound map[string]uint64
+	for i := range problems {
+		if problems[i].Code != ProblemEpochRewound {
+			continue
+		}
+		name := strings.TrimPrefix(problems[i].Key, "tenants/")
+		epoch := c.seen[name]
+		if packed, ok := c.tenants.get(name); ok {
+			epoch = max(epoch, unpackTenant(packed).epoch)
+		}
+		if rewound == nil {
+			rewound = map[string]uint64{}
+		}
+		rewound[name] = epoch
+	}
+	return rewound
 }
 
 // Last returns the table of the last update, or of the restored snapshot; nil: there is none.
@@ -463,7 +530,12 @@ func (c *Compiler) publish(revision int64) *Table {
 	if c.complaints {
 		t.weight += len(c.sorted) * int(unsafe.Sizeof(Problem{}))
 	}
-	t.problems = c.sortedProblems()
+	if changed := c.complaints; changed || c.last == nil {
+		t.problems = c.sortedProblems()
+		t.rewound = c.rewound(t.problems)
+	} else {
+		t.problems, t.rewound = c.sortedProblems(), c.last.rewound
+	}
 	t.wildcards = c.claims.wildcards > 0
 	c.counts.Hosts, c.counts.Tenants, c.counts.Problems = t.hosts.count, t.tenants.count, len(t.problems)
 	t.counts = c.counts

@@ -423,3 +423,41 @@ func TestAnEpochThatLeapsIsRefused(t *testing.T) {
 	f(6+routing.MaxEpochStep, "east", "")
 	f(6, "west", routing.ProblemEpochRewound)
 }
+
+// TestWhatOtherRoutersHaveSeenIsHeeded tells a compiler of epochs that others have seen: before the
+// document, with it, and after it was put in force.
+func TestWhatOtherRoutersHaveSeenIsHeeded(t *testing.T) {
+	acme := func(epoch uint64, on string) routing.Change {
+		return routing.Change{Key: "tenants/acme", Revision: 5, Created: 2, Value: fmt.Appendf(nil,
+			`{"kind":"Tenant","name":"acme","hosts":["a.example","*.b.example"],"epoch":%d,"rules":[{"name":"all","deck":%q}]}`, epoch, on)}
+	}
+	seen := map[string]uint64{"acme": 23, "nobody": 7, "Bad Name": 9}
+	f := func(what, want string, updates ...routing.Update) *grid {
+		t.Helper()
+		g := newGrid(t, twoDecks)
+		for _, u := range updates {
+			g.revision++
+			u.Revision = g.revision
+			g.table = g.compiler.Compile(u)
+		}
+		for _, host := range []string{"a.example", "x.b.example"} {
+			g.want("GET "+host+"/", want)
+		}
+		if rewound := g.table.Rewound(); (want == "tenant_invalid") != (rewound["acme"] == 23) || len(rewound) > 1 {
+			t.Errorf("%s: set back are %v", what, rewound)
+		}
+		return g
+	}
+	f("before", "tenant_invalid", routing.Update{Seen: seen}, routing.Update{Changes: []routing.Change{acme(18, "east")}})
+	f("with it", "tenant_invalid", routing.Update{Seen: seen, Changes: []routing.Change{acme(18, "east")}})
+	late := f("after it", "tenant_invalid", routing.Update{Changes: []routing.Change{acme(18, "east")}}, routing.Update{Seen: seen})
+	f("after a newer one", "east", routing.Update{Changes: []routing.Change{acme(23, "east")}}, routing.Update{Seen: seen})
+	g := f("and then a higher one", "west", routing.Update{Changes: []routing.Change{acme(18, "east")}}, routing.Update{Seen: seen}, routing.Update{Changes: []routing.Change{acme(24, "west")}})
+	fresh := newGrid(t, twoDecks)
+	fresh.table = fresh.compiler.Compile(routing.Update{Changes: []routing.Change{acme(24, "west")}})
+	if g.table.EffectiveHash() != fresh.table.EffectiveHash() || g.table.Hash() != fresh.table.Hash() || len(g.table.Problems()) > 0 {
+		t.Errorf("in the end: %+v", g.table.Problems())
+	}
+	late.table = late.compiler.Compile(routing.Update{Changes: []routing.Change{{Key: "tenants/acme", Deleted: true}}})
+	late.want("GET a.example/", "no_tenant")
+}

@@ -25,6 +25,7 @@ type Table struct {
 	decks     []*CompiledDeck
 	refused   map[string][]string // tenant -> hosts that it claims and does not hold
 	problems  []Problem
+	rewound   map[string]uint64
 	guard     *GuardState
 	counts    Counts
 	weight    int
@@ -221,6 +222,10 @@ func (t *Table) Problems() []Problem { return t.problems }
 // Decks returns the decks by ID. A name that was ever mentioned keeps its ID: where no deck
 // bears it, the entry is Missing. The slice must not be changed.
 func (t *Table) Decks() []*CompiledDeck { return t.decks }
+
+// Rewound returns the tenants whose stored epoch is lower than one that was seen, by name, with the
+// highest one that was: what a restore of the source from a backup leaves. It must not be changed.
+func (t *Table) Rewound() map[string]uint64 { return t.rewound }
 
 // WithProblem returns a table that decides as this one does and lists one more problem.
 func (t *Table) WithProblem(p Problem) *Table {

@@ -54,6 +54,7 @@ away), 2 bad flags or documents: then nothing was written.`,
 		newFleetCommand(to),
 		newWaitCommand(to),
 		newGuardCommand(to),
+		newRestoredCommand(to),
 		flags.NewVersionCommand("gridctl", version),
 	)
 	flags.Bind(root, "GRIDCTL_")

@@ -5,12 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
 	"gridrouter.io/cmd/flags"
@@ -160,6 +162,7 @@ func (d *documents) update(batch discovery.Batch) routing.Update {
 			Key: entry.Key, Value: entry.Value, Revision: entry.Revision, Created: entry.Created, Origin: entry.Origin,
 		})
 	}
+	update.Seen = d.seenEpochs(batch)
 	for _, key := range batch.Deleted {
 		update.Changes = append(update.Changes, routing.Change{Key: key, Deleted: true, Revision: batch.Revision})
 	}
@@ -168,6 +171,27 @@ func (d *documents) update(batch discovery.Batch) routing.Update {
 		update.Faults = append(update.Faults, routing.Problem{Origin: fault.Origin, Code: routing.ProblemUnreadable, Message: fault.Message})
 	}
 	return update
+}
+
+// seenEpochs returns the epochs that other routers have seen, of what a batch brings of them.
+func (d *documents) seenEpochs(batch discovery.Batch) (seen map[string]uint64) {
+	for _, entry := range batch.Marks {
+		if !strings.HasPrefix(entry.Key, catalog.EpochsFolder) {
+			continue
+		}
+		epochs, err := catalog.DecodeEpochs(entry.Value)
+		if err != nil {
+			d.log.Warn("a record of epochs is ignored", zap.String("key", entry.Key), zap.Int64("revision", entry.Revision), zap.Error(err))
+			continue
+		}
+		if seen == nil {
+			seen = map[string]uint64{}
+		}
+		for name, epoch := range epochs {
+			seen[name] = max(seen[name], epoch)
+		}
+	}
+	return seen
 }
 
 // newest returns the newest revision of the documents themselves. A whole list from etcd
@@ -250,6 +274,36 @@ func (s *service) status() []byte {
 	return text
 }
 
+// recordEvery is how often the router looks whether there are epochs to write down.
+const recordEvery = 2 * time.Second
+
+// recordEpochs writes down the epochs that this router has seen of tenants that were set back, for
+// routers that start now. What fails is tried again, and told once in a row.
+func (s *service) recordEpochs(ctx context.Context, client *clientv3.Client, log *zap.Logger) {
+	grid := catalog.New(catalog.Config{Client: client, Prefix: s.flags.source.etcd.Prefix, Who: s.id})
+	ticker := time.NewTicker(recordEvery)
+	defer ticker.Stop()
+	var recorded map[string]uint64
+	for failing := false; ; {
+		if t := s.router.Table(); t != nil && len(t.Rewound()) > 0 && !maps.Equal(t.Rewound(), recorded) {
+			switch err := grid.RecordEpochs(ctx, t.Rewound()); {
+			case err == nil:
+				recorded, failing = t.Rewound(), false
+				log.Error("TENANTS WERE SET BACK in etcd, as by a restore from a backup: routers that have seen higher epochs keep what they have in force, and new ones answer tenant_invalid, until it is settled: gridctl restored",
+					zap.Int("tenants", len(recorded)))
+			case ctx.Err() == nil && !failing:
+				failing = true
+				log.Error("the epochs that this router has seen cannot be written to etcd: a router that starts now may serve tenants from other decks than this one", zap.Error(err))
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
 // announce keeps this router's word in etcd, once it has a table to speak of. Without
 // etcd there is nothing to do.
 func (s *service) announce(ctx context.Context) error {
@@ -275,6 +329,12 @@ func (s *service) announce(ctx context.Context) error {
 			log.Warn("the connection that announced this router did not close cleanly", zap.Error(err))
 		}
 	}()
+	recording := make(chan struct{})
+	go func() {
+		defer close(recording)
+		s.recordEpochs(ctx, client, log)
+	}()
+	defer func() { <-recording }()
 	announcer := discovery.NewAnnouncer(discovery.AnnouncerConfig{
 		Client: client, Key: s.announceKey(), Value: s.status, Logger: log, Registerer: s.registry,
 	})

@@ -67,8 +67,8 @@ func serve(ctx context.Context, f *serveFlags, reread func(context.Context) (str
 		s.close()
 		return err
 	}
+	told.running.Store(true) // before it is said: a signal from now on drains
 	s.follow(ctx, group)
-	told.running.Store(true)
 	group.Go(func() error {
 		defer cancel()
 		return s.untilDrained(ctx, told)

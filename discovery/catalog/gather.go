@@ -42,7 +42,7 @@ func decodeClaim(value []byte) (tenant string, err error) {
 // behind all these claims.
 func (s *snapshot) gather(ctx context.Context, w *world) error {
 	for _, step := range []func(context.Context, *world) error{
-		s.readDecks, s.readGiven, s.readClaims, s.readHolders, s.readRecords,
+		s.readDecks, s.readGiven, s.readClaims, s.readHolders, s.readSeen, s.readRecords,
 	} {
 		if err := step(ctx, w); err != nil {
 			return err

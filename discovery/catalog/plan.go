@@ -184,7 +184,7 @@ func same(it *item) bool {
 		return ok && *was == *given
 	case *routing.Tenant:
 		was := it.wasTenant()
-		return was != nil && given.Epoch <= was.Epoch && was.Epoch <= routing.MaxFirstEpoch && equal(epochless(was), epochless(given))
+		return was != nil && given.Epoch <= was.Epoch && was.Epoch >= it.seen && was.Epoch <= routing.MaxFirstEpoch && equal(epochless(was), epochless(given))
 	}
 	return equal(it.was, it.given)
 }

@@ -35,13 +35,22 @@ func newDraft(it *item) *draft {
 
 func newTenantDraft(it *item) *tenantDraft {
 	t := &tenantDraft{was: it.wasTenant(), target: tenantOf(it.final()), held: map[string]bool{}, epoch: max(it.epoch, 1)}
+	if it.given == nil {
+		t.epoch = max(t.epoch, it.seen) // a pin raises it from there
+	}
 	for _, host := range hostsOf(t.was) {
 		t.held[host] = true
 	}
 	if it.given == nil {
 		return t
 	}
+	if rewound := it.seen > it.epoch; rewound { // some routers have another form in force, of that epoch
+		t.epoch, t.raised = it.seen+1, true
+	}
 	t.epoch = max(t.epoch, t.target.Epoch)
+	if t.raised {
+		return t
+	}
 	if it.verbatim && t.epoch == t.target.Epoch {
 		t.raised = true // and by its pins neither
 		return t

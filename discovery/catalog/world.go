@@ -32,6 +32,7 @@ type item struct {
 
 	record int64  // number of the newest change record; 0: none
 	read   int64  // the revision of the stored form that the given one was made from; 0: it does not say
+	seen   uint64 // the highest epoch that routers tell of; 0: none does
 	epoch  uint64 // highest epoch that the tenant is known to have had; 0: never was
 }
 
