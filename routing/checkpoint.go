@@ -274,7 +274,7 @@ func (c *Compiler) restoreState(s *state) error {
 	restoreChanges(c.guard.held, s.Held)
 	c.guard.stale, c.guard.unlisted = true, s.Unlisted
 	if c.guard.accepted = s.Accepted; s.Guard != nil {
-		c.guard.revision, c.guard.since = s.Guard.Revision, s.Guard.Since
+		c.guard.revision, c.guard.since, c.guard.before = s.Guard.Revision, s.Guard.Since, s.Guard.Before
 	}
 	for _, name := range s.Decks {
 		c.deckID(name)

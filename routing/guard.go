@@ -21,6 +21,7 @@ type guard struct {
 	held     map[string]*Change // by document key
 	revision int64              // the newest of what is held
 	since    time.Time
+	before   int64 // GuardState.Before
 	accepted int64
 	// recent are the tenants that were dropped or repointed, or held, within the window, and
 	// some from before it.
@@ -52,6 +53,9 @@ func newGuard() guard { return guard{held: map[string]*Change{}, recent: map[str
 type GuardState struct {
 	// Revision accepts all that is held.
 	Revision int64 `json:"revision"`
+	// Before is the revision of the table before the change, if the update that began the hold was
+	// too much by itself; 0: it was the last of many within the window.
+	Before int64 `json:"before,omitempty"`
 	// Since is when the first of it was held.
 	Since time.Time `json:"since"`
 	// Documents counts the changes of documents that are held, of which Dropped delete a
@@ -285,7 +289,11 @@ func sameRules(a, b *Tenant) bool { return reflect.DeepEqual(a.Rules, b.Rules) }
 func (c *Compiler) holdHazards(u *Update, b *batch, h *hazards) {
 	g := &c.guard
 	if len(g.held)+g.unlisted == 0 {
-		g.since, g.revision = u.At, 0
+		g.since, g.revision, g.before = u.At, 0, 0
+		alone := len(h.tenants) + h.onDecks
+		if alone > GuardLimit(c.tenants.count) || h.leavesNone(c, u.MayLookEmpty) || len(b.unlisted) > GuardLimit(c.unheld.count) {
+			g.before = c.last.revision
+		}
 	}
 	g.revision = max(g.revision, u.Revision)
 	hold := func(list []*Change) []*Change {
@@ -413,6 +421,6 @@ func (c *Compiler) guardState() *GuardState {
 	state := g.tally
 	state.Documents += g.unlisted
 	state.Tenants = slices.Clone(state.Tenants)
-	state.Revision, state.Since, state.Limit = g.revision, g.since, GuardLimit(c.tenants.count)
+	state.Revision, state.Since, state.Before, state.Limit = g.revision, g.since, g.before, GuardLimit(c.tenants.count)
 	return &state
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"sync/atomic"
 	"time"
 
@@ -101,7 +102,7 @@ func (g *guardWatch) look(table *routing.Table, revision int64) {
 		g.log.Info("the guard holds nothing any more", zap.Int64("revision", was.Revision), zap.Int("documents", was.Held))
 	case state != nil && was == nil:
 		held := &catalog.StatusGuard{
-			Revision: max(state.Revision, revision), Before: g.before(), Held: state.Documents, Since: state.Since.UTC().Truncate(time.Millisecond),
+			Revision: max(state.Revision, revision), Before: cmp.Or(state.Before, g.before()), Held: state.Documents, Since: state.Since.UTC().Truncate(time.Millisecond),
 		}
 		g.held.Store(held)
 		g.holds.Inc()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -19,7 +20,9 @@ import (
 //
 // The change is all that was written up to revision and after the revision that the
 // routers which hold it count against; if no router tells one, after the revision
-// before. What documents were then is read from etcd's own history, and where etcd has
+// before. That is the one before the change, if it was one; if it was many within the guard's
+// window, the one at its beginning. A document that is gone comes back as it was when it was
+// deleted, whatever was acknowledged before that. What others were then is read from etcd's own history, and where etcd has
 // compacted that, from the change records. Of what differs today
 //
 //   - documents that are gone come back, of whatever kind,
@@ -41,7 +44,7 @@ func (c *Catalog) PlanDiscard(ctx context.Context, revision int64, options Optio
 		options.Why = fmt.Sprintf("discard what the guard holds up to revision %d", revision)
 	}
 	d := &discard{snapshot: &snapshot{Catalog: c}, until: revision, present: map[string]int64{}, former: map[string][]byte{}}
-	for _, step := range []func(context.Context) error{d.readSpan, d.readPresent, d.readFormer, d.leaveNewer} {
+	for _, step := range []func(context.Context) error{d.readSpan, d.readPresent, d.readFormer, d.readDeletions, d.leaveNewer} {
 		if err := step(ctx); err != nil {
 			return nil, err
 		}
@@ -133,6 +136,55 @@ func (d *discard) readFormer(ctx context.Context) error {
 			return nil
 		}
 		from = string(answer.Kvs[len(answer.Kvs)-1].Key) + "\x00"
+	}
+}
+
+// deletionPoll is how often etcd is asked whether all of a span has been told.
+const deletionPoll = 50 * time.Millisecond
+
+// readDeletions reads, from etcd's own history, what documents were at the moment when they were
+// deleted: also those that came, or were changed, after the span began, which was acknowledged and
+// in force.
+func (d *discard) readDeletions(ctx context.Context) error {
+	if d.fromRecords {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(clientv3.WithRequireLeader(ctx), max(d.timeout, time.Minute))
+	defer cancel()
+	events := d.client.Watch(ctx, d.at.docs(), clientv3.WithPrefix(), clientv3.WithRev(d.before+1), clientv3.WithPrevKV(), clientv3.WithFragment())
+	ticker := time.NewTicker(deletionPoll)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			_ = d.client.RequestProgress(ctx) // it is asked again
+		case answer, open := <-events:
+			switch {
+			case answer.CompactRevision != 0: // since it was listed
+				return fmt.Errorf("etcd has compacted revision %d, which was being read; run the same command again", d.before)
+			case answer.Err() != nil:
+				return d.mend(answer.Err())
+			case !open:
+				return context.Cause(ctx)
+			}
+			for _, event := range answer.Events {
+				if event.Kv.ModRevision > d.until {
+					return nil
+				}
+				d.take(event)
+			}
+			if answer.IsProgressNotify() && answer.Header.Revision >= d.until {
+				return nil
+			}
+		}
+	}
+}
+
+// take notes the form of a document that is gone as of its last deletion in the span.
+func (d *discard) take(event *clientv3.Event) {
+	key := strings.TrimPrefix(string(event.Kv.Key), d.at.docs())
+	if _, there := d.present[key]; !there && event.Type == clientv3.EventTypeDelete && event.PrevKv != nil {
+		d.former[key] = event.PrevKv.Value
 	}
 }
 

@@ -407,3 +407,41 @@ func TestManySmallCallsAreWeighedTogether(t *testing.T) {
 	g.put("recent/moves", `{"a":"2999-01-01T00:00:00Z","b":"2001-01-01T00:00:00Z"}`)
 	g.apply(move(13, otherRule))
 }
+
+// TestADiscardKeepsWhatWasAcknowledgedBeforeTheChange has documents be changed and created a moment
+// before all of them are wiped, within the span that the routers count.
+func TestADiscardKeepsWhatWasAcknowledgedBeforeTheChange(t *testing.T) {
+	for _, alone := range []bool{true, false} { // whether the wipe was too much by itself
+		discardKeeps(t, alone)
+	}
+}
+
+func discardKeeps(t *testing.T, alone bool) {
+	t.Helper()
+	g := newGrid(t)
+	g.apply(twoDecks + tenants(15, splitRule) + pin("t01", "1", "east-1") + pin("t04", "1", "east-1"))
+	from := g.revision()
+	g.apply(tenant("t00", "t00.example", otherRule))               // moved
+	g.apply(tenant("new", "new.example", splitRule))               // created
+	g.apply(pin("t02", "9", "east-2") + pin("t01", "1", "east-2")) // set, and moved
+	g.apply(deck("east-9"))
+	if alone {
+		g.delete("pins/t04/1", catalog.DeleteOptions{})
+		from = g.revision()
+	}
+	was := g.documents()
+	held := g.dropAll("docs/")
+	g.tellsOf("r1", &catalog.StatusGuard{Revision: held, Before: from, Held: 16})
+	g.discard(held)
+	if keys := differ(was, g.documents()); len(keys) > 0 {
+		t.Errorf("other than before: %v", keys)
+	}
+	for range 2 { // and it can be run again
+		if plan := g.discard(held); plan.Pending() > 0 {
+			t.Errorf("once more it would write %+v", plan.Changes)
+		}
+	}
+	if keys := differ(was, g.documents()); len(keys) > 0 {
+		t.Errorf("after it was run again, other than before: %v", keys)
+	}
+}
