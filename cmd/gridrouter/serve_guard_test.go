@@ -289,7 +289,8 @@ func TestAMassDeletionOfFilesIsHeldUntilTheRouterIsTold(t *testing.T) {
 	}
 	held := int64(0)
 	_, body := fetch(g.admin + "/readyz")
-	if _, err := fmt.Sscanf(body[strings.Index(body, "revision"):], "revision %d", &held); err != nil {
+	_, behind, _ := strings.Cut(body, "up to revision ")
+	if _, err := fmt.Sscanf(behind, "%d", &held); err != nil {
 		t.Fatalf("%s: %v", body, err)
 	}
 	if status, body := accept(held - 1); status != http.StatusConflict {

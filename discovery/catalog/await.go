@@ -198,7 +198,7 @@ func (w *wait) look(ctx context.Context) error {
 	}
 	gone := w.missing(members, late)
 	w.arrival.Routers = len(members) + len(gone)
-	w.stragglers = append(late, gone...)
+	w.stragglers = slices.Concat(late, gone)
 	slices.SortFunc(w.stragglers, func(a, b Member) int { return strings.Compare(a.ID, b.ID) })
 	if w.arrival.Routers == 0 { // all that ran it have gone
 		return ErrNoRouter

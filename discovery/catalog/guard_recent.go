@@ -54,7 +54,7 @@ func (m recentMoves) with(changed map[string]bool) int {
 
 // clearsIn is how long it takes until so many of the word are no longer of the window.
 func (m recentMoves) clearsIn(surplus int, now time.Time) time.Duration {
-	var ages []time.Duration
+	ages := make([]time.Duration, 0, len(m))
 	for _, at := range m {
 		ages = append(ages, routing.GuardWindow-now.Sub(at))
 	}
