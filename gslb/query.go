@@ -2,11 +2,13 @@ package gslb
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 
@@ -62,18 +64,25 @@ func (c *client) lookup(ctx context.Context, name string, qtype uint16) reply {
 	}
 }
 
+// slowTimes is how many times as long a server may take that is asked again.
+const slowTimes = 5
+
 // ask puts one question to one server after the other, until one gives a NOERROR or NXDOMAIN answer. A lone server that was silent is
-// asked a second time: packets get lost.
+// asked a second time: packets get lost. Where all were silent the first is given longer once: it may be slow, and not away.
 func (c *client) ask(ctx context.Context, name string, qtype uint16) (*dns.Msg, error) {
 	var err error
-	for i := range max(len(c.servers), 2) {
-		if i >= len(c.servers) && !errors.Is(err, errTimeout) {
-			break
+	for i := range len(c.servers) + 1 {
+		patience := c.timeout
+		if i == len(c.servers) {
+			if !errors.Is(err, errTimeout) {
+				break
+			}
+			patience *= slowTimes
 		}
 		server := c.servers[i%len(c.servers)]
 		start := time.Now()
 		var m *dns.Msg
-		m, err = c.exchange(ctx, server, name, qtype)
+		m, err = c.exchange(ctx, patience, server, name, qtype)
 		if ctx.Err() != nil {
 			return nil, ctx.Err() // cut off by the end: no outcome, and nobody's fault
 		}
@@ -87,10 +96,10 @@ func (c *client) ask(ctx context.Context, name string, qtype uint16) (*dns.Msg, 
 }
 
 // exchange puts one question to one server over UDP, and again over TCP when the answer was cut short.
-func (c *client) exchange(ctx context.Context, server, name string, qtype uint16) (*dns.Msg, error) {
-	m, err := c.exchangeOver(ctx, "udp", server, newQuestion(name, qtype))
+func (c *client) exchange(ctx context.Context, patience time.Duration, server, name string, qtype uint16) (*dns.Msg, error) {
+	m, err := c.exchangeOver(ctx, patience, "udp", server, newQuestion(name, qtype))
 	if err == nil && m.Truncated {
-		m, err = c.exchangeOver(ctx, "tcp", server, newQuestion(name, qtype))
+		m, err = c.exchangeOver(ctx, patience, "tcp", server, newQuestion(name, qtype))
 	}
 	if err != nil {
 		return nil, err
@@ -99,7 +108,12 @@ func (c *client) exchange(ctx context.Context, server, name string, qtype uint16
 		return nil, fmt.Errorf("%w: truncated over TCP too", errProtocol)
 	}
 	switch m.Rcode {
-	case dns.RcodeSuccess, dns.RcodeNameError:
+	case dns.RcodeNameError:
+		if slices.ContainsFunc(m.Answer, func(r dns.RR) bool { return r.Header().Rrtype == qtype }) {
+			return nil, fmt.Errorf("%w: it says that there is no such name, and what its addresses are", errProtocol)
+		}
+		return m, nil
+	case dns.RcodeSuccess:
 		return m, nil
 	case dns.RcodeServerFailure:
 		return nil, errServfail
@@ -117,8 +131,8 @@ func newQuestion(name string, qtype uint16) *dns.Msg {
 }
 
 // exchangeOver sends q from a fresh socket, and waits for the answer to it. Whatever else arrives is passed over until the time is up.
-func (c *client) exchangeOver(ctx context.Context, network, server string, q *dns.Msg) (*dns.Msg, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+func (c *client) exchangeOver(ctx context.Context, patience time.Duration, network, server string, q *dns.Msg) (*dns.Msg, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	conn, err := new(net.Dialer).DialContext(ctx, network, server)
 	if err != nil {
@@ -168,6 +182,9 @@ func readAnswer(raw []byte, q *dns.Msg) *dns.Msg {
 	if err := m.Unpack(raw); err != nil && !m.Truncated {
 		return nil // a truncated message may end within a record
 	}
+	if !m.Truncated && !whole(raw, m) {
+		return nil
+	}
 	if !m.Response || m.Id != q.Id || m.Opcode != dns.OpcodeQuery || len(m.Question) != 1 {
 		return nil
 	}
@@ -176,6 +193,13 @@ func readAnswer(raw []byte, q *dns.Msg) *dns.Msg {
 		return nil
 	}
 	return m
+}
+
+// whole says whether a message holds as many records as its header says (RFC 1035 4.1.1). One that was cut on its way, between two
+// records, unpacks as well as any.
+func whole(raw []byte, m *dns.Msg) bool {
+	count := func(at int) int { return int(binary.BigEndian.Uint16(raw[at:])) }
+	return count(6) == len(m.Answer) && count(8) == len(m.Ns) && count(10) == len(m.Extra)
 }
 
 // serversOf brings the configured servers, or else the system's, into the form IP:port.

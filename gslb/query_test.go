@@ -264,3 +264,35 @@ func TestTheSystemsServers(t *testing.T) {
 		t.Errorf("without the file: %q; want this machine", got)
 	}
 }
+
+// TestWhatContradictsItselfIsOfNoUse sends answers that say two things, or less than their header says.
+func TestWhatContradictsItselfIsOfNoUse(t *testing.T) {
+	v4, _, _ := ask(t, serve(t, forged(false, func(m *dns.Msg) {
+		m.Rcode = dns.RcodeNameError
+		m.Answer = answerTo(m, "orders.example. 5 A 10.0.0.9").Answer
+	})))
+	wantError(t, v4, errProtocol, "no such name, and what its addresses are")
+	// Cut between two records, without a word of it; and with more announced than there is.
+	short := func(q *dns.Msg, _ string) [][]byte {
+		packet := pack(answerTo(q, "orders.example. 5 A 10.0.0.1"))[0]
+		packet[7]++ // ANCOUNT
+		return [][]byte{packet}
+	}
+	v4, _, c := ask(t, serve(t, short))
+	wantError(t, v4, errTimeout, "no answer in time")
+	if n := testutil.ToFloat64(c.metrics.ignored); n < 1 {
+		t.Errorf("%v packets are counted as ignored", n)
+	}
+}
+
+// TestASlowServerIsNotAway has the only server, or the first of two, take longer than a try.
+func TestASlowServerIsNotAway(t *testing.T) {
+	slowly := func(q *dns.Msg, _ string) [][]byte {
+		time.Sleep(350 * time.Millisecond) // where a try is 200 ms
+		return pack(answerTo(q, "orders.example. 5 A 10.0.0.1"))
+	}
+	v4, _, _ := ask(t, serve(t, slowly))
+	wantAddrs(t, v4, "10.0.0.1")
+	v4, _, _ = ask(t, serve(t, slowly), serve(t, silence))
+	wantAddrs(t, v4, "10.0.0.1")
+}

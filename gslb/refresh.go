@@ -30,7 +30,10 @@ func (r *Resolver) keep(ctx context.Context, t *tracked) {
 		old := t.current.Load()
 		next := merge(old, v4, v6, time.Now(), r.cfg)
 		r.publish(t, old, next)
-		if !sleep(ctx, time.Until(next.next)) {
+		if old != nil && old.silent && !next.silent {
+			r.wakeSilent(len(*r.names.Load())) // the servers answer again: nobody need wait any longer
+		}
+		if !t.sleep(ctx, time.Until(next.next)) {
 			return
 		}
 	}
@@ -89,12 +92,48 @@ func (r *Resolver) publish(t *tracked, old, next *state) {
 	}
 }
 
-// sleep waits for d, and says whether the context still lives.
-func sleep(ctx context.Context, d time.Duration) bool {
+// probeEvery is how often, while servers do not answer, one of the names that wait is asked for before its time: waits grow so that
+// thousands of names are no storm, and the first answer ends them all.
+const probeEvery = 2 * time.Second
+
+// probe asks for one name now and then while servers are silent, until ctx ends.
+func (r *Resolver) probe(ctx context.Context) {
+	ticker := time.NewTicker(probeEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			r.wakeSilent(1)
+		}
+	}
+}
+
+// wakeSilent ends the waits of at most so many names that no server answered.
+func (r *Resolver) wakeSilent(most int) {
+	for _, t := range *r.names.Load() { // in no order
+		if most == 0 {
+			return
+		}
+		if s := t.current.Load(); s != nil && s.silent {
+			select {
+			case t.wake <- struct{}{}:
+				most--
+			default: // it was woken already
+			}
+		}
+	}
+}
+
+// sleep waits for d, or until it is woken, and says whether the context still lives.
+func (t *tracked) sleep(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
+		return true
+	case <-t.wake:
 		return true
 	case <-ctx.Done():
 		return false

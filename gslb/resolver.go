@@ -33,6 +33,7 @@ type ResolverConfig struct {
 	// Servers are the DNS servers to ask, in order, as IP:port or IP (port 53). Empty means those of /etc/resolv.conf, read once.
 	Servers []string
 	// TryTimeout is how long one server may take over one question, before the next is asked; a repetition over TCP may take as long again.
+	// Where all were silent the first is asked once more, and may take five times as long.
 	TryTimeout time.Duration
 	// MinTTL and MaxTTL are the bounds that the TTLs of answers are clamped to. A TTL of 0 counts as MinTTL.
 	MinTTL, MaxTTL time.Duration
@@ -69,6 +70,7 @@ type tracked struct {
 	name    string
 	invalid error                 // why the name cannot be asked for, or nil
 	current atomic.Pointer[state] // nil until the first resolution ended; written by the name's loop only
+	wake    chan struct{}         // ends a wait after silence before its time
 	stop    context.CancelFunc    // ends the loop; nil until it was started
 }
 
@@ -121,6 +123,7 @@ func (r *Resolver) Run(ctx context.Context) error {
 	for _, t := range *r.names.Load() {
 		r.start(t)
 	}
+	r.loops.Go(func() { r.probe(ctx) })
 	r.mu.Unlock()
 
 	<-ctx.Done()
@@ -160,7 +163,7 @@ func (r *Resolver) Track(names []string) {
 		}
 		t := old[name]
 		if t == nil {
-			t = &tracked{name: name, invalid: checkHostName(name, true)}
+			t = &tracked{name: name, invalid: checkHostName(name, true), wake: make(chan struct{}, 1)}
 			if s := r.remembered[name]; s != nil && t.invalid == nil {
 				t.current.Store(s)
 			}

@@ -2,9 +2,11 @@ package gslb
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -153,4 +155,43 @@ func TestOutcomesAreCounted(t *testing.T) {
 	f("network", errNetwork, nil)
 	f("protocol", errProtocol, nil)
 	f("protocol", errors.New("anything else"), nil)
+}
+
+// TestTheFirstAnswerEndsEveryWaitAfterSilence has many names wait for servers that do not answer, as
+// long as they may, and then lets one of them be asked for.
+func TestTheFirstAnswerEndsEveryWaitAfterSilence(t *testing.T) {
+	var answers atomic.Bool
+	s := serve(t, func(q *dns.Msg, network string) [][]byte {
+		if !answers.Load() {
+			return silence(q, network)
+		}
+		return pack(answerTo(q, q.Question[0].Name+" 5 A 10.0.0.1"))
+	})
+	r := resolver(t, s, func(c *ResolverConfig) { c.TryTimeout = 20 * time.Millisecond })
+	names := make([]string, 20)
+	for i := range names {
+		names[i] = fmt.Sprintf("n%02d.example", i)
+	}
+	r.Track(names)
+	silent := func() (n int) {
+		for _, t := range *r.names.Load() {
+			if s := t.current.Load(); s != nil && s.silent {
+				n++
+			}
+		}
+		return n
+	}
+	eventually(t, "all wait", func() bool { return silent() == len(names) })
+	for _, t := range *r.names.Load() { // as after a long silence
+		late := *t.current.Load()
+		late.failures = 20
+		t.current.Store(&late)
+	}
+	answers.Store(true)
+	asked := time.Now()
+	r.wakeSilent(1)
+	for _, name := range names {
+		eventuallyAddrs(t, r, name, "10.0.0.1")
+	}
+	t.Logf("all were resolved after %v", time.Since(asked))
 }

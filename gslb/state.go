@@ -22,6 +22,7 @@ type state struct {
 	ttl      time.Duration // of that answer
 	problem  string        // what was wrong with the last resolution
 	failures int           // resolutions with a problem, in a row
+	silent   bool          // no server answered the last resolution
 	kept     bool          // the last resolution failed, and addresses from before it are still served
 	next     time.Time     // of the next resolution; zero: never
 }
@@ -48,6 +49,7 @@ func merge(old *state, v4, v6 reply, now time.Time, cfg ResolverConfig) *state {
 	next.v6 = old.v6.merge(v6, answered, now, cfg)
 	next.addrs = union(next.v4.addrs, next.v6.addrs)
 
+	next.silent = unanswered(v4.err) || unanswered(v6.err)
 	if answered {
 		next.good, next.ttl = now, clamp(leastTTL(v4, v6), cfg.MinTTL, cfg.MaxTTL)
 		next.next = now.Add(refreshAfter(next.ttl))
@@ -74,6 +76,11 @@ func (f family) merge(r reply, answered bool, now time.Time, cfg ResolverConfig)
 		return family{}
 	}
 	return f
+}
+
+// unanswered says whether an error is of the servers, which may answer any moment, and not about the name.
+func unanswered(err error) bool {
+	return errors.Is(err, errTimeout) || errors.Is(err, errNetwork) || errors.Is(err, errServfail) || errors.Is(err, errRefused)
 }
 
 // keeps says whether the family f, made with the reply r, holds addresses that r did not bring.

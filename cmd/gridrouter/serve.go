@@ -14,6 +14,7 @@ import (
 
 	"gridrouter.io/cmd/flags"
 	"gridrouter.io/discovery/files"
+	"gridrouter.io/gslb"
 	"gridrouter.io/router"
 )
 
@@ -28,6 +29,7 @@ type serveFlags struct {
 	snapshot              string
 	pinCache              int
 	gslb, resolver        []string
+	dnsTimeout            time.Duration
 	trustedProxies        []string
 	proxyProtocol         string
 	halfClose             string
@@ -98,6 +100,8 @@ func (f *serveFlags) register(fs *pflag.FlagSet) {
 	fs.StringSliceVar(&f.gslb, "gslb", nil, "DNS servers `ADDR` (IP or IP:port), separated by commas, that resolve decks on the mesh (default the system's)")
 	fs.StringSliceVar(&f.resolver, "resolver", nil, "DNS servers `ADDR` that resolve names among direct addresses (default those of /etc/resolv.conf);\n"+
 		"/etc/hosts is not read: of names but localhost DNS alone decides")
+	fs.DurationVar(&f.dnsTimeout, "dns-timeout", gslb.DefaultTryTimeout, "how long one of these servers may take over one question, before the next is asked;\n"+
+		"where all were silent the first is asked once more, and may take five times as long")
 	fs.StringSliceVar(&f.trustedProxies, "trusted-proxies", nil,
 		"peers, as `CIDR`s, whose X-Forwarded-*, Forwarded, X-Request-Id and traceparent are believed (default none);\n"+
 			"where X-Forwarded-For and Forwarded disagree the former is: a proxy that writes only Forwarded must remove it")
@@ -207,6 +211,8 @@ func (f *serveFlags) checkNumbers() error {
 		return flags.Usagef("--client-half-close: %q is neither departs nor served", f.halfClose)
 	case f.proxyProtocol == "on" && len(f.trustedProxies) == 0:
 		return flags.Usagef("--proxy-protocol: nobody may speak it; name the balancers with --trusted-proxies")
+	case f.dnsTimeout <= 0:
+		return flags.Usagef("--dns-timeout: %v is no time to answer in; write more than 0, such as %v", f.dnsTimeout, gslb.DefaultTryTimeout)
 	case f.pinCache < 1:
 		return flags.Usagef("--pin-cache: %d is not a number of pins; write 1 or more, such as %d", f.pinCache, defaultPinCache)
 	case f.drainDelay < 0:

@@ -162,7 +162,7 @@ func (s *service) openSnapshots(reader *document.Reader) error {
 
 // resolver makes one of the two resolvers. Its name is that of its flag.
 func (s *service) resolver(flag string, servers []string) (*gslb.Resolver, error) {
-	r, err := gslb.NewResolver(gslb.ResolverConfig{Name: flag, Servers: servers, Logger: s.log, Registerer: s.registry})
+	r, err := gslb.NewResolver(gslb.ResolverConfig{Name: flag, Servers: servers, TryTimeout: s.flags.dnsTimeout, Logger: s.log, Registerer: s.registry})
 	if err != nil {
 		return nil, flags.Usagef("--%s: %w", flag, err)
 	}
