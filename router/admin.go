@@ -117,6 +117,7 @@ func NewAdmin(r *Router, cfg AdminConfig) http.Handler {
 	mux.HandleFunc("GET /version", a.version)
 	mux.HandleFunc("GET /table", a.table)
 	mux.HandleFunc("GET /problems", a.problems)
+	mux.HandleFunc("GET /export", a.export)
 	mux.HandleFunc("GET /tenants/{name}", a.tenant)
 	mux.HandleFunc("GET /decks", a.decks)
 	mux.HandleFunc("GET /gslb", a.gslb)
@@ -370,6 +371,20 @@ func readClientIP(text string) (netip.Addr, error) {
 		return netip.Addr{}, errors.New("clientIP is no IP address; write one such as 192.0.2.7")
 	}
 	return address.Unmap(), nil
+}
+
+// export answers GET /export: every document that is in force, a JSON object a line.
+func (a *admin) export(w http.ResponseWriter, _ *http.Request) {
+	t := a.router.Table()
+	if t == nil {
+		fail(w, http.StatusServiceUnavailable, errNoTable.Error())
+		return
+	}
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	w.Header().Set("Cache-Control", "no-store")
+	lines := json.NewEncoder(w)
+	lines.SetEscapeHTML(false)
+	t.Documents(func(_ string, document any) bool { return lines.Encode(document) == nil }) // whoever asked has left
 }
 
 // acceptHeld answers POST /guard/accept?revision=N.

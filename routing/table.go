@@ -261,12 +261,7 @@ func (t *Table) Tenant(name string) (view TenantView, ok bool) {
 	}
 	record := unpackTenant(packed)
 	if record.policy != 0 {
-		document := *t.policies.at(record.policy).document
-		document.Name, document.Epoch = name, record.epoch
-		document.Delegates = delegatesIn(func(shard shardNumber, f func(key, value string) bool) { eachIn(t.delegates.shard(shard), f) }, name, record.delegates)
-		document.Hosts = append(t.held(name, &record), t.refused[name]...)
-		slices.Sort(document.Hosts)
-		view.Document, view.Epoch = &document, record.epoch
+		view.Document, view.Epoch = t.documentOf(name, &record), record.epoch
 	}
 	t.pins.each(func(key, _ string) bool {
 		if len(key) > len(name) && key[len(name)] == '/' && key[:len(name)] == name {
@@ -275,6 +270,16 @@ func (t *Table) Tenant(name string) (view TenantView, ok bool) {
 		return true
 	})
 	return view, true
+}
+
+// documentOf makes a tenant's document of its record. There is a good one.
+func (t *Table) documentOf(name string, record *tenantRecord) *Tenant {
+	document := *t.policies.at(record.policy).document
+	document.Name, document.Epoch = name, record.epoch
+	document.Delegates = delegatesIn(func(shard shardNumber, f func(key, value string) bool) { eachIn(t.delegates.shard(shard), f) }, name, record.delegates)
+	document.Hosts = append(t.held(name, record), t.refused[name]...)
+	slices.Sort(document.Hosts)
+	return &document
 }
 
 // Hosts returns the hosts that the tenant holds in this table, sorted: those of its

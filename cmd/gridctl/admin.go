@@ -29,6 +29,26 @@ func (a *adminAddress) register(fs *pflag.FlagSet, what string) {
 // call makes one call to an endpoint, and returns the body of its answer. What it refuses is an
 // error that says why.
 func (a *adminAddress) call(ctx context.Context, method, endpoint string, timeout time.Duration) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	response, err := a.ask(ctx, method, endpoint, timeout)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = response.Body.Close() }() // only read
+	return readBody(response)
+}
+
+func readBody(response *http.Response) ([]byte, error) {
+	body, err := io.ReadAll(io.LimitReader(bufio.NewReader(response.Body), 16<<20))
+	if err != nil {
+		return nil, fmt.Errorf("the router at %s broke off its answer: %w", response.Request.URL.Host, err)
+	}
+	return body, nil
+}
+
+// ask begins one call to an endpoint, whose answer may begin until timeout. The caller closes it.
+func (a *adminAddress) ask(ctx context.Context, method, endpoint string, timeout time.Duration) (*http.Response, error) {
 	address := a.router
 	if !strings.Contains(address, "://") {
 		address = "http://" + address
@@ -37,8 +57,6 @@ func (a *adminAddress) call(ctx context.Context, method, endpoint string, timeou
 	if err != nil || base.Host == "" || base.User != nil {
 		return nil, flags.Usagef("--router: not the address of an admin listener; write HOST:PORT or http://HOST:PORT")
 	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
 	path, query, _ := strings.Cut(endpoint, "?")
 	at := base.JoinPath(path)
 	at.RawQuery = query
@@ -53,19 +71,20 @@ func (a *adminAddress) call(ctx context.Context, method, endpoint string, timeou
 		}
 		request.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
 	}
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, ResponseHeaderTimeout: timeout}}
 	response, err := client.Do(request)
 	if err != nil {
 		return nil, fmt.Errorf("the router's admin listener at %s does not answer; is it running? (%w)", base.Host, causeOf(err))
 	}
+	if response.StatusCode == http.StatusOK {
+		return response, nil
+	}
 	defer func() { _ = response.Body.Close() }() // only read
-	body, err := io.ReadAll(io.LimitReader(bufio.NewReader(response.Body), 16<<20))
+	body, err := readBody(response)
 	if err != nil {
-		return nil, fmt.Errorf("the router at %s broke off its answer: %w", base.Host, err)
+		return nil, err
 	}
 	switch response.StatusCode {
-	case http.StatusOK:
-		return body, nil
 	case http.StatusUnauthorized, http.StatusForbidden:
 		return nil, fmt.Errorf("the router at %s wants a token; give --token-file", base.Host)
 	case http.StatusNotFound, http.StatusConflict:

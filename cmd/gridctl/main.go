@@ -55,6 +55,7 @@ away), 2 bad flags or documents: then nothing was written.`,
 		newWaitCommand(to),
 		newGuardCommand(to),
 		newRestoredCommand(to),
+		newExportCommand(to),
 		flags.NewVersionCommand("gridctl", version),
 	)
 	flags.Bind(root, "GRIDCTL_")
