@@ -63,6 +63,7 @@ type Folder struct {
 	watched  fs.FileInfo       // the folder that watcher looks at
 	files    map[string]*folderFile
 	writing  map[string]time.Time // files that somebody writes, since when that was noticed
+	told     map[string]bool      // folders in the folder that were told of
 	began    time.Time            // of this Follow
 	former   map[string]Entry     // by key, as delivered last
 	last     Batch                // as delivered last
@@ -100,7 +101,7 @@ func NewFolder(cfg FolderConfig) *Folder {
 		cfg.FileLimit = defaultFileLimit
 	}
 	f := &Folder{cfg: cfg, log: cfg.Logger, track: newTracker(kindFiles, "folder "+cfg.Dir),
-		files: map[string]*folderFile{}, former: map[string]Entry{}, writing: map[string]time.Time{}}
+		files: map[string]*folderFile{}, former: map[string]Entry{}, writing: map[string]time.Time{}, told: map[string]bool{}}
 	f.metrics = newMetrics(kindFiles, cfg.Registerer, f.Status)
 	return f
 }

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"go.uber.org/zap"
+
 	"gridrouter.io/discovery/files"
 )
 
@@ -28,11 +30,10 @@ var errFileTooLarge = errors.New("it is larger than a file may be")
 // scan reads the folder. Its error means that the folder could not be listed;
 // what is wrong with single files is in the batch.
 func (f *Folder) scan() (Batch, error) {
-	names, err := f.names()
+	names, faults, err := f.names()
 	if err != nil {
 		return Batch{}, err
 	}
-	var faults []Fault
 	files := make(map[string]*folderFile, len(names))
 	for _, name := range names {
 		file := f.files[name]
@@ -56,20 +57,30 @@ func (f *Folder) scan() (Batch, error) {
 	return batch, nil
 }
 
-// names lists the files that count, in name order.
-func (f *Folder) names() ([]string, error) {
+// names lists the files that count, in name order, and what is passed over though people may think
+// that it counts.
+func (f *Folder) names() (names []string, passed []Fault, err error) {
 	listed, err := os.ReadDir(f.cfg.Dir)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var names []string
 	for _, item := range listed {
-		if name := item.Name(); isDocumentFile(name) && !item.IsDir() {
+		name := item.Name()
+		switch {
+		case item.IsDir():
+			if !strings.HasPrefix(name, ".") && !f.told[name] {
+				f.told[name] = true
+				f.log.Warn("a folder is not looked into; put its files directly into the one that is followed",
+					zap.String("name", name), zap.String("folder", f.cfg.Dir))
+			}
+		case isDocumentFile(name):
 			names = append(names, name)
+		case isDocumentFile(strings.ToLower(name)):
+			passed = append(passed, Fault{Origin: name, Message: "is passed over, since its name does not end in .yaml, .yml or .json; rename it"})
 		}
 	}
 	slices.Sort(names)
-	return names, nil
+	return names, passed, nil
 }
 
 // isDocumentFile passes over hidden files and what editors leave beside the

@@ -79,6 +79,9 @@ func documentFiles(name string) ([]string, error) {
 	var files []string
 	for _, entry := range entries {
 		known := slices.Contains([]string{".yaml", ".yml", ".json"}, filepath.Ext(entry.Name()))
+		if spelled := strings.ToLower(filepath.Ext(entry.Name())); !known && slices.Contains([]string{".yaml", ".yml", ".json"}, spelled) {
+			return nil, fmt.Errorf("%s in the folder %s would be passed over, since its name does not end in .yaml, .yml or .json; rename it", entry.Name(), name)
+		}
 		if known && !entry.IsDir() && !strings.HasPrefix(entry.Name(), ".") && !strings.HasPrefix(entry.Name(), "#") {
 			files = append(files, filepath.Join(name, entry.Name()))
 		}

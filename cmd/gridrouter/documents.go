@@ -64,7 +64,15 @@ func documentFiles(path string) ([]string, error) {
 	var names []string
 	for _, item := range listed {
 		name := item.Name()
-		if item.IsDir() || name[0] == '.' || name[0] == '#' || !slices.Contains([]string{".yaml", ".yml", ".json"}, filepath.Ext(name)) {
+		known := slices.Contains([]string{".yaml", ".yml", ".json"}, filepath.Ext(name))
+		switch {
+		case name[0] == '.' || name[0] == '#':
+			continue
+		case item.IsDir():
+			return nil, flags.Usagef("%s is a folder in the folder %s, which no router looks into; put its files directly there, or name it by itself", name, path)
+		case !known && slices.Contains([]string{".yaml", ".yml", ".json"}, strings.ToLower(filepath.Ext(name))):
+			return nil, flags.Usagef("%s in the folder %s would be passed over, since its name does not end in .yaml, .yml or .json; rename it", name, path)
+		case !known:
 			continue
 		}
 		names = append(names, filepath.Join(path, name))

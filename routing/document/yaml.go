@@ -79,6 +79,9 @@ func firstLine(text string) string {
 
 // parseYAML makes nodes of the text of one document.
 func parseYAML(c chunk, f *faults) node {
+	if at := strings.Index(c.text, "\uFEFF"); at >= 0 && isBlank(c.text[:at]) {
+		c.text = c.text[:at] + c.text[at+len("\uFEFF"):] // each document may begin with one (YAML 1.2, 5.2)
+	}
 	p := yamlParser{parsing{faults: f}, int32(c.line - 1)}
 	if first := firstLine(c.text); strings.HasPrefix(first, "%") {
 		p.fault(place{int32(c.line), 1}, "begins with a directive (%s); leave it out", clip(strings.TrimSpace(first)))
@@ -93,7 +96,7 @@ func parseYAML(c chunk, f *faults) node {
 	decoder := yaml.NewDecoder(strings.NewReader(c.text))
 	var document, second yaml.Node
 	if err := decoder.Decode(&document); err != nil {
-		p.syntax(err)
+		p.syntax(err, c.text)
 		return node{}
 	}
 	if err := decoder.Decode(&second); !errors.Is(err, io.EOF) {
@@ -128,12 +131,18 @@ type yamlParser struct {
 var yamlLine = regexp.MustCompile(`^(?:yaml: )?(?:line (\d+): )?`)
 
 // syntax reports that the text is not YAML.
-func (p *yamlParser) syntax(err error) {
+func (p *yamlParser) syntax(err error, source string) {
 	at, text := place{p.before + 1, 1}, err.Error()
+	reported := 1
 	match := yamlLine.FindStringSubmatch(text)
 	if line, err := strconv.ParseInt(match[1], 10, 32); err == nil {
-		at.line = p.before + int32(line)
+		at.line, reported = p.before+int32(line), int(line)
 	}
+	if mend, line, column, found := slipNear(source, reported); found {
+		p.fault(place{p.before + int32(line), int32(column)}, "is not YAML: %s", mend)
+		return
+	}
+	at.column = int32(beginOf(source, reported))
 	message := text[len(match[0]):]
 	if strings.HasPrefix(message, "unknown anchor") {
 		message += "; aliases are not taken: write the value out"
@@ -159,6 +168,10 @@ func (p *yamlParser) node(y *yaml.Node, depth int) node {
 	}
 	switch y.Kind {
 	case yaml.ScalarNode:
+		if y.Style == 0 && isPrintQuoted(y.Value) {
+			p.fault(n.place, "stands in quotation marks of print (%s); write plain ones, \"", clip(y.Value))
+			return n
+		}
 		n.shape, n.text = scalar, y.Value
 		n.class, n.quoted = classify(y)
 	case yaml.SequenceNode:
@@ -212,6 +225,15 @@ func (p *yamlParser) name(y *yaml.Node) (string, place, bool) {
 		return "", at, false
 	}
 	return y.Value, at, true
+}
+
+// isPrintQuoted says whether a text begins and ends with quotation marks that word processors write,
+// which are a part of it to YAML.
+func isPrintQuoted(text string) bool {
+	const marks = "“”„‘’‚«»"
+	first, _ := utf8.DecodeRuneInString(text)
+	last, size := utf8.DecodeLastRuneInString(text)
+	return len(text) > size && strings.ContainsRune(marks, first) && strings.ContainsRune(marks, last)
 }
 
 // classify says what a scalar is, and whether it was written in quotes or as a block.
