@@ -17,6 +17,10 @@ func (e *Etcd) explain(err error) string {
 	case err == nil:
 		return ""
 	case says(err, rpctypes.ErrGRPCPermissionDenied):
+		if e.cfg.Marks != "" {
+			return fmt.Sprintf("%s: this user may not read all that is followed, which is one range: grant its role read from %s to %s (etcdctl role grant-permission ROLE read %s %s); rights on prefixes within it do not add up",
+				where, e.cfg.Root, e.end(), e.cfg.Root, e.end())
+		}
 		return fmt.Sprintf("%s: this user may not read it; grant its role read on the prefix %s", where, e.cfg.Root)
 	case isAuthError(err):
 		return fmt.Sprintf("%s: etcd refuses who we are (%s); check the user (--etcd-user) and its password file (--etcd-password-file)", where, plain(err))

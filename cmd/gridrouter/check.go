@@ -7,6 +7,7 @@ import (
 
 	"gridrouter.io/cmd/flags"
 	"gridrouter.io/discovery/catalog"
+	"gridrouter.io/gslb"
 	"gridrouter.io/routing"
 	"gridrouter.io/routing/document"
 )
@@ -53,11 +54,9 @@ func check(cmd *cobra.Command, paths []string) error {
 	}
 	// Across documents: those that are bad by themselves count as present there.
 	problems = append(problems, errorLines(catalog.Check(docs))...)
-	for _, doc := range docs {
-		if tenant, ok := doc.Document.(*routing.Tenant); ok && doc.Err == nil && tenant.PassesSlashesByRules() {
-			if _, err := fmt.Fprintf(cmd.ErrOrStderr(), "%s: warning: tenant %s has encodedSlash: pass and rules that read paths: a deck that takes %%2F for a slash sees another path than they did\n", doc.Origin, tenant.Name); err != nil {
-				return err
-			}
+	for _, warning := range warnings(docs) {
+		if _, err := fmt.Fprintln(cmd.ErrOrStderr(), warning); err != nil {
+			return err
 		}
 	}
 	if len(problems) == 0 {
@@ -70,6 +69,44 @@ func check(cmd *cobra.Command, paths []string) error {
 		}
 	}
 	return flags.Usagef("%s, %d problems; mend them, then check again", count(docs), len(problems))
+}
+
+// warnings are about documents that are in order and may not do what is expected of them.
+func warnings(docs []document.Parsed) (lines []string) {
+	mesh := map[string]string{} // domain -> deck on the mesh
+	for _, doc := range docs {
+		if deck, ok := doc.Document.(*routing.Deck); ok && doc.Err == nil && deck.Attach == routing.AttachMesh {
+			mesh[deck.Domain] = deck.Name
+		}
+	}
+	for _, doc := range docs {
+		if doc.Err != nil {
+			continue
+		}
+		switch d := doc.Document.(type) {
+		case *routing.Tenant:
+			if d.PassesSlashesByRules() {
+				lines = append(lines, fmt.Sprintf("%s: warning: tenant %s has encodedSlash: pass and rules that read paths: a deck that takes %%2F for a slash sees another path than they did", doc.Origin, d.Name))
+			}
+		case *gslb.Document:
+			if deck := mesh[d.Name]; deck != "" && chooses(d) {
+				lines = append(lines, fmt.Sprintf("%s: warning: %s chooses among its addresses by weights, failover or nearness, and routers do not go by that: they send requests for deck %s to every address that they are given alike",
+					doc.Origin, d.Name, deck))
+			}
+		}
+	}
+	return lines
+}
+
+// chooses says whether a name gives some of its addresses more than others.
+func chooses(d *gslb.Document) bool {
+	full := d.Canonical()
+	for i := range full.VIPs {
+		if *full.VIPs[i].Weight != *full.VIPs[0].Weight {
+			return true
+		}
+	}
+	return len(full.VIPs) > 1 && full.Policy != gslb.PolicyWeighted
 }
 
 // count says how many documents there are: "1 document", "12 documents".

@@ -1,0 +1,157 @@
+package main
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"gridrouter.io/discovery"
+	"gridrouter.io/discovery/catalog"
+)
+
+// rights is one row of the table in docs/FOLLOWING.md.
+type rights struct {
+	who         string
+	read, write []string
+}
+
+// rightsOfTheDocs reads the table.
+func rightsOfTheDocs(t *testing.T) (rows []rights) {
+	t.Helper()
+	page, err := os.ReadFile("../../docs/FOLLOWING.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, found := strings.Cut(string(page), "## Rights in etcd")
+	if !found {
+		t.Fatal("the page has no table of rights")
+	}
+	prefix := regexp.MustCompile("`([a-z/]+/)`")
+	for _, row := range regexp.MustCompile(`(?m)^\| (.+) \| (.+) \| (.*) ?\|$`).FindAllStringSubmatch(section, -1) {
+		if !strings.Contains(row[1], "grid") {
+			continue
+		}
+		one := rights{who: row[1]}
+		for _, match := range prefix.FindAllStringSubmatch(row[2], -1) {
+			one.read = append(one.read, match[1])
+		}
+		for _, match := range prefix.FindAllStringSubmatch(row[3], -1) {
+			one.write = append(one.write, match[1])
+		}
+		rows = append(rows, one)
+	}
+	return rows
+}
+
+// TestTheRightsThatAreWrittenDownAreEnough gives real users of etcd the rights of each row, and has
+// each do what the row is about.
+func TestTheRightsThatAreWrittenDownAreEnough(t *testing.T) {
+	addr := freeAddr(t)
+	url, _ := startEtcd(t, addr)
+	root := etcdClient(t, addr)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	must := func(_ any, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	putDocuments(t, addr, deckYAML("d1", startDeck(t, "one"))+deckYAML("d2", "127.0.0.1:2")+tenantYAML("d1")+
+		"---\nkind: Gslb\nname: a.grid.example\nvips: [{address: 10.0.0.1}]\n")
+	password := filepath.Join(t.TempDir(), "password")
+	writeFile(t, password, "secret\n")
+	rows := rightsOfTheDocs(t)
+	users := map[string]*catalog.Catalog{}
+	must(root.RoleAdd(ctx, "root"))
+	must(root.UserAdd(ctx, "root", "secret"))
+	must(root.UserGrantRole(ctx, "root", "root"))
+	names := []string{"serve", "gslb", "get", "fleet", "apply", "accept"}
+	if len(rows) != len(names) {
+		t.Fatalf("the table has %d rows, want %d", len(rows), len(names))
+	}
+	for i, row := range rows {
+		if !strings.Contains(row.who, names[i]) {
+			t.Fatalf("row %d is of %s, want %s", i, row.who, names[i])
+		}
+		must(root.RoleAdd(ctx, names[i]))
+		if strings.Contains(row.who, "serve") {
+			must(root.RoleGrantPermission(ctx, names[i], "/gridrouter/docs/", "/gridrouter/guard0", clientv3.PermissionType(clientv3.PermRead)))
+			row.read = nil
+		}
+		for kind, prefixes := range map[clientv3.PermissionType][]string{clientv3.PermissionType(clientv3.PermRead): row.read, clientv3.PermissionType(clientv3.PermReadWrite): row.write} {
+			for _, prefix := range prefixes {
+				key := "/gridrouter/" + prefix
+				must(root.RoleGrantPermission(ctx, names[i], key, clientv3.GetPrefixRangeEnd(key), kind))
+			}
+		}
+		must(root.UserAdd(ctx, names[i], "secret"))
+		must(root.UserGrantRole(ctx, names[i], names[i]))
+	}
+	must(root.AuthEnable(ctx))
+	for _, name := range names {
+		client, err := discovery.NewClient(discovery.ClientConfig{Endpoints: []string{url}, User: name, PasswordFile: password}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = client.Close() })
+		users[name] = catalog.New(catalog.Config{Client: client, Prefix: "/gridrouter/", Who: name, Timeout: patience})
+	}
+
+	s := startServe(t, "--etcd", url, "--etcd-user", "serve", "--etcd-password-file", password, "--access-log", "off")
+	s.becomes(t, "one ")
+	gslb := start(t, "gslb", "--etcd", url, "--etcd-user", "gslb", "--etcd-password-file", password, "--listen", "127.0.0.1:0", "--origin", "grid.example")
+	dns := gslb.await(t, "answering DNS")["addr"].(string)
+	wantAnswer(t, dns, "a.grid.example", "10.0.0.1")
+
+	get := users["get"]
+	must(get.Get(ctx, "tenants/acme"))
+	must(get.List(ctx, "decks/", func([]catalog.Item) error { return nil }))
+	must(get.History(ctx, "tenants/acme"))
+	must(get.Update(ctx))
+	plan := func(who *catalog.Catalog, text string, options catalog.Options) *catalog.Plan {
+		t.Helper()
+		docs, err := who.Reader().ReadFile("docs.yaml", []byte(text))
+		must(nil, err)
+		plan, err := who.Plan(ctx, docs, options)
+		must(nil, err)
+		return plan
+	}
+	plan(get, tenantYAML("d2"), catalog.Options{}) // as diff does
+
+	fleet := users["fleet"]
+	eventually(t, "the router is in the fleet", func() bool {
+		state, err := fleet.Fleet(ctx)
+		must(nil, err)
+		return len(state.Members) == 1
+	})
+	must(fleet.GuardState(ctx))
+	must(fleet.Await(ctx, 0, nil))
+
+	apply := users["apply"]
+	must(apply.Apply(ctx, plan(apply, tenantYAML("d2"), catalog.Options{}), nil))
+	must(apply.Apply(ctx, plan(apply, tenantYAML("d1"), catalog.Options{AllowMassChange: true}), nil))
+	must(apply.Rewound(ctx))
+
+	accept := users["accept"]
+	must(accept.GuardAccept(ctx, 2, "it is meant"))
+	discard, err := accept.PlanDiscard(ctx, 3, catalog.Options{})
+	must(nil, err)
+	must(accept.Apply(ctx, discard, nil))
+	s.becomes(t, "one ")
+
+	// And no more than that: who may only read writes nothing.
+	if _, err := get.Apply(ctx, plan(get, tenantYAML("d2"), catalog.Options{}), nil); err == nil {
+		t.Error("who may read documents changed one")
+	}
+	if slices.Contains(rows[1].read, "docs/") {
+		t.Error("gslb is given more than its own documents")
+	}
+	must(nil, users["serve"].RecordEpochs(ctx, map[string]uint64{"acme": 1}))
+}
