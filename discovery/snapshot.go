@@ -49,12 +49,14 @@ type SnapshotHeader struct {
 	Hash     string `json:"hash"`
 	// EffectiveHash is that of what was in force.
 	EffectiveHash string `json:"effectiveHash"`
-	// Tenants, Hosts, Decks and Pins count what the table holds.
+	// Tenants, Hosts, Decks and Pins count what a router's table holds.
 	Tenants int `json:"tenants"`
 	Hosts   int `json:"hosts"`
 	Decks   int `json:"decks"`
 	Pins    int `json:"pins"`
-	// Written is when the snapshot was made, and Router by whom.
+	// Names counts the names of a GSLB server's snapshot.
+	Names int `json:"names,omitempty"`
+	// Written is when the snapshot was made, and Router by whom: a router's ID, or a GSLB server's name.
 	Written time.Time `json:"written"`
 	Router  string    `json:"router"`
 }

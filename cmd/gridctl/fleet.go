@@ -24,7 +24,8 @@ the newest document is marked "behind"; one whose documents differ from those of
 the same revision is marked "other hash"; one that has other forms of the same documents in force
 than most "other forms in force" (what is in force depends on the past where a document is bad,
 or its epoch is lower than one that was seen: two decks may serve one tenant); one whose guard holds a mass change "holds N documents"
-("gridctl guard" says what to do). One that died is gone when its lease ends.`,
+("gridctl guard" says what to do). One that died is gone when its lease ends. GSLB servers that follow
+etcd are shown below, with the revision of the names that they answer from.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := oneOf(output, "table", "json"); err != nil {
@@ -47,6 +48,21 @@ or its epoch is lower than one that was seen: two decks may serve one tenant); o
 }
 
 func writeFleet(out io.Writer, fleet catalog.Fleet, now time.Time) error {
+	if err := writeRouters(out, fleet, now); err != nil || len(fleet.GslbServers) == 0 {
+		return err
+	}
+	tell(out, "\n")
+	table := newTable(out)
+	tell(table, "%s\n", "GSLB SERVER\tADDRESS\tVERSION\tREVISION\tSOURCE\tAGE\tPROBLEMS\tUP\tNOTE")
+	for i := range fleet.GslbServers {
+		m := &fleet.GslbServers[i]
+		tell(table, "%s\t%s\t%s\t%d\t%s\t%s\t%d\t%s\t%s\n", m.ID, orElse(m.Address, "-"), orElse(m.Version, "-"),
+			m.Revision, orElse(m.Source, "-"), ageOf(m), m.Problems, upOf(m, now), noteOf(m))
+	}
+	return table.Flush()
+}
+
+func writeRouters(out io.Writer, fleet catalog.Fleet, now time.Time) error {
 	if len(fleet.Members) == 0 {
 		_, err := fmt.Fprintln(out, "no router announces itself under this prefix")
 		return err

@@ -19,15 +19,16 @@ func newGuardCommand(to *connection) *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
 		Use:   "guard",
-		Short: "Show which routers hold a mass change, and settle it",
+		Short: "Show which routers and GSLB servers hold a mass change, and settle it",
 		Long: `Routers do not follow every change: what leaves no tenant where there were two or more, or
 drops more than 10 tenants and more than 5 % of them within ten seconds, or changes the rules or pins
 of as many, is held. So are deletions of decks that as many are on. What is held keeps its
-form, requests go on as before, and other changes are followed.
+form, requests go on as before, and other changes are followed. GSLB servers hold deletions of names
+by the same rule.
 
-guard shows which routers hold something. If the change is meant, "gridctl guard accept" puts
+guard shows who holds something. If the change is meant, "gridctl guard accept" puts
 it in force; if it is a mistake, "gridctl guard discard" puts the documents back as they were.
-Routers tell of themselves every two seconds or so.`,
+All tell of themselves every two seconds or so.`,
 		Example: `  gridctl guard
   gridctl guard accept 81723 --why "globex and all its brands left us"
   gridctl guard discard 81723 --dry-run`,
@@ -62,14 +63,14 @@ func writeGuard(out io.Writer, state catalog.GuardState) error {
 			mark.Revision, orElse(mark.By, "unknown"), mark.At.UTC().Format(time.RFC3339), trailingWhy(mark.Why))
 	}
 	if len(state.Holding) == 0 {
-		_, err := fmt.Fprintf(out, "none of %s holds a mass change\n", count(state.Routers, "router"))
+		_, err := fmt.Fprintf(out, "none of %s holds a mass change\n", holdersOf(state))
 		return err
 	}
 	table := newTable(out)
-	tell(table, "%s\n", "ROUTER\tREVISION\tDOCUMENTS\tSINCE")
+	tell(table, "%s\n", "WHO\tREVISION\tDOCUMENTS\tSINCE")
 	for i := range state.Holding {
 		held := state.Holding[i].Guard
-		tell(table, "%s\t%d\t%s\t%s\n", state.Holding[i].ID, held.Revision, grouped(held.Held), held.Since.UTC().Format(time.RFC3339))
+		tell(table, "%s\t%d\t%s\t%s\n", whoHolds(&state.Holding[i]), held.Revision, grouped(held.Held), held.Since.UTC().Format(time.RFC3339))
 	}
 	if err := table.Flush(); err != nil {
 		return err
@@ -77,8 +78,23 @@ func writeGuard(out io.Writer, state catalog.GuardState) error {
 	_, err := fmt.Fprintf(out, `%d of %s hold a mass change; requests go on as before it
 if it is meant:       gridctl guard accept %d
 if it is a mistake:   gridctl guard discard %d --dry-run
-`, len(state.Holding), count(state.Routers, "router"), state.Revision, state.Revision)
+`, len(state.Holding), holdersOf(state), state.Revision, state.Revision)
 	return err
+}
+
+// holdersOf counts those who have a guard.
+func holdersOf(state catalog.GuardState) string {
+	if state.GslbServers == 0 {
+		return count(state.Routers, "router")
+	}
+	return count(state.Routers, "router") + " and " + count(state.GslbServers, "GSLB server")
+}
+
+func whoHolds(m *catalog.Member) string {
+	if m.GslbServer {
+		return "gslb " + m.ID
+	}
+	return m.ID
 }
 
 func trailingWhy(why string) string {
@@ -93,14 +109,14 @@ func newGuardAcceptCommand(to *connection) *cobra.Command {
 	var at adminAddress
 	cmd := &cobra.Command{
 		Use:   "accept REVISION",
-		Short: "Let the routers put into force what they hold",
-		Long: `Says to all routers that the mass changes up to a revision, such as the one that "gridctl guard"
+		Short: "Let the routers and GSLB servers put into force what they hold",
+		Long: `Says to all of them that the mass changes up to a revision, such as the one that "gridctl guard"
 shows, are meant. They put them into force at once. What is written after it is held again if
 it must be. An acceptance is not taken back: an older revision than the one that is accepted
 changes nothing.
 
 Routers that follow a folder are told one by one, with --router and the revision that their
-/readyz says.`,
+/readyz says; GSLB servers likewise, with their --metrics address and the revision in their log.`,
 		Example: `  gridctl guard accept 81723 --why "globex and all its brands left us"
   gridctl guard accept 7 --router 127.0.0.1:9901`,
 		Args: cobra.ExactArgs(1),
@@ -113,7 +129,7 @@ Routers that follow a folder are told one by one, with --router and the revision
 				if _, err := at.call(cmd.Context(), http.MethodPost, "guard/accept?revision="+args[0], to.timeout); err != nil {
 					return err
 				}
-				_, err = fmt.Fprintf(cmd.OutOrStdout(), "the router at %s has put into force what it held up to revision %d\n", at.router, revision)
+				_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s has put into force what it held up to revision %d\n", at.router, revision)
 				return err
 			}
 			return to.open(cmd, func(ctx context.Context, grid *catalog.Catalog) error {

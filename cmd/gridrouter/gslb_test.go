@@ -53,6 +53,15 @@ func startEtcd(t *testing.T, addr string) (string, func()) {
 	return "http://" + server.Clients[0].Addr().String(), stop
 }
 
+// startGslb runs "gridrouter gslb" with a snapshot of its own, unless args name one.
+func startGslb(t *testing.T, args ...string) *process {
+	t.Helper()
+	if !slices.Contains(args, "--snapshot") {
+		args = append(args, "--snapshot", filepath.Join(t.TempDir(), "gslb.snap"))
+	}
+	return start(t, append([]string{"gslb"}, args...)...)
+}
+
 // ask asks one question and returns the sorted addresses, or the code of the answer.
 func ask(t *testing.T, network, server, name string) string {
 	t.Helper()
@@ -97,7 +106,7 @@ func TestGslbFollowsEtcd(t *testing.T) {
 	client := newClient(t, endpoint)
 	put := func(name, value string) { putGslb(t, client, name, value) }
 	put("west-1.deck.example", gslbValue("west-1.deck.example", "127.0.0.31", "127.0.0.32"))
-	p := start(t, "gslb", "--etcd", endpoint, "--prefix", "/test/", "--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0")
+	p := startGslb(t, "--etcd", endpoint, "--prefix", "/test/", "--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0")
 	server := p.await(t, "answering DNS")["addr"].(string)
 	metrics := p.await(t, "serving metrics")["addr"].(string)
 
@@ -166,7 +175,7 @@ func TestGslbWaitsForEtcd(t *testing.T) {
 	}
 	defer silent.Close()
 	addr := silent.Addr().String()
-	p := start(t, "gslb", "--etcd", "http://"+addr, "--prefix", "/test/", "--listen", "127.0.0.1:0")
+	p := startGslb(t, "--etcd", "http://"+addr, "--prefix", "/test/", "--listen", "127.0.0.1:0")
 	server := p.await(t, "answering DNS")["addr"].(string)
 	wantAnswer(t, server, "west-1.deck.example", "SERVFAIL")
 
@@ -194,7 +203,7 @@ func TestGslbFollowsAFolder(t *testing.T) {
 	const two = "kind: Gslb\nname: west-1.deck.example\nvips: [{address: 127.0.0.31}]\n---\nkind: Gslb\nname: west-2.deck.example\npolicy: nearest\n" +
 		"vips: [{address: 127.0.0.32, zone: here}, {address: 127.0.0.33, zone: there}]\n---\nkind: Tenant\nname: acme\nhosts: [a.example]\nrules: [{name: all, deck: east}]\n"
 	write("a.yaml", two)
-	p := start(t, "gslb", "--routes", dir, "--listen", "127.0.0.1:0", "--origin", "deck.example", "--zone", "here=127.0.0.0/8", "--log-level", "debug")
+	p := startGslb(t, "--routes", dir, "--listen", "127.0.0.1:0", "--origin", "deck.example", "--zone", "here=127.0.0.0/8", "--log-level", "debug")
 	server := p.await(t, "answering DNS")["addr"].(string)
 	wantAnswer(t, server, "west-1.deck.example", "127.0.0.31")
 	wantAnswer(t, server, "west-2.deck.example", "127.0.0.32")
@@ -225,7 +234,7 @@ func TestGslbSaysWhatToDoAboutATakenPort(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	p := start(t, "gslb", "--routes", t.TempDir(), "--listen", taken.LocalAddr().String())
+	p := startGslb(t, "--routes", t.TempDir(), "--listen", taken.LocalAddr().String())
 	select {
 	case <-p.ended:
 	case <-time.After(patience):

@@ -30,9 +30,9 @@ func TestMetricsAreThoseOfTheirPage(t *testing.T) {
 	if twice := len(listed) - len(slices.Compact(slices.Clone(listed))); twice > 0 {
 		t.Errorf("%d metrics stand twice on the page", twice)
 	}
-	registry := newRegistry(t)
-	registry.MustRegister(new(certs.Store).Collector()) // as with --tls-cert
-	have := describedMetrics(registry, "")
+	registries := newRegistries(t)
+	registries[0].MustRegister(new(certs.Store).Collector()) // as with --tls-cert
+	have := describedMetrics(registries, "")
 	for _, name := range have {
 		if !slices.Contains(listed, name) {
 			t.Errorf("%s is not on the page", name)
@@ -50,25 +50,27 @@ func TestMetricsAreThoseOfTheirPage(t *testing.T) {
 func TestCountersHaveASeriesFromTheStart(t *testing.T) {
 	// Queries to the GSLB server come by any type and code; what is told by deck begins with the deck.
 	const anyQuery = "gridrouter_gslb_queries_total"
-	registry := newRegistry(t)
-	families, err := registry.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
+	registries := newRegistries(t)
 	var have []string
-	for _, family := range families {
-		have = append(have, family.GetName())
+	for _, registry := range registries {
+		families, err := registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, family := range families {
+			have = append(have, family.GetName())
+		}
 	}
-	for _, name := range describedMetrics(registry, "[a-z]") {
-		byDeck := slices.Contains(describedMetrics(registry, "deck"), name)
+	for _, name := range describedMetrics(registries, "[a-z]") {
+		byDeck := slices.Contains(describedMetrics(registries, "deck"), name)
 		if !slices.Contains(have, name) && !byDeck && name != anyQuery {
 			t.Errorf("%s has no series before its first event", name)
 		}
 	}
 }
 
-// newRegistry returns what serve and gslb register, before they have begun.
-func newRegistry(t *testing.T) *prometheus.Registry {
+// newRegistries returns what serve and gslb register, each in its own, before they have begun.
+func newRegistries(t *testing.T) []*prometheus.Registry {
 	t.Helper()
 	f := &serveFlags{listen: []string{"127.0.0.1:0"}, proxyProtocol: "off", routerID: "r", logLevel: "error", accessLog: "off", accessLogSample: 1}
 	f.source.etcd.Endpoints = []string{"http://127.0.0.1:1"}
@@ -79,21 +81,25 @@ func newRegistry(t *testing.T) *prometheus.Registry {
 	}
 	t.Cleanup(s.close)
 	discovery.NewAnnouncer(discovery.AnnouncerConfig{Logger: zap.NewNop(), Registerer: s.registry})
-	server, err := gslb.NewServer(gslb.ServerConfig{Addr: "127.0.0.1:0", Registerer: s.registry})
+	names := prometheus.NewRegistry()
+	server, err := gslb.NewServer(gslb.ServerConfig{Addr: "127.0.0.1:0", Registerer: names})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { server.Close() })
-	newGslbNames(catalog.NewReader().Decode, gslb.ZoneConfig{}, zap.NewNop(), s.registry)
-	return s.registry
+	newGslbNames(catalog.NewReader().Decode, gslb.ZoneConfig{}, "etcd", server.SetZone, zap.NewNop(), names)
+	newSnapshots(&snapshots{}, names)
+	return []*prometheus.Registry{s.registry, names}
 }
 
 // describedMetrics lists the names of our own metrics whose variable labels begin so.
-func describedMetrics(registry *prometheus.Registry, labels string) []string {
+func describedMetrics(registries []*prometheus.Registry, labels string) []string {
 	descs := make(chan *prometheus.Desc)
 	go func() {
 		defer close(descs)
-		registry.Describe(descs)
+		for _, registry := range registries {
+			registry.Describe(descs)
+		}
 	}()
 	var names []string
 	ours := regexp.MustCompile(`fqName: "(gridrouter_[a-z_]+)".*variableLabels: \{` + labels)

@@ -279,18 +279,27 @@ func isLoopback(address string) bool {
 	return err == nil && ip.IsLoopback()
 }
 
-// id returns the router's name: the one that was given, else the host's name and the
-// first data port.
+// id returns the router's name.
 func (f *serveFlags) id() (string, error) {
-	if f.routerID != "" {
+	if f.routerID != "" { // its form was checked with the other flags
 		return f.routerID, nil
 	}
+	return processID("router-id", "", slices.Concat(f.listen, f.listenTLS)[0])
+}
+
+// processID returns the name of a process: the one that a flag gives, else the host's name and the
+// port that it listens at.
+func processID(flag, given, listen string) (string, error) {
+	if given != "" {
+		if !routerIDs().MatchString(given) {
+			return "", flags.Usagef("--%s: %q is no name; write at most 128 letters, digits and . _ : -", flag, given)
+		}
+		return given, nil
+	}
 	host, err := os.Hostname()
-	first := slices.Concat(f.listen, f.listenTLS)[0]
-	port := first[strings.LastIndexByte(first, ':')+1:]
-	id := host + ":" + port
+	id := host + listen[strings.LastIndexByte(listen, ':'):]
 	if err != nil || !routerIDs().MatchString(id) {
-		return "", flags.Usagef("--router-id: this host has no name that would do for a router; give one")
+		return "", flags.Usagef("--%s: this host has no name that would do; give one", flag)
 	}
 	return id, nil
 }

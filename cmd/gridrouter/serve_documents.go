@@ -39,20 +39,23 @@ type documents struct {
 	faults []routing.Problem // of the source, as told last
 	panics prometheus.Counter
 	broken bool   // the compiler knows only what is in force: nothing but a whole list helps
+	stuck  bool   // the compiler has panicked and could not be rebuilt: nothing helps but a new start
 	relist func() // has the source deliver a whole list soon
+	// rebuild makes another compiler of one that has panicked: [routing.Compiler.Rebuilt].
+	rebuild func(*routing.Compiler) (*routing.Compiler, error)
 }
 
 // apply compiles and publishes one batch.
 func (d *documents) apply(batch discovery.Batch) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.broken && !batch.Whole {
-		return // the list that is to come has it
+	if d.stuck || d.broken && !batch.Whole {
+		return // the list that is to come has it, or nothing can be done
 	}
 	if d.pins != nil {
 		d.pins.heed(&batch)
 	}
-	table, err := d.compile(batch)
+	table, err := d.compile(func() *routing.Table { return d.guard.compile(d.compiler, d.update(batch), batch) })
 	if err != nil {
 		d.failed(err, batch.Revision)
 		return
@@ -81,27 +84,37 @@ func (d *documents) accept(revision int64) error {
 	switch {
 	case d.kind == "etcd":
 		return errors.New("this router follows etcd, where all routers are told at once; write gridctl guard accept REVISION, without --router")
+	case d.broken:
+		return errors.New("this router cannot change what is in force, since an update has brought out a fault of gridrouter's: see /problems")
 	case table == nil || table.Guard() == nil:
 		return errors.New("this router holds nothing")
 	case revision < table.Guard().Revision:
 		return fmt.Errorf("what is held came up to revision %d; accept that", table.Guard().Revision)
 	}
-	d.guard.accepted = table.Guard().Revision
-	table = d.compiler.Compile(routing.Update{Revision: d.revision, Faults: d.faults, Origin: d.kind, At: time.Now(), Accepted: d.guard.accepted})
+	table, err := d.compile(func() *routing.Table {
+		d.guard.accepted = d.compiler.Last().Guard().Revision
+		return d.compiler.Compile(routing.Update{Revision: d.revision, Faults: d.faults, Origin: d.kind, At: time.Now(), Accepted: d.guard.accepted})
+	})
+	if err != nil {
+		d.failed(err, d.revision)
+		return errors.New("gridrouter has a fault that this has brought out, and what is in force stays so; the router's log has more")
+	}
 	d.publish(table)
 	d.guard.look(table, d.revision)
 	return nil
 }
 
-// compile compiles a batch. An error is a panic on the way: a fault of ours that some document
+// compile runs a compilation. An error is a panic on the way: a fault of ours that some document
 // brought out, and of which nobody knows how far it went.
-func (d *documents) compile(batch discovery.Batch) (table *routing.Table, err error) {
+func (d *documents) compile(with func() *routing.Table) (table *routing.Table, err error) {
+	accepted := d.guard.accepted
 	defer func() {
 		if p := recover(); p != nil {
+			d.guard.accepted = accepted // or the whole list that is to come would pass by what did not
 			err = fmt.Errorf("%v\n%s", p, debug.Stack())
 		}
 	}()
-	return d.guard.compile(d.compiler, d.update(batch), batch), nil
+	return with(), nil
 }
 
 // failed leaves in force what is, gives the compiler up, and has everything listed anew for
@@ -112,15 +125,19 @@ func (d *documents) failed(cause error, revision int64) {
 	d.log.Error("GRIDROUTER HAS A FAULT, which an update has brought out: what is in force stays so, and everything is listed anew; please report this",
 		zap.Int64("revision", revision), zap.Error(cause))
 	table := d.compiler.Last()
-	next, err := d.compiler.Rebuilt()
+	next, err := d.rebuild(d.compiler)
 	if err != nil {
-		d.log.Error("the compiler cannot be rebuilt from what is in force: no change takes effect until the router is started anew", zap.Error(err))
+		d.stuck = true // what the compiler knows may be anything: what is in force is the best there is
+		d.log.Error("the compiler cannot be rebuilt from what is in force: NO CHANGE TAKES EFFECT until the router is started anew", zap.Error(err))
 	} else {
 		d.compiler = next
 	}
 	d.broken = true
 	if table != nil {
 		message, _, _ := strings.Cut(cause.Error(), "\n")
+		if d.stuck {
+			message += "; no change takes effect until the router is started anew"
+		}
 		d.publish(table.WithProblem(routing.Problem{
 			Code: routing.ProblemUpdateFailed, Origin: d.kind, Revision: revision,
 			Message: "gridrouter has a fault that an update has brought out (" + message + "): what is in force is from before it; the router's log has more",
@@ -142,6 +159,9 @@ func (d *documents) restored(compiler *routing.Compiler, table *routing.Table) {
 func (d *documents) checkpoint() *routing.Checkpoint {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.stuck {
+		return nil // the compiler may know anything; the last snapshot is of what is in force, or close to it
+	}
 	return d.compiler.Checkpoint()
 }
 
@@ -228,12 +248,16 @@ func (s *service) apply(batch discovery.Batch) {
 	s.snapshots.restored.Store(nil)
 }
 
-// checkpoint returns what there is to write down, and of which cluster.
-func (s *service) checkpoint() (*routing.Checkpoint, string) {
+// checkpoint returns what there is to write down; nil: nothing.
+func (s *service) checkpoint() *saved {
 	if s.snapshots.restored.Load() != nil {
-		return nil, "" // what is in force was read from the snapshot
+		return nil // what is in force was read from the snapshot
 	}
-	return s.documents.checkpoint(), s.source.Status().Cluster
+	checkpoint := s.documents.checkpoint()
+	if checkpoint == nil {
+		return nil
+	}
+	return savedTable(checkpoint, s.source.Status().Cluster)
 }
 
 // sourceStatus says how the source does, as the admin endpoints show it. Until the source

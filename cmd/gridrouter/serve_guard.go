@@ -21,18 +21,8 @@ type guardWatch struct {
 	held     atomic.Pointer[catalog.StatusGuard] // nil: nothing
 	accepted int64                               // by the marks
 	now      time.Time                           // of the last update
-	stamps   []stamp                             // of the last while, the oldest first
+	stamps   stamps
 }
-
-// stamp is up to which revision of the source the documents in force were at a time.
-type stamp struct {
-	at       time.Time
-	revision int64
-}
-
-// stampEvery keeps the stamps few. Where one is left out an older revision stands for
-// its time.
-const stampEvery = 100 * time.Millisecond
 
 func newGuardWatch(log *zap.Logger, registry prometheus.Registerer) *guardWatch {
 	g := &guardWatch{log: log, holds: prometheus.NewCounter(prometheus.CounterOpts{
@@ -93,7 +83,7 @@ func (g *guardWatch) readMarks(batch discovery.Batch) {
 // look notes what the guard holds in the table that is in force now, which the source's
 // revision led to, and tells of the beginning and the end of a hold.
 func (g *guardWatch) look(table *routing.Table, revision int64) {
-	g.forget()
+	g.stamps.forget(g.now)
 	state := table.Guard()
 	was := g.held.Load()
 	switch {
@@ -102,7 +92,7 @@ func (g *guardWatch) look(table *routing.Table, revision int64) {
 		g.log.Info("the guard holds nothing any more", zap.Int64("revision", was.Revision), zap.Int("documents", was.Held))
 	case state != nil && was == nil:
 		held := &catalog.StatusGuard{
-			Revision: max(state.Revision, revision), Before: cmp.Or(state.Before, g.before()), Held: state.Documents, Since: state.Since.UTC().Truncate(time.Millisecond),
+			Revision: max(state.Revision, revision), Before: cmp.Or(state.Before, g.stamps.before()), Held: state.Documents, Since: state.Since.UTC().Truncate(time.Millisecond),
 		}
 		g.held.Store(held)
 		g.holds.Inc()
@@ -118,26 +108,5 @@ func (g *guardWatch) look(table *routing.Table, revision int64) {
 		}
 		g.held.Store(&now)
 	}
-	if last := len(g.stamps) - 1; last < 0 || g.now.Sub(g.stamps[last].at) >= stampEvery {
-		g.stamps = append(g.stamps, stamp{g.now, revision})
-	}
-}
-
-// before is up to which revision the documents in force were when the window of the guard
-// began, or as early as is known; 0: it is not known.
-func (g *guardWatch) before() int64 {
-	if len(g.stamps) == 0 {
-		return 0
-	}
-	return g.stamps[0].revision
-}
-
-// forget drops the stamps that are not needed any more; the newest one from before the
-// window is.
-func (g *guardWatch) forget() {
-	begin := 0
-	for begin+1 < len(g.stamps) && g.now.Sub(g.stamps[begin+1].at) >= routing.GuardWindow {
-		begin++
-	}
-	g.stamps = append(g.stamps[:0], g.stamps[begin:]...)
+	g.stamps.note(g.now, revision)
 }

@@ -45,9 +45,9 @@ const (
 	startPatient = time.Second // that a source may take at the start before it is called absent
 )
 
-// watchSource tells of each change of the source's state once: absent at the start,
-// lost, back.
-func (s *service) watchSource(ctx context.Context) error {
+// watchSource tells of each change of the source's state once, until ctx ends: absent at the start,
+// lost, back. absent is what it means for this process that no source was there since it started.
+func watchSource(ctx context.Context, source discovery.Source, started time.Time, absent string, log *zap.Logger) error {
 	tick := time.NewTicker(lookAtSource)
 	defer tick.Stop()
 	away := false
@@ -57,18 +57,18 @@ func (s *service) watchSource(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
-		status := s.source.Status()
+		status := source.Status()
 		switch {
 		case status.Connected && away:
 			away = false
-			s.log.Info("the source of the documents is back", sourceFields(status)...)
-		case status.Connected || away || time.Since(s.started) < startPatient:
+			log.Info("the source of the documents is back", sourceFields(status)...)
+		case status.Connected || away || time.Since(started) < startPatient:
 		case !status.Synced:
 			away = true
-			s.log.Warn("the source of the documents is absent: this router is not ready until it answers, and keeps trying", sourceFields(status)...)
+			log.Warn("the source of the documents is absent: "+absent, sourceFields(status)...)
 		default:
 			away = true
-			s.log.Warn("the source of the documents is lost: the documents in force stay, and it keeps trying", sourceFields(status)...)
+			log.Warn("the source of the documents is lost: the documents in force stay, and it keeps trying", sourceFields(status)...)
 		}
 	}
 }

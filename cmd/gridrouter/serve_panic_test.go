@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -31,6 +33,7 @@ func TestAnUpdateThatPanicsLeavesInForceWhatIs(t *testing.T) {
 	s := &service{log: zap.NewNop(), source: source, snapshots: &snapshots{}}
 	panics := prometheus.NewCounter(prometheus.CounterOpts{Name: "panics", Help: "x"})
 	s.documents = &documents{
+		rebuild: (*routing.Compiler).Rebuilt,
 		compiler: routing.NewCompiler(func(key string, value []byte) (any, error) {
 			if string(value) == "poison" {
 				return (*routing.Pin)(nil), nil // which nobody looks for
@@ -92,23 +95,91 @@ func TestAnUpdateThatPanicsLeavesInForceWhatIs(t *testing.T) {
 	eventually(t, "the change after it", func() bool { return deckOf("more.example") == "d1" })
 }
 
+// TestAnAcceptanceThatPanicsLeavesInForceWhatIs accepts a mass change whose compilation panics: who
+// accepts is told, and what is in force stays. Where the compiler cannot be rebuilt, nothing is
+// put in force any more, nor written into a snapshot.
+func TestAnAcceptanceThatPanicsLeavesInForceWhatIs(t *testing.T) {
+	for _, rebuilds := range []bool{true, false} {
+		t.Run(fmt.Sprintf("rebuilds=%v", rebuilds), func(t *testing.T) {
+			decode, armed := catalog.NewReader().Decode, false
+			var table atomic.Pointer[routing.Table]
+			lists := 0
+			d := &documents{
+				compiler: routing.NewCompiler(func(key string, value []byte) (any, error) {
+					if armed && strings.HasPrefix(key, "pins/") {
+						return (*routing.Pin)(nil), nil // which nobody looks for
+					}
+					return decode(key, value)
+				}),
+				rebuild: func(c *routing.Compiler) (*routing.Compiler, error) {
+					if !rebuilds {
+						return nil, errors.New("it cannot")
+					}
+					return c.Rebuilt()
+				},
+				relist: func() { lists++ }, guard: newGuardWatch(zap.NewNop(), prometheus.NewRegistry()), publish: table.Store, kind: "memory",
+				first: make(chan struct{}), log: zap.NewNop(), panics: prometheus.NewCounter(prometheus.CounterOpts{Name: "panics", Help: "x"}),
+			}
+			entry := func(key, value string) discovery.Entry { return discovery.Entry{Key: key, Value: []byte(value)} }
+			var all, moved []discovery.Entry
+			for _, deck := range []string{"d1", "d2"} {
+				all = append(all, entry("decks/"+deck, `{"kind":"Deck","name":"`+deck+`","domain":"`+deck+`.example","attach":"direct","addresses":["127.0.0.1:1"]}`))
+			}
+			for i := range 20 {
+				name := fmt.Sprintf("t%02d", i)
+				all = append(all, entry("tenants/"+name, `{"kind":"Tenant","name":"`+name+`","hosts":["`+name+`.example"],"rules":[{"name":"pinned","key":{"header":"k"},"pins":true},{"name":"all","deck":"d1"}]}`),
+					entry("pins/"+name+"/k", `{"kind":"Pin","tenant":"`+name+`","key":"k","deck":"d1"}`))
+				moved = append(moved, entry("pins/"+name+"/k", `{"kind":"Pin","tenant":"`+name+`","key":"k","deck":"d2"}`))
+			}
+			d.apply(discovery.Batch{Whole: true, Revision: 1, Put: all})
+			d.apply(discovery.Batch{Revision: 2, Put: moved})
+			held := table.Load().Guard()
+			if held == nil || held.Documents != 20 {
+				t.Fatalf("held is %+v", held)
+			}
+			before := table.Load().EffectiveHash()
+			armed = true
+			if err := d.accept(held.Revision); err == nil || !strings.Contains(err.Error(), "fault") {
+				t.Errorf("whoever accepted was told %v", err)
+			}
+			armed = false
+			if got := table.Load().EffectiveHash(); got != before || lists != 1 || testutil.ToFloat64(d.panics) != 1 || table.Load().Counts().Problems == 0 {
+				t.Errorf("hash %s, was %s; %d lists, %v panics, %d problems", got, before, lists, testutil.ToFloat64(d.panics), table.Load().Counts().Problems)
+			}
+			if err := d.accept(held.Revision); err == nil {
+				t.Error("something was accepted while the compiler knows nothing but what is in force")
+			}
+			d.apply(discovery.Batch{Whole: true, Revision: 3, Put: all[:2]}) // a mass change again, or nothing
+			if saved := d.checkpoint(); (saved != nil) != rebuilds {
+				t.Errorf("a snapshot is written: %v", saved != nil)
+			}
+			if got := table.Load().Counts().Tenants; got != 20 {
+				t.Errorf("%d tenants are in force", got)
+			}
+			if stuck := strings.Contains(table.Load().Problems()[0].Message, "started anew"); stuck == rebuilds {
+				t.Errorf("problems %+v", table.Load().Problems())
+			}
+		})
+	}
+}
+
 // TestAZoneThatPanicsLeavesWhatIsAnswered: the answers stay until the document is gone.
 func TestAZoneThatPanicsLeavesWhatIsAnswered(t *testing.T) {
-	names := newGslbNames(catalog.NewReader().Decode, gslb.ZoneConfig{}, zap.NewNop(), prometheus.NewRegistry())
+	var published []int
+	publish := func(z *gslb.Zone) { published = append(published, z.Names()) }
+	names := newGslbNames(catalog.NewReader().Decode, gslb.ZoneConfig{}, "memory", publish, zap.NewNop(), prometheus.NewRegistry())
 	names.newZone = func(documents []*gslb.Document, config gslb.ZoneConfig) *gslb.Zone {
 		if len(documents) == 2 {
 			panic("two")
 		}
 		return gslb.NewZone(documents, config)
 	}
-	var published []int
-	apply := names.apply(func(z *gslb.Zone) { published = append(published, z.Names()) })
 	entry := func(name string) discovery.Entry {
 		return discovery.Entry{Key: name, Value: []byte(`{"kind":"Gslb","name":"` + name + `","vips":[{"address":"10.0.0.1"}]}`)}
 	}
-	apply(discovery.Batch{Whole: true, Revision: 1, Put: []discovery.Entry{entry("a.grid.example")}})
-	apply(discovery.Batch{Revision: 2, Put: []discovery.Entry{entry("b.grid.example")}})
-	apply(discovery.Batch{Revision: 3, Put: []discovery.Entry{entry("c.grid.example")}})
+	names.apply(discovery.Batch{Whole: true, Revision: 1, Put: []discovery.Entry{entry("a.grid.example")}})
+	names.apply(discovery.Batch{Revision: 2, Put: []discovery.Entry{entry("b.grid.example")}})
+	names.apply(discovery.Batch{Revision: 3, Put: []discovery.Entry{entry("c.grid.example")}})
 	if !slices.Equal(published, []int{1, 3}) || testutil.ToFloat64(names.failures) != 1 {
 		t.Errorf("zones with %v names were published, want 1 and 3; %v failures", published, testutil.ToFloat64(names.failures))
 	}

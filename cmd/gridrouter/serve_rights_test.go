@@ -106,9 +106,14 @@ func TestTheRightsThatAreWrittenDownAreEnough(t *testing.T) {
 
 	s := startServe(t, "--etcd", url, "--etcd-user", "serve", "--etcd-password-file", password, "--access-log", "off")
 	s.becomes(t, "one ")
-	gslb := start(t, "gslb", "--etcd", url, "--etcd-user", "gslb", "--etcd-password-file", password, "--listen", "127.0.0.1:0", "--origin", "grid.example")
+	gslb := startGslb(t, "--etcd", url, "--etcd-user", "gslb", "--etcd-password-file", password, "--listen", "127.0.0.1:0", "--origin", "grid.example")
 	dns := gslb.await(t, "answering DNS")["addr"].(string)
 	wantAnswer(t, dns, "a.grid.example", "10.0.0.1")
+	eventually(t, "the GSLB server is shown", func() bool {
+		state, err := users["fleet"].GuardState(ctx)
+		must(nil, err)
+		return state.GslbServers == 1
+	})
 
 	get := users["get"]
 	must(get.Get(ctx, "tenants/acme"))

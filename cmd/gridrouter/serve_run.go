@@ -127,7 +127,7 @@ func newService(f *serveFlags, reread func(context.Context) (string, error), tol
 	}
 	s.registry.MustRegister(router.NewCollector(s.router))
 	s.documents = &documents{
-		compiler: s.newCompiler(reader), pins: s.pins, guard: newGuardWatch(s.log.Named("guard"), s.registry),
+		rebuild: (*routing.Compiler).Rebuilt, compiler: s.newCompiler(reader), pins: s.pins, guard: newGuardWatch(s.log.Named("guard"), s.registry),
 		publish: s.router.Publish, kind: s.source.Status().Kind, first: make(chan struct{}),
 		log: s.log.Named("documents"), drift: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "gridrouter_table_drift_total", Help: "Documents that only an audit put in force: their changes had not been told of.",
@@ -142,19 +142,30 @@ func newService(f *serveFlags, reread func(context.Context) (string, error), tol
 
 // openSnapshots puts the documents of the last snapshot in force, if there is one.
 func (s *service) openSnapshots(reader *document.Reader) error {
-	of, err := s.flags.snapshotOf()
+	of, err := s.flags.source.snapshotOf()
 	if err != nil {
 		return flags.Usagef("--routes: %w", err)
 	}
 	path := snapshotPath(s.flags.snapshot, s.id)
-	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() { // the next snapshot would take its place, were it even a device
-		return flags.Usagef("--snapshot: %s is not a regular file; name another file, or off", path)
+	if err := checkSnapshotPath(path); err != nil {
+		return err
 	}
-	s.snapshots = newSnapshots(path, of, s.id, s.log.Named("snapshot"), s.registry)
+	s.snapshots = newSnapshots(&snapshots{
+		path: path, of: of, who: "the router", by: s.id, format: routing.SnapshotFormat, log: s.log.Named("snapshot"),
+	}, s.registry)
 	s.resolved = newAddresses(path, of, s.log.Named("snapshot"), map[string]*gslb.Resolver{"gslb": s.mesh, "resolver": s.names})
 	s.resolved.restore() // before the names of the first table are tracked
-	compiler, table := s.snapshots.restore(func() *routing.Compiler { return s.newCompiler(reader) })
-	if compiler != nil {
+	var compiler *routing.Compiler
+	var table *routing.Table
+	if s.snapshots.restore(func(_ discovery.SnapshotHeader, framed []discovery.SnapshotSection) (err error) {
+		sections := make([]routing.Section, len(framed))
+		for i, section := range framed {
+			sections[i] = routing.Section(section)
+		}
+		compiler = s.newCompiler(reader)
+		table, err = compiler.Restore(sections)
+		return err
+	}) {
 		s.documents.restored(compiler, table)
 	}
 	return nil
@@ -194,7 +205,9 @@ func (s *service) follow(ctx context.Context, group *errgroup.Group) {
 	group.Go(func() error { return s.followSource(ctx) })
 	group.Go(func() error { return s.snapshots.run(ctx, s.checkpoint) })
 	group.Go(func() error { return s.resolved.run(ctx) })
-	group.Go(func() error { return s.watchSource(ctx) })
+	group.Go(func() error {
+		return watchSource(ctx, s.source, s.started, "this router is not ready until it answers, and keeps trying", s.log)
+	})
 	group.Go(func() error { return s.announce(ctx) })
 	group.Go(func() error { return s.tellReadiness(ctx) })
 	status := s.source.Status()

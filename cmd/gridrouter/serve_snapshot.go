@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"gridrouter.io/cmd/flags"
 	"gridrouter.io/discovery"
 	"gridrouter.io/routing"
 )
@@ -26,10 +27,13 @@ const snapshotOff = "off"
 // snapshots keeps the local last-good snapshot: read before anything else, written while
 // documents change and at the end. Without a path it does nothing.
 type snapshots struct {
-	path, of, router string
-	log              *zap.Logger
+	path, of string
+	who      string // who starts from it: "the router"
+	by       string // that one's name
+	format   uint32 // of the content
+	log      *zap.Logger
 
-	written  string // hashes of the table that was written or read last
+	written  string // identity of what was written or read last
 	failing  bool   // the last attempt failed
 	restored atomic.Pointer[discovery.SnapshotHeader]
 
@@ -37,26 +41,41 @@ type snapshots struct {
 	bytes, at                 prometheus.Gauge
 }
 
-func newSnapshots(path, of, id string, log *zap.Logger, registry prometheus.Registerer) *snapshots {
+// saved is what there is to write into a snapshot.
+type saved struct {
+	header   discovery.SnapshotHeader // but for who wrote it, and when, and of which source
+	sections func() ([]discovery.SnapshotSection, error)
+}
+
+// identity tells whether the same was written before.
+func (s *saved) identity() string { return s.header.Hash + s.header.EffectiveHash }
+
+// newSnapshots makes and registers the metrics of a process's snapshot.
+func newSnapshots(s *snapshots, registry prometheus.Registerer) *snapshots {
 	counter := func(name, help string) prometheus.Counter {
 		return prometheus.NewCounter(prometheus.CounterOpts{Name: "gridrouter_snapshot_" + name, Help: help})
 	}
 	gauge := func(name, help string) prometheus.Gauge {
 		return prometheus.NewGauge(prometheus.GaugeOpts{Name: "gridrouter_snapshot_" + name, Help: help})
 	}
-	s := &snapshots{
-		path: path, of: of, router: id, log: log,
-		writes:   counter("writes_total", "Snapshots that were written."),
-		failures: counter("failures_total", "Snapshots that could not be written."),
-		damaged:  counter("refused_total", "Snapshots that were found at the start and were of no use: damaged, of another source, or of another format."),
-		bytes:    gauge("bytes", "Size of the snapshot that was written or read last, in bytes."),
-		at:       gauge("written_timestamp_seconds", "When the documents of the last snapshot were written down, in seconds since 1970."),
-	}
+	s.writes = counter("writes_total", "Snapshots that were written.")
+	s.failures = counter("failures_total", "Snapshots that could not be written.")
+	s.damaged = counter("refused_total", "Snapshots that were found at the start and were of no use: damaged, of another source, or of another format.")
+	s.bytes = gauge("bytes", "Size of the snapshot that was written or read last, in bytes.")
+	s.at = gauge("written_timestamp_seconds", "When the documents of the last snapshot were written down, in seconds since 1970.")
 	registry.MustRegister(s.writes, s.failures, s.damaged, s.bytes, s.at)
 	return s
 }
 
-// snapshotPath returns where the snapshot of a router is; empty: nowhere. Without the flag
+// checkSnapshotPath refuses a place that the next snapshot would take, were it even a device.
+func checkSnapshotPath(path string) error {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return flags.Usagef("--snapshot: %s is not a regular file; name another file, or off", path)
+	}
+	return nil
+}
+
+// snapshotPath returns where the snapshot of a process is, whose name is id; empty: nowhere. Without the flag
 // it is in the state folder: $STATE_DIRECTORY, else $XDG_STATE_HOME, else /var/lib.
 func snapshotPath(flag, id string) string {
 	switch flag {
@@ -74,59 +93,51 @@ func snapshotPath(flag, id string) string {
 	return filepath.Join("/var/lib", "gridrouter", id+".snap")
 }
 
-// restore returns the compiler and the table of the newest snapshot that is of use; nil:
-// there is none. make makes a new compiler.
-func (s *snapshots) restore(newCompiler func() *routing.Compiler) (*routing.Compiler, *routing.Table) {
+// restore gives the content of the newest snapshot to use, and says whether there was one that
+// is of use. A use that returns an error has done nothing.
+func (s *snapshots) restore(use func(discovery.SnapshotHeader, []discovery.SnapshotSection) error) bool {
 	if s.path == "" {
-		return nil, nil
+		return false
 	}
 	for _, path := range []string{s.path, discovery.PreviousSnapshot(s.path)} {
-		compiler := newCompiler()
-		header, table, size, err := s.read(path, compiler)
+		header, size, err := s.read(path, use)
 		switch {
 		case err == nil:
 			s.restored.Store(&header)
-			s.written = hashesOf(table)
+			s.written = header.Hash + header.EffectiveHash
 			s.at.Set(float64(header.Written.Unix()))
 			s.bytes.Set(float64(size))
-			s.log.Info("the router starts from its snapshot", zap.String("file", path), zap.Int64("revision", header.Revision),
-				zap.Time("written", header.Written), zap.Int("tenants", header.Tenants), zap.Int("pins", header.Pins))
-			return compiler, table
+			s.log.Info(s.who+" starts from its snapshot", zap.String("file", path), zap.Int64("revision", header.Revision),
+				zap.Time("written", header.Written), zap.Int("tenants", header.Tenants), zap.Int("pins", header.Pins), zap.Int("names", header.Names))
+			return true
 		case errors.Is(err, fs.ErrNotExist):
 		default:
 			s.damaged.Inc()
 			s.log.Error("A SNAPSHOT IS OF NO USE and is ignored; the next one takes its place", zap.String("file", path), zap.Error(err))
 		}
 	}
-	return nil, nil
+	return false
 }
 
-func (s *snapshots) read(path string, compiler *routing.Compiler) (header discovery.SnapshotHeader, table *routing.Table, size int, err error) {
-	header, framed, err := discovery.ReadSnapshot(path)
+func (s *snapshots) read(path string, use func(discovery.SnapshotHeader, []discovery.SnapshotSection) error) (header discovery.SnapshotHeader, size int, err error) {
+	header, sections, err := discovery.ReadSnapshot(path)
 	if err != nil {
-		return header, nil, 0, err
-	}
-	if header.Format != routing.SnapshotFormat {
-		return header, nil, 0, fmt.Errorf("its content has format %d, this router reads %d", header.Format, routing.SnapshotFormat)
+		return header, 0, err
 	}
 	if header.Of != s.of {
-		return header, nil, 0, fmt.Errorf("it is of %s, this router follows %s; give each its own file by --snapshot", header.Of, s.of)
+		return header, 0, fmt.Errorf("it is of %s, %s follows %s; give each its own file by --snapshot", header.Of, s.who, s.of)
 	}
-	sections := make([]routing.Section, len(framed))
-	for i, section := range framed {
-		sections[i] = routing.Section(section)
+	if header.Format != s.format {
+		return header, 0, fmt.Errorf("its content has format %d, %s reads %d", header.Format, s.who, s.format)
+	}
+	for _, section := range sections {
 		size += len(section.Data)
 	}
-	table, err = compiler.Restore(sections)
-	return header, table, size, err
-}
-
-func hashesOf(table *routing.Table) string {
-	return table.Hash() + table.EffectiveHash()
+	return header, size, use(header, sections)
 }
 
 // run writes a snapshot now and then while documents change, and the last one when ctx ends.
-func (s *snapshots) run(ctx context.Context, take func() (*routing.Checkpoint, string)) error {
+func (s *snapshots) run(ctx context.Context, take func() *saved) error {
 	if s.path == "" {
 		return nil
 	}
@@ -143,18 +154,18 @@ func (s *snapshots) run(ctx context.Context, take func() (*routing.Checkpoint, s
 	}
 }
 
-// write writes a snapshot if the documents have changed since the last one. What fails is
-// tried again; the first failure in a row is logged.
-func (s *snapshots) write(take func() (*routing.Checkpoint, string)) {
-	checkpoint, cluster := take()
-	if checkpoint == nil || checkpoint.Hash()+checkpoint.EffectiveHash() == s.written {
+// write writes a snapshot if the documents have changed since the last one; take returns nil
+// where there is nothing to write. What fails is tried again; the first failure in a row is logged.
+func (s *snapshots) write(take func() *saved) {
+	now := take()
+	if now == nil || now.identity() == s.written {
 		return
 	}
-	size, err := s.writeTo(checkpoint, cluster)
+	size, err := s.writeTo(now)
 	if err != nil {
 		s.failures.Inc()
 		if !s.failing {
-			s.log.Error("the snapshot cannot be written; without it this router cannot start while its source is away",
+			s.log.Error("the snapshot cannot be written; without it "+s.who+" cannot start while its source is away",
 				zap.String("file", s.path), zap.Error(err))
 		}
 		s.failing = true
@@ -163,36 +174,50 @@ func (s *snapshots) write(take func() (*routing.Checkpoint, string)) {
 	if s.failing {
 		s.log.Info("the snapshot can be written again", zap.String("file", s.path))
 	}
-	s.failing, s.written = false, checkpoint.Hash()+checkpoint.EffectiveHash()
+	s.failing, s.written = false, now.identity()
 	s.writes.Inc()
 	s.bytes.Set(float64(size))
 	s.at.SetToCurrentTime()
 }
 
-func (s *snapshots) writeTo(checkpoint *routing.Checkpoint, cluster string) (size int, err error) {
-	sections, err := checkpoint.Sections()
+func (s *snapshots) writeTo(now *saved) (size int, err error) {
+	sections, err := now.sections()
 	if err != nil {
 		return 0, err
 	}
-	framed := make([]discovery.SnapshotSection, len(sections))
-	for i, section := range sections {
-		framed[i] = discovery.SnapshotSection(section)
+	for _, section := range sections {
 		size += len(section.Data)
 	}
-	counts := checkpoint.Counts()
-	return size, discovery.WriteSnapshot(s.path, discovery.SnapshotHeader{
-		Format: routing.SnapshotFormat, Of: s.of, Cluster: cluster, Revision: checkpoint.Revision(),
-		Hash: checkpoint.Hash(), EffectiveHash: checkpoint.EffectiveHash(),
-		Tenants: counts.Tenants, Hosts: counts.Hosts, Decks: counts.Decks, Pins: counts.Pins,
-		Written: time.Now().UTC().Truncate(time.Second), Router: s.router,
-	}, framed)
+	header := now.header
+	header.Format, header.Of, header.Router = s.format, s.of, s.by
+	header.Written = time.Now().UTC().Truncate(time.Second)
+	return size, discovery.WriteSnapshot(s.path, header, sections)
 }
 
-// snapshotOf names the source whose snapshot a router can use.
-func (f *serveFlags) snapshotOf() (string, error) {
-	if f.source.routes == "" {
-		return "etcd prefix " + f.source.etcd.Prefix, nil
+// savedTable is a router's checkpoint as a snapshot holds it.
+func savedTable(checkpoint *routing.Checkpoint, cluster string) *saved {
+	counts := checkpoint.Counts()
+	return &saved{
+		header: discovery.SnapshotHeader{
+			Cluster: cluster, Revision: checkpoint.Revision(), Hash: checkpoint.Hash(), EffectiveHash: checkpoint.EffectiveHash(),
+			Tenants: counts.Tenants, Hosts: counts.Hosts, Decks: counts.Decks, Pins: counts.Pins,
+		},
+		sections: func() ([]discovery.SnapshotSection, error) {
+			sections, err := checkpoint.Sections()
+			framed := make([]discovery.SnapshotSection, len(sections))
+			for i, section := range sections {
+				framed[i] = discovery.SnapshotSection(section)
+			}
+			return framed, err
+		},
 	}
-	dir, err := filepath.Abs(f.source.routes)
+}
+
+// snapshotOf names the source whose snapshot a process can use.
+func (s *sourceFlags) snapshotOf() (string, error) {
+	if s.routes == "" {
+		return "etcd prefix " + s.etcd.Prefix, nil
+	}
+	dir, err := filepath.Abs(s.routes)
 	return "folder " + dir, err
 }

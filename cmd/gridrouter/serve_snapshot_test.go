@@ -103,7 +103,7 @@ func TestASnapshotThatCannotBeWrittenStopsNothing(t *testing.T) {
 	s := startServe(t, "--routes", dir, "--snapshot", filepath.Join(dir, "decks.yaml", "under", "r1.snap"), "--access-log", "off")
 	s.becomes(t, "one ")
 	eventually(t, "it says that it cannot write", func() bool {
-		return s.said("the snapshot cannot be written; without it this router cannot start while its source is away")
+		return s.said("the snapshot cannot be written; without it the router cannot start while its source is away")
 	})
 	s.becomes(t, "one ")
 }

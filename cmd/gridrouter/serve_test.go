@@ -429,7 +429,7 @@ func TestAMeshDeckIsReachedThroughGSLB(t *testing.T) {
 	}
 	writeFile(t, filepath.Join(dir, "all.yaml"), "kind: Deck\nname: m1\ndomain: m1.deck.example\nattach: mesh\nport: "+port+"\n---\n"+tenantYAML("m1")+
 		"---\nkind: Gslb\nname: m1.deck.example\nttl: 1\npolicy: weighted\nvips: [{address: 127.0.0.1, weight: 1}]\n")
-	names := start(t, "gslb", "--routes", dir, "--listen", "127.0.0.1:0", "--origin", "deck.example")
+	names := startGslb(t, "--routes", dir, "--listen", "127.0.0.1:0", "--origin", "deck.example")
 	dns := names.await(t, "answering DNS")["addr"].(string)
 	s := startServe(t, "--routes", dir, "--gslb", dns, "--access-log", "off")
 	s.ready(t)
@@ -453,7 +453,7 @@ func TestAMeshDeckIsReachedThroughGSLB(t *testing.T) {
 	if _, body := fetch(restarted.admin + "/readyz"); !strings.Contains(body, "1 deck(s) have no address, among them m1") {
 		t.Errorf("a router that never knew the address says %q", body)
 	}
-	names = start(t, "gslb", "--routes", dir, "--listen", dns, "--origin", "deck.example")
+	names = startGslb(t, "--routes", dir, "--listen", dns, "--origin", "deck.example")
 	names.await(t, "answering DNS")
 	eventually(t, "the address is known", func() bool { status, _ := restarted.ask("/"); return status == 200 })
 	for _, end := range []func(){func() { restarted.terminate(t) }, func() { // and of what is written meanwhile, one that is killed knows
@@ -471,7 +471,7 @@ func TestAMeshDeckIsReachedThroughGSLB(t *testing.T) {
 		if _, body := fetch(restarted.admin + "/gslb"); !strings.Contains(body, `"lastError": "`) {
 			t.Errorf("/gslb does not tell: %s", body)
 		}
-		names = start(t, "gslb", "--routes", dir, "--listen", dns, "--origin", "deck.example")
+		names = startGslb(t, "--routes", dir, "--listen", dns, "--origin", "deck.example")
 		names.await(t, "answering DNS")
 		eventually(t, "the address is fresh", func() bool {
 			_, body := fetch(restarted.admin + "/gslb")

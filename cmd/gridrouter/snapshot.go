@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -19,7 +20,7 @@ import (
 func newSnapshotCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "snapshot",
-		Short: "Look into a router's local snapshot",
+		Short: "Look into the local snapshot of a router or GSLB server",
 	}
 	cmd.AddCommand(newSnapshotInspectCommand())
 	return cmd
@@ -30,8 +31,8 @@ func newSnapshotInspectCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "inspect FILE",
 		Short: "Say what a snapshot holds, and whether it is whole",
-		Long: `inspect reads a snapshot as serve would at its start, checks every byte of it, and says of which
-documents it is. It changes nothing. The exit status is 0 if a router can start from it, else 1.
+		Long: `inspect reads a snapshot as serve or gslb would at its start, checks every byte of it, and says of which
+documents it is. It changes nothing. The exit status is 0 if one can start from it, else 1.
 
 The snapshot before the newest is beside it, as FILE.1.`,
 		Example: `  gridrouter snapshot inspect /var/lib/gridrouter/edge-1:8080.snap
@@ -70,8 +71,12 @@ func inspectSnapshot(out io.Writer, file, output string) error {
 	for _, section := range sections {
 		seen.Sections = append(seen.Sections, inspectedSection{section.Name, len(section.Data)})
 	}
-	if err == nil && header.Format != routing.SnapshotFormat {
-		err = fmt.Errorf("its content has format %d, this program reads %d", header.Format, routing.SnapshotFormat)
+	reads := uint32(routing.SnapshotFormat)
+	if strings.HasPrefix(header.Of, snapshotOfNames) {
+		reads = gslbSnapshotFormat
+	}
+	if err == nil && header.Format != reads {
+		err = fmt.Errorf("its content has format %d, this program reads %d", header.Format, reads)
 	}
 	if err != nil {
 		seen.Error = err.Error()
@@ -96,7 +101,11 @@ func (s *inspected) print(out io.Writer) error {
 		line("revision", "%d", s.Revision)
 		line("hash", "%s", s.Hash)
 		line("in force", "%s", s.EffectiveHash)
-		line("holds", "%d tenants, %d hosts, %d decks, %d pins", s.Tenants, s.Hosts, s.Decks, s.Pins)
+		if strings.HasPrefix(s.Of, snapshotOfNames) {
+			line("holds", "%d names", s.Names)
+		} else {
+			line("holds", "%d tenants, %d hosts, %d decks, %d pins", s.Tenants, s.Hosts, s.Decks, s.Pins)
+		}
 	}
 	for _, section := range s.Sections {
 		line("section", "%s, %d bytes, sum right", section.Name, section.Bytes)

@@ -38,7 +38,7 @@ func (s *sourceFlags) open(folder string, reader *document.Reader, logger *zap.L
 	}
 	if s.routes != "" {
 		if info, err := os.Stat(s.routes); err != nil && s.mayBeAway {
-			logger.Error("the folder of documents cannot be read; the router starts from its snapshot, if that is of use", zap.Error(err))
+			logger.Error("the folder of documents cannot be read; the start is from the snapshot, if that is of use", zap.Error(err))
 		} else if err != nil {
 			return nil, flags.Usagef("--routes: %w; name a folder of documents", err)
 		} else if !info.IsDir() {

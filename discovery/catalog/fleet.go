@@ -4,16 +4,19 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// Status is what a router says of itself under fleet/<router-id>.
+// Status is what a router says of itself under fleet/<router-id>, and a GSLB server under
+// gslb/<server-id>.
 type Status struct {
 	ID            string    `json:"id"`
 	Address       string    `json:"address"`
@@ -42,7 +45,7 @@ type StatusGuard struct {
 	Since time.Time `json:"since"`
 }
 
-// Member is one router of a fleet, and how it stands to the others.
+// Member is one router of a fleet, and how it stands to the others, or a GSLB server.
 type Member struct {
 	Status
 	// Behind says that the router's revision is lower than the newest that is known, and
@@ -53,6 +56,8 @@ type Member struct {
 	// OtherForms says that the router has other forms of the same documents in force than most of
 	// those that have these documents: two decks may serve one tenant.
 	OtherForms bool `json:"otherForms,omitempty"`
+	// GslbServer says that it is a GSLB server and no router.
+	GslbServer bool `json:"gslbServer,omitempty"`
 	// Fault says why the status cannot be read; empty: it can.
 	Fault string `json:"fault,omitempty"`
 }
@@ -61,8 +66,11 @@ type Member struct {
 type Fleet struct {
 	// Revision is the newest revision of any document, as far as etcd or a router knows.
 	Revision int64 `json:"revision"`
-	// Members are sorted by ID.
+	// Members are the routers, sorted by ID.
 	Members []Member `json:"members"`
+	// GslbServers are the GSLB servers, sorted by ID. Their revision is that of the names that they
+	// answer from, and they have no hash.
+	GslbServers []Member `json:"gslbServers,omitempty"`
 }
 
 // Fleet reads the leased status keys of all routers. A router that died is gone from it
@@ -74,6 +82,9 @@ func (c *Catalog) Fleet(ctx context.Context) (Fleet, error) {
 		return Fleet{}, err
 	}
 	fleet := Fleet{Members: members}
+	if fleet.GslbServers, err = s.gslbServers(ctx); err != nil {
+		return Fleet{}, err
+	}
 	if fleet.Revision, err = s.newestUnder(ctx, c.at.docs()); err != nil {
 		return Fleet{}, err
 	}
@@ -83,10 +94,38 @@ func (c *Catalog) Fleet(ctx context.Context) (Fleet, error) {
 
 // members reads what the routers say of themselves, in the order of their names.
 func (s *snapshot) members(ctx context.Context) ([]Member, error) {
+	return s.announced(ctx, s.at.fleet())
+}
+
+// gslbServers reads what the GSLB servers say of themselves, in the order of their names. Who may
+// not read that knows of none.
+func (s *snapshot) gslbServers(ctx context.Context) ([]Member, error) {
+	servers, err := s.announced(ctx, s.at.gslbServers())
+	if errors.Is(err, rpctypes.ErrPermissionDenied) {
+		return nil, nil
+	}
+	for i := range servers {
+		servers[i].GslbServer = true
+	}
+	return servers, err
+}
+
+// holders reads what all say of themselves that have a guard: the routers, then the GSLB servers.
+func (s *snapshot) holders(ctx context.Context) ([]Member, error) {
+	routers, err := s.members(ctx)
+	if err != nil {
+		return nil, err
+	}
+	servers, err := s.gslbServers(ctx)
+	return append(routers, servers...), err
+}
+
+// announced reads what processes say of themselves under a prefix.
+func (s *snapshot) announced(ctx context.Context, prefix string) ([]Member, error) {
 	members := []Member{}
-	err := s.scan(ctx, s.at.fleet(), documentPage, func(kvs []*mvccpb.KeyValue) error {
+	err := s.scan(ctx, prefix, documentPage, func(kvs []*mvccpb.KeyValue) error {
 		for _, kv := range kvs {
-			members = append(members, decodeMember(strings.TrimPrefix(string(kv.Key), s.at.fleet()), kv.Value))
+			members = append(members, decodeMember(strings.TrimPrefix(string(kv.Key), prefix), kv.Value))
 		}
 		return nil
 	})

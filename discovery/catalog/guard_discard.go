@@ -87,7 +87,7 @@ type discard struct {
 
 // readSpan finds out after which revision the change began.
 func (d *discard) readSpan(ctx context.Context) error {
-	members, err := d.members(ctx)
+	members, err := d.holders(ctx)
 	if err != nil {
 		return err
 	}

@@ -65,22 +65,28 @@ type GuardState struct {
 	// the stored one cannot be.
 	Accepted *Mark  `json:"accepted,omitempty"`
 	Fault    string `json:"fault,omitempty"`
-	// Routers is how many routers are alive, Holding those of them that hold something,
-	// sorted by ID.
-	Routers int      `json:"routers"`
-	Holding []Member `json:"holding"`
+	// Routers and GslbServers count who is alive, Holding is those of them that hold something,
+	// the routers first, each sorted by ID.
+	Routers     int      `json:"routers"`
+	GslbServers int      `json:"gslbServers,omitempty"`
+	Holding     []Member `json:"holding"`
 }
 
-// GuardState reads who of the fleet holds what. Routers tell of themselves every two
+// GuardState reads who of the fleet holds what. All tell of themselves every two
 // seconds or so; one that holds something does so with its next word.
 func (c *Catalog) GuardState(ctx context.Context) (GuardState, error) {
 	s := &snapshot{Catalog: c}
-	members, err := s.members(ctx)
+	members, err := s.holders(ctx)
 	if err != nil {
 		return GuardState{}, err
 	}
-	state := GuardState{Routers: len(members), Holding: []Member{}}
+	state := GuardState{Holding: []Member{}}
 	for i := range members {
+		if members[i].GslbServer {
+			state.GslbServers++
+		} else {
+			state.Routers++
+		}
 		if held := members[i].Guard; held != nil && members[i].Fault == "" {
 			state.Revision = max(state.Revision, held.Revision)
 			state.Holding = append(state.Holding, members[i])
@@ -159,8 +165,8 @@ func (c *Catalog) GuardAccept(ctx context.Context, revision int64, why string) (
 	}
 }
 
-// stillHeld says whether a router holds what is accepted up to a revision.
+// stillHeld says whether a router or GSLB server holds what is accepted up to a revision.
 func (c *Catalog) stillHeld(ctx context.Context, revision int64) (bool, error) {
-	members, err := (&snapshot{Catalog: c}).members(ctx)
+	members, err := (&snapshot{Catalog: c}).holders(ctx)
 	return slices.ContainsFunc(members, func(m Member) bool { return m.Guard != nil && m.Guard.Revision <= revision }), err
 }

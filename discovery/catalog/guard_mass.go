@@ -53,7 +53,7 @@ func (p *planner) weigh(ctx context.Context, s *snapshot, onDecks int) error {
 // weighHeld refuses a mark while routers hold something: it would accept that along with
 // what it is meant for.
 func (p *planner) weighHeld(ctx context.Context, s *snapshot) error {
-	members, err := s.members(ctx)
+	members, err := s.holders(ctx)
 	if err != nil {
 		return err
 	}

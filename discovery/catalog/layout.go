@@ -13,6 +13,10 @@ const (
 	FolderGslb    = "gslb"
 )
 
+// GslbServersFolder is where, under the prefix, GSLB servers announce themselves, with the
+// [Status] that routers have under fleet/.
+const GslbServersFolder = "gslb/"
+
 // layout knows where under the prefix (which ends with "/") everything is.
 type layout string
 
@@ -41,6 +45,9 @@ func (l layout) record(key string, number int64) string {
 
 // fleet is where the routers announce themselves.
 func (l layout) fleet() string { return string(l) + "fleet/" }
+
+// gslbServers is where the GSLB servers announce themselves.
+func (l layout) gslbServers() string { return string(l) + GslbServersFolder }
 
 // mark is the etcd key of the mark that accepts mass changes.
 func (l layout) mark() string { return string(l) + "guard/" + MarkAccept }

@@ -1,0 +1,265 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"gridrouter.io/discovery"
+	"gridrouter.io/discovery/catalog"
+	"gridrouter.io/gslb"
+	"gridrouter.io/routing"
+)
+
+// gslbNames keeps the last good form of each Gslb document, and publishes zones of them.
+type gslbNames struct {
+	decode  routing.Decoder
+	newZone func([]*gslb.Document, gslb.ZoneConfig) *gslb.Zone
+	publish func(*gslb.Zone)
+	kind    string // of the source
+	log     *zap.Logger
+
+	mu        sync.Mutex // guards the rest
+	config    gslb.ZoneConfig
+	documents map[string]*gslb.Document // by name, the last good form
+	stored    map[string]string         // by name, what the source holds, good or bad
+	problems  map[string]string         // by name, what is wrong with what the source holds
+	faults    []discovery.Fault         // of the source
+	left      []string                  // what the newest zone leaves out
+	guard     *gslbGuard
+	answered  *gslbState // what is answered from; nil: nothing yet
+
+	failures prometheus.Counter
+	bad      prometheus.Gauge
+	revision prometheus.Gauge
+}
+
+// gslbState is what a zone was made of. It never changes.
+type gslbState struct {
+	revision  int64
+	documents []*gslb.Document // by name
+	problems  int
+}
+
+// newGslbNames returns a keeper without any documents. kind is that of the source.
+func newGslbNames(decode routing.Decoder, config gslb.ZoneConfig, kind string, publish func(*gslb.Zone), logger *zap.Logger, registry prometheus.Registerer) *gslbNames {
+	gauge := func(name, help string) prometheus.Gauge {
+		g := prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
+		registry.MustRegister(g)
+		return g
+	}
+	failures := prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "gridrouter_gslb_update_failures_total", Help: "Updates that brought out a fault of gridrouter's own; what is answered is from before them.",
+	})
+	registry.MustRegister(failures)
+	return &gslbNames{
+		decode: decode, config: config, kind: kind, publish: publish, log: logger, newZone: gslb.NewZone, failures: failures,
+		documents: map[string]*gslb.Document{}, stored: map[string]string{}, problems: map[string]string{},
+		guard:    newGslbGuard(logger, registry),
+		bad:      gauge("gridrouter_gslb_problems", "Documents and files that are bad; the last good form of each goes on being answered."),
+		revision: gauge("gridrouter_gslb_revision", "Revision of the documents that are answered from."),
+	}
+}
+
+// apply brings the documents up to date, but for what the guard holds, and answers from them.
+func (n *gslbNames) apply(batch discovery.Batch) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.guard.now = n.guard.clock()
+	if batch.SourceChanged {
+		n.guard.rebase(batch.Revision)
+	}
+	n.tellFaults(batch.Faults)
+	for _, entry := range batch.Put {
+		if value, known := n.stored[entry.Key]; !known || value != string(entry.Value) {
+			n.put(entry)
+		}
+	}
+	n.delete(n.gone(batch), batch)
+	n.answer(batch.Revision)
+}
+
+// gone returns which names go with a batch, sorted, but for those whose deletion is held already.
+func (n *gslbNames) gone(batch discovery.Batch) []string {
+	names := slices.Sorted(slices.Values(batch.Deleted))
+	if batch.Whole {
+		given := make(map[string]bool, len(batch.Put))
+		for _, entry := range batch.Put {
+			given[entry.Key] = true
+		}
+		all := maps.Clone(n.stored)
+		for name := range n.documents {
+			all[name] = ""
+		}
+		maps.DeleteFunc(all, func(name, _ string) bool { return given[name] })
+		names = slices.Sorted(maps.Keys(all))
+	}
+	return slices.DeleteFunc(names, func(name string) bool { return n.guard.held[name] != 0 })
+}
+
+// delete drops names, or holds their deletion if it is a mass change.
+func (n *gslbNames) delete(names []string, batch discovery.Batch) {
+	for _, name := range names {
+		delete(n.stored, name)
+		delete(n.problems, name)
+	}
+	names = slices.DeleteFunc(names, func(name string) bool { return n.documents[name] == nil })
+	if n.guard.holds(names, n.documents, batch.MayLookEmpty) && batch.Revision > n.guard.accepted {
+		n.guard.hold(names, batch.Revision)
+		return
+	}
+	for _, name := range names {
+		delete(n.documents, name)
+		n.guard.recent[name] = n.guard.now
+	}
+}
+
+// put takes one new or changed document. A bad one leaves the last good form in force.
+func (n *gslbNames) put(entry discovery.Entry) {
+	n.stored[entry.Key] = string(entry.Value)
+	n.guard.release(entry.Key)
+	decoded, err := n.decode(catalog.FolderGslb+"/"+entry.Key, entry.Value)
+	if document, ok := decoded.(*gslb.Document); ok && err == nil {
+		n.documents[entry.Key] = document
+		delete(n.problems, entry.Key)
+		return
+	}
+	fault := "is not a Gslb document"
+	if err != nil {
+		fault = strings.ReplaceAll(err.Error(), "\n", "; ")
+	}
+	if n.problems[entry.Key] != fault {
+		n.log.Warn("a bad document; its last good form, if there is one, stays in force",
+			zap.String("name", entry.Key), zap.String("origin", entry.Origin), zap.Int64("revision", entry.Revision), zap.String("fault", fault))
+	}
+	n.problems[entry.Key] = fault
+}
+
+// accept drops the names whose deletion the guard holds, up to a revision.
+func (n *gslbNames) accept(revision int64) {
+	n.guard.accepted = max(n.guard.accepted, revision)
+	released := n.guard.releaseAccepted()
+	for _, name := range released {
+		delete(n.documents, name)
+	}
+	if len(released) > 0 && n.answered != nil {
+		n.answer(n.answered.revision)
+	}
+}
+
+// acceptMarks accepts what the marks in etcd say. It is what marks are followed with.
+func (n *gslbNames) acceptMarks(batch discovery.Batch) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if batch.SourceChanged {
+		return // they speak of other revisions
+	}
+	for _, entry := range batch.Put {
+		if entry.Key != catalog.MarkAccept {
+			continue
+		}
+		mark, err := catalog.DecodeMark(entry.Value, entry.Revision)
+		if err != nil {
+			n.log.Warn("a mark for the guard is ignored", zap.Int64("revision", entry.Revision), zap.Error(err))
+			continue
+		}
+		n.accept(mark.Revision)
+	}
+}
+
+// acceptHeld is accept for who asks at the process itself, where the source has no marks.
+func (n *gslbNames) acceptHeld(revision int64) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	switch held := n.guard.revision(); {
+	case n.kind == "etcd":
+		return errors.New("this server follows etcd, where all are told at once; write gridctl guard accept REVISION, without --router")
+	case held == 0:
+		return errors.New("this server holds nothing")
+	case revision < held:
+		return fmt.Errorf("what is held came up to revision %d; accept that", held)
+	default:
+		n.accept(held)
+		return nil
+	}
+}
+
+// answer publishes a zone of the documents. Where that panics, the answers stay what they are,
+// and the next change tries again.
+func (n *gslbNames) answer(revision int64) {
+	n.guard.tell(revision, len(n.documents))
+	n.config.Serial = uint32(revision) // serial numbers wrap around (RFC 1982)
+	documents := n.sorted()
+	zone, err := n.zone(documents)
+	if err != nil {
+		n.failures.Inc()
+		n.log.Error("GRIDROUTER HAS A FAULT, which a document has brought out: the answers stay what they are; please report this",
+			zap.Int64("revision", revision), zap.Error(err))
+		return
+	}
+	n.publish(zone)
+	n.answered = &gslbState{revision: revision, documents: documents, problems: len(n.problems) + len(n.faults) + len(zone.Problems())}
+	n.tellLeftOut(zone.Problems())
+	n.bad.Set(float64(n.answered.problems))
+	n.revision.Set(float64(revision))
+	n.log.Info("answering from new documents", zap.Int64("revision", revision), zap.Int("names", zone.Names()))
+}
+
+// describe puts what is answered from, and what is held, into a server's word of itself.
+func (n *gslbNames) describe(status *catalog.Status) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	status.Guard = n.guard.status.Load()
+	if n.answered != nil {
+		status.Revision, status.Problems = n.answered.revision, n.answered.problems
+	}
+}
+
+// zone makes a zone of the documents. An error is a panic on the way.
+func (n *gslbNames) zone(documents []*gslb.Document) (zone *gslb.Zone, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%v\n%s", p, debug.Stack())
+		}
+	}()
+	return n.newZone(documents, n.config), nil
+}
+
+// sorted returns the documents by name.
+func (n *gslbNames) sorted() []*gslb.Document {
+	all := make([]*gslb.Document, 0, len(n.documents))
+	for _, name := range slices.Sorted(maps.Keys(n.documents)) {
+		all = append(all, n.documents[name])
+	}
+	return all
+}
+
+// tellFaults logs what the source cannot read, if it could before.
+func (n *gslbNames) tellFaults(faults []discovery.Fault) {
+	for _, fault := range faults {
+		if !slices.Contains(n.faults, fault) {
+			n.log.Warn("a file cannot be read; what it held stays in force", zap.String("origin", fault.Origin), zap.String("fault", fault.Message))
+		}
+	}
+	n.faults = slices.Clone(faults)
+}
+
+// tellLeftOut logs what a zone leaves out, if the one before it did not.
+func (n *gslbNames) tellLeftOut(problems []gslb.Problem) {
+	left := make([]string, 0, len(problems))
+	for _, problem := range problems {
+		text := problem.Name + ": " + problem.Err.Error()
+		if !slices.Contains(n.left, text) {
+			n.log.Warn("a name is left out", zap.String("name", problem.Name), zap.Error(problem.Err))
+		}
+		left = append(left, text)
+	}
+	n.left = left
+}

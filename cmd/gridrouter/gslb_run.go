@@ -1,0 +1,261 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"gridrouter.io/cmd/flags"
+	"gridrouter.io/discovery"
+	"gridrouter.io/discovery/catalog"
+	"gridrouter.io/gslb"
+)
+
+// gslbService is a running "gridrouter gslb".
+type gslbService struct {
+	flags    *gslbFlags
+	id       string
+	log      *zap.Logger
+	registry *prometheus.Registry
+	started  time.Time
+
+	source    discovery.Source
+	names     *gslbNames
+	snapshots *snapshots
+	server    *gslb.Server
+	metrics   net.Listener // nil: none
+}
+
+// runGslb serves until a signal or a fault.
+func runGslb(ctx context.Context, f *gslbFlags) error {
+	outliveReaders()
+	told := watchSignals("gridrouter gslb") // at SIGHUP there is nothing to reload, and whoever reloads a whole machine must not end it
+	defer told.end()
+	s, err := newGslbService(ctx, f, told)
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	group, ctx := errgroup.WithContext(ctx)
+	s.run(ctx, group)
+	told.running.Store(true)
+	group.Go(func() error {
+		defer stop()
+		select {
+		case got := <-told.stop:
+			s.log.Info("gslb ends", zap.Stringer("because", got))
+		case <-ctx.Done():
+		}
+		return nil
+	})
+	s.log.Info("gslb started", zap.String("version", flags.BuildVersion(version)), zap.String("id", s.id), zap.String("source", s.source.Status().Detail))
+	err = group.Wait()
+	s.log.Info("gslb ended", zap.Error(err))
+	return err
+}
+
+// newGslbService makes everything, opens the listeners, and answers from the snapshot if there is one.
+func newGslbService(ctx context.Context, f *gslbFlags, told *signals) (s *gslbService, err error) {
+	s = &gslbService{flags: f, started: time.Now(), registry: prometheus.NewRegistry()}
+	config, err := f.zoneConfig()
+	if err != nil {
+		return nil, err
+	}
+	if err = checkListenAddr("listen", f.listen); err != nil {
+		return nil, err
+	}
+	if f.metrics != "" {
+		if err = checkListenAddr("metrics", f.metrics); err != nil {
+			return nil, err
+		}
+	}
+	if s.id, err = processID("server-id", f.server, f.listen); err != nil {
+		return nil, err
+	}
+	if s.log, _, err = newLogger(f.logLevel); err != nil {
+		return nil, err
+	}
+	told.log.Store(s.log)
+	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), newBuildInfo())
+	reader := catalog.NewReader()
+	path := snapshotPath(f.snapshot, "gslb-"+s.id)
+	_, unsaved := os.Stat(path)
+	f.source.mayBeAway = path != "" && unsaved == nil
+	if s.source, err = f.source.open(catalog.FolderGslb+"/", reader, seldom(s.log.Named("source")), s.registry); err != nil {
+		return nil, err
+	}
+	if s.server, err = gslb.NewServer(gslb.ServerConfig{Addr: f.listen, Logger: s.log, Registerer: s.registry}); err != nil {
+		return nil, listenError("listen", err)
+	}
+	s.names = newGslbNames(reader.Decode, config, s.source.Status().Kind, s.server.SetZone, s.log, s.registry)
+	if err = s.open(ctx, path); err != nil {
+		return nil, errors.Join(err, s.server.Close())
+	}
+	return s, nil
+}
+
+// open opens what is left, and answers from the snapshot.
+func (s *gslbService) open(ctx context.Context, path string) (err error) {
+	of, err := s.flags.source.snapshotOf()
+	if err != nil {
+		return flags.Usagef("--routes: %w", err)
+	}
+	if err = checkSnapshotPath(path); err != nil {
+		return err
+	}
+	if s.flags.metrics != "" {
+		if s.metrics, err = (&net.ListenConfig{}).Listen(ctx, "tcp", s.flags.metrics); err != nil {
+			return listenError("metrics", err)
+		}
+		s.log.Info("serving metrics", zap.Stringer("addr", s.metrics.Addr()))
+	}
+	s.snapshots = newSnapshots(&snapshots{
+		path: path, of: snapshotOfNames + of, who: "the GSLB server", by: s.id, format: gslbSnapshotFormat, log: s.log.Named("snapshot"),
+	}, s.registry)
+	s.snapshots.restore(s.names.restore)
+	return nil
+}
+
+// run starts all that goes on until ctx ends.
+func (s *gslbService) run(ctx context.Context, group *errgroup.Group) {
+	if s.metrics != nil {
+		group.Go(func() error { return s.serveMetrics(ctx) })
+	}
+	group.Go(func() error { return s.server.Run(ctx) })
+	group.Go(func() error { return untilDone(ctx, s.source.Follow(ctx, s.apply)) })
+	group.Go(func() error { return s.snapshots.run(ctx, s.saved) })
+	group.Go(func() error {
+		return watchSource(ctx, s.source, s.started, "this server answers from its snapshot, or SERVFAIL where it has none, and keeps trying", s.log)
+	})
+	if s.flags.source.etcd.Given() {
+		group.Go(func() error { return s.followMarks(ctx) })
+		group.Go(func() error { return s.announce(ctx) })
+	}
+}
+
+// apply applies a batch. The first list after a start from a snapshot may come from another etcd
+// than the snapshot did.
+func (s *gslbService) apply(batch discovery.Batch) {
+	if former := s.snapshots.restored.Load(); former != nil {
+		status := s.source.Status()
+		if former.Cluster != "" && status.Cluster != "" && status.Cluster != former.Cluster {
+			s.log.Error("ANOTHER ETCD ANSWERS than when the snapshot was written; taking over what it holds",
+				zap.String("cluster", status.Cluster), zap.String("formerCluster", former.Cluster))
+			batch.SourceChanged = true
+		}
+		if status.Kind == "files" {
+			batch.SourceChanged = true // a folder's revisions are counted from the start of the process
+			batch.MayLookEmpty = true
+		}
+	}
+	s.names.apply(batch)
+	s.snapshots.restored.Store(nil)
+}
+
+// saved returns what there is to write down; nil: nothing.
+func (s *gslbService) saved() *saved {
+	if s.snapshots.restored.Load() != nil {
+		return nil // what is answered was read from the snapshot
+	}
+	return s.names.saved(s.source.Status().Cluster)
+}
+
+// followMarks follows the marks that accept mass changes. They lie far from the names, with all
+// other documents between them, and come in a watch of their own: what is meant may be held for a
+// moment until its mark is there. Without the right to read them it goes on, and what is held
+// stays so.
+func (s *gslbService) followMarks(ctx context.Context) error {
+	config, err := s.flags.source.etcd.ClientConfig()
+	if err != nil {
+		return err
+	}
+	log := seldom(s.log.Named("marks"))
+	marks := discovery.NewEtcd(discovery.EtcdConfig{
+		Dial: func() (*clientv3.Client, error) { return discovery.NewClient(config, log) },
+		Root: s.flags.source.etcd.Prefix + "guard/", Logger: log,
+	})
+	return untilDone(ctx, marks.Follow(ctx, s.names.acceptMarks))
+}
+
+// announce keeps this server's word in etcd, so that gridctl shows it and what it holds.
+func (s *gslbService) announce(ctx context.Context) error {
+	config, err := s.flags.source.etcd.ClientConfig()
+	if err != nil {
+		return err
+	}
+	log := seldom(s.log.Named("fleet"))
+	client, err := discovery.NewClient(config, log)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = client.Close() }() // the process ends
+	announcer := discovery.NewAnnouncer(discovery.AnnouncerConfig{
+		Client: client, Key: s.flags.source.etcd.Prefix + catalog.GslbServersFolder + s.id, Value: s.status, Logger: log, Registerer: s.registry,
+	})
+	return untilDone(ctx, announcer.Run(ctx))
+}
+
+// status returns the word of the moment.
+func (s *gslbService) status() []byte {
+	source := s.source.Status()
+	now := catalog.Status{
+		ID: s.id, Address: reachable(s.server.Addr().String()), Version: flags.BuildVersion(version),
+		Source: source.Kind, AgeSeconds: source.Age.Truncate(announceAge).Seconds(), Started: s.started.UTC().Truncate(time.Second),
+	}
+	if former := s.snapshots.restored.Load(); former != nil {
+		now.Source, now.AgeSeconds = "snapshot", ageOf(former.Written, time.Now()).Truncate(announceAge).Seconds()
+	}
+	s.names.describe(&now)
+	text, err := json.Marshal(now)
+	if err != nil { // plain values always have a JSON form
+		return nil
+	}
+	return text
+}
+
+// serveMetrics serves GET /metrics until ctx ends, and, to this machine alone, POST /guard/accept.
+func (s *gslbService) serveMetrics(ctx context.Context) error {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("POST /guard/accept", s.acceptHeld)
+	server := &http.Server{Handler: mux, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, MaxHeaderBytes: 16 << 10}
+	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
+	defer stop()
+	if err := server.Serve(s.metrics); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// acceptHeld answers POST /guard/accept?revision=N as a router's admin address does.
+func (s *gslbService) acceptHeld(w http.ResponseWriter, req *http.Request) {
+	revision, err := strconv.ParseInt(req.URL.Query().Get("revision"), 10, 64)
+	switch {
+	case !isLoopback(s.metrics.Addr().String()):
+		http.Error(w, "this address can be reached from other machines; let --metrics be a loopback address to accept anything here", http.StatusForbidden)
+	case req.Header.Get("Origin") != "":
+		http.Error(w, "a page in a browser must not act for whom it is shown to", http.StatusForbidden)
+	case err != nil || revision < 1:
+		http.Error(w, "revision is no whole number; write the one that the log says", http.StatusBadRequest)
+	default:
+		if err := s.names.acceptHeld(revision); err != nil {
+			http.Error(w, err.Error(), http.StatusConflict)
+			return
+		}
+		_, _ = fmt.Fprintln(w, "what was held is in force") // whoever asked has left
+	}
+}

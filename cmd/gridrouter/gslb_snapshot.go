@@ -1,0 +1,90 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/cespare/xxhash/v2"
+	"go.uber.org/zap"
+
+	"gridrouter.io/discovery"
+	"gridrouter.io/discovery/catalog"
+	"gridrouter.io/gslb"
+)
+
+// gslbSnapshotFormat is the version of what a GSLB server's snapshot holds: one section "names",
+// the documents that are answered from as a JSON array.
+const gslbSnapshotFormat = 1
+
+// gslbSection is the one section of a GSLB server's snapshot.
+const gslbSection = "names"
+
+// snapshotOfNames begins what a GSLB server's snapshot says that it is of.
+const snapshotOfNames = "the names of "
+
+// saved returns what there is to write down; nil: nothing.
+func (n *gslbNames) saved(cluster string) *saved {
+	n.mu.Lock()
+	state := n.answered
+	n.mu.Unlock()
+	if state == nil {
+		return nil
+	}
+	data, err := json.Marshal(state.documents)
+	hash := fmt.Sprintf("%016x", xxhash.Sum64(data))
+	revision := strconv.FormatInt(state.revision, 16) // so that serial numbers do not go back
+	return &saved{
+		header: discovery.SnapshotHeader{
+			Cluster: cluster, Revision: state.revision, Hash: hash + "-" + revision, EffectiveHash: hash, Names: len(state.documents),
+		},
+		sections: func() ([]discovery.SnapshotSection, error) {
+			return []discovery.SnapshotSection{{Name: gslbSection, Data: data}}, err
+		},
+	}
+}
+
+// restore answers from the documents of a snapshot. It is for names that have none yet.
+func (n *gslbNames) restore(header discovery.SnapshotHeader, sections []discovery.SnapshotSection) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, section := range sections {
+		if section.Name != gslbSection {
+			continue
+		}
+		documents, err := n.readSection(section.Data)
+		if err != nil {
+			return err
+		}
+		n.documents = documents
+		n.answer(header.Revision)
+		if n.answered == nil {
+			n.documents = map[string]*gslb.Document{}
+			return errors.New("its documents bring out a fault of gridrouter's")
+		}
+		return nil
+	}
+	return fmt.Errorf("it has no section %q", gslbSection)
+}
+
+func (n *gslbNames) readSection(data []byte) (map[string]*gslb.Document, error) {
+	var values []json.RawMessage
+	if err := json.Unmarshal(data, &values); err != nil {
+		return nil, fmt.Errorf("section %s: %w", gslbSection, err)
+	}
+	documents := make(map[string]*gslb.Document, len(values))
+	for _, value := range values {
+		var head struct{ Name string }
+		if err := json.Unmarshal(value, &head); err != nil {
+			return nil, fmt.Errorf("section %s: %w", gslbSection, err)
+		}
+		decoded, err := n.decode(catalog.FolderGslb+"/"+head.Name, value)
+		if document, ok := decoded.(*gslb.Document); ok && err == nil {
+			documents[head.Name] = document
+			continue
+		}
+		n.log.Error("a name of the snapshot is left out, since this version refuses its document", zap.String("name", head.Name), zap.Error(err))
+	}
+	return documents, nil
+}
