@@ -18,6 +18,9 @@ import (
 type AnnouncerConfig struct {
 	// Client is used as it is and left open.
 	Client *clientv3.Client
+	// Contact, if set, ends a wait for etcd as soon as etcd has answered anybody
+	// who shares it; Client is to be made with it.
+	Contact *Contact
 	// Key is the whole key, for example "/gridrouter/fleet/router-1".
 	Key string
 	// TTL is how long the key outlives a process that died; whole seconds,
@@ -102,6 +105,7 @@ func (a *Announcer) Run(ctx context.Context) error {
 	if a.cfg.Client == nil || a.cfg.Key == "" || a.cfg.Value == nil {
 		return errors.New("announcer without a client, a key or a value: give all three")
 	}
+	a.retry.contact, a.retry.connect = a.cfg.Contact, func(ctx context.Context) { awaitConnection(ctx, a.cfg.Client) }
 	a.retry.reset()
 	for a.retry.wait(ctx) {
 		err := a.holdLease(ctx)
