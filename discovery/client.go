@@ -40,6 +40,12 @@ type ClientConfig struct {
 	User, PasswordFile string
 	// DialTimeout bounds one attempt to connect, and a login. Default 5 s.
 	DialTimeout time.Duration
+	// Contact, if set, hears of every answer of etcd and of every call that got
+	// none, and makes a lost connection be tried again at once when etcd has
+	// answered another client of the same contact.
+	Contact *Contact
+
+	pace *backoff.Config // of attempts to connect; nil: that of dialOptions
 }
 
 const (
@@ -49,10 +55,11 @@ const (
 	// answers, within pingEvery + pingTimeout. gRPC allows no shorter period.
 	pingEvery   = 10 * time.Second
 	pingTimeout = 3 * time.Second
-	// reconnectAtMost is the longest wait between two attempts to connect.
-	// gRPC's own default, two minutes, would leave routers behind long after
-	// etcd has come back.
-	reconnectAtMost = 5 * time.Second
+	// reconnectAtMost is the longest wait between two attempts to connect, give
+	// or take a fifth. gRPC's own default, two minutes, would leave routers
+	// behind long after etcd has come back; shorter waits would be a burden on
+	// one that takes its time to start.
+	reconnectAtMost = 2 * time.Second
 	// unaryRetries is how often etcd's client repeats a read that found no
 	// server: over all endpoints once or twice, then the caller must know.
 	unaryRetries = 8
@@ -85,6 +92,9 @@ func NewClient(cfg ClientConfig, logger *zap.Logger) (*clientv3.Client, error) {
 	})
 	if err != nil {
 		return nil, fmt.Errorf("etcd endpoints %s: %w", strings.Join(cfg.Endpoints, ","), err)
+	}
+	if cfg.Contact != nil {
+		go cfg.Contact.attend(client) // until it is closed
 	}
 	return client, nil
 }
@@ -190,6 +200,9 @@ func (r *renewed) settings() *tls.Config {
 
 func (cfg ClientConfig) dialOptions(secure *tls.Config) []grpc.DialOption {
 	pace := backoff.Config{BaseDelay: firstWait, Multiplier: 1.6, Jitter: 0.2, MaxDelay: reconnectAtMost}
+	if cfg.pace != nil {
+		pace = *cfg.pace
+	}
 	options := []grpc.DialOption{
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: pace, MinConnectTimeout: cfg.DialTimeout}),
 		grpc.WithChainUnaryInterceptor(failFast),
@@ -201,6 +214,9 @@ func (cfg ClientConfig) dialOptions(secure *tls.Config) []grpc.DialOption {
 	if cfg.User != "" {
 		l := &login{user: cfg.User, passwordFile: cfg.PasswordFile, timeout: cfg.DialTimeout}
 		options = append(options, grpc.WithChainUnaryInterceptor(l.unary), grpc.WithChainStreamInterceptor(l.stream))
+	}
+	if cfg.Contact != nil { // the innermost, next to what etcd itself says
+		options = append(options, grpc.WithChainUnaryInterceptor(cfg.Contact.unary), grpc.WithChainStreamInterceptor(cfg.Contact.stream))
 	}
 	return options
 }

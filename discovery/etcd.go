@@ -25,6 +25,10 @@ type EtcdConfig struct {
 	// its own, makes a new one after etcd refused who we are, and closes it
 	// when Follow ends.
 	Dial func() (*clientv3.Client, error)
+	// Contact, if set, ends a wait for etcd as soon as etcd has answered anybody
+	// who shares it; the clients are to be made with it. While the source waits,
+	// it asks now and then on behalf of all.
+	Contact *Contact
 	// Root is the prefix of all keys, for example "/gridrouter/docs/". A
 	// missing slash at its end is added.
 	Root string
@@ -116,6 +120,7 @@ func NewEtcd(cfg EtcdConfig) *Etcd {
 	cfg.Root, cfg.Marks = withSlash(cfg.Root), withSlash(cfg.Marks)
 	e := &Etcd{cfg: cfg, log: cfg.Logger, track: newTracker(kindEtcd, "prefix "+cfg.Root)}
 	e.metrics = newMetrics(kindEtcd, cfg.Registerer, e.Status)
+	e.retry = pacing{contact: cfg.Contact, connect: e.connect, probe: e.ask, probeEvery: cfg.ProgressEvery}
 	return e
 }
 
@@ -236,6 +241,32 @@ func (e *Etcd) dial() (*clientv3.Client, error) {
 	e.client = client
 	e.track.describe(fmt.Sprintf("prefix %s in etcd at %s", e.cfg.Root, strings.Join(client.Endpoints(), ", ")))
 	return client, nil
+}
+
+// connect waits until the client in use has a connection, or ctx ends. Without a
+// client there is nothing to wait for: the next one's first call waits by itself.
+func (e *Etcd) connect(ctx context.Context) {
+	if client := e.inUse(); client != nil {
+		awaitConnection(ctx, client)
+	}
+}
+
+// ask asks an etcd that is away for a sign of life, where there is a connection:
+// one that comes about is such a sign already. A member that has no leader gives
+// none.
+func (e *Etcd) ask(ctx context.Context) {
+	if client := e.inUse(); client != nil && client.ActiveConnection().GetState() == connectivity.Ready {
+		ctx, cancel := context.WithTimeout(ctx, e.cfg.CallTimeout)
+		defer cancel()
+		_, _ = client.Get(ctx, e.cfg.Root, clientv3.WithCountOnly()) // the contact hears of it
+	}
+}
+
+// inUse gives the client in use, or nil.
+func (e *Etcd) inUse() *clientv3.Client {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.client
 }
 
 // hangUp lets go of the client, and closes it if it is our own.

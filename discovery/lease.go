@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -17,6 +18,9 @@ import (
 type AnnouncerConfig struct {
 	// Client is used as it is and left open.
 	Client *clientv3.Client
+	// Contact, if set, ends a wait for etcd as soon as etcd has answered anybody
+	// who shares it; Client is to be made with it.
+	Contact *Contact
 	// Key is the whole key, for example "/gridrouter/fleet/router-1".
 	Key string
 	// TTL is how long the key outlives a process that died; whole seconds,
@@ -45,10 +49,10 @@ type Announcer struct {
 
 	// What follows belongs to the goroutine that runs Run.
 	retry   pacing
-	refused bool             // the key is somebody else's, and the log knows
-	written []byte           // what the key holds; nil: not ours yet
-	created int64            // create revision of our key
-	former  clientv3.LeaseID // that our key may still hang on
+	refused bool               // the key is somebody else's, and the log knows
+	written []byte             // what the key holds; nil: not ours yet
+	created int64              // create revision of our key
+	granted []clientv3.LeaseID // the last leases of ours: the key may still hang on any of them
 }
 
 const (
@@ -57,6 +61,7 @@ const (
 	defaultEvery  = 2 * time.Second
 	leaseTimeout  = 5 * time.Second // of one call
 	revokeTimeout = 2 * time.Second
+	mostGranted   = 16 // leases that are remembered; each ends by itself
 )
 
 var (
@@ -100,6 +105,7 @@ func (a *Announcer) Run(ctx context.Context) error {
 	if a.cfg.Client == nil || a.cfg.Key == "" || a.cfg.Value == nil {
 		return errors.New("announcer without a client, a key or a value: give all three")
 	}
+	a.retry.contact, a.retry.connect = a.cfg.Contact, func(ctx context.Context) { awaitConnection(ctx, a.cfg.Client) }
 	a.retry.reset()
 	for a.retry.wait(ctx) {
 		err := a.holdLease(ctx)
@@ -112,7 +118,9 @@ func (a *Announcer) Run(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// holdLease lives through one lease. It always returns an error.
+// holdLease lives through one lease. It always returns an error. A lease that
+// was lost is not given back: that would take the key away, which the next lease
+// takes over, and would wait for an etcd that is away.
 func (a *Announcer) holdLease(ctx context.Context) error {
 	// A keeper of its own: once its stream has failed for good, etcd's client
 	// keeps no lease alive any more.
@@ -122,7 +130,12 @@ func (a *Announcer) holdLease(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("get a lease: %w", err)
 	}
-	defer a.revoke(ctx, keeper, id)
+	a.remember(id)
+	defer func() {
+		if ctx.Err() != nil {
+			a.revoke(ctx, keeper, id)
+		}
+	}()
 	alive, err := keeper.KeepAlive(ctx, id)
 	if err != nil {
 		return fmt.Errorf("keep the lease: %w", err)
@@ -172,7 +185,6 @@ func (a *Announcer) write(ctx context.Context, id clientv3.LeaseID) error {
 	case err != nil:
 		return fmt.Errorf("write the key: %w", err)
 	case holder == nil:
-		a.former = id
 	case a.written != nil:
 		return errKeyLost
 	default:
@@ -207,8 +219,15 @@ func (a *Announcer) put(ctx context.Context, id clientv3.LeaseID, value []byte) 
 	return &mvccpb.KeyValue{}, nil // deleted under our hands
 }
 
+// remember notes a lease as ours. Which of the last ones the key hangs on is not
+// sure: etcd may have taken what it did not live to acknowledge.
+func (a *Announcer) remember(id clientv3.LeaseID) {
+	a.granted = append(a.granted, id)
+	a.granted = a.granted[max(0, len(a.granted)-mostGranted):]
+}
+
 func (a *Announcer) isOurs(holder *mvccpb.KeyValue) bool {
-	return a.former != clientv3.NoLease && clientv3.LeaseID(holder.Lease) == a.former
+	return slices.Contains(a.granted, clientv3.LeaseID(holder.Lease))
 }
 
 func (a *Announcer) wrote(value []byte, revision int64) {

@@ -8,7 +8,11 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
 const testKey = "/gridrouter/fleet/router-1"
@@ -175,6 +179,7 @@ func TestAnnouncerTakesItsOwnKeyAfterALostLeaseStream(t *testing.T) {
 			t.Fatal(err)
 		}
 		announcer.written, announcer.created = nil, 0
+		announcer.remember(lease.ID)
 		if err := announcer.write(t.Context(), lease.ID); err != nil {
 			t.Fatal(err)
 		}
@@ -185,6 +190,38 @@ func TestAnnouncerTakesItsOwnKeyAfterALostLeaseStream(t *testing.T) {
 		if got := clientv3.LeaseID(answer.Kvs[0].Lease); got != lease.ID {
 			t.Errorf("the key hangs on lease %x, want the new one, %x", got, lease.ID)
 		}
+	}
+}
+
+// TestAnnouncerTakesItsKeyFromALeaseWhoseWriteWasNeverAcknowledged loses the answer to the first write.
+func TestAnnouncerTakesItsKeyFromALeaseWhoseWriteWasNeverAcknowledged(t *testing.T) {
+	etcd := startEtcd(t, t.TempDir())
+	var writes, revokes atomic.Int32
+	lossy := func(ctx context.Context, method string, request, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
+		switch method {
+		case pb.Lease_LeaseRevoke_FullMethodName:
+			revokes.Add(1)
+			return status.Error(codes.Unavailable, "lost")
+		case pb.KV_Txn_FullMethodName:
+			if err := invoke(ctx, method, request, reply, conn, options...); err != nil || writes.Add(1) > 1 {
+				return err
+			}
+			return status.Error(codes.Unavailable, "lost")
+		}
+		return invoke(ctx, method, request, reply, conn, options...)
+	}
+	client, err := dialPlain(etcd.addr, grpc.WithChainUnaryInterceptor(lossy))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = client.Close() })
+	a, _ := announce(t, AnnouncerConfig{Client: client, Value: fixed("x"), TTL: time.Hour})
+	eventually(t, "the key to be ours", func() bool { return testutil.ToFloat64(a.held) == 1 })
+	if got := testutil.ToFloat64(a.taken); got != 0 {
+		t.Errorf("its own key was taken %v times for somebody else's", got)
+	}
+	if got := revokes.Load(); got != 0 {
+		t.Errorf("%d leases were given back while the process runs: the key goes with its lease", got)
 	}
 }
 

@@ -43,6 +43,8 @@ type ResolverConfig struct {
 	Logger *zap.Logger
 	// Registerer receives the metrics. nil registers nothing.
 	Registerer prometheus.Registerer
+
+	retryAfter func(failures int) time.Duration // the wait after failures in a row; nil, outside of tests: retryAfter
 }
 
 // A Resolver keeps the addresses of a set of names in memory, resolved in the background ahead of need. All methods may be called
@@ -86,6 +88,9 @@ func NewResolver(cfg ResolverConfig) (*Resolver, error) {
 	setDefault(&cfg.MinTTL, DefaultMinTTL)
 	setDefault(&cfg.MaxTTL, DefaultMaxTTL)
 	setDefault(&cfg.StaleFor, DefaultStaleFor)
+	if cfg.retryAfter == nil {
+		cfg.retryAfter = retryAfter
+	}
 	if cfg.MinTTL > cfg.MaxTTL {
 		return nil, fmt.Errorf("resolver %s: lowest TTL %v is above the highest, %v; swap them", cfg.Name, cfg.MinTTL, cfg.MaxTTL)
 	}

@@ -56,7 +56,7 @@ func merge(old *state, v4, v6 reply, now time.Time, cfg ResolverConfig) *state {
 	}
 	if next.problem != "" {
 		next.failures = old.failures + 1
-		retry := now.Add(retryAfter(next.failures))
+		retry := now.Add(cfg.retryAfter(next.failures))
 		if !answered || retry.Before(next.next) {
 			next.next = retry
 		}

@@ -8,7 +8,7 @@ import (
 )
 
 var (
-	mergeConfig = ResolverConfig{MinTTL: DefaultMinTTL, MaxTTL: DefaultMaxTTL, StaleFor: DefaultStaleFor}
+	mergeConfig = ResolverConfig{MinTTL: DefaultMinTTL, MaxTTL: DefaultMaxTTL, StaleFor: DefaultStaleFor, retryAfter: retryAfter}
 	mergeStart  = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	errSome     = errors.New("some failure")
 )

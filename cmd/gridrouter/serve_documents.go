@@ -339,7 +339,7 @@ func (s *service) announce(ctx context.Context) error {
 		return nil
 	case <-s.documents.first:
 	}
-	config, err := s.flags.source.etcd.ClientConfig()
+	config, err := s.flags.source.clientConfig()
 	if err != nil {
 		return err
 	}
@@ -360,7 +360,7 @@ func (s *service) announce(ctx context.Context) error {
 	}()
 	defer func() { <-recording }()
 	announcer := discovery.NewAnnouncer(discovery.AnnouncerConfig{
-		Client: client, Key: s.announceKey(), Value: s.status, Logger: log, Registerer: s.registry,
+		Client: client, Contact: config.Contact, Key: s.announceKey(), Value: s.status, Logger: log, Registerer: s.registry,
 	})
 	return untilDone(ctx, announcer.Run(ctx))
 }

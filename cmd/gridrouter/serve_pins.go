@@ -9,7 +9,6 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
-	"gridrouter.io/cmd/flags"
 	"gridrouter.io/discovery"
 	"gridrouter.io/routing"
 	"gridrouter.io/routing/document"
@@ -30,8 +29,8 @@ type pinCache struct {
 }
 
 // openPins makes the cache, without contact with etcd.
-func openPins(etcd *flags.Etcd, entries int, reader *document.Reader, log *zap.Logger, registry prometheus.Registerer) (*pinCache, error) {
-	config, err := etcd.ClientConfig()
+func openPins(source *sourceFlags, entries int, reader *document.Reader, log *zap.Logger, registry prometheus.Registerer) (*pinCache, error) {
+	config, err := source.clientConfig()
 	if err != nil {
 		return nil, err
 	}
@@ -40,7 +39,7 @@ func openPins(etcd *flags.Etcd, entries int, reader *document.Reader, log *zap.L
 		return nil, err
 	}
 	p.cache, err = discovery.NewReadCache(discovery.ReadCacheConfig[routing.Pinned]{
-		Client: p.client, Root: etcd.Prefix + "docs/" + pinFolder, Decode: pinDecoder(reader), Entries: entries,
+		Client: p.client, Root: source.etcd.Prefix + "docs/" + pinFolder, Decode: pinDecoder(reader), Entries: entries,
 		CallTimeout: routing.DefaultConnectTimeout, Registerer: registry, Name: "pin",
 	})
 	return p, err

@@ -126,8 +126,8 @@ func TestPinsInAFolderAreHeld(t *testing.T) {
 func TestRememberedPinsHeedEachKindOfBatch(t *testing.T) {
 	addr, peer := freeAddr(t), freeAddr(t)
 	runEtcd(t, t.TempDir(), addr, peer)
-	etcd := &flags.Etcd{Endpoints: []string{"http://" + addr}, Prefix: flags.DefaultPrefix}
-	pins, err := openPins(etcd, 100, catalog.NewReader(), zap.NewNop(), prometheus.NewRegistry())
+	source := &sourceFlags{etcd: flags.Etcd{Endpoints: []string{"http://" + addr}, Prefix: flags.DefaultPrefix}}
+	pins, err := openPins(source, 100, catalog.NewReader(), zap.NewNop(), prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,11 +171,11 @@ func TestRememberedPinsHeedEachKindOfBatch(t *testing.T) {
 func TestNoTableIsPublishedBeforeOlderPinsAreForgotten(t *testing.T) {
 	addr, peer := freeAddr(t), freeAddr(t)
 	runEtcd(t, t.TempDir(), addr, peer)
-	etcd := &flags.Etcd{Endpoints: []string{"http://" + addr}, Prefix: flags.DefaultPrefix}
+	source := &sourceFlags{etcd: flags.Etcd{Endpoints: []string{"http://" + addr}, Prefix: flags.DefaultPrefix}}
 	reader := catalog.NewReader()
 	s := &service{log: zap.NewNop()}
 	var err error
-	if s.pins, err = openPins(etcd, 100, reader, s.log, prometheus.NewRegistry()); err != nil {
+	if s.pins, err = openPins(source, 100, reader, s.log, prometheus.NewRegistry()); err != nil {
 		t.Fatal(err)
 	}
 	defer s.pins.close()

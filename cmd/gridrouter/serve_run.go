@@ -116,7 +116,7 @@ func newService(f *serveFlags, reread func(context.Context) (string, error), tol
 		ProxyProtocol: f.proxyProtocol == "on", HalfClose: f.halfCloseMeans(), MaxClients: f.clientConnections, MaxClientsPerAddress: f.connectionsPerAddress, Patience: f.patience,
 	}
 	if f.source.etcd.Given() {
-		if s.pins, err = openPins(&f.source.etcd, f.pinCache, reader, seldom(s.log.Named("pins")), s.registry); err != nil {
+		if s.pins, err = openPins(&f.source, f.pinCache, reader, seldom(s.log.Named("pins")), s.registry); err != nil {
 			return nil, err
 		}
 		config.Pins = s.pins

@@ -21,6 +21,8 @@ type sourceFlags struct {
 	// mayBeAway says that there is a snapshot to start from, so that a folder that cannot be read
 	// now, such as one that is not mounted yet, is no mistake of the flags.
 	mayBeAway bool
+	// contact is what all clients of etcd in this process share.
+	contact *discovery.Contact
 }
 
 // register adds the flags to fs.
@@ -48,7 +50,7 @@ func (s *sourceFlags) open(folder string, reader *document.Reader, logger *zap.L
 			Dir: s.routes, Split: splitter(folder, reader), Logger: logger, Registerer: registry,
 		}), nil
 	}
-	config, err := s.etcd.ClientConfig()
+	config, err := s.clientConfig()
 	if err != nil {
 		return nil, err
 	}
@@ -57,9 +59,20 @@ func (s *sourceFlags) open(folder string, reader *document.Reader, logger *zap.L
 		marks = s.etcd.Prefix + "guard/"
 	}
 	return discovery.NewEtcd(discovery.EtcdConfig{
-		Dial: func() (*clientv3.Client, error) { return discovery.NewClient(config, logger) },
-		Root: s.etcd.Prefix + "docs/" + folder, Marks: marks, Logger: logger, Registerer: registry,
+		Dial:    func() (*clientv3.Client, error) { return discovery.NewClient(config, logger) },
+		Contact: s.contact, Root: s.etcd.Prefix + "docs/" + folder, Marks: marks, Logger: logger, Registerer: registry,
 	}), nil
+}
+
+// clientConfig says how to reach etcd, for every client in this process: what one of them
+// hears of etcd, all know.
+func (s *sourceFlags) clientConfig() (discovery.ClientConfig, error) {
+	config, err := s.etcd.ClientConfig()
+	if s.contact == nil {
+		s.contact = discovery.NewContact()
+	}
+	config.Contact = s.contact
+	return config, err
 }
 
 // splitter returns a function that splits a file into the entries of one folder of
