@@ -76,10 +76,12 @@ type Etcd struct {
 	// The rest belongs to the goroutine that runs Follow.
 	retry     pacing
 	listFor   string      // why a whole list is due; empty: the watch goes on from cursor
+	rewound   bool        // the cluster is the one of the cursor, with another history
 	noStream  atomic.Bool // this server has no streamed lists; an audit finds out too
 	clusterID uint64      // of the cluster that the cursor belongs to
 	cursor    int64       // the receiver has everything up to this revision
 	keys      int64       // how many keys there are under the root at the cursor
+	latest    latest      // up to the cursor
 	auditDue  time.Time
 	took      time.Duration // the receiver, for the last batch of changes
 
@@ -93,6 +95,7 @@ type Etcd struct {
 type position struct {
 	revision int64
 	keys     int64 // under the root, at that revision
+	latest   latest
 }
 
 const (
@@ -175,6 +178,8 @@ func (e *Etcd) round(ctx context.Context, apply func(Batch)) error {
 		if err := e.list(ctx, client, apply); err != nil {
 			return err
 		}
+	} else if err := e.sameHistory(ctx, client, e.position.Load()); err != nil {
+		return err
 	}
 	return e.watch(ctx, client, apply)
 }
@@ -193,6 +198,7 @@ func (e *Etcd) broken(err error) {
 		return
 	case errors.Is(err, errSourceChanged):
 		e.listFor = becauseSource
+		e.rewound = e.rewound || errors.Is(err, errRewound)
 	case errors.Is(err, errOutOfOrder):
 		e.listFor = becauseOrder
 	case errors.Is(err, errMissing):

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -116,6 +117,73 @@ func TestEtcdRestoredAndAheadAgainIsFoundOutByTheCountOfKeys(t *testing.T) {
 	}
 	p.point(etcd.addr)
 	r.awaitEtcd(w.client)
+}
+
+// TestEtcdRestoredAndAheadAgainIsFoundOutByItsHistory restores a backup that holds as many keys, and
+// lets others write until its revisions are past ours again, before we see it.
+func TestEtcdRestoredAndAheadAgainIsFoundOutByItsHistory(t *testing.T) {
+	type write struct {
+		put    map[string]string
+		remove []string
+	}
+	for name, c := range map[string]struct {
+		lost    []write // behind the backup
+		compact bool    // after the restore
+	}{
+		"a change":                   {lost: []write{{put: map[string]string{"a": "new"}}}},
+		"a change, compacted":        {lost: []write{{put: map[string]string{"a": "new"}}}, compact: true},
+		"a new key for another":      {lost: []write{{put: map[string]string{"c": "new"}, remove: []string{"a"}}}},
+		"a deletion":                 {lost: []write{{put: map[string]string{"c": "new"}}, {remove: []string{"a"}}}},
+		"a deletion and a new start": {lost: []write{{remove: []string{"a"}}, {put: map[string]string{"a": "new"}}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir, backup := t.TempDir(), filepath.Join(t.TempDir(), "backup")
+			etcd := startEtcd(t, dir)
+			etcdWriter{newTestClient(t, etcd.addr), testRoot}.commit(t, map[string]string{"a": "old", "b": "old"})
+			etcd.stop()
+			if err := os.CopyFS(backup, os.DirFS(dir)); err != nil {
+				t.Fatal(err)
+			}
+			etcd = startEtcd(t, dir)
+			p := startProxy(t, etcd.addr)
+			defer p.cut() // a graceful stop would wait for the watch
+			source := openTest(EtcdConfig{Client: newTestClient(t, p.addr)})
+			changed := atomic.Bool{}
+			r := followWith(t, source, func(_ map[string]Entry, batch Batch) { changed.Store(changed.Load() || batch.SourceChanged) })
+			w := etcdWriter{newTestClient(t, etcd.addr), testRoot}
+			for _, lost := range c.lost {
+				w.commit(t, lost.put, lost.remove...)
+			}
+			r.awaitEtcd(w.client)
+			p.cut()
+			etcd.stop()
+			if err := os.RemoveAll(dir); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.CopyFS(dir, os.DirFS(backup)); err != nil {
+				t.Fatal(err)
+			}
+			etcd = startEtcd(t, dir)
+			w = etcdWriter{newTestClient(t, etcd.addr), testRoot}
+			others := etcdWriter{w.client, "/others/"} // such as those who announce themselves
+			for n := range 20 {
+				others.commit(t, map[string]string{"x": fmt.Sprint(n)})
+			}
+			if s := source.Status(); s.Revision >= w.revision(t, map[string]string{"b": "after the restore"}) {
+				t.Fatalf("the source is at revision %d: the test proves nothing", s.Revision)
+			}
+			if c.compact {
+				if _, err := w.client.Compact(t.Context(), w.revision(t, map[string]string{"b": "compacted"})); err != nil {
+					t.Fatal(err)
+				}
+			}
+			p.point(etcd.addr)
+			r.awaitEtcd(w.client)
+			if !changed.Load() {
+				t.Error("nobody was told that the source is another one")
+			}
+		})
+	}
 }
 
 func TestEventsAreGatheredForLongerWhereTheReceiverIsSlow(t *testing.T) {

@@ -10,6 +10,7 @@ type gathering struct {
 	grown   int64         // keys that came under the root, less those that went
 	at      map[place]int // where a key's change stands in changes
 	changes []change
+	latest  latest // of what was gathered last
 }
 
 // place is a key: relative to the root, or to the marks.
@@ -44,6 +45,7 @@ func (e *Etcd) gather(event *clientv3.Event, g *gathering) {
 	}
 	g.changed = g.seen
 	gone := event.Type == clientv3.EventTypeDelete
+	g.latest = latest{key: string(event.Kv.Key), revision: g.seen, gone: gone}
 	c := change{mark: at.mark, gone: gone, entry: Entry{Key: at.key, Revision: g.seen}}
 	if !gone {
 		c.entry = newEntry(at, event.Kv)

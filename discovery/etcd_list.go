@@ -18,6 +18,7 @@ import (
 // listing is everything at one revision.
 type listing struct {
 	put, marks []Entry
+	latest     latest
 	pairs      int64 // as they came, foreign ones too
 	header     *pb.ResponseHeader
 }
@@ -32,7 +33,7 @@ func (e *Etcd) list(ctx context.Context, client *clientv3.Client, apply func(Bat
 	}
 	header := all.header
 	batch := Batch{Whole: true, Revision: header.Revision, Put: all.put, Marks: all.marks}
-	batch.SourceChanged = e.cursor > 0 && (header.ClusterId != e.clusterID || header.Revision < e.cursor)
+	batch.SourceChanged = e.cursor > 0 && (header.ClusterId != e.clusterID || header.Revision < e.cursor || e.rewound)
 	if batch.SourceChanged {
 		e.metrics.changes.Inc()
 		e.log.Error("ANOTHER ETCD ANSWERS: the cluster was replaced, or restored from a backup; taking over what it holds",
@@ -42,12 +43,13 @@ func (e *Etcd) list(ctx context.Context, client *clientv3.Client, apply func(Bat
 	}
 	e.clusterID = header.ClusterId
 	e.track.located(clusterName(header.ClusterId))
+	e.latest = all.latest
 	e.move(header.Revision, int64(len(all.put)))
 	e.auditDue = time.Now().Add(around(e.cfg.AuditEvery))
 	e.metrics.lists.WithLabelValues(e.listFor).Inc()
 	e.log.Info("listed everything in etcd", zap.String("root", e.cfg.Root), zap.String("because", e.listFor),
 		zap.Int("entries", len(all.put)), zap.Int64("revision", header.Revision), zap.Duration("took", time.Since(started)))
-	e.listFor = ""
+	e.listFor, e.rewound = "", false
 	e.deliver(batch, apply)
 	return nil
 }
@@ -55,7 +57,7 @@ func (e *Etcd) list(ctx context.Context, client *clientv3.Client, apply func(Bat
 // move sets the cursor, and lets those who look on from beside know of it.
 func (e *Etcd) move(revision, keys int64) {
 	e.cursor, e.keys = revision, keys
-	e.position.Store(&position{revision: revision, keys: keys})
+	e.position.Store(&position{revision: revision, keys: keys, latest: e.latest})
 }
 
 // deliver hands one batch to the receiver. The contact proves that we were up
@@ -170,6 +172,9 @@ func (e *Etcd) collect(all *listing, pairs []*mvccpb.KeyValue) {
 	}
 	for _, pair := range pairs {
 		at, ours := e.place(pair.Key)
+		if ours && pair.ModRevision > all.latest.revision {
+			all.latest = latest{key: string(pair.Key), revision: pair.ModRevision}
+		}
 		switch {
 		case !ours:
 		case at.mark:

@@ -61,7 +61,7 @@ type watching struct {
 func (e *Etcd) watch(ctx context.Context, client *clientv3.Client, apply func(Batch)) error {
 	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
 	w := &watching{Etcd: e, client: client, apply: apply,
-		streams: make(chan clientv3.WatchChan, 1), doubts: make(chan error, 2),
+		streams: make(chan clientv3.WatchChan, 1), doubts: make(chan error, 3),
 		gathered: newGathering(e.cursor), gather: time.NewTimer(gatherLeast), audit: newAudit(e.auditDue)}
 	w.gather.Stop()
 	defer w.beside.Wait()
@@ -72,6 +72,7 @@ func (e *Etcd) watch(ctx context.Context, client *clientv3.Client, apply func(Ba
 	w.open(ctx)
 	w.beside.Go(func() { w.listenForSilence(ctx) })
 	w.beside.Go(func() { e.probe(ctx, client, w.doubts) })
+	w.beside.Go(func() { w.compareHistories(ctx) })
 	for {
 		err := w.step(ctx)
 		switch {
@@ -184,6 +185,7 @@ func (w *watching) flush() {
 		return
 	}
 	keys := w.keys + w.gathered.grown
+	w.latest = w.gathered.latest
 	batch, changes := w.gathered.drain()
 	w.move(w.gathered.seen, keys)
 	w.audit.note(changes)

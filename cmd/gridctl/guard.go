@@ -75,10 +75,10 @@ func writeGuard(out io.Writer, state catalog.GuardState) error {
 	if err := table.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(out, `%d of %s hold a mass change; requests go on as before it
+	_, err := fmt.Fprintf(out, `%s hold a mass change; requests go on as before it
 if it is meant:       gridctl guard accept %d
 if it is a mistake:   gridctl guard discard %d --dry-run
-`, len(state.Holding), holdersOf(state), state.Revision, state.Revision)
+`, holdingOf(state), state.Revision, state.Revision)
 	return err
 }
 
@@ -88,6 +88,21 @@ func holdersOf(state catalog.GuardState) string {
 		return count(state.Routers, "router")
 	}
 	return count(state.Routers, "router") + " and " + count(state.GslbServers, "GSLB server")
+}
+
+// holdingOf counts those who hold something.
+func holdingOf(state catalog.GuardState) string {
+	servers := 0
+	for i := range state.Holding {
+		if state.Holding[i].GslbServer {
+			servers++
+		}
+	}
+	text := fmt.Sprintf("%d of %s", len(state.Holding)-servers, count(state.Routers, "router"))
+	if state.GslbServers > 0 {
+		text += fmt.Sprintf(" and %d of %s", servers, count(state.GslbServers, "GSLB server"))
+	}
+	return text
 }
 
 func whoHolds(m *catalog.Member) string {

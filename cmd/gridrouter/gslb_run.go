@@ -179,21 +179,21 @@ func (s *gslbService) saved() *saved {
 // moment until its mark is there. Without the right to read them it goes on, and what is held
 // stays so.
 func (s *gslbService) followMarks(ctx context.Context) error {
-	config, err := s.flags.source.etcd.ClientConfig()
+	config, err := s.flags.source.clientConfig()
 	if err != nil {
 		return err
 	}
 	log := seldom(s.log.Named("marks"))
 	marks := discovery.NewEtcd(discovery.EtcdConfig{
 		Dial: func() (*clientv3.Client, error) { return discovery.NewClient(config, log) },
-		Root: s.flags.source.etcd.Prefix + "guard/", Logger: log,
+		Contact: config.Contact, Root: s.flags.source.etcd.Prefix + "guard/", Logger: log,
 	})
 	return untilDone(ctx, marks.Follow(ctx, s.names.acceptMarks))
 }
 
 // announce keeps this server's word in etcd, so that gridctl shows it and what it holds.
 func (s *gslbService) announce(ctx context.Context) error {
-	config, err := s.flags.source.etcd.ClientConfig()
+	config, err := s.flags.source.clientConfig()
 	if err != nil {
 		return err
 	}
@@ -204,7 +204,7 @@ func (s *gslbService) announce(ctx context.Context) error {
 	}
 	defer func() { _ = client.Close() }() // the process ends
 	announcer := discovery.NewAnnouncer(discovery.AnnouncerConfig{
-		Client: client, Key: s.flags.source.etcd.Prefix + catalog.GslbServersFolder + s.id, Value: s.status, Logger: log, Registerer: s.registry,
+		Client: client, Contact: config.Contact, Key: s.flags.source.etcd.Prefix + catalog.GslbServersFolder + s.id, Value: s.status, Logger: log, Registerer: s.registry,
 	})
 	return untilDone(ctx, announcer.Run(ctx))
 }
