@@ -68,6 +68,9 @@ func check(cmd *cobra.Command, paths []string) error {
 			return err
 		}
 	}
+	if len(problems) == 1 {
+		return flags.Usagef("%s, 1 problem; mend it, then check again", count(docs))
+	}
 	return flags.Usagef("%s, %d problems; mend them, then check again", count(docs), len(problems))
 }
 

@@ -185,7 +185,7 @@ func (s *gslbService) followMarks(ctx context.Context) error {
 	}
 	log := seldom(s.log.Named("marks"))
 	marks := discovery.NewEtcd(discovery.EtcdConfig{
-		Dial: func() (*clientv3.Client, error) { return discovery.NewClient(config, log) },
+		Dial:    func() (*clientv3.Client, error) { return discovery.NewClient(config, log) },
 		Contact: config.Contact, Root: s.flags.source.etcd.Prefix + "guard/", Logger: log,
 	})
 	return untilDone(ctx, marks.Follow(ctx, s.names.acceptMarks))

@@ -88,6 +88,21 @@ func slipNear(text string, line int) (mend string, at, column int, found bool) {
 	return "", 0, 0, false
 }
 
+// wordsOf says more of some of the library's messages.
+func wordsOf(message string) string {
+	switch {
+	case strings.HasSuffix(message, "expected key"):
+		return ": this line, or one of the mapping that begins here, is no \"name: value\", or is indented otherwise than the others"
+	case strings.HasSuffix(message, "expected '-' indicator"):
+		return ": a line of the list that begins here is indented as its items are, and is none"
+	case strings.HasSuffix(message, "expected ':'"):
+		return ": a name is followed by a colon and a space"
+	case strings.HasPrefix(message, "mapping values are not allowed"):
+		return ": this line is indented more than the one that it goes with, or text that holds a colon and a space needs quotes"
+	}
+	return ""
+}
+
 // beginOf is the column of the first character of a line that is no blank.
 func beginOf(text string, line int) int {
 	lines := strings.Split(text, "\n")

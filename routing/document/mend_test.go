@@ -42,7 +42,34 @@ func TestWhatPeopleWriteIsToldWithItsMend(t *testing.T) {
 	f("kind: Tenant\nname: acme: x\nhosts: [a.test]\n"+end, `a.yaml:2:7: is not YAML: text that holds ": " goes into quotes: "acme: x"`)
 	f(begin+"hosts: [a.test]\n"+end+"---\n\uFEFF"+begin+"hosts: [b.test]\n"+end, "fine")
 	f("\uFEFF"+begin+"hosts: [a.test]\n"+end+"---\n# second\n\uFEFFkind: Deck\nname: d1\ndomain: d.test\nattach: mesh\n", "fine")
-	f(begin+"hosts: [a.test\n"+end, "a.yaml:2:1: is not YAML: did not find expected")
+	f(begin+"hosts: [a.test\n"+end, "a.yaml:3:8: is not YAML: the [ that is opened here is never closed")
+	for _, c := range []struct{ text, want string }{
+		{"kind: Tenant\nname: [a\nhosts: []\n", "2:7: is not YAML: the [ that is opened here"},
+		{"kind: Tenant\nhosts: [a.example,\n", "2:8: is not YAML: the [ that is opened here"},
+		{"kind: Tenant\nrules:\n  - {name: all, deck: d1\nhosts: [x]\n", "3:5: is not YAML: the { that is opened here"},
+		{"kind: Tenant\nname: a\nhosts: [a.example}\n", "3:18: is not YAML: } closes the [ of line 3, column 8"},
+		{"kind: Tenant\nname: \"a\nhosts: []\n", "2:7: is not YAML: the quotation mark \" that is opened here is never closed"},
+		{"kind: Tenant\nname: 'it''s\n", "2:7: is not YAML: the quotation mark ' that is opened here is never closed"},
+		{"kind: Deck\nname: d\ndomain: d.test\nattach: mesh\n---\nkind: Tenant\nname: \"x\n", "7:7: is not YAML: the quotation mark"},
+		{"kind: Tenant\nname: \"a\\qb\"\n", `2:9: is not YAML: \q is no escape`},
+		{"kind: Tenant\nname: \"say \"hi\"\"\n", "2:13: is not YAML: the text in quotes of line 2, column 7 has ended before this"},
+		{`{"kind":"Tenant" "name":"a"}`, "1:18: is not YAML: a comma is missing before this"},
+		{"{\"kind\":\"Tenant\"\n \"name\":\"a\"}", "2:2: is not YAML: a comma is missing before this"},
+		{"kind: Tenant\nname: a\x01b\n", "2:8: is not YAML: this is the control character U+0001"},
+		{"kind: Tenant\nname: é\x01b\n", "2:8: is not YAML: this is the control character U+0001"},
+		{"kind: Tenant\nrules:\n  - name: a\n    deck: b\n   match: c\n", "5:4: is not YAML: this line is indented by 3"},
+		{"kind: Tenant\nrules:\n    name: a\n  match: c\n", "4:3: is not YAML: this line is indented by 2"},
+		{"kind: Tenant\nname: a\n- x\n", "3:1: is not YAML: did not find expected key: this line"},
+		{"kind: Tenant\nname: a\nhosts\n  - x\n", "3:1: is not YAML: could not find expected ':': a name is followed by a colon"},
+		{"kind: Tenant\n name: a\n", "2:2: is not YAML: mapping values are not allowed in this context: this line is indented more"},
+		// What is no mistake is not taken for one that comes behind it.
+		{"kind: Tenant\nname: don't [do # it's {\nhosts: [a\n", "3:8: is not YAML: the [ that is opened here"},
+		{"kind: Tenant\nname: \"a ] b # c\"\nhosts: ['}', \"{\", a\n", "3:8: is not YAML: the [ that is opened here"},
+		{"kind: Tenant\nname: a-[b\nhosts: [a:1, -x, - {b]\n", "3:22: is not YAML: ] closes the { of line 3, column 20"},
+		{"kind: Tenant\nhosts:\n- a\n- b\nrules: {\n", "5:8: is not YAML: the { that is opened here"},
+	} {
+		f(c.text, "a.yaml:"+c.want)
+	}
 }
 
 // FuzzSlips looks for mistakes in any text: a place that is told is one that the text has.

@@ -142,8 +142,16 @@ func (p *yamlParser) syntax(err error, source string) {
 		p.fault(place{p.before + int32(line), int32(column)}, "is not YAML: %s", mend)
 		return
 	}
-	at.column = int32(beginOf(source, reported))
+	if found := locate(source); found != nil {
+		p.fault(place{p.before + int32(found.line), int32(found.column)}, "is not YAML: %s", found.mend)
+		return
+	}
 	message := text[len(match[0]):]
+	if match[1] != "" && strings.HasPrefix(message, "did not find expected") { // its parser counts lines from 0, its scanner from 1
+		at.line, reported = at.line+1, reported+1
+	}
+	at.column = int32(beginOf(source, reported))
+	message += wordsOf(message)
 	if strings.HasPrefix(message, "unknown anchor") {
 		message += "; aliases are not taken: write the value out"
 	}
