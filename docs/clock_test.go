@@ -20,7 +20,7 @@ func wallClock() map[string]bool {
 // wallClockUses are where the wall clock is meant, each with its reason: FILE CALL.
 func wallClockUses() map[string]string {
 	return map[string]string{
-		"router/socket.go Unix":                 "a deadline that is over at any time of any clock",
+		"router/wire/socket.go Unix":            "a deadline that is over at any time of any clock",
 		"gslb/query.go Unix":                    "a deadline that is over at any time of any clock",
 		"router/certs/metrics.go Unix":          "when a certificate ends is told by the calendar",
 		"cmd/gridrouter/serve_snapshot.go Unix": "when a file was written, for people and their alerts",

@@ -100,7 +100,7 @@ func TestTheAccessLogNamesWhoLeft(t *testing.T) {
 	out := &sheet{}
 	l := openLog(t, AccessLogConfig{Output: out, Rate: 1})
 	g := newGrid(t, func(cfg *Config) { cfg.AccessLog = l })
-	g.one(newRawDeck(t, func(c *wire) { _ = c.head(); _ = c.head() }).addr)
+	g.one(newRawDeck(t, func(c *rawClient) { _ = c.head(); _ = c.head() }).addr)
 	w := g.dial()
 	w.send(get("/"))
 	eventually(t, "the request is under way", func() bool { return g.router.counters.inFlight() == 1 })

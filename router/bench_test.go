@@ -14,7 +14,7 @@ import (
 func steadyDeck(t testing.TB) *rawDeck {
 	answer := []byte(fine)
 	end := []byte("\r\n\r\n")
-	return newRawDeck(t, func(c *wire) {
+	return newRawDeck(t, func(c *rawClient) {
 		buf := make([]byte, 16<<10)
 		have := 0
 		_ = c.SetDeadline(time.Time{})
@@ -89,7 +89,7 @@ func BenchmarkLargeAnswer(b *testing.B) {
 	g := newGrid(b, nil)
 	const size = 1 << 20
 	body := make([]byte, size)
-	deck := newRawDeck(b, func(c *wire) {
+	deck := newRawDeck(b, func(c *rawClient) {
 		for c.head() != "" {
 			_, _ = io.WriteString(c.Conn, "HTTP/1.1 200 OK\r\nContent-Length: 1048576\r\n\r\n")
 			_, _ = c.Write(body)

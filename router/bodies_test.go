@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"gridrouter.io/router/wire"
 	"gridrouter.io/routing"
 )
 
@@ -31,7 +32,7 @@ func legs() []leg {
 }
 
 // bodySizes are around a record of TLS, the router's buffers, and several of each.
-var bodySizes = [...]int{1, recordBytes - 1, recordBytes, recordBytes + 1, bodyBytes + 3, 300_007}
+var bodySizes = [...]int{1, wire.RecordBytes - 1, wire.RecordBytes, wire.RecordBytes + 1, wire.BodyBytes + 3, 300_007}
 
 // bodyOf returns n bytes that differ from those of any other n.
 func bodyOf(n int) []byte {
@@ -44,7 +45,7 @@ func digest(body []byte) string { return fmt.Sprintf("%x", sha256.Sum256(body)) 
 
 // bodiesDeck answers with bodies of any size and framing, and with digests of what it got.
 func bodiesDeck(t testing.TB, config *tls.Config) *rawDeck {
-	return newRawDeck(t, func(c *wire) {
+	return newRawDeck(t, func(c *rawClient) {
 		conn := c.Conn
 		if config != nil {
 			conn = tls.Server(c.Conn, config)
@@ -147,8 +148,8 @@ func newBodiesGrid(t *testing.T, client, deck leg) *bodiesGrid {
 }
 
 // connect connects as a client of the leg.
-func (g *bodiesGrid) connect() *wire {
-	w := dialWire(g.t, g.addr)
+func (g *bodiesGrid) connect() *rawClient {
+	w := dialRaw(g.t, g.addr)
 	if g.trust != nil {
 		w.Conn = tls.Client(w.Conn, g.trust)
 		w.in = bufio.NewReader(w.Conn)
@@ -261,7 +262,7 @@ func TestAnAnswerThatTLSDoesNotEndIsCut(t *testing.T) {
 	f := func(version uint16, answer string, farewell, whole bool) {
 		t.Helper()
 		g := newGrid(t, nil)
-		deck := deckAt("d1", newRawDeck(t, func(c *wire) {
+		deck := deckAt("d1", newRawDeck(t, func(c *rawClient) {
 			conn := tls.Server(c.Conn, &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: version, MaxVersion: version})
 			_, _ = bufio.NewReader(conn).ReadString('\n')
 			_, _ = io.WriteString(conn, answer)

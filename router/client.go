@@ -10,6 +10,7 @@ import (
 
 	"gridrouter.io/router/admission"
 	"gridrouter.io/router/framing"
+	"gridrouter.io/router/wire"
 	"gridrouter.io/routing"
 )
 
@@ -22,7 +23,7 @@ const (
 // client is one connection from a client. Its goroutine reads request after request and
 // takes each through its life (life.go); between two requests it holds no buffer.
 type client struct {
-	socket
+	wire.Socket
 	router     *Router
 	peer       netip.Addr
 	trusted    bool // what the peer says of the client is believed
@@ -48,7 +49,7 @@ type client struct {
 
 	// What was received: of buf the bytes from start to end are not used yet, and more
 	// follows them.
-	buf        *buffer
+	buf        *wire.Buffer
 	start, end int
 	more       []byte
 	frame      framing.Head
@@ -66,7 +67,7 @@ type client struct {
 // newClient takes over an accepted connection, which has no place yet.
 func (r *Router) newClient(conn *net.TCPConn, door *listener) (*client, error) {
 	c := &client{router: r, door: door, lane: r.counters.nextLane(), early: true}
-	if err := c.open(conn); err != nil {
+	if err := c.Open(conn); err != nil {
 		return nil, err
 	}
 	if address, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
@@ -74,7 +75,7 @@ func (r *Router) newClient(conn *net.TCPConn, door *listener) (*client, error) {
 	}
 	c.trusted = r.trusts(c.peer)
 	c.frame = framing.Head{MaxLine: maxLineBytes, MaxFields: admission.MaxHeadBytes}
-	c.waitingSince.Store(r.clock.coarse())
+	c.waitingSince.Store(r.clock.Coarse())
 	c.headBy = r.after(r.cfg.Patience.Head)
 	c.place = nowhere
 	r.fresh.Add(1)
@@ -100,12 +101,12 @@ func (c *client) settled() {
 // beyond the deadline unless that is noWait. It returns how many bytes the system took.
 func (c *client) send(p []byte, deadline int64) (int, error) {
 	by := c.router.after(c.router.cfg.Patience.Write)
-	if deadline != noWait {
+	if deadline != wire.NoWait {
 		by = min(by, deadline)
 	}
-	n, err := c.write(p, by)
+	n, err := c.WriteUntil(p, by)
 	c.lane.sent.Add(uint64(n))
-	if errors.Is(err, errOverdue) && by != deadline { // else it is the time for the whole that is over
+	if errors.Is(err, wire.ErrOverdue) && by != deadline { // else it is the time for the whole that is over
 		c.router.lost(waitedAnswer)
 	}
 	return n, err
@@ -114,8 +115,8 @@ func (c *client) send(p []byte, deadline int64) (int, error) {
 // abort makes the client see that its answer is not whole: the connection is reset.
 func (c *client) abort() {
 	c.hurry()
-	_ = c.tcp.SetLinger(0) // the connection is being closed either way
-	_ = c.tcp.Close()      // under TLS, whose farewell would make the answer look whole
+	_ = c.TCP.SetLinger(0) // the connection is being closed either way
+	_ = c.TCP.Close()      // under TLS, whose farewell would make the answer look whole
 }
 
 // stay makes close wait for the client to read what was sent.
@@ -142,7 +143,7 @@ func (c *client) close() {
 		c.stay() // what nobody has read, if only an empty line behind a body, would do the same
 	}
 	if c.lingers {
-		c.waitingSince.CompareAndSwap(noWait, longWaiting) // it is the first to make room
+		c.waitingSince.CompareAndSwap(wire.NoWait, longWaiting) // it is the first to make room
 		c.linger()
 		c.hurry()
 	}
@@ -155,7 +156,7 @@ func (c *client) close() {
 // drop lets go of what was received.
 func (c *client) drop() {
 	if c.buf != nil {
-		c.router.heads.put(c.buf)
+		c.router.heads.Put(c.buf)
 	}
 	c.buf, c.start, c.end, c.more = nil, 0, 0, nil
 }
@@ -164,12 +165,12 @@ func (c *client) linger() {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); !ok || half.CloseWrite() != nil {
 		return
 	}
-	if c.tcp.SetReadDeadline(time.Now().Add(lingerTime)) != nil {
+	if c.TCP.SetReadDeadline(time.Now().Add(lingerTime)) != nil {
 		return
 	}
 	var waste [4096]byte
 	for total := 0; total < lingerBytes; {
-		n, err := c.tcp.Read(waste[:]) // under TLS too: what comes is not looked at
+		n, err := c.TCP.Read(waste[:]) // under TLS too: what comes is not looked at
 		if total += n; err != nil {
 			return
 		}

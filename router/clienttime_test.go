@@ -88,7 +88,7 @@ func TestWhatIsUnreadDoesNotCutTheLastAnswer(t *testing.T) {
 
 // connected says whether the router holds a connection from an address.
 func (g *grid) connected(from net.Addr) (held bool) {
-	g.router.clients.each(func(c *client) { held = held || c.tcp.RemoteAddr().String() == from.String() })
+	g.router.clients.each(func(c *client) { held = held || c.TCP.RemoteAddr().String() == from.String() })
 	return held
 }
 
@@ -97,7 +97,7 @@ func TestTheTimeForTheWholeIsToldAsSuch(t *testing.T) {
 	f := func(what string, takes bool, request string) {
 		t.Helper()
 		g := newGrid(t, nil)
-		deck := newRawDeck(t, func(c *wire) {
+		deck := newRawDeck(t, func(c *rawClient) {
 			if takes {
 				_, _ = io.Copy(io.Discard, c.in)
 			}
@@ -158,7 +158,7 @@ func TestABodyThatIsMalformedAtOnceCostsNoConnection(t *testing.T) {
 // TestAClientThatRightlyWaitsIsNotTooSlow has the time for a body be shorter than that for 100.
 func TestAClientThatRightlyWaitsIsNotTooSlow(t *testing.T) {
 	g := newGrid(t, func(c *Config) { c.Patience.Body, c.Patience.Continue = 300*time.Millisecond, 900*time.Millisecond })
-	silent := newRawDeck(t, func(c *wire) {
+	silent := newRawDeck(t, func(c *rawClient) {
 		_ = c.head()
 		_, _ = io.ReadFull(c.in, make([]byte, 5))
 		_, _ = io.WriteString(c.Conn, fine)

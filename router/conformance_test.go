@@ -100,7 +100,7 @@ type seen struct {
 
 func newWitness(t testing.TB) *witness {
 	d := &witness{}
-	d.addr = newRawDeck(t, func(c *wire) {
+	d.addr = newRawDeck(t, func(c *rawClient) {
 		in := bufio.NewReader(io.TeeReader(c.Conn, d))
 		for {
 			var head bytes.Buffer
@@ -171,7 +171,7 @@ var pieces = map[string]func(length int) int{
 }
 
 // sendIn sends text piece by piece. The other side may end meanwhile.
-func (w *wire) sendIn(text string, step int) {
+func (w *rawClient) sendIn(text string, step int) {
 	if tcp, ok := w.Conn.(*net.TCPConn); ok {
 		_ = tcp.SetNoDelay(true)
 	}
@@ -247,7 +247,7 @@ func sendInvalid(g *grid, deck *witness, c rawCase, step int, behind bool) (leak
 	return 0, nil
 }
 
-func checkRefused(w *wire, want string) error {
+func checkRefused(w *rawClient, want string) error {
 	r, err := w.tryReply("GET")
 	if err != nil {
 		return fmt.Errorf("no answer (%w), want %s", err, want)
@@ -476,7 +476,7 @@ func TestConformanceBadDecks(t *testing.T) {
 func answerBadly(t *testing.T, c rawCase) error {
 	g := newGrid(t, nil)
 	asked := make(chan bool, 10)
-	deck := newRawDeck(t, func(d *wire) {
+	deck := newRawDeck(t, func(d *rawClient) {
 		for first := true; d.head() != ""; first = false {
 			asked <- first
 			_, _ = io.WriteString(d.Conn, c.raw)

@@ -1,9 +1,11 @@
 package router
 
+import "gridrouter.io/router/wire"
+
 // deckConn is one connection to one address of one deck. It carries one request at a
 // time, and after an answer that ended cleanly it may carry another.
 type deckConn struct {
-	socket
+	wire.Socket
 	endpoint  *endpoint
 	idleSince int64 // a moment of the router's clock, never later than it was
 	reused    bool
@@ -36,11 +38,11 @@ func (c closeReason) String() string {
 func (c *deckConn) close(why closeReason) {
 	c.endpoint.connections.Add(-1)
 	c.endpoint.deck.counters.closed[why].Add(1)
-	_ = c.tcp.Close() // nothing is waited for any more
+	_ = c.TCP.Close() // nothing is waited for any more
 }
 
 // release gives the connection back for another request.
 func (c *deckConn) release(lane int) {
-	c.idleSince = c.endpoint.router.clock.coarse()
+	c.idleSince = c.endpoint.router.clock.Coarse()
 	c.endpoint.pool.put(c, lane)
 }

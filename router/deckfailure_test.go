@@ -69,12 +69,12 @@ func TestEachWayThatADeckFailsIsTold(t *testing.T) {
 		eventually(t, "it stands in the access log", func() bool { return log.line(words) != "" })
 	}
 	raw := func(answer string) string {
-		return newRawDeck(t, func(c *wire) { _ = c.head(); _, _ = io.WriteString(c.Conn, answer) }).addr
+		return newRawDeck(t, func(c *rawClient) { _ = c.head(); _, _ = io.WriteString(c.Conn, answer) }).addr
 	}
-	silent := newRawDeck(t, func(c *wire) { _, _ = io.ReadAll(c.in) })
+	silent := newRawDeck(t, func(c *rawClient) { _, _ = io.ReadAll(c.in) })
 	// Byte by byte, or at once; and then nothing more.
 	stalling := func(answer string, every time.Duration) string {
-		return newRawDeck(t, func(c *wire) {
+		return newRawDeck(t, func(c *rawClient) {
 			_ = c.head()
 			for every > 0 && len(answer) > 0 {
 				if _, err := io.WriteString(c.Conn, answer[:1]); err != nil {
@@ -127,7 +127,7 @@ func TestEachWayThatADeckFailsIsTold(t *testing.T) {
 
 // answeringAtOnce is a deck that speaks first, whatever it is asked.
 func answeringAtOnce(t *testing.T, text string) string {
-	return newRawDeck(t, func(c *wire) {
+	return newRawDeck(t, func(c *rawClient) {
 		_, _ = c.in.Peek(1)
 		_, _ = io.WriteString(c.Conn, text)
 	}).addr
@@ -181,7 +181,7 @@ func TestAFailureThatWasTriedAgainIsCountedWhereItHappened(t *testing.T) {
 // TestAnIdleConnectionThatADeckClosedIsNoFailure has requests that are tried again on a fresh one.
 func TestAnIdleConnectionThatADeckClosedIsNoFailure(t *testing.T) {
 	g := newGrid(t, nil)
-	g.one(newRawDeck(t, func(c *wire) {
+	g.one(newRawDeck(t, func(c *rawClient) {
 		if c.head() != "" {
 			_, _ = io.WriteString(c.Conn, fine)
 			_ = c.head() // and closes at the second request

@@ -14,7 +14,7 @@ import (
 // recording returns a deck that answers 200 and hands out the heads it received.
 func recording(t testing.TB) (addr string, heads chan string) {
 	heads = make(chan string, 16)
-	deck := newRawDeck(t, func(c *wire) {
+	deck := newRawDeck(t, func(c *rawClient) {
 		for head := c.head(); head != ""; head = c.head() {
 			heads <- head
 			_, _ = io.WriteString(c.Conn, fine)
@@ -92,7 +92,7 @@ func TestHopByHopFieldsDoNotReachTheDeck(t *testing.T) {
 func TestConnectionCannotNominateWhatRoutesFramesOrIdentifies(t *testing.T) {
 	g := newGrid(t, nil)
 	deckHead := make(chan string, 1)
-	deck := newRawDeck(t, func(c *wire) {
+	deck := newRawDeck(t, func(c *rawClient) {
 		deckHead <- c.head()
 		_, _ = io.ReadFull(c.in, make([]byte, 3))
 		_, _ = io.WriteString(c.Conn, fine)

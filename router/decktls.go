@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 
 	"gridrouter.io/discovery/files"
+	"gridrouter.io/router/wire"
 	"gridrouter.io/routing"
 )
 
@@ -140,13 +141,13 @@ func (c *deckConn) secureBy(files *deckTLS, now, deadline time.Time) error {
 	}
 	ctx, cancel := context.WithDeadline(context.Background(), deadline)
 	defer cancel()
-	under := &farewelled{TCPConn: c.tcp}
+	under := &farewelled{TCPConn: c.TCP}
 	conn := tls.Client(under, config)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return &tlsError{err: err}
 	}
 	under.agreed = true
-	c.Conn, c.secure = conn, true
+	c.Conn, c.Secure = conn, true
 	return nil
 }
 
@@ -172,21 +173,21 @@ func (f *farewelled) Read(p []byte) (int, error) {
 
 // idling finds out what an idle connection is doing. Under TLS what was received may wait
 // already behind the socket, where only a read can find it.
-func (c *deckConn) idling() silence {
-	found := c.lookAt()
-	if found != quiet || !c.secure {
+func (c *deckConn) idling() wire.Silence {
+	found := c.LookAt()
+	if found != wire.Quiet || !c.Secure {
 		return found
 	}
 	var one [1]byte
-	if c.tcp.SetReadDeadline(longAgo) != nil {
-		return shut
+	if c.TCP.SetReadDeadline(wire.LongAgo) != nil {
+		return wire.Shut
 	}
 	n, err := c.Conn.Read(one[:])
 	switch {
 	case n > 0:
-		return speaks
-	case !errors.Is(err, os.ErrDeadlineExceeded), c.tcp.SetReadDeadline(time.Time{}) != nil:
-		return shut
+		return wire.Speaks
+	case !errors.Is(err, os.ErrDeadlineExceeded), c.TCP.SetReadDeadline(time.Time{}) != nil:
+		return wire.Shut
 	}
-	return quiet
+	return wire.Quiet
 }

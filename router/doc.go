@@ -14,7 +14,7 @@
 //   - router.go: what a Router is made of; ready.go, drain.go: when it is ready, how it ends
 //   - listener.go, client.go, greet.go, requests.go: listeners, client connections, what comes
 //     before the first request (PROXY header, TLS), and one request after the other
-//   - socket.go, rawsocket.go, watch.go: connections whose waits one goroutine bounds
+//   - wire/: connections, buffers and the clock; watch.go: the one goroutine that bounds their waits
 //   - tunnel.go, retry.go: upgraded connections, and asking a deck once more
 //   - decktls.go, certs/: TLS towards decks, and certificates for clients
 //   - framing/: where heads and bodies end; admission/: what is let in

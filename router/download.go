@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"gridrouter.io/router/framing"
+	"gridrouter.io/router/wire"
 	"gridrouter.io/routing"
 )
 
@@ -113,13 +114,13 @@ func (b *bodyFlow) run(x *exchange, rest []byte) routing.Fault {
 // step passes on one piece.
 func (b *bodyFlow) step(x *exchange) error {
 	pool := &x.router.bodies
-	if x.conn.secure {
+	if x.conn.Secure {
 		pool = &x.router.records
 	}
 	x.client.deckWaitBegins()
-	buffer, n, err := x.conn.receive(pool, bodyBytes, x.orDeadline(forever))
+	buffer, n, err := x.conn.Receive(pool, wire.BodyBytes, x.orDeadline(wire.Forever))
 	if left := x.client.deckWaitEnds(); left && err == nil {
-		pool.put(buffer)
+		pool.Put(buffer)
 		return errClientGone
 	}
 	if errors.Is(err, io.EOF) && b.from == framedClose {
@@ -129,14 +130,14 @@ func (b *bodyFlow) step(x *exchange) error {
 	if err != nil {
 		return x.waitError(err)
 	}
-	defer pool.put(buffer)
-	data, err := b.take(buffer.data()[:n])
+	defer pool.Put(buffer)
+	data, err := b.take(buffer.Data()[:n])
 	if err != nil {
 		return err
 	}
-	piece := buffer.data()[:data]
+	piece := buffer.Data()[:data]
 	if b.to == framedChunks {
-		piece = buffer.chunk(data, b.over)
+		piece = framing.Chunk(buffer.Whole, wire.BufferFront, data, b.over)
 	}
 	if b.over {
 		x.settle(b)
@@ -201,7 +202,7 @@ func (b *bodyFlow) broken(x *exchange, err error) routing.Fault {
 		return faultClientGone
 	case errors.Is(err, framing.ErrChunk):
 		x.deckFailed(failedChunks, "")
-	case errors.Is(err, errClientGone), errors.Is(err, errUpload), errors.Is(err, errOverdue):
+	case errors.Is(err, errClientGone), errors.Is(err, errUpload), errors.Is(err, wire.ErrOverdue):
 		return x.waitFault(err)
 	default:
 		x.deckFailed(failedCut, cutDetail(b, x.sent))

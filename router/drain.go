@@ -86,11 +86,11 @@ func (r *Router) Drain(ctx context.Context, delay, timeout time.Duration) (cut i
 // cut closes the connection under whoever uses it, and so the one to the deck that works for
 // it: else a request would end no sooner than its deck.
 func (c *client) cut() {
-	_ = c.tcp.Close() // its user finds out
+	_ = c.TCP.Close() // its user finds out
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.deck != nil {
-		_ = c.deck.tcp.Close() // the same
+		_ = c.deck.TCP.Close() // the same
 	}
 }
 

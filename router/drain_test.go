@@ -31,7 +31,7 @@ func TestWhileTheDelayLastsEverythingIsServedAndConnectionsEnd(t *testing.T) {
 	if err := g.router.Ready(); err == nil || !strings.Contains(err.Error(), "draining") {
 		t.Fatalf("readiness says %v", err)
 	}
-	for _, w := range []*wire{before, g.dial()} {
+	for _, w := range []*rawClient{before, g.dial()} {
 		w.send(get("/"))
 		r := w.reply("GET")
 		wantStatus(t, r, 200, "")
@@ -52,7 +52,7 @@ func TestWhileTheDelayLastsEverythingIsServedAndConnectionsEnd(t *testing.T) {
 func TestRequestsInFlightFinishAndNewOnesOnOpenConnectionsAreRefused(t *testing.T) {
 	g := newGrid(t, nil)
 	block := make(chan struct{})
-	deck := newRawDeck(t, func(c *wire) {
+	deck := newRawDeck(t, func(c *rawClient) {
 		for head := c.head(); head != ""; head = c.head() {
 			if strings.Contains(head, "/wait") {
 				<-block
@@ -89,7 +89,7 @@ func TestRequestsInFlightFinishAndNewOnesOnOpenConnectionsAreRefused(t *testing.
 
 func TestRequestsThatTakeTooLongAreCut(t *testing.T) {
 	g := newGrid(t, nil)
-	deck := newRawDeck(t, func(c *wire) { _ = c.head(); _, _ = io.ReadAll(c.in) })
+	deck := newRawDeck(t, func(c *rawClient) { _ = c.head(); _, _ = io.ReadAll(c.in) })
 	g.one(deck.addr)
 	w := g.dial()
 	w.send(get("/"))
@@ -119,7 +119,7 @@ func TestAnEndedContextEndsDrainingEarly(t *testing.T) {
 func TestWhoeverHasConnectedIsServed(t *testing.T) {
 	g := newGrid(t, nil)
 	g.one(answering(t, fine).addr)
-	var clients []*wire
+	var clients []*rawClient
 	for range 100 {
 		clients = append(clients, g.dial())
 	}
@@ -192,7 +192,7 @@ func TestClosingEndsRequestsWhoseDeckIsSilent(t *testing.T) {
 		"in the middle of a body":    "POST / HTTP/1.1\r\nHost: acme.test\r\nContent-Length: 100\r\n\r\nabc",
 	} {
 		g := newGrid(t, nil)
-		g.one(newRawDeck(t, func(c *wire) {
+		g.one(newRawDeck(t, func(c *rawClient) {
 			if strings.Contains(c.head(), "/half") {
 				c.send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc")
 			}

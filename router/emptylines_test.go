@@ -104,14 +104,14 @@ func TestEmptyLinesAloneAreNoRequest(t *testing.T) {
 			t.Errorf("%s is counted %d times", fault, n)
 		}
 	}
-	g.router.clock.stop()
+	g.router.clock.Stop()
 	w := g.dial()
 	w.send(get("/"))
 	wantStatus(t, w.reply("GET"), 200, "")
 	for i := range 5 { // each within the idle time, and all together beyond it
 		w.send("\r\n")
 		eventually(t, fmt.Sprint("line ", i, " is taken"), func() bool { return receivedFromClients(g) == uint64(len(get("/")))*4+2+1+5+2+1+5+uint64(2*(i+1)) })
-		g.router.clock.advance(20 * time.Second)
+		g.router.clock.Advance(20 * time.Second)
 	}
 	w.expectEnd()
 }

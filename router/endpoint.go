@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"gridrouter.io/router/wire"
 )
 
 const (
@@ -97,7 +99,7 @@ func (e *endpoint) ejected() bool { return e.ejectedUntil.Load() != 0 }
 // try says whether a request may go to an ejected address as a trial. It says so once
 // when the address's time is over, and then not again until a trial's own time is over.
 func (e *endpoint) try() bool {
-	until, now := e.ejectedUntil.Load(), e.router.clock.now()
+	until, now := e.ejectedUntil.Load(), e.router.clock.Now()
 	if until == 0 || now < until || !e.ejectedUntil.CompareAndSwap(until, now+e.backoff.Load()) {
 		return false
 	}
@@ -107,7 +109,7 @@ func (e *endpoint) try() bool {
 
 // failed counts a failure to connect, or to get a first byte in time.
 func (e *endpoint) failed(cause string) {
-	now := e.router.clock.now()
+	now := e.router.clock.Now()
 	failures := e.failures.Add(1)
 	until := e.ejectedUntil.Load()
 	switch {
@@ -148,7 +150,7 @@ func (e *endpoint) retire() {
 
 // reuse takes an idle connection that is fit for use, the last one put back first.
 func (e *endpoint) reuse(lane int, idle time.Duration) *deckConn {
-	now := e.router.clock.coarse() + int64(watchEvery) // not earlier than it is
+	now := e.router.clock.Coarse() + int64(watchEvery) // not earlier than it is
 	for {
 		c := e.pool.get(lane)
 		switch {
@@ -159,11 +161,11 @@ func (e *endpoint) reuse(lane int, idle time.Duration) *deckConn {
 			continue
 		}
 		switch c.idling() {
-		case quiet:
+		case wire.Quiet:
 			return c
-		case shut:
+		case wire.Shut:
 			c.close(closedByDeck)
-		case speaks:
+		case wire.Speaks:
 			c.close(closedUnsolicited)
 		}
 	}
@@ -190,7 +192,7 @@ func (e *endpoint) dial(timeout time.Duration) (*deckConn, error) {
 		return nil, err
 	}
 	c := &deckConn{endpoint: e}
-	err = c.open(conn)
+	err = c.Open(conn)
 	if err == nil && e.tls != nil {
 		err = c.secureBy(e.tls, begun, end)
 	}

@@ -50,7 +50,7 @@ func TestExplainHeedsEachOfItsParameters(t *testing.T) {
 func TestTheDecksPageCountsWhatIsInFlight(t *testing.T) {
 	g := newGrid(t, nil)
 	admin := adminOf(g, nil)
-	held := newRawDeck(t, func(c *wire) { _ = c.head(); _ = c.head() })
+	held := newRawDeck(t, func(c *rawClient) { _ = c.head(); _ = c.head() })
 	standby := deckAt("d2", "127.0.0.1:1")
 	standby.State = routing.DeckDraining
 	g.put(standby, deckAt("d1", held.addr), tenantOn("acme", "d1", "acme.test"))

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"gridrouter.io/router/admission"
+	"gridrouter.io/router/wire"
 	"gridrouter.io/routing"
 )
 
@@ -65,7 +66,7 @@ func (x *exchange) refuse(kind faultKind) {
 	if x.closes {
 		x.client.stay()
 	}
-	if _, err := x.client.send(x.out, noWait); err != nil {
+	if _, err := x.client.send(x.out, wire.NoWait); err != nil {
 		x.closes = true
 	}
 }
@@ -115,7 +116,7 @@ func (x *exchange) forget() {
 	x.upload.whole = false
 	x.upload.bytes.Store(0)
 	x.head.Reset()
-	x.deadline, x.started, x.asked, x.answered = noWait, time.Time{}, time.Time{}, time.Time{}
+	x.deadline, x.started, x.asked, x.answered = wire.NoWait, time.Time{}, time.Time{}, time.Time{}
 	x.status, x.sent, x.reason, x.failure = 0, 0, "", failure{}
 	x.begun, x.closes = false, false
 	if cap(x.in) > keptReadBytes {

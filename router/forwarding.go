@@ -298,7 +298,7 @@ func (x *exchange) appendForwarding(dst []byte) []byte {
 	dst = x.client.peer.AppendTo(dst)
 	if f.chain != admission.Plain && f.keepsForwarded {
 		dst = append(dst, "\r\nForwarded: "...)
-		dst = appendElement(dst, x.client.peer, x.client.secure)
+		dst = appendElement(dst, x.client.peer, x.client.Secure)
 	}
 	dst = append(append(dst, "\r\nX-Forwarded-Proto: "...), f.proto...)
 	dst = append(dst, "\r\nX-Forwarded-Host: "...)

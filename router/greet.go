@@ -6,6 +6,8 @@ import (
 	"crypto/tls"
 	"net"
 	"syscall"
+
+	"gridrouter.io/router/wire"
 )
 
 // impatience is which wait for a client was too long.
@@ -53,19 +55,19 @@ func (c *client) greet() bool {
 
 // handshake puts TLS on the connection.
 func (c *client) handshake(by int64) error {
-	conn := tls.Server(&continued{TCPConn: c.tcp, before: bytes.Clone(c.unread())}, c.door.secure)
+	conn := tls.Server(&continued{TCPConn: c.TCP, before: bytes.Clone(c.unread())}, c.door.secure)
 	c.drop()
-	c.readBy.Store(by)
-	c.writeBy.Store(by)
+	c.ReadBy.Store(by)
+	c.WriteBy.Store(by)
 	err := conn.HandshakeContext(context.Background())
-	late := c.readBy.Swap(noWait) == expired
-	if c.writeBy.Swap(noWait) == expired || late {
-		return errOverdue
+	late := c.ReadBy.Swap(wire.NoWait) == wire.Expired
+	if c.WriteBy.Swap(wire.NoWait) == wire.Expired || late {
+		return wire.ErrOverdue
 	}
 	if err != nil {
 		return err
 	}
-	c.Conn, c.secure = conn, true
+	c.Conn, c.Secure = conn, true
 	c.serverName = bytes.ToLower(bytes.TrimSuffix([]byte(conn.ConnectionState().ServerName), []byte(".")))
 	return nil
 }

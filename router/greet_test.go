@@ -181,7 +181,7 @@ func secureGrid(t testing.TB, adjust func(*Config)) (g *grid, addr string, trust
 	return g, bound.String(), ca.pool()
 }
 
-func dialTLS(t testing.TB, addr, name string, trust *x509.CertPool) *wire {
+func dialTLS(t testing.TB, addr, name string, trust *x509.CertPool) *rawClient {
 	t.Helper()
 	conn, err := tls.Dial("tcp", addr, &tls.Config{ServerName: name, RootCAs: trust, MinVersion: tls.VersionTLS12})
 	if err != nil {
@@ -245,7 +245,7 @@ func TestEverythingWorksUnderTLS(t *testing.T) {
 
 func TestAnAnswerCutShortLooksCutUnderTLS(t *testing.T) {
 	g, addr, trust := secureGrid(t, nil)
-	g.one(newRawDeck(t, func(c *wire) {
+	g.one(newRawDeck(t, func(c *rawClient) {
 		if c.head() != "" {
 			_, _ = io.WriteString(c.Conn, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 100\r\n\r\nhalf")
 		}
@@ -258,8 +258,8 @@ func TestAnAnswerCutShortLooksCutUnderTLS(t *testing.T) {
 }
 
 // tlsDeck is a deck that speaks TLS.
-func tlsDeck(t testing.TB, config *tls.Config, serve func(c *wire)) *rawDeck {
-	return newRawDeck(t, func(c *wire) {
+func tlsDeck(t testing.TB, config *tls.Config, serve func(c *rawClient)) *rawDeck {
+	return newRawDeck(t, func(c *rawClient) {
 		secure := tls.Server(c.Conn, config)
 		if secure.Handshake() == nil {
 			serve(wireOn(t, secure))
@@ -268,8 +268,8 @@ func tlsDeck(t testing.TB, config *tls.Config, serve func(c *wire)) *rawDeck {
 	})
 }
 
-func always(answer string) func(c *wire) {
-	return func(c *wire) {
+func always(answer string) func(c *rawClient) {
+	return func(c *rawClient) {
 		for c.head() != "" {
 			if _, err := io.WriteString(c.Conn, answer); err != nil {
 				return
@@ -348,7 +348,7 @@ func TestUnsolicitedBytesUnderTLSAreNobodysAnswer(t *testing.T) {
 	ca := newAuthority(t)
 	pair, _, _ := ca.issue("d1.deck.test")
 	g := newGrid(t, nil)
-	deck := deckAt("d1", newRawDeck(t, func(c *wire) {
+	deck := deckAt("d1", newRawDeck(t, func(c *rawClient) {
 		gather := &gathering{Conn: c.Conn}
 		secure := tls.Server(gather, &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12})
 		if secure.Handshake() != nil {

@@ -143,9 +143,9 @@ func tenantOn(name, deck string, hosts ...string) *routing.Tenant {
 }
 
 // dial connects to the router as a client.
-func (g *grid) dial() *wire {
+func (g *grid) dial() *rawClient {
 	g.t.Helper()
-	return dialWire(g.t, g.addr)
+	return dialRaw(g.t, g.addr)
 }
 
 // ask sends one request of raw bytes and returns the one answer to it.
@@ -162,14 +162,14 @@ func methodOf(request string) string {
 	return method
 }
 
-// wire is a connection that speaks bytes.
-type wire struct {
+// rawClient is a connection that speaks bytes.
+type rawClient struct {
 	net.Conn
 	t  testing.TB
 	in *bufio.Reader
 }
 
-func dialWire(t testing.TB, addr string) *wire {
+func dialRaw(t testing.TB, addr string) *rawClient {
 	t.Helper()
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
@@ -177,10 +177,10 @@ func dialWire(t testing.TB, addr string) *wire {
 	}
 	t.Cleanup(func() { _ = conn.Close() })
 	_ = conn.SetDeadline(time.Now().Add(2 * patience))
-	return &wire{Conn: conn, t: t, in: bufio.NewReader(conn)}
+	return &rawClient{Conn: conn, t: t, in: bufio.NewReader(conn)}
 }
 
-func (w *wire) send(text string) {
+func (w *rawClient) send(text string) {
 	w.t.Helper()
 	if _, err := io.WriteString(w.Conn, text); err != nil {
 		w.t.Fatalf("send: %v", err)
@@ -197,7 +197,7 @@ type reply struct {
 func (r *reply) fault() string { return r.Header.Get("X-Grid-Fault") }
 
 // reply reads one answer.
-func (w *wire) reply(method string) *reply {
+func (w *rawClient) reply(method string) *reply {
 	w.t.Helper()
 	r, err := w.tryReply(method)
 	if err != nil {
@@ -206,7 +206,7 @@ func (w *wire) reply(method string) *reply {
 	return r
 }
 
-func (w *wire) tryReply(method string) (*reply, error) {
+func (w *rawClient) tryReply(method string) (*reply, error) {
 	resp, err := http.ReadResponse(w.in, &http.Request{Method: method})
 	for err == nil && resp.StatusCode < 200 && resp.StatusCode != http.StatusSwitchingProtocols { // interim
 		resp, err = http.ReadResponse(w.in, &http.Request{Method: method})
@@ -220,7 +220,7 @@ func (w *wire) tryReply(method string) (*reply, error) {
 }
 
 // expectEnd waits for the other side to close.
-func (w *wire) expectEnd() {
+func (w *rawClient) expectEnd() {
 	w.t.Helper()
 	rest, err := io.ReadAll(w.in)
 	var timeout net.Error
@@ -238,7 +238,7 @@ type rawDeck struct {
 	all  []net.Conn
 }
 
-func newRawDeck(t testing.TB, serve func(c *wire)) *rawDeck {
+func newRawDeck(t testing.TB, serve func(c *rawClient)) *rawDeck {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -261,7 +261,7 @@ func newRawDeck(t testing.TB, serve func(c *wire)) *rawDeck {
 			d.wg.Go(func() {
 				defer conn.Close()
 				_ = conn.SetDeadline(time.Now().Add(2 * patience))
-				serve(&wire{Conn: conn, t: t, in: bufio.NewReader(conn)})
+				serve(&rawClient{Conn: conn, t: t, in: bufio.NewReader(conn)})
 			})
 		}
 	})
@@ -286,7 +286,7 @@ func (d *rawDeck) connections() int {
 }
 
 // head reads the head of a request, byte for byte; empty: the connection ended.
-func (w *wire) head() string {
+func (w *rawClient) head() string {
 	var head bytes.Buffer
 	for {
 		line, err := w.in.ReadString('\n')
@@ -302,7 +302,7 @@ func (w *wire) head() string {
 
 // answering returns a deck that gives every request the same bytes, and reads no bodies.
 func answering(t testing.TB, answer string) *rawDeck {
-	return newRawDeck(t, func(c *wire) {
+	return newRawDeck(t, func(c *rawClient) {
 		for c.head() != "" {
 			if _, err := io.WriteString(c.Conn, answer); err != nil {
 				return
@@ -383,6 +383,6 @@ func requestLine(method, target, version string) admission.RequestLine {
 
 func listenAt(addr string) (net.Listener, error) { return net.Listen("tcp", addr) }
 
-func wireOn(t testing.TB, conn net.Conn) *wire {
-	return &wire{Conn: conn, t: t, in: bufio.NewReader(conn)}
+func wireOn(t testing.TB, conn net.Conn) *rawClient {
+	return &rawClient{Conn: conn, t: t, in: bufio.NewReader(conn)}
 }

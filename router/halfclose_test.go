@@ -11,13 +11,14 @@ import (
 	"testing"
 	"time"
 
+	"gridrouter.io/router/wire"
 	"gridrouter.io/routing"
 )
 
 // halfClosing is a client that ended its direction behind its request.
 type halfClosing struct {
 	*grid
-	w     *wire
+	w     *rawClient
 	asked chan struct{} // the deck has the request
 	goOn  chan struct{} // and goes on
 }
@@ -39,7 +40,7 @@ func askAndHalfClose(t *testing.T, means HalfClose, secure bool, request string,
 		addr = h.addr
 	}
 	body := bodyOf(size)
-	deck := deckAt("d1", newRawDeck(t, func(c *wire) {
+	deck := deckAt("d1", newRawDeck(t, func(c *rawClient) {
 		for c.head() != "" {
 			head := "HTTP/1.1 200 OK\r\nContent-Length: " + strconv.Itoa(size) + "\r\n\r\n"
 			if atOnce > 0 {
@@ -55,8 +56,8 @@ func askAndHalfClose(t *testing.T, means HalfClose, secure bool, request string,
 	}).addr)
 	deck.Timeouts.FirstByte = routing.Duration(time.Hour) // the clock will be moved by a minute
 	h.put(deck, tenantOn("acme", "d1", "acme.test"))
-	h.router.clock.stop()
-	h.w = dialWire(t, addr)
+	h.router.clock.Stop()
+	h.w = dialRaw(t, addr)
 	tcp := h.w.Conn.(*net.TCPConn)
 	if secure {
 		h.w.Conn = tls.Client(tcp, trust)
@@ -74,7 +75,7 @@ func askAndHalfClose(t *testing.T, means HalfClose, secure bool, request string,
 		ended := false
 		h.router.clients.each(func(c *client) {
 			c.mu.Lock()
-			ended = c.endedBy() == halfClosed
+			ended = c.EndedBy() == wire.HalfClosed
 			c.mu.Unlock()
 		})
 		return ended
@@ -98,7 +99,7 @@ func TestAClientThatHalfClosesMeansWhatTheConfigurationSays(t *testing.T) {
 					if shape.atOnce > 0 {
 						eventually(t, "the first part is passed on", func() bool { return sentToClients(h.grid) > uint64(shape.atOnce) })
 					}
-					h.router.clock.advance(silence)
+					h.router.clock.Advance(silence)
 					served := means == HalfCloseServed || silence < departAfter
 					if served || silence == departAfter { // else the watch ends it by itself
 						close(h.goOn)
@@ -141,7 +142,7 @@ func TestAClientWhoseConnectionBrokeHasLeftWhateverHalfClosingMeans(t *testing.T
 	for _, means := range []HalfClose{HalfCloseDeparts, HalfCloseServed} {
 		g := newGrid(t, func(cfg *Config) { cfg.HalfClose = means })
 		asked := make(chan struct{}, 1)
-		g.one(newRawDeck(t, func(c *wire) {
+		g.one(newRawDeck(t, func(c *rawClient) {
 			_ = c.head()
 			asked <- struct{}{}
 			_, _ = io.ReadAll(c.in)

@@ -34,7 +34,7 @@ var plainHTTP, overTLS = []byte("http"), []byte("https")
 func (id *identity) read(head *admission.Head, c *client) {
 	id.client, id.proto, id.host, id.port = c.peer, plainHTTP, nil, nil
 	id.chain, id.keepsForwarded = admission.Plain, false
-	if c.secure {
+	if c.Secure {
 		id.proto = overTLS
 	}
 	id.keepsRequestID, id.keepsTrace = false, false

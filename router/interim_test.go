@@ -10,14 +10,14 @@ import (
 )
 
 // expecting asks with an expectation, and returns the connection before the body is sent.
-func (g *grid) expecting(name, value string, length int) *wire {
+func (g *grid) expecting(name, value string, length int) *rawClient {
 	w := g.dial()
 	w.send(fmt.Sprintf("POST / HTTP/1.1\r\nHost: acme.test\r\nContent-Length: %d\r\n%s: %s\r\n\r\n", length, name, value))
 	return w
 }
 
 // interimHead reads the head of an interim answer.
-func (w *wire) interimHead() string {
+func (w *rawClient) interimHead() string {
 	w.t.Helper()
 	head := w.head()
 	if !strings.HasPrefix(head, "HTTP/1.1 1") {
@@ -70,7 +70,7 @@ func TestADeckIsAskedBeforeAClientSendsItsBody(t *testing.T) {
 // TestASilentDeckLetsTheRouterSay100 has decks that read bodies without a word.
 func TestASilentDeckLetsTheRouterSay100(t *testing.T) {
 	g := newGrid(t, func(cfg *Config) { cfg.Patience.Continue = 20 * time.Millisecond })
-	g.one(newRawDeck(t, func(c *wire) {
+	g.one(newRawDeck(t, func(c *rawClient) {
 		for c.head() != "" {
 			body := make([]byte, 5)
 			if _, err := io.ReadFull(c.in, body); err != nil {
@@ -94,7 +94,7 @@ func TestASilentDeckLetsTheRouterSay100(t *testing.T) {
 func TestAnAnswerAndThe100OfTheRouterNeverMix(t *testing.T) {
 	const after = 10 * time.Millisecond
 	g := newGrid(t, func(cfg *Config) { cfg.Patience.Continue = after })
-	g.one(newRawDeck(t, func(c *wire) {
+	g.one(newRawDeck(t, func(c *rawClient) {
 		for c.head() != "" {
 			time.Sleep(after) // the race is what is tested
 			_, _ = io.WriteString(c.Conn, "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 413 Too Large\r\nContent-Length: 4\r\n\r\nmuch")
@@ -159,7 +159,7 @@ func TestAFaultBehindAnInterimAnswerIsStillTold(t *testing.T) {
 	const hints = "HTTP/1.1 103 Early Hints\r\n\r\n"
 	for _, broken := range []string{"", "nonsense\r\n\r\n", "HTTP/1.1 101 Switching Protocols\r\n\r\n", strings.Repeat(hints, maxInterim)} {
 		g := newGrid(t, nil)
-		deck := newRawDeck(t, func(c *wire) {
+		deck := newRawDeck(t, func(c *rawClient) {
 			if c.head() != "" {
 				_, _ = io.WriteString(c.Conn, hints+broken)
 			}

@@ -43,7 +43,7 @@ func TestClientsThatDeclareMuchAndSendLittleCostLittle(t *testing.T) {
 		clients = 200 // the detector has its own memory
 	}
 	g := newGrid(t, func(c *Config) { c.MaxClients = 4000 })
-	g.one(newRawDeck(t, func(c *wire) { _, _ = io.Copy(io.Discard, c.Conn) }).addr)
+	g.one(newRawDeck(t, func(c *rawClient) { _, _ = io.Copy(io.Discard, c.Conn) }).addr)
 	before := residentBytes(t)
 	for _, conn := range dialMany(t, g.addr, clients) {
 		if _, err := io.WriteString(conn, "POST / HTTP/1.1\r\nHost: acme.test\r\nContent-Length: 4294967296\r\n\r\nx"); err != nil {
@@ -84,7 +84,7 @@ func TestSlowReadersCostLittle(t *testing.T) {
 	}
 	stuck := func() (n int) {
 		g.router.clients.each(func(c *client) {
-			if c.writeBy.Load() > 0 {
+			if c.WriteBy.Load() > 0 {
 				n++
 			}
 		})
@@ -117,7 +117,7 @@ func TestIdleConnectionsHoldNoBuffer(t *testing.T) {
 		idle := 0
 		held = 0
 		g.router.clients.each(func(c *client) {
-			if c.readBy.Load() > 0 {
+			if c.ReadBy.Load() > 0 {
 				idle++
 			}
 		})
@@ -133,7 +133,7 @@ func TestIdleConnectionsHoldNoBuffer(t *testing.T) {
 func TestABodyThatStandsStillIsCut(t *testing.T) {
 	g := newGrid(t, func(c *Config) { c.Patience.Body = 300 * time.Millisecond })
 	seen := make(chan error, 2)
-	g.one(newRawDeck(t, func(c *wire) {
+	g.one(newRawDeck(t, func(c *rawClient) {
 		c.head()
 		_, err := io.ReadAll(c.in)
 		seen <- err
@@ -205,7 +205,7 @@ func TestClientsThatTakeTooLongAreCounted(t *testing.T) {
 	head.send("GET / HTT")
 	wantStatus(t, head.reply("GET"), 408, "request_timeout")
 	counted(waitedHead)
-	g.one(newRawDeck(t, func(c *wire) { _, _ = io.ReadAll(c.in) }).addr)
+	g.one(newRawDeck(t, func(c *rawClient) { _, _ = io.ReadAll(c.in) }).addr)
 	body := g.dial()
 	body.send("POST / HTTP/1.1\r\nHost: acme.test\r\nContent-Length: 9\r\n\r\nx")
 	wantStatus(t, body.reply("POST"), 408, "request_timeout")
@@ -220,7 +220,7 @@ func TestClientsThatTakeTooLongAreCounted(t *testing.T) {
 	answer := g.dial()
 	answer.send(get("/"))
 	counted(waitedAnswer)
-	g.one(tunnelDeck(t, func(c *wire) { _, _ = io.ReadAll(c.in) }).addr)
+	g.one(tunnelDeck(t, func(c *rawClient) { _, _ = io.ReadAll(c.in) }).addr)
 	g.open().expectEnd()
 	counted(waitedTunnel)
 }

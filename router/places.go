@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"sync/atomic"
 	"time"
+
+	"gridrouter.io/router/wire"
 )
 
 // Connections from clients take places, of which there are Config.MaxClients. When they run out,
@@ -45,12 +47,12 @@ type peerSet struct {
 // beginsWaiting notes that the client is waited for: it has a head to send. What it had to send
 // before, such as its part of a handshake, belongs to the same wait. false: it was evicted.
 func (c *client) beginsWaiting() bool {
-	return c.waitingSince.CompareAndSwap(noWait, c.router.clock.coarse()) || c.waitingSince.Load() != evicted
+	return c.waitingSince.CompareAndSwap(wire.NoWait, c.router.clock.Coarse()) || c.waitingSince.Load() != evicted
 }
 
 // endsWaiting notes that a request has come. false: the connection was evicted meanwhile, and
 // nothing is done for it any more.
-func (c *client) endsWaiting() bool { return c.waitingSince.Swap(noWait) != evicted }
+func (c *client) endsWaiting() bool { return c.waitingSince.Swap(wire.NoWait) != evicted }
 
 // shareOf returns whose share a connection takes: its address, of IPv6 the network of 64 bits
 // that one customer has. The zero Addr: nobody's, for a trusted peer.
@@ -153,7 +155,7 @@ func (s *clientSet) evict(from []*client) bool {
 				s.evicting++
 			}
 			c.leaving = true
-			_ = c.tcp.Close() // its goroutine finds out
+			_ = c.TCP.Close() // its goroutine finds out
 			return true
 		}
 	}
@@ -184,7 +186,7 @@ func longestWaiting(from []*client, wait func(*client) *atomic.Int64, after time
 	if len(from) == 0 {
 		return nil, 0
 	}
-	before := from[0].router.clock.now() - int64(after)
+	before := from[0].router.clock.Now() - int64(after)
 	look := func(c *client) {
 		if at := wait(c).Load(); at > 0 && at <= before && (longest == nil || at < since) && !c.hasSaid() {
 			longest, since = c, at
@@ -206,9 +208,9 @@ func longestWaiting(from []*client, wait func(*client) *atomic.Int64, after time
 // hasSaid says whether something has come that nobody has read yet. Unlike lookAt it may be asked
 // by anybody at any time.
 func (c *client) hasSaid() (said bool) {
-	err := c.raw.Control(func(fd uintptr) {
+	err := c.Raw.Control(func(fd uintptr) {
 		var one [1]byte
-		n, _ := rawPeek(fd, one[:]) // an end, or a break, is nothing said
+		n, _ := wire.RawPeek(fd, one[:]) // an end, or a break, is nothing said
 		said = n > 0
 	})
 	return err == nil && said

@@ -14,7 +14,7 @@ import (
 )
 
 // from connects from an address of this machine's loopback network.
-func (g *grid) from(address string) *wire {
+func (g *grid) from(address string) *rawClient {
 	g.t.Helper()
 	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}}
 	conn, err := dialer.Dial("tcp", g.addr)
@@ -36,11 +36,11 @@ func (g *grid) accepted(total int) {
 // from many addresses and from one; a client that asks is served all the same.
 func TestWhoSaysNothingKeepsNobodyOut(t *testing.T) {
 	const places = 6
-	ways := map[string]func(t *testing.T, w *wire){
-		"nothing at all":   func(*testing.T, *wire) {},
-		"a part of a head": func(_ *testing.T, w *wire) { w.send("GET / HTTP/1.1\r\nHost: ac") },
-		"an empty line":    func(_ *testing.T, w *wire) { w.send("\r\n") },
-		"nothing more, when served": func(t *testing.T, w *wire) {
+	ways := map[string]func(t *testing.T, w *rawClient){
+		"nothing at all":   func(*testing.T, *rawClient) {},
+		"a part of a head": func(_ *testing.T, w *rawClient) { w.send("GET / HTTP/1.1\r\nHost: ac") },
+		"an empty line":    func(_ *testing.T, w *rawClient) { w.send("\r\n") },
+		"nothing more, when served": func(t *testing.T, w *rawClient) {
 			w.send(get("/"))
 			wantStatus(t, w.reply("GET"), 200, "")
 		},
@@ -49,12 +49,12 @@ func TestWhoSaysNothingKeepsNobodyOut(t *testing.T) {
 		for _, addresses := range []int{1, places * 2} {
 			g := newGrid(t, func(c *Config) { c.MaxClients = places })
 			g.one(answering(t, fine).addr)
-			g.router.clock.stop()
+			g.router.clock.Stop()
 			for i := range places * 2 {
 				w := g.from(fmt.Sprintf("127.0.1.%d", 1+i%addresses))
 				doIt(t, w)
 				g.accepted(i + 1)
-				g.router.clock.advance(evictAfter)
+				g.router.clock.Advance(evictAfter)
 			}
 			for i := range 3 {
 				w := g.from("127.0.0.2")
@@ -63,7 +63,7 @@ func TestWhoSaysNothingKeepsNobodyOut(t *testing.T) {
 					t.Errorf("%s, %d addresses: got %d", way, addresses, r.StatusCode)
 				}
 				g.accepted(places*2 + i + 1)
-				g.router.clock.advance(evictAfter)
+				g.router.clock.Advance(evictAfter)
 			}
 			eventually(t, "no more are open than may be", func() bool { open, _ := g.router.clients.count(); return open <= places })
 		}
@@ -77,7 +77,7 @@ func TestTheLongestWaitingMakesRoomAndNoRequestIsEverCut(t *testing.T) {
 	goOn := make(chan struct{})
 	finish := sync.OnceFunc(func() { close(goOn) })
 	defer finish()
-	g.one(newRawDeck(t, func(c *wire) {
+	g.one(newRawDeck(t, func(c *rawClient) {
 		for head := c.head(); head != ""; head = c.head() {
 			if strings.Contains(head, "/busy") {
 				<-goOn
@@ -85,24 +85,24 @@ func TestTheLongestWaitingMakesRoomAndNoRequestIsEverCut(t *testing.T) {
 			_, _ = io.WriteString(c.Conn, fine)
 		}
 	}).addr)
-	g.router.clock.stop()
+	g.router.clock.Stop()
 	busy := g.dial()
 	busy.send(get("/busy"))
 	eventually(t, "a request is under way", func() bool { return g.router.counters.inFlight() == 1 })
-	var waiting []*wire
+	var waiting []*rawClient
 	for i := range 2 {
-		g.router.clock.advance(time.Second)
+		g.router.clock.Advance(time.Second)
 		w := g.dial()
 		w.send(get("/"))
 		wantStatus(t, w.reply("GET"), 200, "")
 		g.accepted(2 + i)
 		waiting = append(waiting, w)
 	}
-	g.router.clock.advance(time.Second)
+	g.router.clock.Advance(time.Second)
 	waiting[0].send(get("/")) // has the other one wait longer
 	wantStatus(t, waiting[0].reply("GET"), 200, "")
 	eventually(t, "it waits again", func() bool { return g.router.counters.inFlight() == 1 })
-	g.router.clock.advance(time.Second)
+	g.router.clock.Advance(time.Second)
 	third := g.dial()
 	waiting[1].expectEnd()
 	g.accepted(4)
@@ -119,10 +119,10 @@ func TestTheLongestWaitingMakesRoomAndNoRequestIsEverCut(t *testing.T) {
 	late.send(get("/"))
 	eventually(t, "the listener pauses", func() bool { return g.router.acceptPauses.Load() > 2 })
 	finish()
-	for _, w := range []*wire{busy, third, fourth} {
+	for _, w := range []*rawClient{busy, third, fourth} {
 		wantStatus(t, w.reply("GET"), 200, "")
 	}
-	g.router.clock.advance(evictAfter)
+	g.router.clock.Advance(evictAfter)
 	wantStatus(t, late.reply("GET"), 200, "")
 }
 
@@ -137,13 +137,13 @@ func TestOneAddressHasItsShareAndTrustedPeersHaveAll(t *testing.T) {
 			adjust(c)
 		})
 		goOn := make(chan struct{})
-		g.one(newRawDeck(t, func(c *wire) {
+		g.one(newRawDeck(t, func(c *rawClient) {
 			for c.head() != "" {
 				<-goOn
 				_, _ = io.WriteString(c.Conn, fine)
 			}
 		}).addr)
-		var all []*wire
+		var all []*rawClient
 		for i := range places {
 			w := g.dial()
 			w.send(header(i) + get("/")) // busy: it cannot make room
@@ -181,11 +181,11 @@ func TestAShareHoldsWhateverItsSize(t *testing.T) {
 	for share := 1; share <= 4; share++ {
 		g := newGrid(t, func(c *Config) { c.MaxClients, c.MaxClientsPerAddress = 100, share })
 		g.one(answering(t, fine).addr)
-		g.router.clock.stop()
+		g.router.clock.Stop()
 		for i := range 20 {
 			g.from("127.0.7.7")
 			g.accepted(i + 1)
-			g.router.clock.advance(evictAfter)
+			g.router.clock.Advance(evictAfter)
 		}
 		other := g.from("127.0.7.8")
 		g.accepted(21)
@@ -203,7 +203,7 @@ func TestWhoIsRefusedCostsNobodyAPlace(t *testing.T) {
 	g := newGrid(t, func(c *Config) { c.MaxClients, c.MaxClientsPerAddress = 4, 2 })
 	goOn := make(chan struct{})
 	defer close(goOn)
-	g.one(newRawDeck(t, func(c *wire) {
+	g.one(newRawDeck(t, func(c *rawClient) {
 		for c.head() != "" {
 			<-goOn
 			_, _ = io.WriteString(c.Conn, fine)
@@ -236,13 +236,13 @@ func TestWhatTheRouterClosesItselfIsNobodysFault(t *testing.T) {
 		c.MaxClients, c.ProxyProtocol, c.TrustedProxies = 1, true, prefixes("127.0.0.0/8")
 	})
 	g.one(answering(t, fine).addr)
-	g.router.clock.stop()
+	g.router.clock.Stop()
 	for i, says := range []string{"PROXY TC", "", "P", "\r\n\r\n\x00", "PROXY TCP4 203.0.113.7 192.0.2.9 1234 80\r\n", ""} {
 		w := g.dial()
 		w.send(says)
 		g.accepted(i + 1)
 		eventually(t, "it has been read", func() bool { return !g.someHaveSaid() })
-		g.router.clock.advance(evictAfter)
+		g.router.clock.Advance(evictAfter)
 	}
 	eventually(t, "all but one made room", func() bool { return g.router.clients.evicted.places.Load() == 5 })
 	g.router.clients.closeAll()
@@ -270,7 +270,7 @@ func TestWhoIsTurnedAwayBehindABalancerIsNamed(t *testing.T) {
 	})
 	goOn := make(chan struct{})
 	defer close(goOn)
-	g.one(newRawDeck(t, func(c *wire) {
+	g.one(newRawDeck(t, func(c *rawClient) {
 		_ = c.head()
 		<-goOn
 	}).addr)
@@ -291,7 +291,7 @@ func TestWhoIsTurnedAwayBehindABalancerIsNamed(t *testing.T) {
 // the system's queue, and nobody is cut.
 func TestWhoHasJustComeIsServed(t *testing.T) {
 	g := newGrid(t, func(c *Config) { c.MaxClients = 8 })
-	g.one(newRawDeck(t, func(c *wire) {
+	g.one(newRawDeck(t, func(c *rawClient) {
 		for c.head() != "" {
 			time.Sleep(2 * time.Millisecond) // of work
 			_, _ = io.WriteString(c.Conn, fine)
@@ -327,7 +327,7 @@ func TestABodyThatNeverComesKeepsNobodyOut(t *testing.T) {
 	} {
 		g := newGrid(t, func(c *Config) { c.MaxClients = places })
 		g.one(answering(t, fine).addr)
-		g.router.clock.stop()
+		g.router.clock.Stop()
 		for i := range places {
 			w := g.from(fmt.Sprintf("127.0.9.%d", 1+i))
 			w.send(says)
@@ -344,7 +344,7 @@ func TestABodyThatNeverComesKeepsNobodyOut(t *testing.T) {
 		})
 		late := g.from("127.0.9.99")
 		late.send(get("/"))
-		g.router.clock.advance(bodyAfter + time.Second)
+		g.router.clock.Advance(bodyAfter + time.Second)
 		wantStatus(t, late.reply("GET"), 200, "")
 	}
 }
@@ -356,10 +356,10 @@ func TestTheFirstHeadHasOneTimeForAll(t *testing.T) {
 		c.Patience.Head = 10 * time.Second
 	})
 	g.one(answering(t, fine).addr)
-	g.router.clock.stop()
+	g.router.clock.Stop()
 	w := g.dial()
 	g.accepted(1)
-	g.router.clock.advance(8 * time.Second)
+	g.router.clock.Advance(8 * time.Second)
 	w.send("PROXY UNKNOWN\r\nGET / HTTP/1.1\r\n")
 	eventually(t, "the header has been read", func() bool {
 		n := uint64(0)
@@ -368,7 +368,7 @@ func TestTheFirstHeadHasOneTimeForAll(t *testing.T) {
 		}
 		return n > 0
 	})
-	g.router.clock.advance(3 * time.Second)
+	g.router.clock.Advance(3 * time.Second)
 	wantStatus(t, w.reply("GET"), 408, "request_timeout")
 }
 

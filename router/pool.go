@@ -4,6 +4,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"gridrouter.io/router/wire"
 )
 
 const (
@@ -97,11 +99,11 @@ func (p *pool) sweep(now int64, idle time.Duration) {
 			return false
 		}
 		switch c.idling() {
-		case shut:
+		case wire.Shut:
 			c.close(closedByDeck)
-		case speaks:
+		case wire.Speaks:
 			c.close(closedUnsolicited)
-		case quiet:
+		case wire.Quiet:
 			return true
 		}
 		return false

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/pires/go-proxyproto"
+
+	"gridrouter.io/router/wire"
 )
 
 // proxy2 is a header of version 2: command, family, and what follows.
@@ -109,7 +111,7 @@ func TestALongProxyHeaderIsNotHeld(t *testing.T) {
 		return total == uint64(len(header)-1)
 	})
 	g.router.clients.each(func(c *client) {
-		if held := len(c.buf.data()); held > headBytes {
+		if held := len(c.buf.Data()); held > wire.HeadBytes {
 			t.Errorf("%d bytes are held", held)
 		}
 	})

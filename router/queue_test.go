@@ -17,7 +17,7 @@ func TestAListenerThatStopsTakesWhoIsInItsQueue(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range clients {
-		dialWire(t, ln.Addr().String())
+		dialRaw(t, ln.Addr().String())
 	}
 	ln.stop()
 	if err := ln.SetDeadline(time.Now().Add(patience)); err != nil {

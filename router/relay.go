@@ -6,6 +6,7 @@ import (
 	"syscall"
 	"time"
 
+	"gridrouter.io/router/wire"
 	"gridrouter.io/routing"
 )
 
@@ -124,14 +125,14 @@ func (x *exchange) ask() (have int, fault routing.Fault) {
 	c := x.client
 	c.sent.Store(false)
 	c.left.Store(false)
-	x.upload.firstBy.Store(noWait)
+	x.upload.firstBy.Store(wire.NoWait)
 	if c.body.over {
 		x.upload.whole = true
 		by := x.firstByteBy()
 		x.upload.firstBy.Store(by)
 		c.sent.Store(true)
 		c.deckWaitBegins()
-		n, err := x.conn.converse(x.out, x.in, by)
+		n, err := x.conn.Converse(x.out, x.in, by)
 		if left := c.deckWaitEnds(); n == 0 || left {
 			return 0, x.waitFault(x.waitError(err))
 		}
@@ -142,8 +143,8 @@ func (x *exchange) ask() (have int, fault routing.Fault) {
 	c.mu.Lock()
 	x.upload.awaited = true
 	c.mu.Unlock()
-	if _, err := x.conn.write(x.out, x.firstByteBy()); err != nil {
-		if errors.Is(err, errOverdue) {
+	if _, err := x.conn.WriteUntil(x.out, x.firstByteBy()); err != nil {
+		if errors.Is(err, wire.ErrOverdue) {
 			x.tookNothing()
 			return 0, faultDeckTimeout
 		}
@@ -224,7 +225,7 @@ func (x *exchange) awaitAnswer(have int) (rest []byte, fault routing.Fault) {
 			return nil, fault
 		}
 		have, searched = copy(x.in, x.in[end:have]), 0
-		if x.headBy = x.firstByteBy(); x.upload.firstBy.Load() != noWait {
+		if x.headBy = x.firstByteBy(); x.upload.firstBy.Load() != wire.NoWait {
 			x.upload.firstBy.Store(x.headBy) // of the answer that it announced
 		}
 	}
@@ -242,7 +243,7 @@ func (x *exchange) readMore(have int) (int, error) {
 		by = x.answerBy()
 	}
 	x.client.deckWaitBegins()
-	n, err := x.conn.read(x.in[have:], by)
+	n, err := x.conn.ReadUntil(x.in[have:], by)
 	if left := x.client.deckWaitEnds(); n > 0 && !left {
 		x.heard = true
 		if have == 0 {
@@ -269,10 +270,10 @@ func (x *exchange) waitError(err error) error {
 // sent, the time for it has not begun: the upload sets it when it does. From the first byte of a
 // head the deck has as long again for the rest of it (headBy), however it comes.
 func (x *exchange) answerBy() int64 {
-	if by := x.upload.firstBy.Load(); by != noWait {
+	if by := x.upload.firstBy.Load(); by != wire.NoWait {
 		return by
 	}
-	return x.orDeadline(forever)
+	return x.orDeadline(wire.Forever)
 }
 
 // firstByteBy is when the deck's time for its first byte is over, counted from now.
@@ -306,7 +307,7 @@ func (x *exchange) waitFault(err error) routing.Fault {
 		return fault
 	case errors.Is(err, errClientGone):
 		return faultClientGone
-	case errors.Is(err, errOverdue):
+	case errors.Is(err, wire.ErrOverdue):
 		if x.late() {
 			x.deckFailed(failedTotal, "")
 			return faultDeckTimeout

@@ -71,7 +71,7 @@ func TestAnswersInEveryFraming(t *testing.T) {
 	g := newGrid(t, nil)
 	f := func(method, answer string, status int, body string, chunked bool) {
 		t.Helper()
-		deck := newRawDeck(t, func(c *wire) {
+		deck := newRawDeck(t, func(c *rawClient) {
 			if c.head() != "" {
 				_, _ = io.WriteString(c.Conn, answer)
 			}
@@ -116,7 +116,7 @@ func TestBadAnswersAreNeverPassedOn(t *testing.T) {
 	g := newGrid(t, nil)
 	f := func(answer string) {
 		t.Helper()
-		deck := newRawDeck(t, func(c *wire) {
+		deck := newRawDeck(t, func(c *rawClient) {
 			if c.head() != "" {
 				_, _ = io.WriteString(c.Conn, answer)
 			}
@@ -174,7 +174,7 @@ func TestATruncatedAnswerIsNeverPresentedAsWhole(t *testing.T) {
 	g := newGrid(t, nil)
 	f := func(answer, version string) {
 		t.Helper()
-		deck := newRawDeck(t, func(c *wire) {
+		deck := newRawDeck(t, func(c *rawClient) {
 			if c.head() != "" {
 				_, _ = io.WriteString(c.Conn, answer)
 			}
@@ -204,7 +204,7 @@ func TestATruncatedAnswerIsNeverPresentedAsWhole(t *testing.T) {
 
 func TestAnAnswerThatEndsWithAResetConnectionIsNotWhole(t *testing.T) {
 	g := newGrid(t, nil)
-	deck := newRawDeck(t, func(c *wire) {
+	deck := newRawDeck(t, func(c *rawClient) {
 		if c.head() != "" {
 			_, _ = io.WriteString(c.Conn, "HTTP/1.1 200 OK\r\n\r\nhello")
 			time.Sleep(20 * time.Millisecond) // let the bytes go first: a reset may overtake them
@@ -222,7 +222,7 @@ func TestBodiesFlowAsTheyCome(t *testing.T) {
 	f := func(head, piece string) {
 		t.Helper()
 		seen := make(chan struct{})
-		deck := newRawDeck(t, func(c *wire) {
+		deck := newRawDeck(t, func(c *rawClient) {
 			if c.head() == "" {
 				return
 			}
@@ -271,7 +271,7 @@ func TestLargeBodiesArriveUnchanged(t *testing.T) {
 
 func TestADeckThatIsSilentIsGivenUp(t *testing.T) {
 	g := newGrid(t, nil)
-	silent := newRawDeck(t, func(c *wire) { _ = c.head(); _, _ = io.ReadAll(c.in) })
+	silent := newRawDeck(t, func(c *rawClient) { _ = c.head(); _, _ = io.ReadAll(c.in) })
 	deck := deckAt("d1", silent.addr)
 	deck.Timeouts.FirstByte = routing.Duration(50 * time.Millisecond)
 	g.put(deck, tenantOn("acme", "d1", "acme.test"))
@@ -287,7 +287,7 @@ func TestADeckThatIsSilentIsGivenUp(t *testing.T) {
 
 func TestADeckMayTakeItsTimeOnceItHasBegun(t *testing.T) {
 	g := newGrid(t, nil)
-	slow := newRawDeck(t, func(c *wire) {
+	slow := newRawDeck(t, func(c *rawClient) {
 		if c.head() != "" {
 			_, _ = io.WriteString(c.Conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no")
 			time.Sleep(120 * time.Millisecond) // longer than firstByte: this is the point
@@ -306,7 +306,7 @@ func TestATenantsTotalTimeoutBoundsEverything(t *testing.T) {
 	g := newGrid(t, nil)
 	step := make(chan struct{})
 	defer close(step)
-	deck := newRawDeck(t, func(c *wire) {
+	deck := newRawDeck(t, func(c *rawClient) {
 		if head := c.head(); strings.Contains(head, "/begun") {
 			_, _ = io.WriteString(c.Conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no")
 		}
@@ -324,7 +324,7 @@ func TestATenantsTotalTimeoutBoundsEverything(t *testing.T) {
 func TestAClientThatLeavesEndsTheDecksWork(t *testing.T) {
 	g := newGrid(t, nil)
 	ended := make(chan struct{})
-	deck := newRawDeck(t, func(c *wire) {
+	deck := newRawDeck(t, func(c *rawClient) {
 		_ = c.head()
 		_, _ = io.ReadAll(c.in)
 		close(ended)
@@ -346,7 +346,7 @@ func TestTheClientsSlownessSlowsTheDeck(t *testing.T) {
 	g := newGrid(t, nil)
 	var written int64
 	done := make(chan struct{})
-	deck := newRawDeck(t, func(c *wire) {
+	deck := newRawDeck(t, func(c *rawClient) {
 		defer close(done)
 		if c.head() == "" {
 			return

@@ -10,6 +10,7 @@ import (
 
 	"gridrouter.io/router/admission"
 	"gridrouter.io/router/framing"
+	"gridrouter.io/router/wire"
 	"gridrouter.io/routing"
 )
 
@@ -110,7 +111,7 @@ func (c *client) awaitHead() (head []byte, err error) {
 	}
 	for {
 		if begun {
-			received := c.buf.data()[:c.end]
+			received := c.buf.Data()[:c.end]
 			end, err := c.frame.Find(received)
 			if err != nil {
 				return nil, err
@@ -140,7 +141,7 @@ func (c *client) beginHead(emptyLines *int) (begun bool, err error) {
 	if c.end == 0 {
 		return false, nil
 	}
-	received := c.buf.data()[:c.end]
+	received := c.buf.Data()[:c.end]
 	for len(received) > 1 && received[0] == '\r' && received[1] == '\n' {
 		if *emptyLines++; *emptyLines > maxEmptyLines {
 			return false, errEmptyLines
@@ -152,12 +153,12 @@ func (c *client) beginHead(emptyLines *int) (begun bool, err error) {
 		c.drop() // who waits holds no buffer
 		return false, nil
 	case n < c.end:
-		c.end = copy(c.buf.data(), received)
+		c.end = copy(c.buf.Data(), received)
 	}
-	if c.end == 1 && c.buf.data()[0] == '\r' { // the LF is still to come
+	if c.end == 1 && c.buf.Data()[0] == '\r' { // the LF is still to come
 		return false, nil
 	}
-	if !admission.IsToken(c.buf.data()[:1]) {
+	if !admission.IsToken(c.buf.Data()[:1]) {
 		return false, errNoMethod
 	}
 	return true, nil
@@ -165,7 +166,7 @@ func (c *client) beginHead(emptyLines *int) (begun bool, err error) {
 
 // unheard says why there is no head. nothing says that no byte of one had come.
 func (c *client) unheard(err error, nothing bool) error {
-	overdue := errors.Is(err, errOverdue)
+	overdue := errors.Is(err, wire.ErrOverdue)
 	switch {
 	case nothing && overdue && c.requests > 0:
 		c.router.lost(waitedIdle)
@@ -185,13 +186,13 @@ func (c *client) gather() {
 		c.drop()
 		return
 	}
-	if c.buf == nil || len(unread)+len(c.more) > len(c.buf.data()) {
-		c.swap(newBuffer(len(unread) + len(c.more)))
+	if c.buf == nil || len(unread)+len(c.more) > len(c.buf.Data()) {
+		c.swap(wire.NewBuffer(len(unread) + len(c.more)))
 	} else {
-		copy(c.buf.data(), unread)
+		copy(c.buf.Data(), unread)
 		c.start, c.end = 0, len(unread)
 	}
-	c.end += copy(c.buf.data()[c.end:], c.more)
+	c.end += copy(c.buf.Data()[c.end:], c.more)
 	c.more = nil
 }
 
@@ -200,14 +201,14 @@ func (c *client) unread() []byte {
 	if c.buf == nil {
 		return nil
 	}
-	return c.buf.data()[c.start:c.end]
+	return c.buf.Data()[c.start:c.end]
 }
 
 // swap makes another buffer the client's, and moves there what was not used.
-func (c *client) swap(b *buffer) {
-	n := copy(b.data(), c.unread())
+func (c *client) swap(b *wire.Buffer) {
+	n := copy(b.Data(), c.unread())
 	if c.buf != nil {
-		c.router.heads.put(c.buf)
+		c.router.heads.Put(c.buf)
 	}
 	c.buf, c.start, c.end = b, 0, n
 }
@@ -215,7 +216,7 @@ func (c *client) swap(b *buffer) {
 // receiveMore reads once, behind what is there.
 func (c *client) receiveMore(by int64) error {
 	if c.buf == nil {
-		b, n, err := c.receive(&c.router.heads, headBytes, by)
+		b, n, err := c.Receive(&c.router.heads, wire.HeadBytes, by)
 		if err != nil {
 			return err
 		}
@@ -223,10 +224,10 @@ func (c *client) receiveMore(by int64) error {
 		c.lane.received.Add(uint64(n))
 		return nil
 	}
-	if c.end == len(c.buf.data()) {
-		c.swap(newBuffer(min(2*c.end, maxReceived)))
+	if c.end == len(c.buf.Data()) {
+		c.swap(wire.NewBuffer(min(2*c.end, maxReceived)))
 	}
-	n, err := c.read(c.buf.data()[c.end:], by)
+	n, err := c.ReadUntil(c.buf.Data()[c.end:], by)
 	c.end += n
 	c.lane.received.Add(uint64(n))
 	if n > 0 {
@@ -244,7 +245,7 @@ func unreadable(err error) admission.Refusal {
 		return admission.Refusal{Fault: admission.HeadTooLarge, Reason: "the header is larger than 64 KiB"}
 	case errors.Is(err, framing.ErrBareLF), errors.Is(err, framing.ErrBareCR), errors.Is(err, errNoMethod), errors.Is(err, errEmptyLines):
 		return admission.Refusal{Fault: routing.FaultBadRequest, Reason: err.Error()}
-	case errors.Is(err, errOverdue):
+	case errors.Is(err, wire.ErrOverdue):
 		return admission.Refusal{Fault: faultRequestTimeout}
 	case errors.Is(err, io.EOF):
 	}
@@ -293,7 +294,7 @@ func (b *requestBody) take(p []byte) (data, used int, err error) {
 // that is known.
 func (b *requestBody) atMost() int {
 	if b.chunked {
-		return bodyBytes
+		return wire.BodyBytes
 	}
-	return int(min(b.left, bodyBytes))
+	return int(min(b.left, wire.BodyBytes))
 }

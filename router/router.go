@@ -15,6 +15,7 @@ import (
 	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
 
+	"gridrouter.io/router/wire"
 	"gridrouter.io/routing"
 )
 
@@ -127,10 +128,10 @@ type Router struct {
 	fresh        atomic.Int64 // connections whose first request has not begun
 	lingering    atomic.Int64 // connections whose last answer is being read
 	exchanges    sync.Pool
-	heads        buffers // for the heads of requests
-	records      buffers // for bodies under TLS
-	bodies       buffers
-	clock        clock
+	heads        wire.Buffers // for the heads of requests
+	records      wire.Buffers // for bodies under TLS
+	bodies       wire.Buffers
+	clock        wire.Clock
 	date         atomic.Pointer[[]byte]
 
 	drain drainState
@@ -162,14 +163,14 @@ func New(cfg Config) (*Router, error) {
 		cfg.MaxClientsPerAddress = (cfg.MaxClients + 1) / 2
 	}
 	r := &Router{cfg: cfg, log: cfg.Logger, faults: newFaultIndex(), stop: make(chan struct{})}
-	r.clock.init()
+	r.clock.Init()
 	r.counters.init(len(r.faults.kinds))
 	r.publisher.init(r)
 	r.drain.begun = make(chan struct{})
 	r.exchanges.New = func() any { return newExchange(r) }
-	r.heads.init(headBytes)
-	r.records.init(recordBytes)
-	r.bodies.init(bodyBytes)
+	r.heads.Init(wire.HeadBytes)
+	r.records.Init(wire.RecordBytes)
+	r.bodies.Init(wire.BodyBytes)
 	r.tellDate(time.Now())
 	r.run.Go(r.janitor)
 	r.run.Go(r.watch)
@@ -266,7 +267,7 @@ func (r *Router) janitor() {
 			return
 		case now := <-tick.C:
 			r.tellDate(now)
-			r.publisher.sweep(r.clock.now())
+			r.publisher.sweep(r.clock.Now())
 		}
 	}
 }

@@ -72,7 +72,7 @@ func TestSeveralListenersServeTheSame(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, addr := range []string{g.addr, second.String()} {
-		w := dialWire(t, addr)
+		w := dialRaw(t, addr)
 		w.send(get("/"))
 		wantStatus(t, w.reply("GET"), 200, "")
 	}

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"gridrouter.io/router/admission"
+	"gridrouter.io/router/wire"
 	"gridrouter.io/routing"
 )
 
@@ -32,10 +33,10 @@ func (x *exchange) tunnel(rest []byte) routing.Fault {
 	}
 	var up, down pump
 	var ended sync.WaitGroup
-	ended.Go(func() { up.run(x, &c.socket, &conn.socket, c.unread()) })
-	down.run(x, &conn.socket, &c.socket, nil)
+	ended.Go(func() { up.run(x, &c.Socket, &conn.Socket, c.unread()) })
+	down.run(x, &conn.Socket, &c.Socket, nil)
 	ended.Wait()
-	c.idleBy.Store(noWait)
+	c.idleBy.Store(wire.NoWait)
 	x.sent += down.bytes.Load()
 	x.upload.bytes.Store(up.bytes.Load())
 	if up.broken || down.broken {
@@ -69,13 +70,13 @@ type pump struct {
 
 // run passes on what comes, beginning with what had come before. Where one side has sent
 // all, the other is told, and may go on sending.
-func (p *pump) run(x *exchange, from, to *socket, before []byte) {
+func (p *pump) run(x *exchange, from, to *wire.Socket, before []byte) {
 	if err := p.copy(x, from, to, before); err != nil {
 		p.broken = true
-		from.wakeReader()
-		from.wakeWriter()
-		to.wakeReader()
-		to.wakeWriter()
+		from.WakeReader()
+		from.WakeWriter()
+		to.WakeReader()
+		to.WakeWriter()
 		return
 	}
 	if half, ok := to.Conn.(interface{ CloseWrite() error }); ok {
@@ -83,9 +84,9 @@ func (p *pump) run(x *exchange, from, to *socket, before []byte) {
 	}
 }
 
-func (p *pump) copy(x *exchange, from, to *socket, before []byte) error {
+func (p *pump) copy(x *exchange, from, to *wire.Socket, before []byte) error {
 	pool := &x.router.bodies
-	if from.secure {
+	if from.Secure {
 		pool = &x.router.records
 	}
 	if len(before) > 0 {
@@ -94,29 +95,29 @@ func (p *pump) copy(x *exchange, from, to *socket, before []byte) error {
 		}
 	}
 	for {
-		b, n, err := from.receive(pool, bodyBytes, forever)
+		b, n, err := from.Receive(pool, wire.BodyBytes, wire.Forever)
 		if errors.Is(err, io.EOF) || errors.Is(err, errNoFarewell) { // what ends within a tunnel its own protocol tells
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		err = p.pass(x, to, b.data()[:n])
-		pool.put(b)
+		err = p.pass(x, to, b.Data()[:n])
+		pool.Put(b)
 		if err != nil {
 			return err
 		}
 	}
 }
 
-func (p *pump) pass(x *exchange, to *socket, data []byte) error {
+func (p *pump) pass(x *exchange, to *wire.Socket, data []byte) error {
 	x.touchTunnel()
-	if to != &x.client.socket {
+	if to != &x.client.Socket {
 		x.lane.received.Add(uint64(len(data)))
 	}
-	n, err := to.write(data, x.router.after(x.router.cfg.Patience.Write))
+	n, err := to.WriteUntil(data, x.router.after(x.router.cfg.Patience.Write))
 	p.bytes.Add(int64(n))
-	if to == &x.client.socket {
+	if to == &x.client.Socket {
 		x.lane.sent.Add(uint64(n))
 	}
 	return err

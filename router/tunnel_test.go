@@ -18,8 +18,8 @@ const (
 )
 
 // tunnelDeck switches protocols and then does as talk says.
-func tunnelDeck(t testing.TB, talk func(c *wire)) *rawDeck {
-	return newRawDeck(t, func(c *wire) {
+func tunnelDeck(t testing.TB, talk func(c *rawClient)) *rawDeck {
+	return newRawDeck(t, func(c *rawClient) {
 		if c.head() != "" {
 			_, _ = io.WriteString(c.Conn, switched)
 			talk(c)
@@ -28,7 +28,7 @@ func tunnelDeck(t testing.TB, talk func(c *wire)) *rawDeck {
 }
 
 // open asks for a tunnel and returns the connection behind the answer.
-func (g *grid) open() *wire {
+func (g *grid) open() *rawClient {
 	g.t.Helper()
 	w := g.dial()
 	w.send("GET /chat HTTP/1.1\r\nHost: acme.test\r\n" + upgrade + "\r\n")
@@ -47,7 +47,7 @@ func TestATunnelIsByteExactAndItsHalvesEndOneByOne(t *testing.T) {
 	_, _ = random.Read(up)
 	_, _ = random.Read(down)
 	gotUp := make(chan []byte, 1)
-	g.one(tunnelDeck(t, func(c *wire) {
+	g.one(tunnelDeck(t, func(c *rawClient) {
 		_, _ = c.Write(down[:1000])
 		got, _ := io.ReadAll(c.in) // to the end of what the client sends
 		gotUp <- got
@@ -76,7 +76,7 @@ func TestATunnelIsByteExactAndItsHalvesEndOneByOne(t *testing.T) {
 
 func TestWhatComesRightBehindTheUpgradeIsPartOfTheTunnel(t *testing.T) {
 	g := newGrid(t, nil)
-	g.one(tunnelDeck(t, func(c *wire) {
+	g.one(tunnelDeck(t, func(c *rawClient) {
 		b := make([]byte, 5)
 		_, _ = io.ReadFull(c.in, b)
 		_, _ = c.Write(b)
@@ -142,7 +142,7 @@ func TestA101ThatNobodyAskedForIsABadAnswer(t *testing.T) {
 
 func TestASilentTunnelEndsAndOneInUseDoesNot(t *testing.T) {
 	g := newGrid(t, func(c *Config) { c.Patience.Tunnel = 500 * time.Millisecond })
-	g.one(tunnelDeck(t, func(c *wire) { _, _ = io.Copy(c.Conn, c.in) }).addr)
+	g.one(tunnelDeck(t, func(c *rawClient) { _, _ = io.Copy(c.Conn, c.in) }).addr)
 	w := g.open()
 	begun := time.Now()
 	for time.Since(begun) < 1500*time.Millisecond { // three times what it may be silent
@@ -160,7 +160,7 @@ func TestATunnelThatBreaksBreaksOnBothSides(t *testing.T) {
 	g := newGrid(t, nil)
 	broke := make(chan error, 1)
 	begun := make(chan struct{}, 1)
-	g.one(tunnelDeck(t, func(c *wire) {
+	g.one(tunnelDeck(t, func(c *rawClient) {
 		begun <- struct{}{}
 		if _, err := c.in.ReadByte(); err != nil {
 			broke <- err
@@ -185,7 +185,7 @@ func TestATunnelThatBreaksBreaksOnBothSides(t *testing.T) {
 
 func TestClosingTheRouterEndsTunnels(t *testing.T) {
 	g := newGrid(t, nil)
-	g.one(tunnelDeck(t, func(c *wire) { _, _ = io.Copy(io.Discard, c.in) }).addr)
+	g.one(tunnelDeck(t, func(c *rawClient) { _, _ = io.Copy(io.Discard, c.in) }).addr)
 	w := g.open()
 	g.router.Close()
 	if _, err := io.ReadAll(w.in); err == nil {
@@ -224,7 +224,7 @@ func TestAStaleConnectionIsTriedAgainOnlyWhereItDoesNoHarm(t *testing.T) {
 		t.Helper()
 		g := newGrid(t, nil)
 		heads := make(chan string, 10)
-		g.one(newRawDeck(t, func(c *wire) {
+		g.one(newRawDeck(t, func(c *rawClient) {
 			if head := c.head(); head == "" {
 				return
 			} else if !strings.Contains(head, "/first") {

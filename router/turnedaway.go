@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"gridrouter.io/router/wire"
 )
 
 // rudeness is why a connection ended before a request could begin.
@@ -79,9 +81,9 @@ func (c *client) turnAway(why rudeness, err error) bool {
 	if !ok {
 		return false
 	}
-	fields := []zap.Field{zap.Stringer("peer", c.tcp.RemoteAddr()), zap.Stringer("listener", c.tcp.LocalAddr()),
+	fields := []zap.Field{zap.Stringer("peer", c.TCP.RemoteAddr()), zap.Stringer("listener", c.TCP.LocalAddr()),
 		zap.String("reason", why.String()), zap.String("because", rudenessTexts[why].words)}
-	if address, ok := c.tcp.RemoteAddr().(*net.TCPAddr); ok && address.AddrPort().Addr().Unmap().WithZone("") != c.peer { // a PROXY header named it
+	if address, ok := c.TCP.RemoteAddr().(*net.TCPAddr); ok && address.AddrPort().Addr().Unmap().WithZone("") != c.peer { // a PROXY header named it
 		fields = append(fields, zap.Stringer("client", c.peer))
 	}
 	if err != nil {
@@ -98,7 +100,7 @@ func (c *client) turnAway(why rudeness, err error) bool {
 // beforeProxy says why there is no PROXY header.
 func beforeProxy(err error, received int) rudeness {
 	switch {
-	case errors.Is(err, errOverdue):
+	case errors.Is(err, wire.ErrOverdue):
 		return rudeProxyLate
 	case received == 0 && hasLeft(err):
 		return rudeLeft
@@ -121,7 +123,7 @@ func beforeTLS(err error) rudeness {
 		return slices.ContainsFunc(texts, func(text string) bool { return strings.Contains(err.Error(), text) })
 	}
 	switch {
-	case errors.Is(err, errOverdue):
+	case errors.Is(err, wire.ErrOverdue):
 		return rudeTLSLate
 	case errors.As(err, &header):
 		if beginsHTTP(header.RecordHeader[:]) {

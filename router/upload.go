@@ -3,12 +3,13 @@ package router
 import (
 	"errors"
 	"runtime/debug"
-	"strconv"
 	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
 
+	"gridrouter.io/router/framing"
+	"gridrouter.io/router/wire"
 	"gridrouter.io/routing"
 )
 
@@ -21,22 +22,8 @@ const (
 	settleTime = 5 * time.Millisecond
 )
 
-// chunk frames the first n bytes of data as one chunk, in place; last adds the end of the body.
-func (b *buffer) chunk(n int, last bool) []byte {
-	var line [bufferFront]byte
-	size := append(strconv.AppendInt(line[:0], int64(n), 16), "\r\n"...)
-	start, end := bufferFront-len(size), bufferFront+n
-	if n == 0 {
-		start = bufferFront
-	} else {
-		copy(b.b[start:], size)
-		end += copy(b.b[end:], "\r\n")
-	}
-	if last {
-		end += copy(b.b[end:], "0\r\n\r\n")
-	}
-	return b.b[start:end]
-}
+// The buffers have room for what frames a chunk.
+const _ = uint(wire.BufferFront - framing.ChunkRoom)
 
 // upload sends the body of a request to the deck. What came with the head goes with the
 // head. For what is still to come there is a goroutine of its own, so that the answer can
@@ -116,8 +103,8 @@ func (u *upload) sent(x *exchange) {
 	if !u.awaited {
 		return
 	}
-	if by := x.conn.readBy.Load(); by > limit {
-		x.conn.readBy.CompareAndSwap(by, limit) // else nobody waits any more
+	if by := x.conn.ReadBy.Load(); by > limit {
+		x.conn.ReadBy.CompareAndSwap(by, limit) // else nobody waits any more
 	}
 }
 
@@ -125,7 +112,7 @@ func (u *upload) sent(x *exchange) {
 func (u *upload) copy(x *exchange) (whole bool) {
 	c, r := x.client, x.router
 	pool := &r.bodies
-	if c.secure {
+	if c.Secure {
 		pool = &r.records
 	}
 	by := r.after(r.cfg.Patience.Body)
@@ -133,12 +120,12 @@ func (u *upload) copy(x *exchange) (whole bool) {
 		by = r.after(r.cfg.Patience.Body + r.cfg.Patience.Continue)
 	}
 	for !c.body.over {
-		c.bodySince.Store(r.clock.coarse())
-		b, n, err := c.receive(pool, c.body.atMost(), x.orDeadline(by))
-		c.bodySince.Store(noWait) // who made room finds the connection closed
+		c.bodySince.Store(r.clock.Coarse())
+		b, n, err := c.Receive(pool, c.body.atMost(), x.orDeadline(by))
+		c.bodySince.Store(wire.NoWait) // who made room finds the connection closed
 		if err != nil || u.stop.Load() {
 			if b != nil {
-				pool.put(b)
+				pool.Put(b)
 			}
 			u.unread(x, err)
 			return false
@@ -146,7 +133,7 @@ func (u *upload) copy(x *exchange) (whole bool) {
 		c.lane.received.Add(uint64(n))
 		by = min(by+int64(n)*int64(time.Second)/minBodyRate, r.after(r.cfg.Patience.Body))
 		ok := u.pass(x, b, n)
-		pool.put(b)
+		pool.Put(b)
 		if !ok {
 			return false
 		}
@@ -155,9 +142,9 @@ func (u *upload) copy(x *exchange) (whole bool) {
 }
 
 // pass sends one piece that was received.
-func (u *upload) pass(x *exchange, b *buffer, n int) bool {
+func (u *upload) pass(x *exchange, b *wire.Buffer, n int) bool {
 	c := x.client
-	received := b.data()[:n]
+	received := b.Data()[:n]
 	data, used, err := c.body.take(received)
 	if err != nil {
 		u.fail(x, routing.FaultBadRequest)
@@ -170,7 +157,7 @@ func (u *upload) pass(x *exchange, b *buffer, n int) bool {
 	u.last.Store(c.body.over)
 	piece := received[:data]
 	if x.head.Chunked {
-		piece = b.chunk(data, c.body.over)
+		piece = framing.Chunk(b.Whole, wire.BufferFront, data, c.body.over)
 	}
 	return len(piece) == 0 || u.write(x, piece)
 }
@@ -179,9 +166,9 @@ func (u *upload) pass(x *exchange, b *buffer, n int) bool {
 func (u *upload) unread(x *exchange, err error) {
 	switch {
 	case u.stop.Load():
-	case errors.Is(err, errOverdue) && x.late():
+	case errors.Is(err, wire.ErrOverdue) && x.late():
 		u.fail(x, faultDeckTimeout)
-	case errors.Is(err, errOverdue):
+	case errors.Is(err, wire.ErrOverdue):
 		x.router.lost(waitedBody)
 		u.fail(x, faultRequestTimeout)
 	default:
@@ -195,8 +182,8 @@ func (u *upload) write(x *exchange, p []byte) bool {
 	if u.stop.Load() {
 		return false
 	}
-	_, err := x.conn.write(p, x.orDeadline(x.router.after(x.view.compiled.FirstByte)))
-	if err != nil && !u.stop.Load() && errors.Is(err, errOverdue) {
+	_, err := x.conn.WriteUntil(p, x.orDeadline(x.router.after(x.view.compiled.FirstByte)))
+	if err != nil && !u.stop.Load() && errors.Is(err, wire.ErrOverdue) {
 		u.fail(x, faultDeckTimeout)
 	}
 	return err == nil
@@ -205,7 +192,7 @@ func (u *upload) write(x *exchange, p []byte) bool {
 // fail leaves a fault for the goroutine that waits for the answer, and wakes it.
 func (u *upload) fail(x *exchange, fault routing.Fault) {
 	u.fault.Store(&fault)
-	x.conn.wakeReader() // it finds the fault when it looks next, at the latest
+	x.conn.WakeReader() // it finds the fault when it looks next, at the latest
 }
 
 // failed returns the fault that the upload ended in so far.
@@ -250,26 +237,28 @@ func (u *upload) end(x *exchange) {
 		return
 	}
 	u.stop.Store(true)
-	x.client.wakeReader()
-	x.conn.wakeWriter()
+	x.client.WakeReader()
+	x.conn.WakeWriter()
 	<-u.done
 	u.whole, u.active = false, false
 }
 
 // late says whether the request's own deadline is over.
-func (x *exchange) late() bool { return x.deadline != noWait && x.router.clock.now() >= x.deadline }
+func (x *exchange) late() bool {
+	return x.deadline != wire.NoWait && x.router.clock.Now() >= x.deadline
+}
 
 // untilDeadline is a time, but not beyond the request's own deadline.
 func (x *exchange) untilDeadline(d time.Duration) time.Duration {
-	if x.deadline != noWait {
-		return min(d, time.Duration(x.deadline-x.router.clock.now()))
+	if x.deadline != wire.NoWait {
+		return min(d, time.Duration(x.deadline-x.router.clock.Now()))
 	}
 	return d
 }
 
 // orDeadline is a moment, but not beyond the request's own deadline.
 func (x *exchange) orDeadline(by int64) int64 {
-	if x.deadline != noWait {
+	if x.deadline != wire.NoWait {
 		return min(by, x.deadline)
 	}
 	return by

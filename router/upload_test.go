@@ -112,7 +112,7 @@ func TestMalformedChunksAreRefused(t *testing.T) {
 // head and reads nothing of a body that is larger than all buffers on the way.
 func TestAnEarlyAnswerReachesAClientThatIsStillSending(t *testing.T) {
 	g := newGrid(t, nil)
-	deck := newRawDeck(t, func(c *wire) {
+	deck := newRawDeck(t, func(c *rawClient) {
 		if c.head() != "" {
 			_, _ = io.WriteString(c.Conn, "HTTP/1.1 413 Too Large\r\nContent-Length: 4\r\n\r\nmuch")
 			time.Sleep(100 * time.Millisecond) // it reads nothing, and does not close at once
@@ -256,7 +256,7 @@ func TestAClientThatTakesNoneOfItsAnswerIsGivenUp(t *testing.T) {
 // when the answer is there: closing at once would reset the connection.
 func TestAnEarlyAnswerIsNotCutShortBecauseItIsTheLast(t *testing.T) {
 	g := newGrid(t, nil)
-	g.one(newRawDeck(t, func(c *wire) {
+	g.one(newRawDeck(t, func(c *rawClient) {
 		if c.head() != "" {
 			_, _ = io.WriteString(c.Conn, "HTTP/1.1 413 Too Large\r\nContent-Length: 4\r\n\r\nmuch")
 			_, _ = io.Copy(io.Discard, c.in)
@@ -326,7 +326,7 @@ func tcpPair(t testing.TB) *net.TCPConn {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	dialWire(t, ln.Addr().String())
+	dialRaw(t, ln.Addr().String())
 	conn, err := ln.Accept()
 	if err != nil {
 		t.Fatal(err)

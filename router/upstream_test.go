@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"gridrouter.io/router/wire"
 	"gridrouter.io/routing"
 )
 
@@ -71,10 +72,10 @@ func TestConnectionsAreNeverSharedBetweenDecks(t *testing.T) {
 // for: at once, behind the first, and later, on the idle connection.
 func TestUnsolicitedBytesAreNobodysAnswer(t *testing.T) {
 	const evil = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
-	f := func(serve func(c *wire)) {
+	f := func(serve func(c *rawClient)) {
 		t.Helper()
 		g := newGrid(t, nil)
-		g.one(newRawDeck(t, func(c *wire) {
+		g.one(newRawDeck(t, func(c *rawClient) {
 			if c.head() != "" {
 				serve(c)
 				_, _ = io.ReadAll(c.in)
@@ -92,13 +93,13 @@ func TestUnsolicitedBytesAreNobodysAnswer(t *testing.T) {
 			t.Fatalf("%d connections were closed for it", n)
 		}
 	}
-	f(func(c *wire) { _, _ = io.WriteString(c.Conn, fine+evil) })
-	f(func(c *wire) {
+	f(func(c *rawClient) { _, _ = io.WriteString(c.Conn, fine+evil) })
+	f(func(c *rawClient) {
 		_, _ = io.WriteString(c.Conn, fine)
 		time.Sleep(10 * time.Millisecond) // the answer is over by then
 		_, _ = io.WriteString(c.Conn, evil)
 	})
-	f(func(c *wire) { _, _ = io.WriteString(c.Conn, "HTTP/1.1 204 No Content\r\n\r\n"[:0]+fine+"\r\n") })
+	f(func(c *rawClient) { _, _ = io.WriteString(c.Conn, "HTTP/1.1 204 No Content\r\n\r\n"[:0]+fine+"\r\n") })
 }
 
 // spoke says whether no idle connection is left that has nothing to read.
@@ -106,7 +107,7 @@ func spoke(g *grid) bool {
 	for _, e := range g.router.published.Load().decks[0].endpoints {
 		quietOnes := 0
 		e.pool.filter(func(c *deckConn) bool {
-			if c.lookAt() == quiet {
+			if c.LookAt() == wire.Quiet {
 				quietOnes++
 			}
 			return true
@@ -120,7 +121,7 @@ func spoke(g *grid) bool {
 
 func TestAConnectionThatTheDeckClosedIsNotUsed(t *testing.T) {
 	g := newGrid(t, nil)
-	deck := newRawDeck(t, func(c *wire) {
+	deck := newRawDeck(t, func(c *rawClient) {
 		_ = c.head()
 		_, _ = io.WriteString(c.Conn, fine) // and closes, without a word
 	})
@@ -171,20 +172,20 @@ func TestIdleConnectionsEndAfterTheDecksIdleTimeout(t *testing.T) {
 	g.put(deck, tenantOn("acme", "d1", "acme.test"))
 	wantStatus(t, g.ask(get("/")), 200, "")
 	e := g.router.published.Load().decks[0].endpoints[0]
-	g.router.clock.stop()
-	g.router.clock.advance(time.Hour - time.Minute)
-	g.router.publisher.sweep(g.router.clock.now())
+	g.router.clock.Stop()
+	g.router.clock.Advance(time.Hour - time.Minute)
+	g.router.publisher.sweep(g.router.clock.Now())
 	if openConnections(g) != 1 {
 		t.Fatal("a connection was closed before its time")
 	}
-	g.router.clock.advance(2 * time.Minute)
-	g.router.publisher.sweep(g.router.clock.now())
+	g.router.clock.Advance(2 * time.Minute)
+	g.router.publisher.sweep(g.router.clock.Now())
 	if openConnections(g) != 0 {
 		t.Fatal("a connection was kept beyond its time")
 	}
 	wantStatus(t, g.ask(get("/")), 200, "")
 	// One that is too old is not used even where nobody has swept it yet.
-	g.router.clock.advance(2 * time.Hour)
+	g.router.clock.Advance(2 * time.Hour)
 	if c := e.reuse(0, time.Hour); c != nil {
 		t.Fatal("a connection was used after its time")
 	}
@@ -214,7 +215,7 @@ func TestARefusingAddressIsEjectedAndComesBack(t *testing.T) {
 	e := view.endpoints[i]
 	// It is tried again, by one request, when its time is over; in the meantime it has come up.
 	revive(t, dead)
-	e.ejectedUntil.Store(g.router.clock.now())
+	e.ejectedUntil.Store(g.router.clock.Now())
 	for range 20 {
 		wantStatus(t, g.ask(get("/")), 200, "")
 	}
@@ -253,7 +254,7 @@ func revive(t *testing.T, addr string) {
 
 func TestASilentAddressIsEjected(t *testing.T) {
 	g := newGrid(t, nil)
-	silent := newRawDeck(t, func(c *wire) { _, _ = io.ReadAll(c.in) })
+	silent := newRawDeck(t, func(c *rawClient) { _, _ = io.ReadAll(c.in) })
 	deck := deckAt("d1", answering(t, fine).addr, silent.addr)
 	deck.Timeouts.FirstByte = routing.Duration(20 * time.Millisecond)
 	g.put(deck, tenantOn("acme", "d1", "acme.test"))
@@ -279,7 +280,7 @@ func TestWhenAllAddressesAreEjectedAllAreUsed(t *testing.T) {
 func TestAnEjectedAddressIsTriedByOneRequestAndBacksOff(t *testing.T) {
 	g := newGrid(t, nil)
 	e := newEndpoint(g.router, &liveDeck{name: "d"}, netip.MustParseAddrPort("127.0.0.1:1"))
-	g.router.clock.stop()
+	g.router.clock.Stop()
 	for range ejectAfter - 1 {
 		e.failed("x")
 	}
@@ -289,11 +290,11 @@ func TestAnEjectedAddressIsTriedByOneRequestAndBacksOff(t *testing.T) {
 	e.failed("x")
 	backoff := backoffLow
 	for range 8 {
-		g.router.clock.advance(backoff - 1)
+		g.router.clock.Advance(backoff - 1)
 		if !e.ejected() || e.try() {
 			t.Fatalf("in use before %v are over", backoff)
 		}
-		g.router.clock.advance(1)
+		g.router.clock.Advance(1)
 		if !e.try() {
 			t.Fatalf("not tried after %v", backoff)
 		}
@@ -339,7 +340,7 @@ func TestARemovedAddressDrains(t *testing.T) {
 	g := newGrid(t, nil)
 	block := make(chan struct{})
 	var entered atomic.Bool
-	old := newRawDeck(t, func(c *wire) {
+	old := newRawDeck(t, func(c *rawClient) {
 		for head := c.head(); head != ""; head = c.head() {
 			if strings.Contains(head, "/wait") {
 				entered.Store(true)
@@ -414,7 +415,7 @@ func TestADeckThatVanishesIsNoticed(t *testing.T) {
 		}
 		defer c.close(closedSurplus)
 		probed := 0
-		err = c.raw.Control(func(fd uintptr) {
+		err = c.Raw.Control(func(fd uintptr) {
 			probed, err = syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_KEEPALIVE)
 		})
 		if err != nil || probed == 0 {

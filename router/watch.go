@@ -3,6 +3,8 @@ package router
 import (
 	"math"
 	"time"
+
+	"gridrouter.io/router/wire"
 )
 
 const (
@@ -25,14 +27,14 @@ func (r *Router) watch() {
 		case <-r.stop:
 			return
 		case <-tick.C:
-			now := r.clock.tick()
+			now := r.clock.Tick()
 			r.clients.each(func(c *client) { c.watch(now, turn%lookEvery == 0) })
 		}
 	}
 }
 
 // after is the moment d from now, as waits are bounded: it never comes early.
-func (r *Router) after(d time.Duration) int64 { return r.clock.coarse() + int64(d+watchEvery) }
+func (r *Router) after(d time.Duration) int64 { return r.clock.Coarse() + int64(d+watchEvery) }
 
 // over stands in place of the moment by which a tunnel must be used, once it is given up.
 const over int64 = math.MaxInt64
@@ -40,18 +42,18 @@ const over int64 = math.MaxInt64
 // watch ends the client's waits whose time is over, those for a deck included. looks says
 // to find out whether the client has left while a deck works for it.
 func (c *client) watch(now int64, looks bool) {
-	c.expire(now)
+	c.Expire(now)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.deck == nil {
 		return
 	}
-	c.deck.expire(now)
-	if by := c.idleBy.Load(); by != noWait {
+	c.deck.Expire(now)
+	if by := c.idleBy.Load(); by != wire.NoWait {
 		if now >= by && c.idleBy.CompareAndSwap(by, over) {
 			c.router.lost(waitedTunnel)
-			c.wakeReader()
-			c.deck.wakeReader()
+			c.WakeReader()
+			c.deck.WakeReader()
 		}
 		return
 	}
@@ -60,7 +62,7 @@ func (c *client) watch(now int64, looks bool) {
 	}
 	if c.departed() {
 		c.left.Store(true)
-		c.deck.wakeReader()
+		c.deck.WakeReader()
 	}
 }
 
@@ -70,38 +72,38 @@ const departAfter = 500 * time.Millisecond
 // silentFor says whether the deck has been silent for so long that a client may have left.
 func (c *client) silentFor(now int64) bool {
 	since := c.silentSince.Load()
-	return since != noWait && now-since >= int64(departAfter)
+	return since != wire.NoWait && now-since >= int64(departAfter)
 }
 
 // departed says whether the client counts as gone: its connection broke, or it sends no more
 // and Config.HalfClose takes that for leaving.
 func (c *client) departed() bool {
-	switch c.endedBy() {
-	case halfClosed:
+	switch c.EndedBy() {
+	case wire.HalfClosed:
 		return c.router.cfg.HalfClose == HalfCloseDeparts
-	case endedForGood:
+	case wire.EndedForGood:
 		return true
-	case open:
+	case wire.BothOpen:
 	}
 	return false
 }
 
 // deckWaitBegins notes that a wait for the deck begins.
-func (c *client) deckWaitBegins() { c.silentSince.Store(c.router.clock.coarse()) }
+func (c *client) deckWaitBegins() { c.silentSince.Store(c.router.clock.Coarse()) }
 
 // deckWaitEnds notes that a wait for the deck has ended, and says whether the client has left
 // meanwhile. It is told the same way however the wait and the turns of the watch lie: a
 // client that half-closed is given what comes without a long silence, and nothing that comes
 // after one.
 func (c *client) deckWaitEnds() (left bool) {
-	if c.silentFor(c.router.clock.coarse()) && c.sent.Load() {
+	if c.silentFor(c.router.clock.Coarse()) && c.sent.Load() {
 		c.mu.Lock() // the watch may be doing the same
 		if c.departed() {
 			c.left.Store(true)
 		}
 		c.mu.Unlock()
 	}
-	c.silentSince.Store(noWait)
+	c.silentSince.Store(wire.NoWait)
 	return c.left.Load()
 }
 

@@ -1,6 +1,6 @@
 //go:build race
 
-package router
+package wire
 
 import (
 	"errors"
@@ -10,18 +10,18 @@ import (
 // Under the race detector the calls go through package syscall, which tells the detector
 // that what was sent happened before it was received.
 
-func rawRead(fd uintptr, p []byte) (n int, err syscall.Errno) {
+func RawRead(fd uintptr, p []byte) (n int, err syscall.Errno) {
 	return again(func() (int, error) { return syscall.Read(int(fd), p) })
 }
 
-func rawPeek(fd uintptr, p []byte) (n int, err syscall.Errno) {
+func RawPeek(fd uintptr, p []byte) (n int, err syscall.Errno) {
 	return again(func() (int, error) {
 		n, _, err := syscall.Recvfrom(int(fd), p, syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
 		return n, err
 	})
 }
 
-func rawWrite(fd uintptr, p []byte) (n int, err syscall.Errno) {
+func RawWrite(fd uintptr, p []byte) (n int, err syscall.Errno) {
 	return again(func() (int, error) { return syscall.Write(int(fd), p) })
 }
 

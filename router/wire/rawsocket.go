@@ -1,6 +1,6 @@
 //go:build !race
 
-package router
+package wire
 
 import (
 	"syscall"
@@ -12,18 +12,18 @@ import (
 // for who waits there is the runtime's own poller. What telling costs is a tenth of a
 // request's own time (docs/performance.md).
 
-// rawRead reads once. err is 0 for none.
-func rawRead(fd uintptr, p []byte) (n int, err syscall.Errno) {
+// RawRead reads once. err is 0 for none.
+func RawRead(fd uintptr, p []byte) (n int, err syscall.Errno) {
 	return rawCall(syscall.SYS_RECVFROM, fd, p, 0)
 }
 
-// rawPeek looks at what could be read, without taking it or waiting.
-func rawPeek(fd uintptr, p []byte) (n int, err syscall.Errno) {
+// RawPeek looks at what could be read, without taking it or waiting.
+func RawPeek(fd uintptr, p []byte) (n int, err syscall.Errno) {
 	return rawCall(syscall.SYS_RECVFROM, fd, p, syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
 }
 
-// rawWrite writes once. A connection that is gone is an error and no signal.
-func rawWrite(fd uintptr, p []byte) (n int, err syscall.Errno) {
+// RawWrite writes once. A connection that is gone is an error and no signal.
+func RawWrite(fd uintptr, p []byte) (n int, err syscall.Errno) {
 	return rawCall(syscall.SYS_SENDTO, fd, p, syscall.MSG_NOSIGNAL)
 }
 
