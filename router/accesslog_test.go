@@ -6,16 +6,12 @@ import (
 	"errors"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
 
-	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
-	"go.uber.org/zap/zaptest/observer"
+	"gridrouter.io/router/accesslog"
 )
 
 // sheet takes lines.
@@ -40,9 +36,9 @@ func (s *sheet) lines() []string {
 	return strings.Split(strings.TrimSuffix(s.text.String(), "\n"), "\n")
 }
 
-func openLog(t *testing.T, cfg AccessLogConfig) *AccessLog {
+func openLog(t *testing.T, cfg accesslog.Config) *accesslog.Log {
 	t.Helper()
-	l, err := OpenAccessLog(cfg)
+	l, err := accesslog.Open(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +48,7 @@ func openLog(t *testing.T, cfg AccessLogConfig) *AccessLog {
 
 func TestTheAccessLogTellsOfEachRequest(t *testing.T) {
 	out := &sheet{}
-	l := openLog(t, AccessLogConfig{Output: out, Rate: 1})
+	l := openLog(t, accesslog.Config{Output: out, Rate: 1})
 	g := newGrid(t, func(cfg *Config) { cfg.AccessLog = l; cfg.TrustedProxies = prefixes("127.0.0.1/32") })
 	deck := answering(t, fine)
 	g.one(deck.addr)
@@ -98,7 +94,7 @@ func TestTheAccessLogTellsOfEachRequest(t *testing.T) {
 
 func TestTheAccessLogNamesWhoLeft(t *testing.T) {
 	out := &sheet{}
-	l := openLog(t, AccessLogConfig{Output: out, Rate: 1})
+	l := openLog(t, accesslog.Config{Output: out, Rate: 1})
 	g := newGrid(t, func(cfg *Config) { cfg.AccessLog = l })
 	g.one(newRawDeck(t, func(c *rawClient) { _ = c.head(); _ = c.head() }).addr)
 	w := g.dial()
@@ -110,101 +106,10 @@ func TestTheAccessLogNamesWhoLeft(t *testing.T) {
 	})
 }
 
-func TestAShareOfRequestsIsLogged(t *testing.T) {
-	out := &sheet{}
-	l := openLog(t, AccessLogConfig{Output: out, Rate: 0.5})
-	wanted := 0
-	for range 2000 {
-		if l.wants() {
-			wanted++
-		}
-	}
-	if wanted < 850 || wanted > 1150 {
-		t.Fatalf("%d of 2000", wanted)
-	}
-	if none := openLog(t, AccessLogConfig{Output: out, Rate: 0}); none.wants() {
-		t.Fatal("a rate of 0 wants lines")
-	}
-	if _, err := OpenAccessLog(AccessLogConfig{Output: out, Rate: 2}); err == nil {
-		t.Fatal("a rate of 2 is taken")
-	}
-}
-
-func TestTheLogIsReopenedWhereItIs(t *testing.T) {
-	dir := t.TempDir()
-	name, moved := filepath.Join(dir, "access.log"), filepath.Join(dir, "access.log.1")
-	l := openLog(t, AccessLogConfig{File: name, Rate: 1})
-	holds := func(file, want string) {
-		t.Helper()
-		eventually(t, file+" holds "+want, func() bool {
-			text, err := os.ReadFile(file)
-			return err == nil && string(text) == want
-		})
-	}
-	l.write(0, []byte("one\n"))
-	holds(name, "one\n")
-	if err := os.Rename(name, moved); err != nil {
-		t.Fatal(err)
-	}
-	l.write(1, []byte("two\n"))
-	holds(moved, "one\ntwo\n")
-	if err := l.Reopen(); err != nil {
-		t.Fatal(err)
-	}
-	l.write(0, []byte("three\n"))
-	l.Close() // writes what is left
-	holds(name, "three\n")
-	if _, err := OpenAccessLog(AccessLogConfig{File: dir, Rate: 1}); err == nil {
-		t.Fatal("a folder is taken for a file")
-	}
-}
-
-func TestLinesThatCannotBeWrittenAreToldOfOnce(t *testing.T) {
-	core, logs := observer.New(zapcore.InfoLevel)
-	out := &sheet{broken: true}
-	l := openLog(t, AccessLogConfig{Output: out, Rate: 1, Logger: zap.New(core)})
-	for range 3 {
-		l.write(0, []byte("x\n"))
-		l.flush(nil)
-	}
-	out.mu.Lock()
-	out.broken = false
-	out.mu.Unlock()
-	l.write(0, []byte("y\n"))
-	l.flush(nil)
-	eventually(t, "it tells of both changes", func() bool { return logs.Len() == 2 })
-}
-
-func TestLinesAreDroppedRatherThanHeldWithoutEnd(t *testing.T) {
-	l := &AccessLog{wake: make(chan struct{}, 1)} // nobody writes
-	line := bytes.Repeat([]byte("x"), 1024)
-	for range 2 * logBound / len(line) {
-		l.write(0, line)
-	}
-	if l.slow.Load() == 0 || len(l.lanes[0].buf) > logBound+2*len(line) {
-		t.Fatalf("%d dropped, %d bytes held", l.slow.Load(), len(l.lanes[0].buf))
-	}
-}
-
-func TestTextsOfTheLogAreJSON(t *testing.T) {
-	f := func(text, want string) {
-		t.Helper()
-		got := string(appendJSONString(nil, text))
-		if got != want || !json.Valid([]byte(got)) {
-			t.Errorf("%q: got %s, want %s", text, got, want)
-		}
-	}
-	f("plain", `"plain"`)
-	f("a\"b\\c", `"a\"b\\c"`)
-	f("\x00\n\x1f\x7f", `"\u0000\u000a\u001f\u007f"`)
-	f("\xff\xfe", "\"\ufffd\ufffd\"")
-	f("grün", `"grün"`)
-}
-
 // TestBytesThatNobodyTookAreNotCountedAsSent has a client that takes nothing of a large answer.
 func TestBytesThatNobodyTookAreNotCountedAsSent(t *testing.T) {
 	log := &lockedBuffer{}
-	access, err := OpenAccessLog(AccessLogConfig{Output: log, Rate: 1})
+	access, err := accesslog.Open(accesslog.Config{Output: log, Rate: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

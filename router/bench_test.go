@@ -180,7 +180,8 @@ func TestAnOrdinaryRequestAllocatesNothingOfOurs(t *testing.T) {
 		}
 		_, to := x.framings()
 		x.out = x.appendAnswerHead(x.out[:0], to)
-		x.log = x.appendLog(x.log[:0], "", noFault, time.Millisecond)
+		entry := x.logEntry(noFault, time.Millisecond)
+		x.log = entry.Append(x.log[:0])
 		x.lane.observe(time.Millisecond)
 	}); n != 0 {
 		t.Fatalf("%v allocations", n)

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"gridrouter.io/router/accesslog"
 	"gridrouter.io/router/admission"
 	"gridrouter.io/routing"
 )
@@ -365,7 +366,7 @@ func TestConformanceHostSpellings(t *testing.T) {
 func spellingGrid(t *testing.T) (*grid, map[string]chan string, *lockedBuffer) {
 	t.Helper()
 	log := &lockedBuffer{}
-	access, err := OpenAccessLog(AccessLogConfig{Output: log, Rate: 1})
+	access, err := accesslog.Open(accesslog.Config{Output: log, Rate: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"gridrouter.io/router/accesslog"
 	"gridrouter.io/routing"
 )
 
@@ -37,7 +38,7 @@ func TestEachWayThatADeckFailsIsTold(t *testing.T) {
 	f := func(cause failureCause, fault string, addr string, doc *routing.DeckTLS, words string) {
 		t.Helper()
 		log := &lockedBuffer{}
-		access, err := OpenAccessLog(AccessLogConfig{Output: log, Rate: 1})
+		access, err := accesslog.Open(accesslog.Config{Output: log, Rate: 1})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -21,7 +21,7 @@
 //   - published.go: the table and the live decks, behind one atomic pointer
 //   - endpoint.go, pool.go, deckconn.go: one address of a deck, its idle connections, one connection
 //   - faults.go: every code, whose fault it is, and what the client gets
-//   - metrics.go, accesslog.go, admin.go: what people see
+//   - metrics.go, accesslog/, admin.go: what people see
 //
 // The package knows documents only in the form that package routing compiles them to. It
 // takes addresses of names from a [Resolver], and everything else it needs by its [Config].

@@ -5,6 +5,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"gridrouter.io/router/accesslog"
 	"gridrouter.io/router/admission"
 	"gridrouter.io/routing"
 )
@@ -155,9 +156,9 @@ func (r *refusal) appendBody(dst []byte) []byte {
 	if r.kind.whose == culpritClient && r.reason != "" {
 		message += ": " + r.reason
 	}
-	dst = appendJSONString(dst, message)
+	dst = accesslog.AppendJSONString(dst, message)
 	dst = append(dst, `, "requestId": `...)
-	dst = appendJSONString(dst, string(r.requestID))
+	dst = accesslog.AppendJSONString(dst, string(r.requestID))
 	return append(dst, "}\n"...)
 }
 

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"time"
 
+	"gridrouter.io/router/accesslog"
 	"gridrouter.io/router/admission"
 	"gridrouter.io/router/wire"
 	"gridrouter.io/routing"
@@ -32,10 +33,41 @@ func (x *exchange) finish(fault routing.Fault) {
 	} else {
 		x.lane.classes[classOf(x.status)].Add(1)
 	}
-	if log := x.router.cfg.AccessLog; log != nil && log.wants() {
-		x.log = x.appendLog(x.log[:0], kind.code, fault, took)
-		log.write(x.lane.index, x.log)
+	if log := x.router.cfg.AccessLog; log != nil && log.Wants() {
+		entry := x.logEntry(fault, took)
+		x.log = entry.Append(x.log[:0])
+		log.Write(x.lane.index, x.log)
 	}
+}
+
+// logEntry is what the access log tells of the request.
+func (x *exchange) logEntry(fault routing.Fault, took time.Duration) accesslog.Entry {
+	entry := accesslog.Entry{
+		Time: x.started, RequestID: x.who.requestID, Client: x.who.client,
+		Method: x.line.Method, Host: x.head.Authority.Host, Path: x.head.Request.Path,
+		Tenant: x.decision.Tenant, Rule: x.decision.Rule, Epoch: x.decision.Epoch, Revision: -1,
+		Status: x.status, BytesIn: x.upload.bytes.Load(), BytesOut: x.sent, Took: took, DeckTook: -1,
+	}
+	if !entry.Client.IsValid() {
+		entry.Client = x.client.peer
+	}
+	if x.decision.Deck != nil {
+		entry.Deck = x.decision.Deck.Name
+	}
+	if x.endpoint != nil {
+		entry.Address = x.endpoint.text
+	}
+	if x.now != nil {
+		entry.Revision = x.now.table.Revision()
+	}
+	if fault != noFault {
+		kind, _ := x.router.faults.of(fault)
+		entry.Fault, entry.Reason = string(kind.code), x.reason
+	}
+	if !x.asked.IsZero() && !x.answered.IsZero() {
+		entry.DeckTook = x.answered.Sub(x.asked)
+	}
+	return entry
 }
 
 // refuse tells the client what went wrong, where it can still be told. What has been

@@ -11,6 +11,9 @@ import (
 // do not fight over them. A connection from a client belongs to one lane.
 const lanes = 8
 
+// AccessLogLanes is how many lanes an access log should have for a Router (see package accesslog).
+const AccessLogLanes = lanes
+
 // bounds are the upper bounds of the latency histogram's buckets.
 var bounds = [...]time.Duration{
 	250 * time.Microsecond, 500 * time.Microsecond, time.Millisecond, 2500 * time.Microsecond, 5 * time.Millisecond,
@@ -198,7 +201,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	}
 	var lines, slow, failed uint64
 	if log := r.cfg.AccessLog; log != nil {
-		lines, slow, failed = log.lines.Load(), log.slow.Load(), log.failed.Load()
+		lines, slow, failed = log.Counts()
 	}
 	count(out, c.logLines, lines)
 	count(out, c.logDropped, slow, "slow")

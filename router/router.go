@@ -15,6 +15,7 @@ import (
 	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
 
+	"gridrouter.io/router/accesslog"
 	"gridrouter.io/router/wire"
 	"gridrouter.io/routing"
 )
@@ -44,8 +45,8 @@ type Config struct {
 	Names Resolver
 	// Pins finds pins that tables do not hold; nil: those stay unread.
 	Pins Pins
-	// AccessLog takes a line for each request; nil: none is written.
-	AccessLog *AccessLog
+	// AccessLog takes a line for each request, best with [AccessLogLanes]; nil: none is written.
+	AccessLog *accesslog.Log
 	// Patience bounds how long a client may take.
 	Patience Patience
 	// ProxyProtocol says that each connection begins with a PROXY header, version 1 or 2,

@@ -17,6 +17,7 @@ import (
 	"gridrouter.io/discovery/catalog"
 	"gridrouter.io/gslb"
 	"gridrouter.io/router"
+	"gridrouter.io/router/accesslog"
 	"gridrouter.io/router/certs"
 	"gridrouter.io/routing"
 	"gridrouter.io/routing/document"
@@ -36,8 +37,8 @@ type service struct {
 	documents *documents
 	mesh      *gslb.Resolver
 	names     *gslb.Resolver
-	access    *router.AccessLog // nil: off
-	pins      *pinCache         // nil: the source is a folder, whose pins are all held
+	access    *accesslog.Log // nil: off
+	pins      *pinCache      // nil: the source is a folder, whose pins are all held
 	snapshots *snapshots
 	resolved  *addresses
 	certs     *certs.Store // nil: nobody listens for TLS
@@ -180,8 +181,8 @@ func (s *service) resolver(flag string, servers []string) (*gslb.Resolver, error
 	return r, nil
 }
 
-func (s *service) accessLog() (*router.AccessLog, error) {
-	config := router.AccessLogConfig{Rate: s.flags.accessLogSample, Logger: s.log.Named("accesslog")}
+func (s *service) accessLog() (*accesslog.Log, error) {
+	config := accesslog.Config{Lanes: router.AccessLogLanes, Rate: s.flags.accessLogSample, Logger: s.log.Named("accesslog")}
 	switch s.flags.accessLog {
 	case "off":
 		return nil, nil
@@ -190,7 +191,7 @@ func (s *service) accessLog() (*router.AccessLog, error) {
 	default:
 		config.File = s.flags.accessLog
 	}
-	log, err := router.OpenAccessLog(config)
+	log, err := accesslog.Open(config)
 	if err != nil {
 		return nil, flags.Usagef("--access-log: %w; name a file that can be written", err)
 	}

@@ -1,4 +1,4 @@
-package router
+package accesslog
 
 import (
 	"errors"
@@ -71,11 +71,11 @@ func nextLine(t *testing.T, name string, want string) *os.File {
 func TestALogMayBeAPipeWhoseReaderComesAndGoes(t *testing.T) {
 	core, logs := observer.New(zapcore.InfoLevel)
 	name := newFIFO(t)
-	var l *AccessLog
+	var l *Log
 	atOnce(t, "opening a pipe that nobody reads", func() {
-		l = openLog(t, AccessLogConfig{File: name, Rate: 1, Logger: zap.New(core)})
+		l = openLog(t, Config{File: name, Rate: 1, Logger: zap.New(core)})
 	})
-	l.write(0, []byte("before\n"))
+	l.Write(0, []byte("before\n"))
 	eventually(t, "it says that nobody reads", func() bool {
 		return logs.FilterMessageSnippet("nobody reads the pipe").Len() == 1
 	})
@@ -88,23 +88,23 @@ func TestALogMayBeAPipeWhoseReaderComesAndGoes(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "it notices that the reader has left", func() bool {
-		l.write(1, []byte("nobody reads this\n"))
+		l.Write(1, []byte("nobody reads this\n"))
 		return logs.FilterMessageSnippet("nobody reads the pipe").Len() == 2
 	})
-	l.write(2, []byte("after\n"))
+	l.Write(2, []byte("after\n"))
 	nextLine(t, name, "after")
 	atOnce(t, "closing", l.Close)
 }
 
 func TestAReaderThatStopsHoldsUpNobody(t *testing.T) {
 	big := strings.Repeat("x", 64<<10) + "\n" // one of these is more than the pipe takes beside another
-	blocked := func(t *testing.T) (l *AccessLog, name string) {
+	blocked := func(t *testing.T) (l *Log, name string) {
 		t.Helper()
 		name = newFIFO(t)
 		readFIFO(t, name) // and never reads
-		l = openLog(t, AccessLogConfig{File: name, Rate: 1})
+		l = openLog(t, Config{File: name, Rate: 1})
 		eventually(t, "the writer waits for the reader", func() bool {
-			l.write(0, []byte(big))
+			l.Write(0, []byte(big))
 			return l.slow.Load() > 0 // nothing has left the lane for a while
 		})
 		return l, name
@@ -156,11 +156,11 @@ func (s *stuck) Write(p []byte) (int, error) {
 
 func TestAnOutputThatTakesNothingHoldsUpNobody(t *testing.T) {
 	out := &stuck{make(chan struct{})}
-	l, err := OpenAccessLog(AccessLogConfig{Output: out, Rate: 1})
+	l, err := Open(Config{Output: out, Rate: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.write(0, []byte("x\n"))
+	l.Write(0, []byte("x\n"))
 	atOnce(t, "opening anew", func() {
 		if err := l.Reopen(); err != nil {
 			t.Error(err)
@@ -179,7 +179,7 @@ func TestWhatCannotBeALogIsRefused(t *testing.T) {
 	f := func(file string, taken bool) {
 		t.Helper()
 		atOnce(t, file, func() {
-			l, err := OpenAccessLog(AccessLogConfig{File: file, Rate: 1})
+			l, err := Open(Config{File: file, Rate: 1})
 			if (err == nil) != taken {
 				t.Errorf("%s: %v", file, err)
 			}
@@ -197,9 +197,9 @@ func TestWhatCannotBeALogIsRefused(t *testing.T) {
 }
 
 func TestLinesCountAsWrittenOnlyWhenTheyAre(t *testing.T) {
-	l := openLog(t, AccessLogConfig{File: "/dev/full", Rate: 1})
+	l := openLog(t, Config{File: "/dev/full", Rate: 1})
 	for range 10 {
-		l.write(0, []byte("x\n"))
+		l.Write(0, []byte("x\n"))
 	}
 	eventually(t, "the lines are lost", func() bool { return l.failed.Load() == 10 })
 	if l.lines.Load() != 0 || l.slow.Load() != 0 {
@@ -228,7 +228,7 @@ func TestWrittenAndLostLinesAddUpWhereverADiskIsFull(t *testing.T) {
 	for room := range len(batch) + 2 {
 		for _, silent := range []bool{false, true} {
 			out := &short{room: room, silent: silent}
-			l := &AccessLog{cfg: AccessLogConfig{Logger: zap.NewNop()}, out: out, turn: 1}
+			l := &Log{cfg: Config{Logger: zap.NewNop()}, lanes: make([]lane, 1), out: out, turn: 1}
 			l.writeOut([]byte(batch))
 			whole := strings.Count(batch[:min(room, len(batch))], "\n")
 			if got, lost := l.lines.Load(), l.failed.Load(); got != uint64(whole) || got+lost != 3 {
@@ -253,7 +253,7 @@ func (c contrary) Write([]byte) (int, error) { return c.n, errors.New("out of or
 
 func TestAnOutputThatMiscountsBreaksNothing(t *testing.T) {
 	for _, n := range []int{-1, 0, 1000} {
-		l := &AccessLog{cfg: AccessLogConfig{Logger: zap.NewNop()}, out: contrary{n}, turn: 1}
+		l := &Log{cfg: Config{Logger: zap.NewNop()}, lanes: make([]lane, 1), out: contrary{n}, turn: 1}
 		l.writeOut([]byte("x\n"))
 		if l.lines.Load()+l.failed.Load() != 1 {
 			t.Errorf("%d: %d written, %d lost", n, l.lines.Load(), l.failed.Load())
@@ -264,11 +264,11 @@ func TestAnOutputThatMiscountsBreaksNothing(t *testing.T) {
 func TestOpeningAnewWhileLinesAreWrittenLosesNone(t *testing.T) {
 	dir := t.TempDir()
 	name := filepath.Join(dir, "log")
-	l := openLog(t, AccessLogConfig{File: name, Rate: 1})
+	l := openLog(t, Config{File: name, Rate: 1})
 	const rounds, each = 20, 50
 	for round := range rounds {
 		for i := range each {
-			l.write(i%lanes, fmt.Appendf(nil, "%d-%d\n", round, i))
+			l.Write(i%len(l.lanes), fmt.Appendf(nil, "%d-%d\n", round, i))
 		}
 		if round%2 == 0 {
 			l.flush(nil)

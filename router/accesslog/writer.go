@@ -1,4 +1,4 @@
-package router
+package accesslog
 
 import (
 	"bytes"
@@ -13,23 +13,23 @@ import (
 )
 
 const (
-	logEvery = 200 * time.Millisecond // how long a line waits to be written, at most
-	logLeave = time.Second            // that the last lines may take to be written
+	writeEvery = 200 * time.Millisecond // how long a line waits to be written, at most
+	leave      = time.Second            // that the last lines may take to be written
 )
 
-// logState is what the log's logger was told last.
-type logState uint8
+// state is what the log's logger was told last.
+type state uint8
 
 const (
-	logFine   logState = iota
-	logBroken          // writing fails
-	logUnread          // nobody reads the pipe
+	fine   state = iota
+	broken       // writing fails
+	unread       // nobody reads the pipe
 )
 
 // Reopen opens the file anew, for after it has been moved away. On an error the log goes
 // on where it was. It does not wait, not even for a write that is under way: what is not
 // written of it goes to the new file.
-func (l *AccessLog) Reopen() error {
+func (l *Log) Reopen() error {
 	if l.cfg.File == "" {
 		return nil
 	}
@@ -56,17 +56,17 @@ func (l *AccessLog) Reopen() error {
 
 // Close writes what is left and closes the file. What cannot be written within a second is
 // given up and told of. Where Output is what takes nothing, its writer is left behind.
-func (l *AccessLog) Close() {
+func (l *Log) Close() {
 	l.once.Do(func() { close(l.stop) })
-	if !l.endsWithin(logLeave) {
+	if !l.endsWithin(leave) {
 		l.end()
-		if !l.endsWithin(logLeave) {
+		if !l.endsWithin(leave) {
 			l.cfg.Logger.Error("nobody takes the last lines of the access log; they are lost")
 		}
 	}
 }
 
-func (l *AccessLog) endsWithin(d time.Duration) bool {
+func (l *Log) endsWithin(d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
@@ -78,7 +78,7 @@ func (l *AccessLog) endsWithin(d time.Duration) bool {
 }
 
 // end takes the file from the writer, wherever that is, for good.
-func (l *AccessLog) end() {
+func (l *Log) end() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.shut = true
@@ -89,9 +89,9 @@ func (l *AccessLog) end() {
 	}
 }
 
-func (l *AccessLog) run() {
+func (l *Log) run() {
 	defer close(l.done)
-	tick := time.NewTicker(logEvery)
+	tick := time.NewTicker(writeEvery)
 	defer tick.Stop()
 	var spare []byte
 	for {
@@ -111,14 +111,14 @@ func (l *AccessLog) run() {
 }
 
 // awaken looks whether somebody reads the pipe by now.
-func (l *AccessLog) awaken() {
+func (l *Log) awaken() {
 	if out, _ := l.target(); out == nil {
 		_ = l.Reopen() // the next look comes soon
 	}
 }
 
 // farewell counts the lines that are left, and tells if any were lost since the start.
-func (l *AccessLog) farewell() {
+func (l *Log) farewell() {
 	for i := range l.lanes {
 		lane := &l.lanes[i]
 		lane.mu.Lock()
@@ -133,44 +133,44 @@ func (l *AccessLog) farewell() {
 }
 
 // target is what lines are written to at the moment, and its turn; nil: nobody would take them.
-func (l *AccessLog) target() (out io.Writer, turn int) {
+func (l *Log) target() (out io.Writer, turn int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.out, l.turn
 }
 
 // current says whether it is still that turn.
-func (l *AccessLog) current(turn int) bool {
+func (l *Log) current(turn int) bool {
 	_, now := l.target()
 	return now == turn
 }
 
 // flush writes what each lane has gathered, swapping its buffer for the spare one. While
 // nobody reads the pipe, lines stay in their lanes.
-func (l *AccessLog) flush(spare []byte) []byte {
+func (l *Log) flush(spare []byte) []byte {
 	l.writing.Lock()
 	defer l.writing.Unlock()
 	for i := range l.lanes {
 		if out, _ := l.target(); out == nil {
-			l.tell(logUnread, nil)
+			l.tell(unread, nil)
 			return spare
 		}
 		lane := &l.lanes[i]
 		lane.mu.Lock()
-		full := lane.buf
+		gathered := lane.buf
 		lane.buf = spare[:0]
 		lane.mu.Unlock()
-		if len(full) > 0 {
-			l.writeOut(full)
+		if len(gathered) > 0 {
+			l.writeOut(gathered)
 		}
-		spare = full
+		spare = gathered
 	}
 	return spare
 }
 
 // writeOut writes whole lines. Those that are written are counted as such, and all others
 // as lost; what was written of a line when the file was opened anew is written there again.
-func (l *AccessLog) writeOut(p []byte) {
+func (l *Log) writeOut(p []byte) {
 	for len(p) > 0 {
 		out, turn := l.target()
 		if out == nil {
@@ -186,22 +186,22 @@ func (l *AccessLog) writeOut(p []byte) {
 		p = p[whole:]
 		switch {
 		case err == nil:
-			l.tell(logFine, nil)
+			l.tell(fine, nil)
 		case !l.current(turn): // it was opened anew
 		case errors.Is(err, syscall.EPIPE) && l.abandon(turn):
 			l.failed.Add(countLines(p))
-			l.tell(logUnread, nil)
+			l.tell(unread, nil)
 			return
 		default:
 			l.failed.Add(countLines(p))
-			l.tell(logBroken, err)
+			l.tell(broken, err)
 			return
 		}
 	}
 }
 
 // put writes p on a line of its own, and returns how much of it was written.
-func (l *AccessLog) put(out io.Writer, turn int, p []byte) (int, error) {
+func (l *Log) put(out io.Writer, turn int, p []byte) (int, error) {
 	if l.torn == turn {
 		if _, err := out.Write([]byte{'\n'}); err != nil {
 			return 0, err
@@ -216,7 +216,7 @@ func (l *AccessLog) put(out io.Writer, turn int, p []byte) (int, error) {
 }
 
 // abandon closes the file whose reader has left, and says whether it did: Output is not ours.
-func (l *AccessLog) abandon(turn int) bool {
+func (l *Log) abandon(turn int) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.file == nil || l.turn != turn {
@@ -229,19 +229,19 @@ func (l *AccessLog) abandon(turn int) bool {
 }
 
 // tell logs a change of state, once.
-func (l *AccessLog) tell(state logState, err error) {
+func (l *Log) tell(state state, err error) {
 	if state == l.state {
 		return
 	}
 	l.state = state
 	switch state {
-	case logFine:
+	case fine:
 		l.cfg.Logger.Info("the access log is written again")
-	case logBroken:
+	case broken:
 		l.cfg.Logger.Error("the access log cannot be written; lines are lost until it can", zap.Error(err))
-	case logUnread:
+	case unread:
 		l.cfg.Logger.Warn("nobody reads the pipe that the access log is written to; lines wait for a reader, and are lost when too many do",
-			zap.String("file", l.cfg.File), zap.Int("bytesThatWait", lanes*logBound))
+			zap.String("file", l.cfg.File), zap.Int("bytesThatWait", len(l.lanes)*bound))
 	}
 }
 
