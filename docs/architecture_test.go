@@ -39,7 +39,7 @@ var rooms = []room{
 		"the data path cannot wait for etcd or DNS if it cannot reach them; it declares the small interfaces it needs"},
 	{"router/certs", []string{"discovery/files"}, []string{"github.com/valyala/fasthttp", "go.etcd.io/"},
 		"certificates know nothing of requests"},
-	{"router/accesslog", []string{"discovery/files"}, []string{"github.com/valyala/fasthttp", "net/http", "go.etcd.io/", "github.com/prometheus/"},
+	{"router/accesslog", []string{"discovery/files"}, []string{"github.com/valyala/fasthttp", "go.etcd.io/", "github.com/prometheus/"},
 		"an entry in, a line out: what a request is, the log need not know"},
 	{"router/wire", nil, []string{"github.com/valyala/fasthttp", "net/http", "go.etcd.io/", "go.uber.org/zap", "github.com/prometheus/"},
 		"connections and their waits know neither HTTP nor decks"},
