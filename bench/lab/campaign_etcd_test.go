@@ -2,6 +2,7 @@ package lab_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -155,7 +156,10 @@ func etcdIsRestored(c *campaign) error {
 	if err != nil {
 		return err
 	}
-	lost := c.lost(now)
+	lost, err := c.lost(now)
+	if err != nil {
+		return err
+	}
 	c.note("etcd at revision %d, %d tenants set back", revision, len(lost))
 	if len(lost) == 0 {
 		return nil
@@ -213,14 +217,33 @@ func (c *campaign) putBack() error {
 	})
 }
 
-// lost returns the tenants of which etcd holds an older epoch than was acknowledged.
-func (c *campaign) lost(now map[string]stored) (names []string) {
+// lost returns the tenants of which etcd holds an older epoch than was acknowledged, and some
+// router knows better. What went before any router had heard of it nobody is left to tell.
+func (c *campaign) lost(now map[string]stored) (names []string, err error) {
 	for _, name := range c.model.names {
-		if _, epoch := c.model.inForce(name); now[name].epoch < epoch {
-			names = append(names, name)
+		if _, epoch := c.model.inForce(name); now[name].epoch >= epoch {
+			continue
 		}
+		seen := uint64(0)
+		for n := range campaignRouters() {
+			var told struct{ Epoch uint64 }
+			a, err := get("http://" + c.grid.Admin(n+1) + "/tenants/" + name)
+			if err != nil {
+				return nil, err
+			}
+			if err := json.Unmarshal(a.body, &told); err != nil {
+				return nil, err
+			}
+			seen = max(seen, told.Epoch)
+		}
+		if seen > now[name].epoch {
+			names = append(names, name)
+			continue
+		}
+		c.note("%s lost before anybody heard of it", name)
+		c.model.unheard(name, now[name].epoch)
 	}
-	return names
+	return names, nil
 }
 
 // lossIsTold waits until gridctl names every tenant that was set back, and until the fleet

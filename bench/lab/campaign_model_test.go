@@ -72,8 +72,6 @@ type history struct {
 	attempts   []*attempt
 }
 
-func (h *history) last() *attempt { return h.attempts[len(h.attempts)-1] }
-
 // newest returns the attempt that is in force once all is settled: the last one that was
 // acknowledged.
 func (h *history) newest() (int, *attempt) {
@@ -162,6 +160,17 @@ func (m *model) turn(from, to outcome) {
 			if a.outcome == from {
 				a.outcome = to
 			}
+		}
+	}
+}
+
+// unheard takes back what was acknowledged above an epoch, and lost before a router knew.
+func (m *model) unheard(tenant string, epoch uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, a := range m.tenants[tenant].attempts {
+		if a.epoch > epoch && a.outcome == acknowledged {
+			a.outcome = refused
 		}
 	}
 }

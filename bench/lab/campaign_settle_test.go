@@ -287,7 +287,7 @@ func (c *campaign) heard() error {
 			return fmt.Errorf("%s has %+v; the fleet tells %+v", router, now, fleet.Members)
 		}
 		if first, err := c.table(1); err != nil || first.Hash != now.Hash {
-			return fmt.Errorf("%s has %+v, r1 has %+v, %v", router, now, first, err)
+			return errors.Join(err, fmt.Errorf("%s has %+v, r1 has %+v", router, now, first))
 		}
 	}
 	return nil
@@ -378,7 +378,7 @@ func (c *campaign) all(what string, is func(tableTold) bool) error {
 	return c.until(what, func() error {
 		for n, router := range campaignRouters() {
 			if told, err := c.table(n + 1); err != nil || !is(told) {
-				return fmt.Errorf("%s has %+v, %v", router, told, err)
+				return errors.Join(err, fmt.Errorf("%s has %+v", router, told))
 			}
 		}
 		return nil

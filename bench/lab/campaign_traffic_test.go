@@ -109,7 +109,7 @@ func (l *traffic) ask(w *wire, router, tenant, key string) {
 		if code == "pin_unreadable" && l.model.tenants[tenant].pins != cached {
 			excused = false // what is held is never unreadable
 		}
-		if !excused && !(code == "no_tenant" && l.model.mayLack(tenant, s.since)) {
+		if !excused && (code != "no_tenant" || !l.model.mayLack(tenant, s.since)) {
 			l.note(what, fmt.Sprintf("%s answered a request of %s (key %q) with %s", router, tenant, key, a))
 			return
 		}

@@ -130,7 +130,8 @@ func (r *recentTenants) may(tenant string) bool {
 // write changes a tenant that rng draws, and records what came of it. An error is one that
 // tells nothing was written.
 func (c *campaign) write(rng *rand.Rand, timeout time.Duration) error {
-	name, f := "", form{}
+	var name string
+	var f form
 	for try := 0; ; try++ {
 		name = c.model.names[rng.IntN(len(c.model.names))]
 		now, _, settled := c.model.settled(name)
@@ -179,13 +180,13 @@ func (c *campaign) change(name string, f form, timeout time.Duration, args ...st
 		c.model.end(a, 0, refused)
 		c.writes.refused.Add(1)
 		return err
-	case err != nil:
+	case err == nil:
+		c.model.end(a, report.epoch(name), acknowledged)
+		c.writes.acknowledged.Add(1)
+	default: // done or not, which is no error here
 		c.model.end(a, report.epoch(name), unknown)
 		c.writes.unknown.Add(1)
-		return nil
 	}
-	c.model.end(a, report.epoch(name), acknowledged)
-	c.writes.acknowledged.Add(1)
 	return nil
 }
 

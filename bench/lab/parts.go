@@ -131,7 +131,8 @@ func routerSpec(l Layout, config Config, n int) spec {
 }
 
 func lvsSpec(l Layout, config Config) spec {
-	args := []string{"part", "l4", "--name", LVS, "--listen", l.VIP(), "--status", l.Status(LVS)}
+	args := make([]string, 0, 8+2*config.routers())
+	args = append(args, "part", "l4", "--name", LVS, "--listen", l.VIP(), "--status", l.Status(LVS))
 	for n := range config.routers() {
 		args = append(args, "--to", l.Data(n+1)+",health=http://"+l.Health(n+1)+"/readyz")
 	}
