@@ -95,8 +95,13 @@ func (c *campaign) act() error {
 	if len(guard.Holding) > 0 {
 		return c.settleGuard(guard.Revision)
 	}
-	if told, err := c.rewound(); err != nil || len(told) > 0 {
-		return errors.Join(err, c.settleRestore(nil))
+	switch told, err := c.rewound(); {
+	case err != nil && strings.Contains(err.Error(), "the stored document is bad"):
+		return errors.Join(err, c.mendCorrupt()) // as it says
+	case err != nil:
+		return err
+	case len(told) > 0:
+		return c.settleRestore(nil)
 	}
 	if fleet, err := c.fleet(); err == nil && fleet.otherForms() {
 		return c.mendCorrupt()
