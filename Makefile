@@ -46,6 +46,10 @@ e2e: ## whole grids of real processes, driven by scenario files
 	$(GO) test -race -shuffle=on -timeout 15m -v -run ^TestE2E ./bench/lab
 	$(GO) test -timeout 5m -v -run ^TestE2EChange ./bench/lab
 
+.PHONY: campaign
+campaign: ## about an hour of random faults with traffic; GRIDROUTER_CAMPAIGN_ROUNDS and _SEED choose which
+	GRIDROUTER_CAMPAIGN_ROUNDS=$${GRIDROUTER_CAMPAIGN_ROUNDS:-450} $(GO) test -count=1 -timeout 120m -v -run '^TestE2ECampaign$$' ./bench/lab
+
 .PHONY: conformance
 conformance: ## the data path against raw cases, varnishtest and real servers
 	@missing=(); for tool in varnishtest nginx apache2 lighttpd node python3; do \

@@ -80,7 +80,11 @@ func (c *Contact) untilReady(ctx context.Context, conn *grpc.ClientConn) bool {
 	back := c.returned()
 	for state := conn.GetState(); state != connectivity.Ready && ctx.Err() == nil; state = conn.GetState() {
 		if back.Err() != nil {
-			conn.ResetConnectBackoff()
+			// Only what waits is hurried: while gRPC makes connections it adds them to the map that
+			// ResetConnectBackoff goes through unguarded, and a process ends of that.
+			if state == connectivity.TransientFailure {
+				conn.ResetConnectBackoff()
+			}
 			stays(ctx, conn, state, around(redialEvery))
 			continue
 		}

@@ -185,3 +185,31 @@ func TestAttemptsToConnectAreBounded(t *testing.T) {
 		t.Errorf("%d attempts in %.1f s, want %d at most", got, seconds, most)
 	}
 }
+
+// TestAConnectionThatIsBeingMadeIsLeftAlone lets etcd answer somebody while other clients are just
+// being made. gRPC resets back-offs by going through a map that it does not guard: while it adds a
+// connection there, the process would end of that (concurrent map iteration and map write).
+func TestAConnectionThatIsBeingMadeIsLeftAlone(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := listener.Addr().String()
+	_ = listener.Close() // nobody answers there
+	contact := NewContact()
+	contact.ended() // and stays so: etcd has answered since, whenever a client asks
+	for range 200 {
+		client, err := NewClient(ClientConfig{Endpoints: []string{"http://" + addr}, Contact: contact}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn := client.ActiveConnection()
+		for state := conn.GetState(); state != connectivity.TransientFailure; state = conn.GetState() {
+			conn.Connect()
+			conn.WaitForStateChange(t.Context(), state)
+		}
+		if err := client.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}

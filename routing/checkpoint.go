@@ -54,6 +54,7 @@ type state struct {
 	Decks     []string // by ID
 	Waiting   map[string]*heldChange
 	Held      map[string]*heldChange
+	SetBack   map[string]*heldChange
 	Guard     *GuardState
 	Accepted  int64
 	Origin    string
@@ -96,7 +97,7 @@ func (c *Compiler) Checkpoint() *Checkpoint {
 	}
 	k := &Checkpoint{table: c.last, state: state{
 		Revision: c.last.revision, CachePins: c.cachePins, Hash: c.hash, Effective: c.effective, Stored: c.stored,
-		Pairs: maps.Clone(c.pairs), Waiting: heldChanges(c.waiting), Held: heldChanges(c.guard.held), Guard: c.last.guard, Accepted: c.guard.accepted,
+		Pairs: maps.Clone(c.pairs), Waiting: heldChanges(c.waiting), Held: heldChanges(c.guard.held), SetBack: heldChanges(c.setBack.all()), Guard: c.last.guard, Accepted: c.guard.accepted,
 		Origin: c.origin, Origins: maps.Clone(c.origins), Behind: maps.Clone(c.behind), Problems: maps.Clone(c.problems), Seen: maps.Clone(c.seen),
 		Contested: maps.Clone(c.claims.contested), Refused: c.claims.refused, Wildcards: c.claims.wildcards,
 		Claims: maps.Clone(c.claims.problems), Owned: c.claims.effective, Pins: c.counts.Pins, Unlisted: c.guard.unlisted,
@@ -272,6 +273,11 @@ func (c *Compiler) restoreState(s *state) error {
 	c.claims.refused = s.Refused
 	restoreChanges(c.waiting, s.Waiting)
 	restoreChanges(c.guard.held, s.Held)
+	pins := map[string]*Change{}
+	restoreChanges(pins, s.SetBack)
+	for _, change := range pins {
+		c.setBack.put(change)
+	}
 	c.guard.stale, c.guard.unlisted = true, s.Unlisted
 	if c.guard.accepted = s.Accepted; s.Guard != nil {
 		c.guard.revision, c.guard.since, c.guard.before = s.Guard.Revision, s.Guard.Since, s.Guard.Before

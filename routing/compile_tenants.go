@@ -82,6 +82,9 @@ func (c *Compiler) compileTenant(change *Change, b *batch) {
 			code, message = ProblemBadDocument, err.Error()
 		}
 	}
+	if code != ProblemEpochRewound {
+		c.setBack.release(name, b)
+	}
 	switch code {
 	case "":
 		accepted = true
@@ -131,6 +134,7 @@ func (c *Compiler) takePolicy(name string, form *tenantForm) {
 
 func (c *Compiler) deleteTenant(change *Change, name string, exists bool, old *tenantRecord, b *batch) {
 	c.forget(change)
+	c.setBack.release(name, b)
 	if !exists {
 		return
 	}

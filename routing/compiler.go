@@ -79,6 +79,7 @@ type Compiler struct {
 	pairs   map[string]*storedPair // of decks and of what has no store of its own
 	stored  int                    // how many pairs are stored, of all kinds
 	waiting map[string]*Change     // held back until a deck exists
+	setBack setBackPins
 	origin  string
 	origins map[string]string // of documents that have one of their own
 	faults  []Problem
@@ -127,7 +128,7 @@ type storedPair struct {
 func NewCompiler(decode Decoder) *Compiler {
 	seed := rand.Uint64()
 	return &Compiler{
-		decode: decode, pairs: map[string]*storedPair{}, waiting: map[string]*Change{}, origins: map[string]string{},
+		decode: decode, pairs: map[string]*storedPair{}, waiting: map[string]*Change{}, setBack: setBackPins{}, origins: map[string]string{},
 		behind: map[string]uint64{}, problems: map[string][]Problem{},
 		deckIDs: map[string]int32{}, splits: map[string]*compiledSplit{}, costs: map[string][]uint64{},
 		policies: newPolicies(), tenants: newStoreEditor(seed), hosts: newStoreEditor(seed), pins: newStoreEditor(seed), unheld: newStoreEditor(seed), delegates: newStoreEditor(seed),
@@ -174,6 +175,7 @@ func (c *Compiler) Compile(u Update) *Table {
 	flippedDecks := c.flippedDecks(known)
 	if len(flippedDecks) > 0 {
 		c.retryWaiting(&b)
+		c.setBack.retry(&b)
 	}
 	for _, change := range b.tenants {
 		c.compileTenant(change, &b)
@@ -182,7 +184,9 @@ func (c *Compiler) Compile(u Update) *Table {
 		c.withdrawSetBack(name)
 	}
 	for _, change := range b.pins {
-		c.compilePin(change)
+		if !c.setBack.take(c, change) {
+			c.compilePin(change)
+		}
 	}
 	for _, change := range b.others {
 		c.checkOther(change)
@@ -286,6 +290,7 @@ func (c *Compiler) place(b *batch, change *Change) (fresh bool) {
 	c.moved++
 	c.hash.sub(was)
 	delete(c.waiting, change.Key)
+	c.setBack.forget(change)
 	c.guard.release(change.Key)
 	b.add(change)
 	return fresh
@@ -320,6 +325,9 @@ func (c *Compiler) storedPairOf(change *Change) (sum uint64, created int64) {
 		}
 		return 0, created
 	case keyOfPin:
+		if held := c.setBack[change.tenant][change.Key]; held != nil {
+			return held.sum, created
+		}
 		return c.storedPin(change.tenant, change.key), created
 	case keyOfDeck, keyOfOther, keyMisspelled:
 	}
@@ -357,9 +365,14 @@ func (c *Compiler) missingFrom(b *batch, changes []Change) (gone []string) {
 		}
 		return true
 	})
+	c.setBack.each(func(change *Change) {
+		if !change.Deleted {
+			look(change.Key)
+		}
+	})
 	c.dropUnheld(b, present)
 	slices.Sort(gone)
-	return gone
+	return slices.Compact(gone) // a pin may be in force in one form, and stored in another that was set back
 }
 
 // enforce notes that the present value of a key is the one in force.

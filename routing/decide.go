@@ -140,6 +140,9 @@ func (t *Table) ownerOf(r *Request, rule *compiledRule, pin *Pinned, d *Decision
 // pinOf looks the key up among the tenant's pins. Where they are read on demand the table
 // still knows which keys have one, so that nobody asks for a pin that is not there.
 func (t *Table) pinOf(r *Request, rule *compiledRule, pin *Pinned, d *Decision) (deck int32, found bool) {
+	if rule.asks && t.isSetBack(d.Tenant) {
+		return pinUnreadable, true // what is stored is of another time than what is in force
+	}
 	r.pin = append(append(append(r.pin[:0], d.Tenant...), '/'), d.Key...)
 	packed, held := t.pins.get(r.pin)
 	if held && rule.pins {

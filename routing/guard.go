@@ -381,9 +381,14 @@ func (g *guard) repointed(c *Compiler, name string, old *tenantRecord, policy ui
 		return
 	}
 	next := c.policies.entries[policy].document
-	if move, ok := g.recent[name]; ok && move.form != nil && sameRules(move.form, next) {
-		delete(g.recent, name) // it is as it was at the start of the window
-		return
+	if move, ok := g.recent[name]; ok && old.policy != 0 {
+		if move.form == nil { // it was held, and never moved
+			move.form = c.policies.entries[old.policy].document
+		}
+		if sameRules(move.form, next) {
+			delete(g.recent, name) // it is as it was at the start of the window
+			return
+		}
 	}
 	if old.policy == 0 || old.policy == policy {
 		return

@@ -158,6 +158,25 @@ func TestWritingBackWhatWasHeldDissolvesTheHold(t *testing.T) {
 	}
 }
 
+// TestWhatWasHeldAndIsWrittenBackCountsNoMore writes back a mass change that was held, and goes on
+// with changes of single tenants: they are not held for the sake of what never was in force.
+func TestWhatWasHeldAndIsWrittenBackCountsNoMore(t *testing.T) {
+	for _, mistake := range [][]routing.Change{moved(0, 20, "b"), dropped(0, 20)} {
+		g := newGuarded(t)
+		g.apply(routing.Update{Changes: mistake})
+		g.holds(20)
+		g.apply(routing.Update{Changes: moved(0, 20, "a")})
+		g.holds(0)
+		g.apply(routing.Update{Changes: moved(30, 31, "b")})
+		g.holds(0)
+		g.serves(30, "b")
+		g.apply(routing.Update{Changes: moved(0, 9, "b")}) // with that one the limit
+		g.holds(0)
+		g.apply(routing.Update{Changes: moved(9, 10, "b")})
+		g.holds(1)
+	}
+}
+
 func TestDecksThatGoWithTheirTenantsAreHeldToo(t *testing.T) {
 	g := newGuarded(t)
 	changes := append(dropped(0, guardedTenants), routing.Change{Key: "decks/a", Deleted: true})

@@ -50,6 +50,109 @@ func (c *Compiler) withdrawSetBack(name string) {
 		"has epoch %d, and another router has seen %d: it was set back; settle it with gridctl restored", old.epoch, c.seen[name]), old.revision)
 }
 
+// setBackPins are changes of pins, by tenant and document key, that came with a tenant's form that
+// was set back. A pin has no epoch of its own: those that are stored belong to the epoch that is
+// stored, and in force beside a newer form they would lead keys to decks where they never were at its
+// epoch. So what is in force stays, pins and all, until another form of the tenant is stored. Pins
+// that are read on demand are not among them: see [Table.isSetBack].
+type setBackPins map[string]map[string]*Change
+
+// take keeps a change back if its tenant is set back and has an earlier form in force, and the change
+// would lead its key elsewhere.
+func (s setBackPins) take(c *Compiler, change *Change) bool {
+	if !c.isSetBack(change.tenant) || !c.redirects(change) {
+		return false
+	}
+	kept := *change
+	kept.Value, kept.packed = slices.Clone(change.Value), ""
+	c.keep(change)
+	c.praise(change.Key)
+	s.put(&kept)
+	return true
+}
+
+func (s setBackPins) put(change *Change) {
+	if s[change.tenant] == nil {
+		s[change.tenant] = map[string]*Change{}
+	}
+	s[change.tenant][change.Key] = change
+}
+
+// forget forgets what is kept back of a document, since another change of it came.
+func (s setBackPins) forget(change *Change) {
+	if changes := s[change.tenant]; changes != nil {
+		if delete(changes, change.Key); len(changes) == 0 {
+			delete(s, change.tenant)
+		}
+	}
+}
+
+// release puts into the batch what was kept back for a tenant.
+func (s setBackPins) release(tenant string, b *batch) {
+	for _, key := range slices.Sorted(maps.Keys(s[tenant])) {
+		b.add(s[tenant][key])
+	}
+	delete(s, tenant)
+}
+
+// retry puts into the batch all that is kept back, now that the decks have changed.
+func (s setBackPins) retry(b *batch) {
+	for _, tenant := range slices.Sorted(maps.Keys(s)) {
+		s.release(tenant, b)
+	}
+}
+
+func (s setBackPins) each(f func(*Change)) {
+	for _, changes := range s {
+		for _, change := range changes {
+			f(change)
+		}
+	}
+}
+
+// all returns the changes by document key.
+func (s setBackPins) all() map[string]*Change {
+	all := map[string]*Change{}
+	s.each(func(change *Change) { all[change.Key] = change })
+	return all
+}
+
+// isSetBack says whether a tenant is stored with a lower epoch than was seen, and has the form in
+// force that it had before.
+func (c *Compiler) isSetBack(tenant string) bool {
+	if !slices.ContainsFunc(c.problems["tenants/"+tenant], func(p Problem) bool { return p.Code == ProblemEpochRewound }) {
+		return false
+	}
+	packed, ok := c.tenants.get(tenant)
+	return ok && unpackTenant(packed).policy != 0
+}
+
+// redirects says whether a change of a pin that is held would lead its key to another deck. What
+// cannot be read, or names a deck that does not exist, leaves in force what is, set back or not.
+func (c *Compiler) redirects(change *Change) bool {
+	packed, held := c.pins.get(change.tenant + "/" + change.key)
+	if change.Deleted {
+		return held
+	}
+	document, err := c.decode(change.Key, change.Value)
+	pin, ok := document.(*Pin)
+	switch {
+	case err != nil || !ok:
+		return false
+	case !held:
+		return !c.readsPins(change.tenant)
+	}
+	deck := unpackPin(packed).deck
+	return deck == pinUnreadable || c.decks[deck].Name != pin.Deck && c.deckKnown(pin.Deck)
+}
+
+// isSetBack says whether a tenant is stored with a lower epoch than was seen: whoever reads its pins
+// from the source then reads those of the backup.
+func (t *Table) isSetBack(tenant string) bool {
+	_, rewound := t.rewound[tenant]
+	return rewound
+}
+
 // rewound returns the tenants whose stored epoch is lower than one that was seen, with that one.
 func (c *Compiler) rewound(problems []Problem) map[string]uint64 {
 	var rewound map[string]uint64

@@ -31,6 +31,13 @@ type Config struct {
 	Documents fs.FS
 	// RouterFlags are further flags of "gridrouter serve".
 	RouterFlags []string
+	// Routers is how many routers there are, nine at most. 0: two.
+	Routers int
+	// Via returns the address (host:port) at which a router, or GSLB, reaches etcd, or a
+	// router GSLB, given that one's own: for a relay between the two, which cuts and delays.
+	// It is asked once for each pair, before anything is started. Nil: each is reached
+	// directly.
+	Via func(part, address string) string
 	// Verbose receives every line that a part writes, with the part's name in front.
 	// Nil: they go to the log files only.
 	Verbose io.Writer
@@ -50,6 +57,22 @@ const (
 	Applied EventKind = "applied" // the documents are in etcd; Part is empty
 	Ended   EventKind = "ended"   // it ended, and the grid did not ask for it
 )
+
+// via is [Config.Via], which may be nil.
+func (c *Config) via(part, address string) string {
+	if c.Via == nil {
+		return address
+	}
+	return c.Via(part, address)
+}
+
+// routers is how many there are.
+func (c *Config) routers() int {
+	if c.Routers == 0 {
+		return 2
+	}
+	return c.Routers
+}
 
 // Event is something that happened to a part.
 type Event struct {
@@ -101,6 +124,9 @@ type Grid struct {
 func Start(ctx context.Context, config Config) (*Grid, error) {
 	if err := findPrograms(config.Bin); err != nil {
 		return nil, err
+	}
+	if n := config.routers(); n < 1 || n > 9 {
+		return nil, fmt.Errorf("a grid has 1 to 9 routers, not %d", n)
 	}
 	layout, lock, err := claimBlock(ctx, config.Net)
 	if err != nil {

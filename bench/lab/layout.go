@@ -56,7 +56,7 @@ func (l Layout) at(host, port int) string { return fmt.Sprintf("%s.%d:%d", l.net
 func (l Layout) VIP() string { return l.at(1, 8080) }
 
 // Data returns the address of a router's data listener, Admin and Health those of its
-// other listeners. The router is 1 or 2.
+// other listeners. The routers are counted from 1.
 func (l Layout) Data(router int) string { return l.at(10+router, 8080) }
 
 // Admin returns the address of a router's admin listener.

@@ -38,13 +38,17 @@ const (
 
 // specs lists the parts of a grid, in the order in which people think of them.
 func specs(l Layout, config Config, data string) []spec {
-	return slices.Concat(
+	parts := slices.Concat(
 		[]spec{etcdSpec(l, config, data)},
 		deckSpecs(l),
 		[]spec{
 			ingressSpec(l), vipSpec(l, VIP1, l.MeshVIP(1)), vipSpec(l, VIP2, l.MeshVIP(2)),
-			gslbSpec(l), routerSpec(l, config, 1), routerSpec(l, config, 2), lvsSpec(l),
+			gslbSpec(l, config),
 		})
+	for n := range config.routers() {
+		parts = append(parts, routerSpec(l, config, n+1))
+	}
+	return append(parts, lvsSpec(l, config))
 }
 
 func etcdSpec(l Layout, config Config, data string) spec {
@@ -101,35 +105,36 @@ func vipSpec(l Layout, name, address string) spec {
 	}
 }
 
-func gslbSpec(l Layout) spec {
+func gslbSpec(l Layout, config Config) spec {
 	return spec{
 		name: GSLB, what: "GSLB, answers the mesh decks' domains", address: l.GSLB(), stage: stageNames,
 		listens: []string{"udp " + l.GSLB(), "tcp " + l.GSLB()},
 		program: programRouter,
-		args:    []string{"gslb", "--listen", l.GSLB(), "--etcd", l.EtcdURL(), "--origin", Origin},
+		args:    []string{"gslb", "--listen", l.GSLB(), "--etcd", "http://" + config.via(GSLB, l.Etcd()), "--origin", Origin},
 		ready:   answersZone(l.GSLB(), Origin),
 	}
 }
 
 func routerSpec(l Layout, config Config, n int) spec {
-	own := []string{"serve", "--router-id", "r" + strconv.Itoa(n),
+	name := "r" + strconv.Itoa(n)
+	own := []string{"serve", "--router-id", name,
 		"--listen", l.Data(n), "--admin", l.Admin(n), "--health", l.Health(n),
-		"--etcd", l.EtcdURL(), "--gslb", l.GSLB(),
+		"--etcd", "http://" + config.via(name, l.Etcd()), "--gslb", config.via(name, l.GSLB()),
 		// Long enough for the forwarder in front to see that the router leaves.
 		"--drain-delay", "1s", "--drain-timeout", "5s"}
 	return spec{
-		name: "r" + strconv.Itoa(n), what: "router", address: l.Data(n), stage: stageRouters,
+		name: name, what: "router", address: l.Data(n), stage: stageRouters,
 		listens: []string{"tcp " + l.Data(n), "tcp " + l.Admin(n), "tcp " + l.Health(n)},
 		program: programRouter, args: slices.Concat(own, config.RouterFlags),
 		ready: answers200("http://" + l.Health(n) + "/readyz"),
 	}
 }
 
-func lvsSpec(l Layout) spec {
-	followed := func(n int) string { return l.Data(n) + ",health=http://" + l.Health(n) + "/readyz" }
-	args := []string{
-		"part", "l4", "--name", LVS, "--listen", l.VIP(), "--status", l.Status(LVS),
-		"--to", followed(1), "--to", followed(2),
+func lvsSpec(l Layout, config Config) spec {
+	args := make([]string, 0, 8+2*config.routers())
+	args = append(args, "part", "l4", "--name", LVS, "--listen", l.VIP(), "--status", l.Status(LVS))
+	for n := range config.routers() {
+		args = append(args, "--to", l.Data(n+1)+",health=http://"+l.Health(n+1)+"/readyz")
 	}
 	return spec{
 		name: LVS, what: "LVS stand-in, the VIP for clients", address: l.VIP(), stage: stageFront,

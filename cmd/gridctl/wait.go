@@ -22,8 +22,8 @@ func newWaitCommand(to *connection) *cobra.Command {
 		Short: "Wait until all live routers run a revision",
 		Long: `Waits until every router that announces itself in etcd runs the documents of a revision, such
 as the one that apply printed, or newer ones. Without --revision it is that of the newest
-change, deletions by gridctl included. Who is behind is told on the error output, whenever
-that changes. Routers tell of themselves every two seconds or so. One that was there and is
+change, deletions by gridctl included, and a router that holds a mass change is behind.
+Who is behind is told on the error output, whenever that changes. Routers tell of themselves every two seconds or so. One that was there and is
 not any more, before it ran the revision, is waited for too: it may be cut off from etcd and
 serve older documents. One that has other forms in force than the others, though it runs the
 revision, is named as well. If one was stopped on purpose, run the command again.

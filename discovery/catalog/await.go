@@ -79,7 +79,7 @@ const (
 // The deadline of ctx ends the wait with a *[BehindError]; no live router is
 // [ErrNoRouter]; so is an error a revision that etcd has not come to.
 func (c *Catalog) Await(ctx context.Context, revision int64, behind func(Arrival, []Member)) (Arrival, error) {
-	w := &wait{Catalog: c, arrival: Arrival{Revision: revision}, started: time.Now()}
+	w := &wait{Catalog: c, arrival: Arrival{Revision: revision}, newestOfAll: revision == 0, started: time.Now()}
 	next := time.NewTicker(lookEvery)
 	defer next.Stop()
 	var told []string
@@ -103,8 +103,12 @@ func (c *Catalog) Await(ctx context.Context, revision int64, behind func(Arrival
 	}
 }
 
-// holds says whether a router may hold changes of a revision or older ones.
-func (m *Member) holds(revision int64) bool { return m.Guard != nil && m.Guard.Before < revision }
+// holds says whether a router may hold changes of a revision or older ones. Where no revision was
+// asked for, whatever it holds counts: what was deleted past any catalog has no revision that could
+// be waited for.
+func (w *wait) holds(m *Member) bool {
+	return m.Guard != nil && (w.newestOfAll || m.Guard.Before < w.arrival.Revision)
+}
 
 func idsOf(members []Member) []string {
 	ids := make([]string, len(members))
@@ -120,7 +124,9 @@ type wait struct {
 	arrival    Arrival
 	started    time.Time
 	stragglers []Member
-	known      map[string]knownMember // by ID: all that were ever seen alive in this wait
+	// newestOfAll says that no revision was asked for.
+	newestOfAll bool
+	known       map[string]knownMember // by ID: all that were ever seen alive in this wait
 
 	looked time.Time // when newest was read; zero: never
 	newest int64     // the revision of the newest stored document
@@ -182,7 +188,7 @@ func (w *wait) look(ctx context.Context) error {
 		return ErrNoRouter
 	}
 	late := slices.DeleteFunc(slices.Clone(members), func(m Member) bool {
-		return m.Fault == "" && m.Revision >= w.arrival.Revision && !m.holds(w.arrival.Revision)
+		return m.Fault == "" && m.Revision >= w.arrival.Revision && !w.holds(&m)
 	})
 	if w.newest < w.arrival.Revision {
 		if late, err = w.withOtherDocuments(ctx, members, late); err != nil {
@@ -237,7 +243,7 @@ func (w *wait) withOtherDocuments(ctx context.Context, members, late []Member) (
 			right[m.Hash] = true
 		}
 	}
-	arrived := func(m Member) bool { return m.Fault == "" && right[m.Hash] && !m.holds(w.arrival.Revision) }
+	arrived := func(m Member) bool { return m.Fault == "" && right[m.Hash] && !w.holds(&m) }
 	late = slices.DeleteFunc(late, arrived)
 	if len(late) == 0 {
 		return nil, nil

@@ -219,3 +219,15 @@ func TestAwaitSaysThatEtcdIsAway(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestWhatIsHeldIsNotInForceWhateverItsRevision deletes documents past gridctl: no revision that is
+// stored tells of that, but routers that hold it do.
+func TestWhatIsHeldIsNotInForceWhateverItsRevision(t *testing.T) {
+	g := newGrid(t)
+	g.apply(twoDecks)
+	newest := g.newest()
+	g.put("fleet/r1", fmt.Sprintf(`{"id":"r1","revision":%d,"hash":"aa"}`, newest))
+	g.put("fleet/r2", fmt.Sprintf(`{"id":"r2","revision":%d,"hash":"aa","guard":{"revision":%d,"before":%d,"held":24}}`, newest, newest+1, newest))
+	g.lacks(0, "r2")
+	g.arrives(newest, newest) // what was asked for is in force
+}
