@@ -174,6 +174,9 @@ func (d *documents) update(batch discovery.Batch) routing.Update {
 	}
 	update.At = time.Now()
 	update.MayLookEmpty = batch.MayLookEmpty
+	if batch.Whole {
+		update.Listed = batch.Revision
+	}
 	for _, entry := range batch.Put {
 		if entry.Origin == d.kind {
 			entry.Origin = "" // as that of all: it costs nothing then

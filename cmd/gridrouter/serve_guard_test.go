@@ -394,6 +394,65 @@ func TestAMarkInAWholeListSpeaksUpToItsRevision(t *testing.T) {
 		}
 	}
 	f(10, false, true)
-	f(30, false, false)
+	f(30, false, true) // it was written before the list, and what went may have gone after it
+	f(40, false, false)
 	f(30, true, true) // it is of another time
+	f(40, true, true)
+}
+
+// TestAnOlderMarkAcceptsNoWipe has a router find out about a wipe by a list, with a mark in it that
+// was written since the router's last document, for something else: at a start from a snapshot,
+// after a compaction, and by an audit after the source was set back.
+func TestAnOlderMarkAcceptsNoWipe(t *testing.T) {
+	grid := discovery.Batch{Whole: true, Revision: 20, Put: []discovery.Entry{{Key: "decks/d1", Revision: 5, Value: []byte(`{"kind":"Deck","name":"d1","domain":"d1.deck.example","attach":"direct","addresses":["127.0.0.1:1"]}`)}}}
+	for i := range 12 {
+		grid.Put = append(grid.Put, discovery.Entry{Key: fmt.Sprintf("tenants/t%02d", i), Revision: 20, Value: fmt.Appendf(nil,
+			`{"kind":"Tenant","name":"t%02d","hosts":["t%02d.example"],"epoch":1,"rules":[{"name":"all","deck":"d1"}]}`, i, i)})
+	}
+	wiped := discovery.Batch{Whole: true, Revision: 60, Marks: []discovery.Entry{{Key: catalog.MarkAccept, Revision: 40, Value: []byte(`{"revision":0}`)}}}
+	back := wiped
+	back.SourceChanged = true
+	cases := map[string]struct {
+		snapshot bool
+		batches  []discovery.Batch
+	}{
+		"from a snapshot":           {true, []discovery.Batch{wiped}},
+		"after a compaction":        {false, []discovery.Batch{wiped}},
+		"set back, then an audit":   {false, []discovery.Batch{back, wiped}},
+		"held, set back, an audit":  {false, []discovery.Batch{{Revision: 70, Deleted: keysOf(grid.Put)}, back, wiped}},
+		"another source, a restart": {true, []discovery.Batch{back, wiped}},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			newDocuments := func(compiler *routing.Compiler) *documents {
+				return &documents{compiler: compiler, guard: newGuardWatch(zap.NewNop(), prometheus.NewRegistry()), publish: func(*routing.Table) {}, kind: "etcd", first: make(chan struct{}), log: zap.NewNop()}
+			}
+			d := newDocuments(routing.NewCompiler(catalog.NewReader().Decode))
+			d.apply(grid)
+			if c.snapshot {
+				sections, err := d.checkpoint().Sections()
+				if err != nil {
+					t.Fatal(err)
+				}
+				compiler := routing.NewCompiler(catalog.NewReader().Decode)
+				table, err := compiler.Restore(sections)
+				if err != nil {
+					t.Fatal(err)
+				}
+				d = newDocuments(compiler)
+				d.restored(compiler, table)
+			}
+			for _, batch := range c.batches {
+				d.apply(batch)
+			}
+			held := d.guard.held.Load()
+			if tenants := d.compiler.Last().Counts().Tenants; tenants != 12 || held == nil || held.Held != 13 {
+				t.Fatalf("%d tenants are in force, %+v is held", tenants, held)
+			}
+			d.apply(discovery.Batch{Revision: 71, Marks: []discovery.Entry{{Key: catalog.MarkAccept, Revision: 71, Value: fmt.Appendf(nil, `{"revision":%d}`, held.Revision)}}})
+			if tenants := d.compiler.Last().Counts().Tenants; tenants != 0 || d.guard.held.Load() != nil {
+				t.Errorf("accepted, and %d tenants are in force", tenants)
+			}
+		})
+	}
 }
