@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"gridrouter.io/discovery"
 	"gridrouter.io/discovery/catalog"
@@ -102,6 +103,7 @@ func TestTheGuardOfNamesHoldsMassDeletions(t *testing.T) {
 		"accepted in parts":      {first(60), {batch: gone(2, 0, 20), answers: 60, held: 20}, {batch: gone(3, 20, 21), answers: 60, held: 21}, {accept: 2, answers: 40, held: 1}, {accept: 3, answers: 39}},
 		"an older acceptance":    {first(20), {batch: gone(5, 0, 20), answers: 20, held: 20}, {accept: 4, answers: 20, held: 20}},
 		"accepted beforehand":    {first(20), {accept: 2, answers: 20}, {batch: gone(2, 0, 20), answers: 0}},
+		"meant, then one more":   {first(100), {accept: 2, answers: 100}, {batch: gone(2, 0, 50), answers: 50}, {batch: gone(3, 50, 51), answers: 49}},
 		"another source":         {first(20), {batch: other, answers: 20, held: 18}, {accept: 1, answers: 2}},
 		"an acceptance of another source": {first(40), {accept: 9, answers: 40}, {batch: other, answers: 40, held: 38},
 			{batch: gone(2, 0, 1), answers: 40, held: 39}},
@@ -341,4 +343,25 @@ func post(t *testing.T, url string) (int, string) {
 		t.Fatal(err)
 	}
 	return answer.StatusCode, string(body)
+}
+
+// TestManyNamesThatAreLeftOutCostLittle has an --origin that none of the names is under: a change takes
+// no longer for it, and the log tells of a few.
+func TestManyNamesThatAreLeftOutCostLittle(t *testing.T) {
+	core, logs := observer.New(zap.WarnLevel)
+	n := newGslbNames(catalog.NewReader().Decode, gslb.ZoneConfig{Origins: []string{"other.example"}}, "etcd", func(*gslb.Zone) {}, zap.New(core), prometheus.NewRegistry())
+	names := nameEntries(0, 10_000)
+	n.apply(discovery.Batch{Whole: true, Revision: 1, Put: names})
+	if logs.Len() != 11 {
+		t.Errorf("%d lines for 10,000 names", logs.Len())
+	}
+	started := time.Now()
+	for i := range 5 {
+		one := nameEntries(0, 1)
+		one[0].Value = []byte(strings.Replace(string(one[0].Value), "10.0.0.1", fmt.Sprintf("10.0.1.%d", i), 1))
+		n.apply(discovery.Batch{Revision: int64(2 + i), Put: one})
+	}
+	if took := time.Since(started); took > 4*time.Second || logs.Len() != 11 {
+		t.Errorf("five changes took %s, and %d lines of the log", took, logs.Len())
+	}
 }

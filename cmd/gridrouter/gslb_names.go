@@ -32,7 +32,7 @@ type gslbNames struct {
 	stored    map[string]string         // by name, what the source holds, good or bad
 	problems  map[string]string         // by name, what is wrong with what the source holds
 	faults    []discovery.Fault         // of the source
-	left      []string                  // what the newest zone leaves out
+	left      map[string]bool           // what the newest zone leaves out, and why
 	guard     *gslbGuard
 	answered  *gslbState // what is answered from; nil: nothing yet
 
@@ -111,13 +111,16 @@ func (n *gslbNames) delete(names []string, batch discovery.Batch) {
 		delete(n.problems, name)
 	}
 	names = slices.DeleteFunc(names, func(name string) bool { return n.documents[name] == nil })
-	if n.guard.holds(names, n.documents, batch.MayLookEmpty) && batch.Revision > n.guard.accepted {
+	meant := batch.Revision <= n.guard.accepted
+	if n.guard.holds(names, n.documents, batch.MayLookEmpty) && !meant {
 		n.guard.hold(names, batch.Revision)
 		return
 	}
 	for _, name := range names {
 		delete(n.documents, name)
-		n.guard.recent[name] = n.guard.now
+		if !meant { // what is accepted counts for nothing later
+			n.guard.recent[name] = n.guard.now
+		}
 	}
 }
 
@@ -243,23 +246,38 @@ func (n *gslbNames) sorted() []*gslb.Document {
 
 // tellFaults logs what the source cannot read, if it could before.
 func (n *gslbNames) tellFaults(faults []discovery.Fault) {
+	known := make(map[discovery.Fault]bool, len(n.faults))
+	for _, fault := range n.faults {
+		known[fault] = true
+	}
 	for _, fault := range faults {
-		if !slices.Contains(n.faults, fault) {
+		if !known[fault] {
 			n.log.Warn("a file cannot be read; what it held stays in force", zap.String("origin", fault.Origin), zap.String("fault", fault.Message))
 		}
 	}
 	n.faults = slices.Clone(faults)
 }
 
+// toldAtOnce is how many names that are left out are logged for one update: a wrong --origin leaves out
+// all of them, and of more the number says enough.
+const toldAtOnce = 10
+
 // tellLeftOut logs what a zone leaves out, if the one before it did not.
 func (n *gslbNames) tellLeftOut(problems []gslb.Problem) {
-	left := make([]string, 0, len(problems))
+	left := make(map[string]bool, len(problems))
+	told := 0
 	for _, problem := range problems {
 		text := problem.Name + ": " + problem.Err.Error()
-		if !slices.Contains(n.left, text) {
+		left[text] = true
+		if n.left[text] {
+			continue
+		}
+		if told++; told <= toldAtOnce {
 			n.log.Warn("a name is left out", zap.String("name", problem.Name), zap.Error(problem.Err))
 		}
-		left = append(left, text)
+	}
+	if told > toldAtOnce {
+		n.log.Warn("more names are left out", zap.Int("names", told-toldAtOnce), zap.Int("inAll", len(left)))
 	}
 	n.left = left
 }
