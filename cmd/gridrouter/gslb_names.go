@@ -147,7 +147,10 @@ func (n *gslbNames) put(entry discovery.Entry) {
 
 // accept drops the names whose deletion the guard holds, up to a revision.
 func (n *gslbNames) accept(revision int64) {
-	n.guard.accepted = max(n.guard.accepted, revision)
+	if revision > n.guard.accepted {
+		n.guard.accepted = revision
+		clear(n.guard.recent) // what came before the word is meant by it, as routers take it
+	}
 	released := n.guard.releaseAccepted()
 	for _, name := range released {
 		delete(n.documents, name)
