@@ -46,6 +46,7 @@ type gslbState struct {
 	revision  int64
 	documents []*gslb.Document // by name
 	problems  int
+	held      *catalog.StatusGuard // nil: nothing
 }
 
 // newGslbNames returns a keeper without any documents. kind is that of the source.
@@ -211,7 +212,7 @@ func (n *gslbNames) answer(revision int64) {
 		return
 	}
 	n.publish(zone)
-	n.answered = &gslbState{revision: revision, documents: documents, problems: len(n.problems) + len(n.faults) + len(zone.Problems())}
+	n.answered = &gslbState{revision: revision, documents: documents, problems: len(n.problems) + len(n.faults) + len(zone.Problems()), held: n.guard.status.Load()}
 	n.tellLeftOut(zone.Problems())
 	n.bad.Set(float64(n.answered.problems))
 	n.revision.Set(float64(revision))
