@@ -440,7 +440,7 @@ func TestAnOlderMarkAcceptsNoWipe(t *testing.T) {
 					t.Fatal(err)
 				}
 				d = newDocuments(compiler)
-				d.restored(compiler, table)
+				d.restored(compiler, table, 0)
 			}
 			for _, batch := range c.batches {
 				d.apply(batch)
@@ -454,5 +454,48 @@ func TestAnOlderMarkAcceptsNoWipe(t *testing.T) {
 				t.Errorf("accepted, and %d tenants are in force", tenants)
 			}
 		})
+	}
+}
+
+// TestARestartForgetsNotWhenAHoldBegan deletes tenants one by one, so that the hold begins within a
+// change that has begun before it, and starts the router anew: whoever discards it has to know.
+func TestARestartForgetsNotWhenAHoldBegan(t *testing.T) {
+	addr := freeAddr(t)
+	url, _ := startEtcd(t, addr)
+	snap := t.TempDir() + "/r1.snap"
+	putRaw(t, addr, "decks/d1", deckJSON("d1", "127.0.0.1:1"))
+	name := func(i int) string { return fmt.Sprintf("t%02d", i) }
+	for i := range 20 {
+		putRaw(t, addr, "tenants/"+name(i), fmt.Sprintf(`{"kind":"Tenant","name":%q,"hosts":["%s.example"],"epoch":1,"rules":[{"name":"all","deck":"d1"}]}`, name(i), name(i)))
+	}
+	client := newClient(t, url)
+	grid := catalog.New(catalog.Config{Client: client, Prefix: "/gridrouter/"})
+	holding := func(documents int) (held catalog.StatusGuard) {
+		t.Helper()
+		eventually(t, fmt.Sprintf("%d documents are held", documents), func() bool {
+			state, err := grid.GuardState(t.Context())
+			if err != nil || len(state.Holding) != 1 || state.Holding[0].Guard.Held != documents {
+				return false
+			}
+			held = *state.Holding[0].Guard
+			return true
+		})
+		return held
+	}
+	s := startServe(t, "--etcd", url, "--snapshot", snap, "--router-id", "r1", "--access-log", "off")
+	s.ready(t)
+	for i := range 15 {
+		if _, err := client.Delete(t.Context(), "/gridrouter/docs/tenants/"+name(i)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(30 * time.Millisecond)
+	}
+	was := holding(5)
+	if code := s.terminate(t); code != 0 {
+		t.Fatal(code)
+	}
+	startServe(t, "--etcd", url, "--snapshot", snap, "--router-id", "r1", "--access-log", "off")
+	if now := holding(5); was.Before == 0 || now.Before != was.Before || now.Revision != was.Revision {
+		t.Errorf("it held %+v, and holds %+v after a restart", was, now)
 	}
 }
