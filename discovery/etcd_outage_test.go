@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -190,4 +191,27 @@ func wantSourceChanged(t *testing.T, source *Etcd, r *receiver) {
 	if got := testutil.ToFloat64(source.metrics.changes); got != 1 {
 		t.Errorf("%v source changes are counted, want 1", got)
 	}
+}
+
+// TestEtcdInWhichNothingIsWrittenIsNotSilent follows an etcd that has come no further since the list:
+// it answers no request for progress to a watch from a revision that it has not reached.
+func TestEtcdInWhichNothingIsWrittenIsNotSilent(t *testing.T) {
+	etcd := startEtcd(t, t.TempDir())
+	w := etcdWriter{newTestClient(t, etcd.addr), testRoot}
+	w.commit(t, map[string]string{"a": "1"})
+	p := startProxy(t, etcd.addr)
+	source := openEtcd(newTestClient(t, p.addr), testRoot)
+	r := follow(t, source)
+	r.awaitState(map[string]string{"a": "1"})
+	for until := time.Now().Add(8 * source.silence()); time.Now().Before(until); time.Sleep(10 * time.Millisecond) {
+		if s := source.Status(); !s.Connected || s.LastError != "" {
+			t.Fatalf("nothing was written, and the status is %+v", s)
+		}
+	}
+	p.stall()
+	eventually(t, "a status that tells of the silence", func() bool { return !source.Status().Connected })
+	w.commit(t, map[string]string{"a": "2"})
+	p.resume()
+	r.awaitState(map[string]string{"a": "2"})
+	eventually(t, "connected again", func() bool { s := source.Status(); return s.Connected && s.LastError == "" })
 }

@@ -36,6 +36,7 @@ func (w *watching) listenForSilence(ctx context.Context) {
 	silent := false
 	var answers, mute time.Time // since when etcd answers, or does not, in this silence
 	for w.askProgress(ctx) {
+		w.proveIdle(ctx)
 		now := w.Status()
 		if silent == now.Connected {
 			silent = !now.Connected
@@ -66,6 +67,23 @@ func (w *watching) listenForSilence(ctx context.Context) {
 		}
 		w.doubts <- err
 		return
+	}
+}
+
+// proveIdle asks the leader instead of the stream where that cannot answer: etcd answers no request for
+// progress before it has come to the revision that a watch begins at, and ours begins at the one after
+// all that we know. While nothing at all is written, as where an etcd is full or only read, it would
+// look silent. That nothing is newer than what we have is proof enough.
+func (w *watching) proveIdle(ctx context.Context) {
+	now := w.Status()
+	if now.Revision >= w.from || now.Age < w.cfg.ProgressEvery || !w.opened.Load() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, w.cfg.ProgressEvery)
+	defer cancel()
+	answer, err := w.client.Get(ctx, w.cfg.Root, clientv3.WithCountOnly())
+	if err == nil && answer.Header.ClusterId == w.clusterID && answer.Header.Revision == now.Revision {
+		w.track.confirmed(now.Revision)
 	}
 }
 

@@ -45,6 +45,7 @@ type watching struct {
 	*Etcd
 	client   *clientv3.Client
 	apply    func(Batch)
+	from     int64 // the revision that the stream begins at
 	beside   sync.WaitGroup
 	streams  chan clientv3.WatchChan // brings the stream once it is open
 	stream   clientv3.WatchChan      // nil before
@@ -60,7 +61,7 @@ type watching struct {
 // unless ctx has ended.
 func (e *Etcd) watch(ctx context.Context, client *clientv3.Client, apply func(Batch)) error {
 	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
-	w := &watching{Etcd: e, client: client, apply: apply,
+	w := &watching{Etcd: e, client: client, apply: apply, from: e.cursor + 1,
 		streams: make(chan clientv3.WatchChan, 1), doubts: make(chan error, 3),
 		gathered: newGathering(e.cursor), gather: time.NewTimer(gatherLeast), audit: newAudit(e.auditDue)}
 	w.gather.Stop()
@@ -88,9 +89,8 @@ func (e *Etcd) watch(ctx context.Context, client *clientv3.Client, apply func(Ba
 // open opens the stream, beside the rest: the call returns when etcd has
 // answered, and a connection on which nothing flows may never bring the answer.
 func (w *watching) open(ctx context.Context) {
-	from := w.cursor + 1
 	w.beside.Go(func() {
-		stream := w.client.Watch(ctx, w.cfg.Root, clientv3.WithRange(w.end()), clientv3.WithRev(from),
+		stream := w.client.Watch(ctx, w.cfg.Root, clientv3.WithRange(w.end()), clientv3.WithRev(w.from),
 			clientv3.WithFragment(), clientv3.WithProgressNotify(), clientv3.WithCreatedNotify())
 		w.opened.Store(true)
 		w.streams <- stream

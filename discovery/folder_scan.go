@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -27,9 +29,42 @@ type folderFile struct {
 
 var errFileTooLarge = errors.New("it is larger than a file may be")
 
+// scanTries is how often the folder is read at most until it did not change meanwhile.
+const scanTries = 4
+
 // scan reads the folder. Its error means that the folder could not be listed;
-// what is wrong with single files is in the batch.
-func (f *Folder) scan() (Batch, error) {
+// what is wrong with single files is in the batch. A folder that was swapped
+// while it was read is read again: half of the one and half of the other would
+// lack what moved from file to file.
+func (f *Folder) scan() (batch Batch, err error) {
+	for range scanTries {
+		before := f.look()
+		if batch, err = f.scanOnce(); err != nil || maps.EqualFunc(before, f.look(), sameFile) {
+			break
+		}
+	}
+	return batch, err
+}
+
+// look returns which files are behind the names in the folder; nil: none of a file that is not there.
+func (f *Folder) look() map[string]fs.FileInfo {
+	names, _, _ := f.names() // reading it tells
+	files := make(map[string]fs.FileInfo, len(names))
+	for _, name := range names {
+		files[name], _ = os.Stat(filepath.Join(f.cfg.Dir, name))
+	}
+	return files
+}
+
+// sameFile says whether nothing was put in the place of a file. What is written into one has its own rule.
+func sameFile(a, b fs.FileInfo) bool {
+	if a == nil || b == nil {
+		return a == nil && b == nil
+	}
+	return os.SameFile(a, b)
+}
+
+func (f *Folder) scanOnce() (Batch, error) {
 	names, faults, err := f.names()
 	if err != nil {
 		return Batch{}, err

@@ -357,3 +357,51 @@ func TestFolderWaitsForTheWriterOfAFile(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestAFolderThatIsSwappedWhileItIsReadIsReadAsOne swaps a folder as a ConfigMap mount does, while its
+// first file is being read: a document moves from one file to the other, either way.
+func TestAFolderThatIsSwappedWhileItIsReadIsReadAsOne(t *testing.T) {
+	for _, from := range []string{"a.yaml", "b.yaml"} {
+		dir := t.TempDir()
+		write := func(version string, files map[string]string) {
+			for name, text := range files {
+				if err := errors.Join(os.MkdirAll(filepath.Join(dir, version), 0o700), os.WriteFile(filepath.Join(dir, version, name), []byte(text), 0o600)); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		swap := func(version string) {
+			aside := filepath.Join(dir, "..data_tmp")
+			if err := errors.Join(os.Symlink(version, aside), os.Rename(aside, filepath.Join(dir, "..data"))); err != nil {
+				t.Error(err)
+			}
+		}
+		to := map[string]string{"a.yaml": "b.yaml", "b.yaml": "a.yaml"}[from]
+		write("..v1", map[string]string{from: "moves", to: "stays-" + to})
+		write("..v2", map[string]string{from: "stays-" + from, to: "moves"})
+		swap("..v1")
+		for _, name := range []string{"a.yaml", "b.yaml"} {
+			if err := os.Symlink("..data/"+name, filepath.Join(dir, name)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		swapped := false
+		source := NewFolder(FolderConfig{Dir: dir, Split: func(name string, data []byte) (entries []Entry, err error) {
+			if !swapped && name == "a.yaml" {
+				swapped = true
+				swap("..v2")
+			}
+			for key := range strings.FieldsSeq(string(data)) {
+				entries = append(entries, Entry{Key: key, Value: []byte("1")})
+			}
+			return entries, nil
+		}})
+		r := follow(t, source)
+		r.awaitState(map[string]string{"moves": "1", "stays-" + from: "1"})
+		for _, batch := range r.received() {
+			if len(batch.Put) != 2 || len(batch.Faults) > 0 || !slices.ContainsFunc(batch.Put, func(e Entry) bool { return e.Key == "moves" }) {
+				t.Errorf("it moves from %s, and a batch has %v, %v", from, batch.Put, batch.Faults)
+			}
+		}
+	}
+}

@@ -250,7 +250,7 @@ func (a *Announcer) refuse() {
 	if !a.refused {
 		a.refused = true
 		a.log.Warn("another process announces itself under this name, or a former run of this one whose lease still lives: " +
-			"waiting for it to go; if it is another process, give each its own --router-id")
+			"waiting for it to go; if it is another process, give each its own --router-id, or GSLB servers their own --server-id")
 	}
 }
 

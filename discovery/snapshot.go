@@ -56,6 +56,9 @@ type SnapshotHeader struct {
 	Pins    int `json:"pins"`
 	// Names counts the names of a GSLB server's snapshot.
 	Names int `json:"names,omitempty"`
+	// HeldAfter is the revision after which a mass change began that a router's guard holds; 0: it
+	// holds none, or nobody knows.
+	HeldAfter int64 `json:"heldAfter,omitempty"`
 	// Written is when the snapshot was made, and Router by whom: a router's ID, or a GSLB server's name.
 	Written time.Time `json:"written"`
 	Router  string    `json:"router"`

@@ -47,6 +47,15 @@ func (t *tracker) proved(revision int64) {
 	t.status.LastError = ""
 }
 
+// confirmed notes that the receiver is still up to date, if it has not got further than revision.
+func (t *tracker) confirmed(revision int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.status.Revision == revision {
+		t.proof, t.status.Connected, t.status.LastError = t.now(), true, ""
+	}
+}
+
 // located notes the cluster that the revisions belong to from now on.
 func (t *tracker) located(cluster string) {
 	t.mu.Lock()

@@ -382,6 +382,7 @@ func (a *admin) export(w http.ResponseWriter, _ *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Grid-Pins-On-Demand", strconv.Itoa(t.PinsOnDemand()))
 	lines := json.NewEncoder(w)
 	lines.SetEscapeHTML(false)
 	t.Documents(func(_ string, document any) bool { return lines.Encode(document) == nil }) // whoever asked has left

@@ -45,6 +45,9 @@ type Update struct {
 	Whole bool
 	// Revision is the newest revision under docs/.
 	Revision int64
+	// Listed is the revision that a whole list is of, if that is newer than Revision: what the list
+	// does not name may have gone as late as that.
+	Listed int64
 	// Changes hold each key at most once. The compiler may reorder them.
 	Changes []Change
 	// Faults are the complete list of what the source cannot read at present. Documents whose

@@ -34,3 +34,7 @@ func (t *Table) Documents(f func(key string, document any) bool) {
 		return f("pins/"+tenant+"/"+EscapeKey(key), &Pin{Kind: KindPin, Tenant: tenant, Key: key, Deck: t.decks[record.deck].Name})
 	})
 }
+
+// PinsOnDemand counts the pins that are there and are not among [Table.Documents], since they are read
+// on demand and only hashes of them are here.
+func (t *Table) PinsOnDemand() int { return int(t.unheld.count) }

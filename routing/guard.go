@@ -109,9 +109,9 @@ func (c *Compiler) guardUpdate(u *Update, b *batch) {
 	g := &c.guard
 	g.now = u.At
 	if u.SourceChanged { // revisions are counted anew: what is held is accepted by one of the new ones
-		g.accepted, g.revision = 0, u.Revision
+		g.accepted, g.revision = 0, max(u.Revision, u.Listed)
 		for _, change := range g.held {
-			change.Revision = u.Revision
+			change.Revision = g.revision
 		}
 	}
 	if u.Accepted > g.accepted {
@@ -296,10 +296,18 @@ func (c *Compiler) holdHazards(u *Update, b *batch, h *hazards) {
 		}
 	}
 	g.revision = max(g.revision, u.Revision)
+	listed := max(u.Revision, u.Listed)
+	if len(b.unlisted) > 0 {
+		g.revision = max(g.revision, listed)
+	}
 	hold := func(list []*Change) []*Change {
 		return slices.DeleteFunc(list, func(change *Change) bool {
 			if h.keys[change.Key] {
-				c.holdChange(change, u.Revision)
+				revision := u.Revision
+				if change.Deleted || u.SourceChanged {
+					revision = listed // nobody knows when it happened, and an older acceptance is of something else
+				}
+				c.holdChange(change, revision)
 				return true
 			}
 			return false
@@ -321,7 +329,7 @@ func (c *Compiler) holdChange(change *Change, revision int64) {
 	kept.Value, kept.packed = slices.Clone(change.Value), ""
 	kept.Revision = max(kept.Revision, revision)
 	c.guard.hold(&kept)
-	c.guard.revision = max(c.guard.revision, change.Revision)
+	c.guard.revision = max(c.guard.revision, kept.Revision)
 	c.keep(change)
 	c.praise(change.Key)
 	what := "its change"

@@ -85,9 +85,12 @@ func (a *adminAddress) ask(ctx context.Context, method, endpoint string, timeout
 		return nil, err
 	}
 	switch response.StatusCode {
-	case http.StatusUnauthorized, http.StatusForbidden:
+	case http.StatusUnauthorized:
+		if a.tokenFile != "" {
+			return nil, fmt.Errorf("the router at %s refuses the token in %s; is it that of its --admin-token-file?", base.Host, a.tokenFile)
+		}
 		return nil, fmt.Errorf("the router at %s wants a token; give --token-file", base.Host)
-	case http.StatusNotFound, http.StatusConflict:
+	case http.StatusForbidden, http.StatusNotFound, http.StatusConflict:
 		return nil, fmt.Errorf("the router at %s: %s", base.Host, firstLine(body))
 	case http.StatusBadRequest:
 		return nil, flags.Usagef("the router at %s: %s", base.Host, firstLine(body))

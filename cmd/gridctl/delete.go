@@ -27,8 +27,8 @@ refused, unless --with-pins deletes them too. Its change records stay, and so do
 should it come back, it goes on above the last one.
 
 One tenant is no mass change; but routers count the changes of ten seconds together, and hold
-the eleventh deletion or so ("gridctl guard"). --allow-mass-change tells them with each one that
-it is meant.`,
+the eleventh deletion or so ("gridctl guard"), as GSLB servers do with names. So the eleventh is
+refused here. --allow-mass-change tells them with each one that it is meant.`,
 		Example: `  gridctl delete tenant globex --why "left us"
   gridctl delete pin initech 10086
   gridctl delete deck orders-east-9 --dry-run

@@ -2,10 +2,13 @@ package main
 
 import (
 	"bufio"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -28,9 +31,11 @@ reads them: a JSON object a line. It asks no etcd: every router holds the docume
 has lost them.
 
 Decks, tenants (with the epochs that are in force) and pins are printed. What a router does not
-hold is not: Gslb documents, pins with "pins: cached", and tenants that never were good. Keep the
-snapshot of a router ($STATE_DIRECTORY/gridrouter/NAME.snap) before you start it anew on an
-empty etcd.`,
+hold is not: Gslb documents, pins with "pins: cached", and tenants that never were good. How many
+pins are missing for that is told on the error output: without them their keys go by ranges and
+split, to other decks than before. Gslb documents are in the snapshots of GSLB servers, which
+--snapshot takes as well ($STATE_DIRECTORY/gridrouter/gslb-NAME.snap). Keep the snapshot of a
+router ($STATE_DIRECTORY/gridrouter/NAME.snap) before you start it anew on an empty etcd.`,
 		Example: `  gridctl export --router 127.0.0.1:9901 > documents.json
   gridctl export --snapshot /var/lib/gridrouter/r1.snap | gridctl apply -f - --why "etcd was lost"`,
 		Args: cobra.NoArgs,
@@ -39,7 +44,7 @@ empty etcd.`,
 			case (at.router == "") == (snapshot == ""):
 				return flags.Usagef("say whose documents: --router ADDRESS, or --snapshot FILE")
 			case snapshot != "":
-				return exportSnapshot(cmd.OutOrStdout(), snapshot)
+				return exportSnapshot(cmd.OutOrStdout(), cmd.ErrOrStderr(), snapshot)
 			}
 			response, err := at.ask(cmd.Context(), http.MethodGet, "export", to.timeout)
 			if err != nil {
@@ -49,6 +54,8 @@ empty etcd.`,
 			if _, err := io.Copy(cmd.OutOrStdout(), response.Body); err != nil {
 				return fmt.Errorf("the router at %s broke off its answer: %w", at.router, err)
 			}
+			missing, _ := strconv.Atoi(response.Header.Get(pinsOnDemand)) // an older router does not say
+			tellMissingPins(cmd.ErrOrStderr(), missing)
 			return nil
 		},
 	}
@@ -57,11 +64,42 @@ empty etcd.`,
 	return cmd
 }
 
+// pinsOnDemand is the header in which a router says how many pins its export lacks.
+const pinsOnDemand = "X-Grid-Pins-On-Demand"
+
+// tellMissingPins says that an export is not all there is.
+func tellMissingPins(out io.Writer, missing int) {
+	if missing > 0 {
+		tell(out, "%s of tenants with \"pins: cached\" %s not among these documents, since the router reads them on demand: without them their keys go by ranges and split\n",
+			count(missing, "pin"), map[bool]string{true: "is", false: "are"}[missing == 1])
+	}
+}
+
+// exportNames prints the documents of a GSLB server's snapshot.
+func exportNames(out io.Writer, sections []discovery.SnapshotSection) error {
+	var documents []json.RawMessage
+	for _, section := range sections {
+		if section.Name == "names" {
+			if err := json.Unmarshal(section.Data, &documents); err != nil {
+				return flags.Usagef("--snapshot: section %s: %w", section.Name, err)
+			}
+		}
+	}
+	lines := bufio.NewWriter(out)
+	for _, document := range documents {
+		_, _ = lines.Write(append(document, '\n')) // Flush tells of what went wrong
+	}
+	return lines.Flush()
+}
+
 // exportSnapshot prints the documents of a snapshot.
-func exportSnapshot(out io.Writer, path string) error {
+func exportSnapshot(out, faults io.Writer, path string) error {
 	header, framed, err := discovery.ReadSnapshot(path)
 	if err != nil {
 		return flags.Usagef("--snapshot: %w", err)
+	}
+	if strings.HasPrefix(header.Of, "the names of ") {
+		return exportNames(out, framed)
 	}
 	if header.Format != routing.SnapshotFormat {
 		return flags.Usagef("--snapshot: %s has format %d, and this gridctl reads %d; use the one of the router's version", path, header.Format, routing.SnapshotFormat)
@@ -84,6 +122,7 @@ func exportSnapshot(out io.Writer, path string) error {
 		failed = err
 		return err == nil
 	})
+	tellMissingPins(faults, table.PinsOnDemand())
 	return errors.Join(failed, lines.Flush())
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"gridrouter.io/discovery"
 	"gridrouter.io/discovery/catalog"
@@ -84,25 +85,27 @@ func TestTheGuardOfNamesHoldsMassDeletions(t *testing.T) {
 	bad := nameEntries(0, 1)
 	bad[0].Value = []byte(`{"kind":"Gslb"}`)
 	cases := map[string][]step{
-		"ten go":                 {first(30), {batch: gone(2, 0, 10), answers: 20}},
-		"eleven go":              {first(30), {batch: gone(2, 0, 11), answers: 30, held: 11}},
-		"a twentieth goes":       {first(1000), {batch: gone(2, 0, 50), answers: 950}},
-		"more than a twentieth":  {first(1000), {batch: gone(2, 0, 51), answers: 1000, held: 51}},
-		"all of two":             {first(2), {batch: gone(2, 0, 2), answers: 2, held: 2}},
-		"the only one":           {first(1), {batch: gone(2, 0, 1), answers: 0}},
-		"a list without the one": {first(1), {batch: lookEmpty, answers: 1, held: 1}},
-		"an empty list":          {first(20), {batch: whole(2, nil), answers: 20, held: 20}},
-		"others go on":           {first(100), {batch: both, answers: 101, held: 100}},
-		"one by one":             oneByOne,
-		"one by one, slowly":     seldom,
-		"back again":             {first(20), {batch: gone(2, 0, 20), answers: 20, held: 20}, {batch: discovery.Batch{Revision: 3, Put: nameEntries(0, 20)}, answers: 20}},
-		"back again, but bad":    {first(20), {batch: gone(2, 0, 20), answers: 20, held: 20}, {batch: discovery.Batch{Revision: 3, Put: bad}, answers: 20, held: 19}},
-		"lists while it is held": {first(20), {batch: gone(2, 0, 20), answers: 20, held: 20}, {batch: whole(2, nil), answers: 20, held: 20}, {after: time.Hour, batch: whole(2, nil), answers: 20, held: 20}},
-		"accepted":               {first(20), {batch: gone(2, 0, 20), answers: 20, held: 20}, {accept: 2, answers: 0}},
-		"accepted in parts":      {first(60), {batch: gone(2, 0, 20), answers: 60, held: 20}, {batch: gone(3, 20, 21), answers: 60, held: 21}, {accept: 2, answers: 40, held: 1}, {accept: 3, answers: 39}},
-		"an older acceptance":    {first(20), {batch: gone(5, 0, 20), answers: 20, held: 20}, {accept: 4, answers: 20, held: 20}},
-		"accepted beforehand":    {first(20), {accept: 2, answers: 20}, {batch: gone(2, 0, 20), answers: 0}},
-		"another source":         {first(20), {batch: other, answers: 20, held: 18}, {accept: 1, answers: 2}},
+		"ten go":                   {first(30), {batch: gone(2, 0, 10), answers: 20}},
+		"eleven go":                {first(30), {batch: gone(2, 0, 11), answers: 30, held: 11}},
+		"a twentieth goes":         {first(1000), {batch: gone(2, 0, 50), answers: 950}},
+		"more than a twentieth":    {first(1000), {batch: gone(2, 0, 51), answers: 1000, held: 51}},
+		"all of two":               {first(2), {batch: gone(2, 0, 2), answers: 2, held: 2}},
+		"the only one":             {first(1), {batch: gone(2, 0, 1), answers: 0}},
+		"a list without the one":   {first(1), {batch: lookEmpty, answers: 1, held: 1}},
+		"an empty list":            {first(20), {batch: whole(2, nil), answers: 20, held: 20}},
+		"others go on":             {first(100), {batch: both, answers: 101, held: 100}},
+		"one by one":               oneByOne,
+		"one by one, slowly":       seldom,
+		"back again":               {first(20), {batch: gone(2, 0, 20), answers: 20, held: 20}, {batch: discovery.Batch{Revision: 3, Put: nameEntries(0, 20)}, answers: 20}},
+		"back again, but bad":      {first(20), {batch: gone(2, 0, 20), answers: 20, held: 20}, {batch: discovery.Batch{Revision: 3, Put: bad}, answers: 20, held: 19}},
+		"lists while it is held":   {first(20), {batch: gone(2, 0, 20), answers: 20, held: 20}, {batch: whole(2, nil), answers: 20, held: 20}, {after: time.Hour, batch: whole(2, nil), answers: 20, held: 20}},
+		"accepted":                 {first(20), {batch: gone(2, 0, 20), answers: 20, held: 20}, {accept: 2, answers: 0}},
+		"accepted in parts":        {first(60), {batch: gone(2, 0, 20), answers: 60, held: 20}, {batch: gone(3, 20, 21), answers: 60, held: 21}, {accept: 2, answers: 40, held: 1}, {accept: 3, answers: 39}},
+		"an older acceptance":      {first(20), {batch: gone(5, 0, 20), answers: 20, held: 20}, {accept: 4, answers: 20, held: 20}},
+		"accepted beforehand":      {first(20), {accept: 2, answers: 20}, {batch: gone(2, 0, 20), answers: 0}},
+		"a few, some meant, a few": {first(100), {batch: gone(2, 0, 10), answers: 90}, {accept: 3, answers: 90}, {batch: gone(3, 10, 11), answers: 89}, {batch: gone(4, 11, 12), answers: 88}},
+		"meant, then one more":     {first(100), {accept: 2, answers: 100}, {batch: gone(2, 0, 50), answers: 50}, {batch: gone(3, 50, 51), answers: 49}},
+		"another source":           {first(20), {batch: other, answers: 20, held: 18}, {accept: 1, answers: 2}},
 		"an acceptance of another source": {first(40), {accept: 9, answers: 40}, {batch: other, answers: 40, held: 38},
 			{batch: gone(2, 0, 1), answers: 40, held: 39}},
 	}
@@ -156,6 +159,22 @@ func TestASnapshotOfNamesIsWhatWasAnswered(t *testing.T) {
 	next.apply(discovery.Batch{Whole: true, Revision: 9, Put: bad})
 	if next.answers != 20 || len(next.guard.held) != 19 {
 		t.Errorf("%d names are answered, %d held", next.answers, len(next.guard.held))
+	}
+	// Whoever discards it still learns when it began, or they would find nothing to put back.
+	for range 2 {
+		if held := next.guard.status.Load(); held == nil || held.Before != 7 {
+			t.Fatalf("held is %+v, want what came after 7", held)
+		}
+		again, err := next.saved("c").sections()
+		if err != nil {
+			t.Fatal(err)
+		}
+		third := newHeldNames("etcd")
+		if err := third.restore(next.saved("c").header, again); err != nil {
+			t.Fatal(err)
+		}
+		third.apply(discovery.Batch{Whole: true, Revision: 30, Put: bad})
+		next = third
 	}
 
 	var values []map[string]any
@@ -341,4 +360,25 @@ func post(t *testing.T, url string) (int, string) {
 		t.Fatal(err)
 	}
 	return answer.StatusCode, string(body)
+}
+
+// TestManyNamesThatAreLeftOutCostLittle has an --origin that none of the names is under: a change takes
+// no longer for it, and the log tells of a few.
+func TestManyNamesThatAreLeftOutCostLittle(t *testing.T) {
+	core, logs := observer.New(zap.WarnLevel)
+	n := newGslbNames(catalog.NewReader().Decode, gslb.ZoneConfig{Origins: []string{"other.example"}}, "etcd", func(*gslb.Zone) {}, zap.New(core), prometheus.NewRegistry())
+	names := nameEntries(0, 10_000)
+	n.apply(discovery.Batch{Whole: true, Revision: 1, Put: names})
+	if logs.Len() != 11 {
+		t.Errorf("%d lines for 10,000 names", logs.Len())
+	}
+	started := time.Now()
+	for i := range 5 {
+		one := nameEntries(0, 1)
+		one[0].Value = []byte(strings.Replace(string(one[0].Value), "10.0.0.1", fmt.Sprintf("10.0.1.%d", i), 1))
+		n.apply(discovery.Batch{Revision: int64(2 + i), Put: one})
+	}
+	if took := time.Since(started); took > 4*time.Second || logs.Len() != 11 {
+		t.Errorf("five changes took %s, and %d lines of the log", took, logs.Len())
+	}
 }

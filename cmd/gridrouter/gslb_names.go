@@ -32,7 +32,7 @@ type gslbNames struct {
 	stored    map[string]string         // by name, what the source holds, good or bad
 	problems  map[string]string         // by name, what is wrong with what the source holds
 	faults    []discovery.Fault         // of the source
-	left      []string                  // what the newest zone leaves out
+	left      map[string]bool           // what the newest zone leaves out, and why
 	guard     *gslbGuard
 	answered  *gslbState // what is answered from; nil: nothing yet
 
@@ -46,6 +46,7 @@ type gslbState struct {
 	revision  int64
 	documents []*gslb.Document // by name
 	problems  int
+	held      *catalog.StatusGuard // nil: nothing
 }
 
 // newGslbNames returns a keeper without any documents. kind is that of the source.
@@ -111,13 +112,16 @@ func (n *gslbNames) delete(names []string, batch discovery.Batch) {
 		delete(n.problems, name)
 	}
 	names = slices.DeleteFunc(names, func(name string) bool { return n.documents[name] == nil })
-	if n.guard.holds(names, n.documents, batch.MayLookEmpty) && batch.Revision > n.guard.accepted {
+	meant := batch.Revision <= n.guard.accepted
+	if n.guard.holds(names, n.documents, batch.MayLookEmpty) && !meant {
 		n.guard.hold(names, batch.Revision)
 		return
 	}
 	for _, name := range names {
 		delete(n.documents, name)
-		n.guard.recent[name] = n.guard.now
+		if !meant { // what is accepted counts for nothing later
+			n.guard.recent[name] = n.guard.now
+		}
 	}
 }
 
@@ -144,7 +148,10 @@ func (n *gslbNames) put(entry discovery.Entry) {
 
 // accept drops the names whose deletion the guard holds, up to a revision.
 func (n *gslbNames) accept(revision int64) {
-	n.guard.accepted = max(n.guard.accepted, revision)
+	if revision > n.guard.accepted {
+		n.guard.accepted = revision
+		clear(n.guard.recent) // what came before the word is meant by it, as routers take it
+	}
 	released := n.guard.releaseAccepted()
 	for _, name := range released {
 		delete(n.documents, name)
@@ -205,7 +212,7 @@ func (n *gslbNames) answer(revision int64) {
 		return
 	}
 	n.publish(zone)
-	n.answered = &gslbState{revision: revision, documents: documents, problems: len(n.problems) + len(n.faults) + len(zone.Problems())}
+	n.answered = &gslbState{revision: revision, documents: documents, problems: len(n.problems) + len(n.faults) + len(zone.Problems()), held: n.guard.status.Load()}
 	n.tellLeftOut(zone.Problems())
 	n.bad.Set(float64(n.answered.problems))
 	n.revision.Set(float64(revision))
@@ -243,23 +250,38 @@ func (n *gslbNames) sorted() []*gslb.Document {
 
 // tellFaults logs what the source cannot read, if it could before.
 func (n *gslbNames) tellFaults(faults []discovery.Fault) {
+	known := make(map[discovery.Fault]bool, len(n.faults))
+	for _, fault := range n.faults {
+		known[fault] = true
+	}
 	for _, fault := range faults {
-		if !slices.Contains(n.faults, fault) {
+		if !known[fault] {
 			n.log.Warn("a file cannot be read; what it held stays in force", zap.String("origin", fault.Origin), zap.String("fault", fault.Message))
 		}
 	}
 	n.faults = slices.Clone(faults)
 }
 
+// toldAtOnce is how many names that are left out are logged for one update: a wrong --origin leaves out
+// all of them, and of more the number says enough.
+const toldAtOnce = 10
+
 // tellLeftOut logs what a zone leaves out, if the one before it did not.
 func (n *gslbNames) tellLeftOut(problems []gslb.Problem) {
-	left := make([]string, 0, len(problems))
+	left := make(map[string]bool, len(problems))
+	told := 0
 	for _, problem := range problems {
 		text := problem.Name + ": " + problem.Err.Error()
-		if !slices.Contains(n.left, text) {
+		left[text] = true
+		if n.left[text] {
+			continue
+		}
+		if told++; told <= toldAtOnce {
 			n.log.Warn("a name is left out", zap.String("name", problem.Name), zap.Error(problem.Err))
 		}
-		left = append(left, text)
+	}
+	if told > toldAtOnce {
+		n.log.Warn("more names are left out", zap.Int("names", told-toldAtOnce), zap.Int("inAll", len(left)))
 	}
 	n.left = left
 }

@@ -15,11 +15,21 @@ import (
 )
 
 // gslbSnapshotFormat is the version of what a GSLB server's snapshot holds: one section "names",
-// the documents that are answered from as a JSON array.
+// the documents that are answered from as a JSON array, and perhaps one more.
 const gslbSnapshotFormat = 1
 
-// gslbSection is the one section of a GSLB server's snapshot.
-const gslbSection = "names"
+// Sections of a GSLB server's snapshot.
+const (
+	gslbSection = "names"
+	// heldSection is there while the guard holds something: the names are older than the snapshot's
+	// revision then.
+	heldSection = "held"
+)
+
+// savedHold is what heldSection holds.
+type savedHold struct {
+	Before int64 `json:"before"` // of catalog.StatusGuard
+}
 
 // snapshotOfNames begins what a GSLB server's snapshot says that it is of.
 const snapshotOfNames = "the names of "
@@ -40,7 +50,12 @@ func (n *gslbNames) saved(cluster string) *saved {
 			Cluster: cluster, Revision: state.revision, Hash: hash + "-" + revision, EffectiveHash: hash, Names: len(state.documents),
 		},
 		sections: func() ([]discovery.SnapshotSection, error) {
-			return []discovery.SnapshotSection{{Name: gslbSection, Data: data}}, err
+			sections := []discovery.SnapshotSection{{Name: gslbSection, Data: data}}
+			if state.held != nil {
+				held, _ := json.Marshal(savedHold{state.held.Before}) // a number always has a JSON form
+				sections = append(sections, discovery.SnapshotSection{Name: heldSection, Data: held})
+			}
+			return sections, err
 		},
 	}
 }
@@ -49,23 +64,31 @@ func (n *gslbNames) saved(cluster string) *saved {
 func (n *gslbNames) restore(header discovery.SnapshotHeader, sections []discovery.SnapshotSection) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	named := map[string][]byte{}
 	for _, section := range sections {
-		if section.Name != gslbSection {
-			continue
-		}
-		documents, err := n.readSection(section.Data)
-		if err != nil {
-			return err
-		}
-		n.documents = documents
-		n.answer(header.Revision)
-		if n.answered == nil {
-			n.documents = map[string]*gslb.Document{}
-			return errors.New("its documents bring out a fault of gridrouter's")
-		}
-		return nil
+		named[section.Name] = section.Data
 	}
-	return fmt.Errorf("it has no section %q", gslbSection)
+	if named[gslbSection] == nil {
+		return fmt.Errorf("it has no section %q", gslbSection)
+	}
+	documents, err := n.readSection(named[gslbSection])
+	if err != nil {
+		return err
+	}
+	n.documents = documents
+	n.answer(header.Revision)
+	if n.answered == nil {
+		n.documents = map[string]*gslb.Document{}
+		return errors.New("its documents bring out a fault of gridrouter's")
+	}
+	if held := named[heldSection]; held != nil {
+		// What was held is held again by the first list, and began as long ago as it did.
+		var hold savedHold
+		if n.guard.stamps = nil; json.Unmarshal(held, &hold) == nil && hold.Before > 0 {
+			n.guard.stamps.note(n.guard.now, hold.Before)
+		}
+	}
+	return nil
 }
 
 func (n *gslbNames) readSection(data []byte) (map[string]*gslb.Document, error) {

@@ -147,9 +147,12 @@ func (d *documents) failed(cause error, revision int64) {
 }
 
 // restored goes on from where a snapshot was made. What revision that was does not count:
-// the source that answers next may be another.
-func (d *documents) restored(compiler *routing.Compiler, table *routing.Table) {
+// the source that answers next may be another. heldAfter is when began what the guard holds, if it does.
+func (d *documents) restored(compiler *routing.Compiler, table *routing.Table, heldAfter int64) {
 	d.compiler = compiler
+	if heldAfter > 0 {
+		d.guard.stamps.note(d.guard.now, heldAfter)
+	}
 	d.publish(table)
 	d.guard.look(table, table.Revision())
 	close(d.first)
@@ -174,6 +177,9 @@ func (d *documents) update(batch discovery.Batch) routing.Update {
 	}
 	update.At = time.Now()
 	update.MayLookEmpty = batch.MayLookEmpty
+	if batch.Whole {
+		update.Listed = batch.Revision
+	}
 	for _, entry := range batch.Put {
 		if entry.Origin == d.kind {
 			entry.Origin = "" // as that of all: it costs nothing then
@@ -257,7 +263,11 @@ func (s *service) checkpoint() *saved {
 	if checkpoint == nil {
 		return nil
 	}
-	return savedTable(checkpoint, s.source.Status().Cluster)
+	now := savedTable(checkpoint, s.source.Status().Cluster)
+	if held := s.documents.guard.held.Load(); held != nil {
+		now.header.HeldAfter = held.Before
+	}
+	return now
 }
 
 // sourceStatus says how the source does, as the admin endpoints show it. Until the source

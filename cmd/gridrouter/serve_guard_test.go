@@ -394,6 +394,108 @@ func TestAMarkInAWholeListSpeaksUpToItsRevision(t *testing.T) {
 		}
 	}
 	f(10, false, true)
-	f(30, false, false)
+	f(30, false, true) // it was written before the list, and what went may have gone after it
+	f(40, false, false)
 	f(30, true, true) // it is of another time
+	f(40, true, true)
+}
+
+// TestAnOlderMarkAcceptsNoWipe has a router find out about a wipe by a list, with a mark in it that
+// was written since the router's last document, for something else: at a start from a snapshot,
+// after a compaction, and by an audit after the source was set back.
+func TestAnOlderMarkAcceptsNoWipe(t *testing.T) {
+	grid := discovery.Batch{Whole: true, Revision: 20, Put: []discovery.Entry{{Key: "decks/d1", Revision: 5, Value: []byte(`{"kind":"Deck","name":"d1","domain":"d1.deck.example","attach":"direct","addresses":["127.0.0.1:1"]}`)}}}
+	for i := range 12 {
+		grid.Put = append(grid.Put, discovery.Entry{Key: fmt.Sprintf("tenants/t%02d", i), Revision: 20, Value: fmt.Appendf(nil,
+			`{"kind":"Tenant","name":"t%02d","hosts":["t%02d.example"],"epoch":1,"rules":[{"name":"all","deck":"d1"}]}`, i, i)})
+	}
+	wiped := discovery.Batch{Whole: true, Revision: 60, Marks: []discovery.Entry{{Key: catalog.MarkAccept, Revision: 40, Value: []byte(`{"revision":0}`)}}}
+	back := wiped
+	back.SourceChanged = true
+	cases := map[string]struct {
+		snapshot bool
+		batches  []discovery.Batch
+	}{
+		"from a snapshot":           {true, []discovery.Batch{wiped}},
+		"after a compaction":        {false, []discovery.Batch{wiped}},
+		"set back, then an audit":   {false, []discovery.Batch{back, wiped}},
+		"held, set back, an audit":  {false, []discovery.Batch{{Revision: 70, Deleted: keysOf(grid.Put)}, back, wiped}},
+		"another source, a restart": {true, []discovery.Batch{back, wiped}},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			newDocuments := func(compiler *routing.Compiler) *documents {
+				return &documents{compiler: compiler, guard: newGuardWatch(zap.NewNop(), prometheus.NewRegistry()), publish: func(*routing.Table) {}, kind: "etcd", first: make(chan struct{}), log: zap.NewNop()}
+			}
+			d := newDocuments(routing.NewCompiler(catalog.NewReader().Decode))
+			d.apply(grid)
+			if c.snapshot {
+				sections, err := d.checkpoint().Sections()
+				if err != nil {
+					t.Fatal(err)
+				}
+				compiler := routing.NewCompiler(catalog.NewReader().Decode)
+				table, err := compiler.Restore(sections)
+				if err != nil {
+					t.Fatal(err)
+				}
+				d = newDocuments(compiler)
+				d.restored(compiler, table, 0)
+			}
+			for _, batch := range c.batches {
+				d.apply(batch)
+			}
+			held := d.guard.held.Load()
+			if tenants := d.compiler.Last().Counts().Tenants; tenants != 12 || held == nil || held.Held != 13 {
+				t.Fatalf("%d tenants are in force, %+v is held", tenants, held)
+			}
+			d.apply(discovery.Batch{Revision: 71, Marks: []discovery.Entry{{Key: catalog.MarkAccept, Revision: 71, Value: fmt.Appendf(nil, `{"revision":%d}`, held.Revision)}}})
+			if tenants := d.compiler.Last().Counts().Tenants; tenants != 0 || d.guard.held.Load() != nil {
+				t.Errorf("accepted, and %d tenants are in force", tenants)
+			}
+		})
+	}
+}
+
+// TestARestartForgetsNotWhenAHoldBegan deletes tenants one by one, so that the hold begins within a
+// change that has begun before it, and starts the router anew: whoever discards it has to know.
+func TestARestartForgetsNotWhenAHoldBegan(t *testing.T) {
+	addr := freeAddr(t)
+	url, _ := startEtcd(t, addr)
+	snap := t.TempDir() + "/r1.snap"
+	putRaw(t, addr, "decks/d1", deckJSON("d1", "127.0.0.1:1"))
+	name := func(i int) string { return fmt.Sprintf("t%02d", i) }
+	for i := range 20 {
+		putRaw(t, addr, "tenants/"+name(i), fmt.Sprintf(`{"kind":"Tenant","name":%q,"hosts":["%s.example"],"epoch":1,"rules":[{"name":"all","deck":"d1"}]}`, name(i), name(i)))
+	}
+	client := newClient(t, url)
+	grid := catalog.New(catalog.Config{Client: client, Prefix: "/gridrouter/"})
+	holding := func(documents int) (held catalog.StatusGuard) {
+		t.Helper()
+		eventually(t, fmt.Sprintf("%d documents are held", documents), func() bool {
+			state, err := grid.GuardState(t.Context())
+			if err != nil || len(state.Holding) != 1 || state.Holding[0].Guard.Held != documents {
+				return false
+			}
+			held = *state.Holding[0].Guard
+			return true
+		})
+		return held
+	}
+	s := startServe(t, "--etcd", url, "--snapshot", snap, "--router-id", "r1", "--access-log", "off")
+	s.ready(t)
+	for i := range 15 {
+		if _, err := client.Delete(t.Context(), "/gridrouter/docs/tenants/"+name(i)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(30 * time.Millisecond)
+	}
+	was := holding(5)
+	if code := s.terminate(t); code != 0 {
+		t.Fatal(code)
+	}
+	startServe(t, "--etcd", url, "--snapshot", snap, "--router-id", "r1", "--access-log", "off")
+	if now := holding(5); was.Before == 0 || now.Before != was.Before || now.Revision != was.Revision {
+		t.Errorf("it held %+v, and holds %+v after a restart", was, now)
+	}
 }

@@ -158,16 +158,17 @@ func (s *service) openSnapshots(reader *document.Reader) error {
 	s.resolved.restore() // before the names of the first table are tracked
 	var compiler *routing.Compiler
 	var table *routing.Table
-	if s.snapshots.restore(func(_ discovery.SnapshotHeader, framed []discovery.SnapshotSection) (err error) {
+	var heldAfter int64
+	if s.snapshots.restore(func(header discovery.SnapshotHeader, framed []discovery.SnapshotSection) (err error) {
 		sections := make([]routing.Section, len(framed))
 		for i, section := range framed {
 			sections[i] = routing.Section(section)
 		}
-		compiler = s.newCompiler(reader)
+		compiler, heldAfter = s.newCompiler(reader), header.HeldAfter
 		table, err = compiler.Restore(sections)
 		return err
 	}) {
-		s.documents.restored(compiler, table)
+		s.documents.restored(compiler, table, heldAfter)
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package catalog
 import (
 	"context"
 	"fmt"
+	"maps"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -10,7 +11,7 @@ import (
 	"gridrouter.io/routing"
 )
 
-// weigh refuses a plan that the guard of the routers would hold, or, if it is allowed,
+// weigh refuses a plan that the guard of the routers or of the GSLB servers would hold, or, if it is allowed,
 // notes which documents' transactions tell them that it is meant. onDecks is how many
 // tenants are on decks that it deletes.
 //
@@ -19,20 +20,24 @@ import (
 func (p *planner) weigh(ctx context.Context, s *snapshot, onDecks int) error {
 	m := p.mass()
 	changed := len(m.changed) + onDecks
-	if changed == 0 {
+	if changed == 0 && len(m.names) == 0 {
 		return nil
 	}
-	p.moved = m.changed
+	p.moved = maps.Clone(m.changed)
+	maps.Copy(p.moved, m.names)
 	if p.options.AllowMassChange {
 		p.masses = m.keys
 		return p.weighHeld(ctx, s)
 	}
-	recent := s.readRecent(ctx)
+	recent, names := s.readRecent(ctx).split()
+	if err := s.weighNames(ctx, m.names, names); err != nil || changed == 0 {
+		return err
+	}
 	together := recent.with(m.changed) + onDecks
 	if together <= routing.GuardLimit(0) {
 		return nil // whatever the number of tenants: no plan deletes more than one
 	}
-	tenants, err := s.countTenants(ctx)
+	tenants, err := s.countDocuments(ctx, FolderTenants)
 	if err != nil {
 		return err
 	}
@@ -48,6 +53,26 @@ func (p *planner) weigh(ctx context.Context, s *snapshot, onDecks int) error {
 	return refused([]error{&ReasonError{Place: "guard", Message: fmt.Sprintf(
 		"this drops, or changes where they lead, %d of %d tenants; routers hold more than %d at once until they are told that it is meant: if it is, write --allow-mass-change",
 		changed, tenants, limit)}})
+}
+
+// weighNames refuses deletions of Gslb documents that the guard of GSLB servers would hold. gone and
+// recent name them by their keys.
+func (s *snapshot) weighNames(ctx context.Context, gone map[string]bool, recent recentMoves) error {
+	together := recent.with(gone)
+	if len(gone) == 0 || together <= routing.GuardLimit(0) {
+		return nil
+	}
+	stored, err := s.countDocuments(ctx, FolderGslb)
+	if err != nil {
+		return err
+	}
+	limit := routing.GuardLimit(stored + len(recent)) // those that have just gone are of the names that there were
+	if together <= limit {
+		return nil
+	}
+	return refused([]error{&ReasonError{Place: "guard", Message: fmt.Sprintf(
+		"with those of the last %s this drops %d of %d names; GSLB servers hold more than %d within that time until they are told that it is meant: write it again in %s, or with --allow-mass-change",
+		routing.GuardWindow, together, stored+len(recent), limit, recent.clearsIn(together-limit, s.now()).Round(time.Second)+time.Second)}})
 }
 
 // weighHeld refuses a mark while routers hold something: it would accept that along with
@@ -74,13 +99,14 @@ func (p *planner) weighHeld(ctx context.Context, s *snapshot) error {
 // mass is what of a plan the routers' guard counts.
 type mass struct {
 	changed map[string]bool // names of tenants that go, or with other rules or pins than before
+	names   map[string]bool // keys of Gslb documents that go
 	keys    map[string]bool // of the documents that do it
 }
 
 // mass counts as routers do: a tenant that goes, one whose rules are not what they were,
 // and one of whose pins goes or leads elsewhere. New tenants and new pins are no harm.
 func (p *planner) mass() mass {
-	m := mass{changed: map[string]bool{}, keys: map[string]bool{}}
+	m := mass{changed: map[string]bool{}, names: map[string]bool{}, keys: map[string]bool{}}
 	for _, it := range p.w.given {
 		folder, tenant := folderOf(it.key)
 		switch was, final := it.wasTenant(), tenantOf(it.final()); {
@@ -88,6 +114,9 @@ func (p *planner) mass() mass {
 			continue
 		case folder == FolderDecks && it.remove:
 			m.keys[it.key] = true
+			continue
+		case folder == FolderGslb && it.remove:
+			m.names[it.key], m.keys[it.key] = true, true
 			continue
 		case folder == FolderPins && !same(it):
 			tenant = ownerOf(it)
@@ -101,9 +130,9 @@ func (p *planner) mass() mass {
 	return m
 }
 
-// countTenants counts the stored tenants.
-func (s *snapshot) countTenants(ctx context.Context) (int, error) {
-	answer, err := s.get(ctx, s.at.doc(FolderTenants+"/"), s.options(clientv3.WithPrefix(), clientv3.WithCountOnly())...)
+// countDocuments counts the stored documents of a folder.
+func (s *snapshot) countDocuments(ctx context.Context, folder string) (int, error) {
+	answer, err := s.get(ctx, s.at.doc(folder+"/"), s.options(clientv3.WithPrefix(), clientv3.WithCountOnly())...)
 	if err != nil {
 		return 0, s.mend(err)
 	}

@@ -20,7 +20,8 @@ import (
 // maxRecent bounds the word; no more can be done in a window by calls of one change each.
 const maxRecent = 2_000
 
-// recentMoves is when tenants were dropped or repointed last, by name.
+// recentMoves is when tenants were dropped or repointed last, by name, and when Gslb documents were
+// deleted, by key, which no tenant's name is like.
 type recentMoves map[string]time.Time
 
 // recent is the etcd key of the word: beside what routers follow and what is compared.
@@ -39,6 +40,19 @@ func (s *snapshot) readRecent(ctx context.Context) recentMoves {
 		return now.Sub(at) >= routing.GuardWindow || at.Sub(now) > routing.GuardWindow
 	})
 	return moves
+}
+
+// split parts the tenants from the Gslb documents.
+func (m recentMoves) split() (tenants, names recentMoves) {
+	tenants, names = recentMoves{}, recentMoves{}
+	for name, at := range m {
+		if folder, _ := folderOf(name); folder == FolderGslb {
+			names[name] = at
+		} else {
+			tenants[name] = at
+		}
+	}
+	return tenants, names
 }
 
 // with counts the tenants of the word and others.

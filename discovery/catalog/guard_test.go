@@ -408,6 +408,36 @@ func TestManySmallCallsAreWeighedTogether(t *testing.T) {
 	g.apply(move(13, otherRule))
 }
 
+// TestManyDeletionsOfNamesAreWeighedTogether deletes names one a call: GSLB servers would hold the
+// eleventh. What became of tenants counts apart.
+func TestManyDeletionsOfNamesAreWeighedTogether(t *testing.T) {
+	g := newGrid(t)
+	all := twoDecks + tenants(12, splitRule)
+	for i := range 14 {
+		all += fmt.Sprintf("---\nkind: Gslb\nname: n%02d.grid.example\nvips: [{address: 10.0.0.1}]\n", i)
+	}
+	g.apply(all)
+	name := func(i int) string { return fmt.Sprintf("gslb/n%02d.grid.example", i) }
+	for i := range 10 {
+		g.delete(name(i), catalog.DeleteOptions{})
+	}
+	_, err := g.PlanDelete(g.ctx, name(10), catalog.DeleteOptions{})
+	g.wantRefusal(err, "with those of the last 10s", "11 of 14 names", "GSLB servers hold more than 10", "--allow-mass-change")
+	g.delete("tenants/t00", catalog.DeleteOptions{})
+	if g.value("guard/accept") != "" {
+		t.Error("a mark was written by changes that need none")
+	}
+	meant := catalog.DeleteOptions{Options: catalog.Options{AllowMassChange: true}}
+	g.delete(name(10), meant)
+	if state, err := g.GuardState(g.ctx); err != nil || state.Accepted == nil || state.Accepted.Revision != g.revision()-1 { // the word for the next calls came after it
+		t.Errorf("the mark is %+v, %v", state.Accepted, err)
+	}
+	g.delete(name(11), catalog.DeleteOptions{}) // what came before is meant by that too
+	g.tellsOf("r1", &catalog.StatusGuard{Revision: 7, Held: 50})
+	_, err = g.PlanDelete(g.ctx, name(12), meant)
+	g.wantRefusal(err, "gridctl guard accept 7")
+}
+
 // TestADiscardKeepsWhatWasAcknowledgedBeforeTheChange has documents be changed and created a moment
 // before all of them are wiped, within the span that the routers count.
 func TestADiscardKeepsWhatWasAcknowledgedBeforeTheChange(t *testing.T) {

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"bytes"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"gridrouter.io/discovery"
+	"gridrouter.io/discovery/catalog"
+	"gridrouter.io/routing"
+)
+
+// TestAnExportSaysWhatItLacks writes the snapshot of a router that reads pins on demand.
+func TestAnExportSaysWhatItLacks(t *testing.T) {
+	compiler := routing.NewCompiler(catalog.NewReader().Decode)
+	compiler.CachePins()
+	compiler.Compile(routing.Update{Whole: true, Revision: 1, Changes: []routing.Change{
+		{Key: "decks/d1", Value: []byte(`{"kind":"Deck","name":"d1","domain":"d1.deck.example","attach":"direct","addresses":["127.0.0.1:1"]}`)},
+		{Key: "tenants/acme", Value: []byte(`{"kind":"Tenant","name":"acme","hosts":["a.example"],"epoch":1,"rules":[{"name":"all","key":{"header":"x-user-id"},"pins":"cached","split":{"d1":1}}]}`)},
+		{Key: "pins/acme/1", Value: []byte(`{"kind":"Pin","tenant":"acme","key":"1","deck":"d1"}`)},
+	}})
+	parts, err := compiler.Checkpoint().Sections()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sections := make([]discovery.SnapshotSection, len(parts))
+	for i, part := range parts {
+		sections[i] = discovery.SnapshotSection(part)
+	}
+	path := filepath.Join(t.TempDir(), "r1.snap")
+	if err := discovery.WriteSnapshot(path, discovery.SnapshotHeader{Format: routing.SnapshotFormat, Of: "etcd prefix /gridrouter/"}, sections); err != nil {
+		t.Fatal(err)
+	}
+	var out, faults bytes.Buffer
+	if err := exportSnapshot(&out, &faults, path); err != nil || strings.Count(out.String(), "\n") != 2 || !strings.HasPrefix(faults.String(), "1 pin of tenants with ") {
+		t.Errorf("%v, %q, %q", err, out.String(), faults.String())
+	}
+}
+
+// TestNamesAreExportedFromASnapshot takes that of a GSLB server, the one place that holds them beside
+// etcd.
+func TestNamesAreExportedFromASnapshot(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "gslb.snap")
+	text := `{"kind":"Gslb","name":"a.grid.example","vips":[{"address":"10.0.0.1"}]}`
+	sections := []discovery.SnapshotSection{{Name: "names", Data: []byte("[" + text + "," + text + "]")}}
+	if err := discovery.WriteSnapshot(path, discovery.SnapshotHeader{Format: 1, Of: "the names of etcd prefix /gridrouter/"}, sections); err != nil {
+		t.Fatal(err)
+	}
+	var out, faults bytes.Buffer
+	if err := exportSnapshot(&out, &faults, path); err != nil || out.String() != text+"\n"+text+"\n" || faults.Len() > 0 {
+		t.Errorf("%v, %q, %q", err, out.String(), faults.String())
+	}
+}
+
+// TestARefusalOfAnAdminListenerIsToldAsItIs asks listeners that refuse, each for its own reason.
+func TestARefusalOfAnAdminListenerIsToldAsItIs(t *testing.T) {
+	token := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(token, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		status      int
+		token, want string
+	}{
+		{http.StatusUnauthorized, "", "wants a token; give --token-file"},
+		{http.StatusUnauthorized, token, "refuses the token in " + token},
+		{http.StatusForbidden, "", "let --metrics be a loopback address"},
+		{http.StatusConflict, "", "let --metrics be a loopback address"},
+	} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, "let --metrics be a loopback address", c.status)
+		}))
+		at := adminAddress{router: server.Listener.Addr().String(), tokenFile: c.token}
+		if _, err := at.call(t.Context(), http.MethodPost, "guard/accept?revision=1", time.Second); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%d with token %q: %v, want %q", c.status, c.token, err, c.want)
+		}
+		server.Close()
+	}
+}
