@@ -180,10 +180,12 @@ func (d *discard) readDeletions(ctx context.Context) error {
 	}
 }
 
-// take notes the form of a document that is gone as of its last deletion in the span.
+// take notes the form of a document as of its last deletion in the span: that of one that is gone,
+// and that of one that an earlier discard has put back, or it would go back to what it was before
+// changes that were acknowledged and in force.
 func (d *discard) take(event *clientv3.Event) {
 	key := strings.TrimPrefix(string(event.Kv.Key), d.at.docs())
-	if _, there := d.present[key]; !there && event.Type == clientv3.EventTypeDelete && event.PrevKv != nil {
+	if event.Type == clientv3.EventTypeDelete && event.PrevKv != nil {
 		d.former[key] = event.PrevKv.Value
 	}
 }

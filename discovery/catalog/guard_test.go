@@ -474,4 +474,12 @@ func discardKeeps(t *testing.T, alone bool) {
 	if keys := differ(was, g.documents()); len(keys) > 0 {
 		t.Errorf("after it was run again, other than before: %v", keys)
 	}
+	// Nor where what is held has grown beyond the first run, which is a part of the span then.
+	g.apply(deck("east-8"))
+	was, held = g.documents(), g.revision()
+	g.tellsOf("r1", &catalog.StatusGuard{Revision: held, Before: from, Held: 1})
+	g.discard(held)
+	if keys := differ(was, g.documents()); len(keys) > 0 {
+		t.Errorf("after it was run for a newer revision, other than before: %v", keys)
+	}
 }
