@@ -37,4 +37,4 @@ func (t *Table) Documents(f func(key string, document any) bool) {
 
 // PinsOnDemand counts the pins that are there and are not among [Table.Documents], since they are read
 // on demand and only hashes of them are here.
-func (t *Table) PinsOnDemand() int { return int(t.unheld.count) }
+func (t *Table) PinsOnDemand() int { return t.unheld.count }

@@ -71,7 +71,7 @@ func inspectSnapshot(out io.Writer, file, output string) error {
 	for _, section := range sections {
 		seen.Sections = append(seen.Sections, inspectedSection{section.Name, len(section.Data)})
 	}
-	reads := uint32(routing.SnapshotFormat)
+	reads := routing.SnapshotFormat
 	if strings.HasPrefix(header.Of, snapshotOfNames) {
 		reads = gslbSnapshotFormat
 	}

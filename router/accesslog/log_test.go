@@ -6,7 +6,6 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -30,12 +29,6 @@ func (s *sheet) Write(p []byte) (int, error) {
 		return 0, errors.New("no room")
 	}
 	return s.text.Write(p)
-}
-
-func (s *sheet) lines() []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return strings.Split(strings.TrimSuffix(s.text.String(), "\n"), "\n")
 }
 
 func openLog(t *testing.T, cfg Config) *Log {
