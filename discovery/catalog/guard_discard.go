@@ -43,7 +43,7 @@ func (c *Catalog) PlanDiscard(ctx context.Context, revision int64, options Optio
 	if options.Why == "" {
 		options.Why = fmt.Sprintf("discard what the guard holds up to revision %d", revision)
 	}
-	d := &discard{snapshot: &snapshot{Catalog: c}, until: revision, present: map[string]int64{}, former: map[string][]byte{}}
+	d := &discard{snapshot: &snapshot{Catalog: c}, until: revision, present: map[string]int64{}, later: map[string]bool{}, former: map[string][]byte{}}
 	for _, step := range []func(context.Context) error{d.readSpan, d.readPresent, d.readFormer, d.readDeletions, d.leaveNewer} {
 		if err := step(ctx); err != nil {
 			return nil, err
@@ -80,6 +80,7 @@ type discard struct {
 	before, until int64
 	present       map[string]int64  // document -> revision of its stored form
 	former        map[string][]byte // documents whose form was another before -> that form
+	later         map[string]bool   // documents that were written or deleted after until
 	fromRecords   bool              // not from etcd's history
 	left          []string          // what is not put back, and why
 	alone         bool              // no router tells when the change began
@@ -168,12 +169,16 @@ func (d *discard) readDeletions(ctx context.Context) error {
 				return context.Cause(ctx)
 			}
 			for _, event := range answer.Events {
-				if event.Kv.ModRevision > d.until {
+				switch at := event.Kv.ModRevision; {
+				case at > d.revision:
 					return nil
+				case at > d.until: // whoever did that, also where no record tells of it
+					d.later[strings.TrimPrefix(string(event.Kv.Key), d.at.docs())] = true
+				default:
+					d.take(event)
 				}
-				d.take(event)
 			}
-			if answer.IsProgressNotify() && answer.Header.Revision >= d.until {
+			if answer.IsProgressNotify() && answer.Header.Revision >= d.revision {
 				return nil
 			}
 		}
@@ -269,7 +274,7 @@ func (d *discard) leave(key, why string) { d.left = append(d.left, describe(key)
 func (d *discard) leaveNewer(ctx context.Context) error {
 	newer := map[string]bool{}
 	for key := range d.former {
-		newer[key] = d.present[key] > d.until
+		newer[key] = d.present[key] > d.until || d.later[key]
 		if tenant, isPin := pinTenant(key); isPin {
 			newer[tenantKey(tenant)] = d.present[tenantKey(tenant)] > d.until
 		}
