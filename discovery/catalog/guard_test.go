@@ -483,3 +483,21 @@ func discardKeeps(t *testing.T, alone bool) {
 		t.Errorf("after it was run for a newer revision, other than before: %v", keys)
 	}
 }
+
+// TestADiscardLeavesWhatALaterWipeTook wipes a second time, change records included, and discards the
+// first change: what was acknowledged in between is for a discard of the second.
+func TestADiscardLeavesWhatALaterWipeTook(t *testing.T) {
+	g := newGrid(t)
+	g.apply(twoDecks + tenants(15, splitRule))
+	from := g.revision()
+	held := g.dropAll("docs/")
+	g.tellsOf("r1", &catalog.StatusGuard{Revision: held, Before: from, Held: 16})
+	g.discard(held)
+	g.apply(tenant("t00", "t00.example", otherRule))
+	g.dropAll("changes/")
+	g.dropAll("docs/")
+	g.discard(held)
+	if left := g.documents(); len(left) > 0 {
+		t.Errorf("%d documents came back by forms from before acknowledged changes", len(left))
+	}
+}
