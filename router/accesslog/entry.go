@@ -8,8 +8,8 @@ import (
 )
 
 // Entry is what a line tells of a request: what it was, where it went, how it ended and how long it
-// took. No header values and no query: these may hold what nobody should read. Empty texts and
-// numbers that are not known are left out where the line says so (docs/ACCESS_LOG.md).
+// took. No header values and no query: these may hold what nobody should read. Empty texts, and
+// numbers that are not known, are left out of the line.
 type Entry struct {
 	// Time is when the request began.
 	Time time.Time
