@@ -64,6 +64,14 @@ type SnapshotHeader struct {
 	Router  string    `json:"router"`
 }
 
+// What tells a GSLB server's snapshot from a router's, and where its documents are.
+const (
+	// SnapshotOfNames begins what such a snapshot says that it is of.
+	SnapshotOfNames = "the names of "
+	// SnapshotNames is the section that holds the documents that are answered from, as a JSON array.
+	SnapshotNames = "names"
+)
+
 // SnapshotSection is one part of a snapshot. Its bytes mean nothing here.
 type SnapshotSection struct {
 	Name string

@@ -79,7 +79,7 @@ func tellMissingPins(out io.Writer, missing int) {
 func exportNames(out io.Writer, sections []discovery.SnapshotSection) error {
 	var documents []json.RawMessage
 	for _, section := range sections {
-		if section.Name == "names" {
+		if section.Name == discovery.SnapshotNames {
 			if err := json.Unmarshal(section.Data, &documents); err != nil {
 				return flags.Usagef("--snapshot: section %s: %w", section.Name, err)
 			}
@@ -98,7 +98,7 @@ func exportSnapshot(out, faults io.Writer, path string) error {
 	if err != nil {
 		return flags.Usagef("--snapshot: %w", err)
 	}
-	if strings.HasPrefix(header.Of, "the names of ") {
+	if strings.HasPrefix(header.Of, discovery.SnapshotOfNames) {
 		return exportNames(out, framed)
 	}
 	if header.Format != routing.SnapshotFormat {

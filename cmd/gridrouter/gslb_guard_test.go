@@ -187,11 +187,11 @@ func TestASnapshotOfNamesIsWhatWasAnswered(t *testing.T) {
 		t.Fatal(err)
 	}
 	newer := newHeldNames("etcd")
-	if err := newer.restore(kept.header, []discovery.SnapshotSection{{Name: gslbSection, Data: changed}}); err != nil || newer.answers != 19 {
+	if err := newer.restore(kept.header, []discovery.SnapshotSection{{Name: discovery.SnapshotNames, Data: changed}}); err != nil || newer.answers != 19 {
 		t.Errorf("with a document that is refused now %d names are answered, %v", newer.answers, err)
 	}
 	for what, sections := range map[string][]discovery.SnapshotSection{
-		"nothing": nil, "another section": {{Name: "x"}}, "no JSON": {{Name: gslbSection, Data: []byte("[")}}, "no documents": {{Name: gslbSection, Data: []byte("[1]")}},
+		"nothing": nil, "another section": {{Name: "x"}}, "no JSON": {{Name: discovery.SnapshotNames, Data: []byte("[")}}, "no documents": {{Name: discovery.SnapshotNames, Data: []byte("[1]")}},
 	} {
 		none := newHeldNames("etcd")
 		if err := none.restore(kept.header, sections); err == nil || none.saved("c") != nil {

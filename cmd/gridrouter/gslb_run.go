@@ -124,7 +124,7 @@ func (s *gslbService) open(ctx context.Context, path string) (err error) {
 		s.log.Info("serving metrics", zap.Stringer("addr", s.metrics.Addr()))
 	}
 	s.snapshots = newSnapshots(&snapshots{
-		path: path, of: snapshotOfNames + of, who: "the GSLB server", by: s.id, format: gslbSnapshotFormat, log: s.log.Named("snapshot"),
+		path: path, of: discovery.SnapshotOfNames + of, who: "the GSLB server", by: s.id, format: gslbSnapshotFormat, log: s.log.Named("snapshot"),
 	}, s.registry)
 	s.snapshots.restore(s.names.restore)
 	return nil
@@ -150,18 +150,7 @@ func (s *gslbService) run(ctx context.Context, group *errgroup.Group) {
 // apply applies a batch. The first list after a start from a snapshot may come from another etcd
 // than the snapshot did.
 func (s *gslbService) apply(batch discovery.Batch) {
-	if former := s.snapshots.restored.Load(); former != nil {
-		status := s.source.Status()
-		if former.Cluster != "" && status.Cluster != "" && status.Cluster != former.Cluster {
-			s.log.Error("ANOTHER ETCD ANSWERS than when the snapshot was written; taking over what it holds",
-				zap.String("cluster", status.Cluster), zap.String("formerCluster", former.Cluster))
-			batch.SourceChanged = true
-		}
-		if status.Kind == "files" {
-			batch.SourceChanged = true // a folder's revisions are counted from the start of the process
-			batch.MayLookEmpty = true
-		}
-	}
+	s.snapshots.compare(&batch, s.source.Status())
 	s.names.apply(batch)
 	s.snapshots.restored.Store(nil)
 }

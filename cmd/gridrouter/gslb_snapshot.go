@@ -14,25 +14,18 @@ import (
 	"gridrouter.io/gslb"
 )
 
-// gslbSnapshotFormat is the version of what a GSLB server's snapshot holds: one section "names",
-// the documents that are answered from as a JSON array, and perhaps one more.
+// gslbSnapshotFormat is the version of what a GSLB server's snapshot holds: the section
+// [discovery.SnapshotNames], and perhaps one more.
 const gslbSnapshotFormat = 1
 
-// Sections of a GSLB server's snapshot.
-const (
-	gslbSection = "names"
-	// heldSection is there while the guard holds something: the names are older than the snapshot's
-	// revision then.
-	heldSection = "held"
-)
+// heldSection is there while the guard holds something: the names are older than the snapshot's
+// revision then.
+const heldSection = "held"
 
 // savedHold is what heldSection holds.
 type savedHold struct {
 	Before int64 `json:"before"` // of catalog.StatusGuard
 }
-
-// snapshotOfNames begins what a GSLB server's snapshot says that it is of.
-const snapshotOfNames = "the names of "
 
 // saved returns what there is to write down; nil: nothing.
 func (n *gslbNames) saved(cluster string) *saved {
@@ -50,7 +43,7 @@ func (n *gslbNames) saved(cluster string) *saved {
 			Cluster: cluster, Revision: state.revision, Hash: hash + "-" + revision, EffectiveHash: hash, Names: len(state.documents),
 		},
 		sections: func() ([]discovery.SnapshotSection, error) {
-			sections := []discovery.SnapshotSection{{Name: gslbSection, Data: data}}
+			sections := []discovery.SnapshotSection{{Name: discovery.SnapshotNames, Data: data}}
 			if state.held != nil {
 				held, _ := json.Marshal(savedHold{state.held.Before}) // a number always has a JSON form
 				sections = append(sections, discovery.SnapshotSection{Name: heldSection, Data: held})
@@ -68,10 +61,10 @@ func (n *gslbNames) restore(header discovery.SnapshotHeader, sections []discover
 	for _, section := range sections {
 		named[section.Name] = section.Data
 	}
-	if named[gslbSection] == nil {
-		return fmt.Errorf("it has no section %q", gslbSection)
+	if named[discovery.SnapshotNames] == nil {
+		return fmt.Errorf("it has no section %q", discovery.SnapshotNames)
 	}
-	documents, err := n.readSection(named[gslbSection])
+	documents, err := n.readSection(named[discovery.SnapshotNames])
 	if err != nil {
 		return err
 	}
@@ -94,13 +87,13 @@ func (n *gslbNames) restore(header discovery.SnapshotHeader, sections []discover
 func (n *gslbNames) readSection(data []byte) (map[string]*gslb.Document, error) {
 	var values []json.RawMessage
 	if err := json.Unmarshal(data, &values); err != nil {
-		return nil, fmt.Errorf("section %s: %w", gslbSection, err)
+		return nil, fmt.Errorf("section %s: %w", discovery.SnapshotNames, err)
 	}
 	documents := make(map[string]*gslb.Document, len(values))
 	for _, value := range values {
 		var head struct{ Name string }
 		if err := json.Unmarshal(value, &head); err != nil {
-			return nil, fmt.Errorf("section %s: %w", gslbSection, err)
+			return nil, fmt.Errorf("section %s: %w", discovery.SnapshotNames, err)
 		}
 		decoded, err := n.decode(catalog.FolderGslb+"/"+head.Name, value)
 		if document, ok := decoded.(*gslb.Document); ok && err == nil {

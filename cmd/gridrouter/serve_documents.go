@@ -240,16 +240,7 @@ func (d *documents) newest(batch discovery.Batch) int64 {
 // apply applies a batch. The first list after a start from a snapshot may come from another
 // etcd than the snapshot did.
 func (s *service) apply(batch discovery.Batch) {
-	former := s.snapshots.restored.Load()
-	if cluster := s.source.Status().Cluster; former != nil && former.Cluster != "" && cluster != "" && cluster != former.Cluster {
-		s.log.Error("ANOTHER ETCD ANSWERS than when the snapshot was written; taking over what it holds",
-			zap.String("cluster", cluster), zap.String("formerCluster", former.Cluster))
-		batch.SourceChanged = true
-	}
-	if former != nil && s.documents.kind == "files" {
-		batch.SourceChanged = true // a folder's revisions are counted from the start of the process
-		batch.MayLookEmpty = true
-	}
+	s.snapshots.compare(&batch, s.source.Status())
 	s.documents.apply(batch)
 	s.snapshots.restored.Store(nil)
 }

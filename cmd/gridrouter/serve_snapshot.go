@@ -136,6 +136,24 @@ func (s *snapshots) read(path string, use func(discovery.SnapshotHeader, []disco
 	return header, size, use(header, sections)
 }
 
+// compare marks the first list after a start from a snapshot where it may come from another source
+// than the snapshot did.
+func (s *snapshots) compare(batch *discovery.Batch, source discovery.Status) {
+	former := s.restored.Load()
+	if former == nil {
+		return
+	}
+	if former.Cluster != "" && source.Cluster != "" && source.Cluster != former.Cluster {
+		s.log.Error("ANOTHER ETCD ANSWERS than when the snapshot was written; taking over what it holds",
+			zap.String("cluster", source.Cluster), zap.String("formerCluster", former.Cluster))
+		batch.SourceChanged = true
+	}
+	if source.Kind == "files" {
+		batch.SourceChanged = true // a folder's revisions are counted from the start of the process
+		batch.MayLookEmpty = true
+	}
+}
+
 // run writes a snapshot now and then while documents change, and the last one when ctx ends.
 func (s *snapshots) run(ctx context.Context, take func() *saved) error {
 	if s.path == "" {

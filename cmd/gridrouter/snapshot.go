@@ -72,7 +72,7 @@ func inspectSnapshot(out io.Writer, file, output string) error {
 		seen.Sections = append(seen.Sections, inspectedSection{section.Name, len(section.Data)})
 	}
 	reads := routing.SnapshotFormat
-	if strings.HasPrefix(header.Of, snapshotOfNames) {
+	if strings.HasPrefix(header.Of, discovery.SnapshotOfNames) {
 		reads = gslbSnapshotFormat
 	}
 	if err == nil && header.Format != reads {
@@ -101,7 +101,7 @@ func (s *inspected) print(out io.Writer) error {
 		line("revision", "%d", s.Revision)
 		line("hash", "%s", s.Hash)
 		line("in force", "%s", s.EffectiveHash)
-		if strings.HasPrefix(s.Of, snapshotOfNames) {
+		if strings.HasPrefix(s.Of, discovery.SnapshotOfNames) {
 			line("holds", "%d names", s.Names)
 		} else {
 			line("holds", "%d tenants, %d hosts, %d decks, %d pins", s.Tenants, s.Hosts, s.Decks, s.Pins)
