@@ -85,12 +85,14 @@ func TestTheRightsThatAreWrittenDownAreEnough(t *testing.T) {
 			must(root.RoleGrantPermission(ctx, names[i], "/gridrouter/docs/", "/gridrouter/guard0", clientv3.PermissionType(clientv3.PermRead)))
 			row.read = nil
 		}
-		for kind, prefixes := range map[clientv3.PermissionType][]string{clientv3.PermissionType(clientv3.PermRead): row.read, clientv3.PermissionType(clientv3.PermReadWrite): row.write} {
+		grant := func(prefixes []string, kind clientv3.PermissionType) {
 			for _, prefix := range prefixes {
 				key := "/gridrouter/" + prefix
 				must(root.RoleGrantPermission(ctx, names[i], key, clientv3.GetPrefixRangeEnd(key), kind))
 			}
 		}
+		grant(row.read, clientv3.PermissionType(clientv3.PermRead))
+		grant(row.write, clientv3.PermissionType(clientv3.PermReadWrite)) // last: of one range the last grant counts
 		must(root.UserAdd(ctx, names[i], "secret"))
 		must(root.UserGrantRole(ctx, names[i], names[i]))
 	}
