@@ -290,7 +290,16 @@ func (c *campaign) newcomer(lost []string) error {
 	if err := c.settleRestore(slices.DeleteFunc(lost, func(string) bool { return c.chance(2) })); err != nil {
 		return err
 	}
-	return c.settle()
+	if err := c.settle(); err != nil {
+		return err
+	}
+	// One killed before its next snapshot would start with those tenants refused once more.
+	return c.until("the newcomer's snapshot holds what was settled", func() error {
+		if !c.snapshotIsWhole(slices.Index(campaignRouters(), router) + 1) {
+			return errors.New(router + "'s snapshot is older")
+		}
+		return nil
+	})
 }
 
 // prefixIsWiped deletes all documents, or all that is under the prefix, by mistake.
