@@ -29,15 +29,25 @@ func (x *exchange) decidePinned() {
 	}
 	for {
 		pin := x.router.pin(until, x.decision.Tenant, x.decision.Key)
-		if pin.State != routing.PinAbsent {
-			x.decision = x.now.table.DecidePinned(&x.head.Request, pin)
-			return
-		}
-		// The table knows of the pin, and etcd has it no more: it was deleted just now, and the
-		// next table says so; or what is stored went in a mass change, and the guard holds that.
-		// Without the pin the key could lead to another deck than it is on.
 		x.decision = x.now.table.DecidePinned(&x.head.Request, pin)
-		if x.now.table.Guard() != nil || !x.awaitTable(until) {
+		switch pin.State {
+		case routing.PinUnread:
+			return
+		case routing.PinFound:
+			if x.decision.Fault != routing.FaultPinUnreadable {
+				return
+			}
+			// It is another form than the table knows: it was written just now, or etcd was
+			// restored from a backup. The next table tells.
+		case routing.PinAbsent:
+			// The table knows of the pin, and etcd has it no more: it was deleted just now, and the
+			// next table says so; or what is stored went in a mass change, and the guard holds that.
+			// Without the pin the key could lead to another deck than it is on.
+			if x.now.table.Guard() != nil {
+				return
+			}
+		}
+		if !x.awaitTable(until) {
 			return
 		}
 		if x.decision = x.now.table.Decide(&x.head.Request); !x.decision.PinWanted {

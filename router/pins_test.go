@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -65,15 +66,27 @@ func cachedTenant() *routing.Tenant {
 	return tenant
 }
 
+// readPin is what reading a pin of cachedGrid's tenant gives, which is stored with deck d2, where the
+// reader takes it for one of a deck.
+func readPin(key, deck string) routing.Pinned {
+	return routing.Pinned{State: routing.PinFound, Deck: deck, Sum: storedSum(key, "d2")}
+}
+
+// storedSum is the hash of a stored pin of cachedGrid's tenant.
+func storedSum(key, deck string) uint64 {
+	value, _ := json.Marshal(&routing.Pin{Kind: routing.KindPin, Tenant: "acme", Key: key, Deck: deck})
+	return routing.PinSum("pins/acme/"+routing.EscapeKey(key), value)
+}
+
 // TestACachedPinDecidesAndExplainSaysTheSame sends requests whose pins are read while they
 // wait, and asks for the explanation of each.
 func TestACachedPinDecidesAndExplainSaysTheSame(t *testing.T) {
 	board := &pinBoard{pins: map[string]routing.Pinned{
-		"acme/found":   {State: routing.PinFound, Deck: "d2"},
+		"acme/found":   readPin("found", "d2"),
 		"acme/gone":    {State: routing.PinAbsent},
 		"acme/garbled": {State: routing.PinUnread},
-		"acme/nowhere": {State: routing.PinFound, Deck: "no-such-deck"},
-		"acme/a/b c":   {State: routing.PinFound, Deck: "d2"},
+		"acme/nowhere": readPin("nowhere", "no-such-deck"),
+		"acme/a/b c":   readPin("a/b c", "d2"),
 	}}
 	g := cachedGrid(t, board, "found", "gone", "garbled", "nowhere", "a/b c")
 	admin := adminOf(g, nil)
@@ -128,6 +141,32 @@ func TestAPinThatIsDeletedJustNowIsWaitedFor(t *testing.T) {
 	g.drop("tenants/acme")
 	if r := <-answered; r.fault() != "no_tenant" {
 		t.Errorf("after the tenant's deletion was told: got %d %s", r.StatusCode, r.fault())
+	}
+}
+
+// TestAPinOfAnotherTimeIsNotTaken has a request find another form of its pin in etcd than the table
+// knows: one that was written just now, or that a restore from a backup brought back. It is held to the
+// next table that knows it, and never served by a form that no table knows.
+func TestAPinOfAnotherTimeIsNotTaken(t *testing.T) {
+	board := &pinBoard{pins: map[string]routing.Pinned{"acme/10086": {State: routing.PinFound, Deck: "d1", Sum: storedSum("10086", "d1")}}}
+	g := cachedGrid(t, board, "10086")
+	admin := adminOf(g, nil)
+	_, body := fetch(t, "GET", admin.URL+"/explain?url=http://acme.test/&header=X-User-Id:10086")
+	if !strings.Contains(body, "the pin that was read is not the one that the table knows") {
+		t.Errorf("explain says %s", body)
+	}
+	before := len(board.questions())
+	answered := make(chan *reply, 1)
+	go func() { answered <- g.ask(get("/", "X-User-Id: 10086")) }()
+	eventually(t, "the pin is read", func() bool { return len(board.questions()) > before })
+	g.put(tenantOn("other", "d1", "other.test")) // a table that changes nothing of it
+	g.put(&routing.Pin{Tenant: "acme", Key: "10086", Deck: "d1"})
+	if r := <-answered; r.body != "d1" {
+		t.Errorf("after the change was told: got %d %s %s", r.StatusCode, r.fault(), r.body)
+	}
+	g.put(&routing.Pin{Tenant: "acme", Key: "10086", Deck: "d2"}) // etcd was set back, and no router knows yet
+	if r := g.ask(get("/", "X-User-Id: 10086")); r.fault() != string(routing.FaultPinUnreadable) {
+		t.Errorf("a pin of a backup: got %d %s %s, want pin_unreadable", r.StatusCode, r.fault(), r.body)
 	}
 }
 

@@ -65,7 +65,7 @@ func TestEarlierTablesCanBeAsked(t *testing.T) {
 
 // TestAnEarlierTableReadsNoPins asks for a time of which nobody knows the pin any more.
 func TestAnEarlierTableReadsNoPins(t *testing.T) {
-	board := &pinBoard{pins: map[string]routing.Pinned{"acme/10086": {State: routing.PinFound, Deck: "d2"}}}
+	board := &pinBoard{pins: map[string]routing.Pinned{"acme/10086": readPin("10086", "d2")}}
 	g := cachedGrid(t, board, "10086")
 	admin := adminOf(g, nil)
 	explain := func(revision int64) (told routing.Explanation) {

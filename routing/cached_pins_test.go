@@ -109,7 +109,7 @@ func readPin(t *testing.T, stored map[string]routing.Change, tenant string, user
 	if err := json.Unmarshal(change.Value, &pin); err != nil {
 		t.Fatal(err)
 	}
-	return routing.Pinned{State: routing.PinFound, Deck: pin.Deck}
+	return routing.Pinned{State: routing.PinFound, Deck: pin.Deck, Sum: routing.PinSum(change.Key, change.Value)}
 }
 
 // goodUpdate writes and deletes some documents, all of them good.
@@ -179,6 +179,7 @@ func TestCachedPinsThatAreWipedAreNotTakenForAbsent(t *testing.T) {
 		}
 		return deleted
 	}
+	stored := routing.PinSum(pins[7].Key, pins[7].Value)
 	outcome := func(table *routing.Table, etcdSays routing.Pinned) string {
 		request := pinRequest(7, 1)
 		d := table.Decide(&request)
@@ -222,11 +223,11 @@ func TestCachedPinsThatAreWipedAreNotTakenForAbsent(t *testing.T) {
 						t.Fatal(err)
 					}
 					compiler = next
-					stored := decks
+					listed := decks
 					if strings.HasPrefix(way, "pins") {
-						stored = slices.Concat(decks, all)
+						listed = slices.Concat(decks, all)
 					}
-					table = compile(routing.Update{Whole: true, Changes: stored}, 2)
+					table = compile(routing.Update{Whole: true, Changes: listed}, 2)
 				}
 				if got := outcome(table, routing.Pinned{State: routing.PinAbsent}); got != "pin_unreadable" || table.Guard() == nil || table.Guard().Documents < tenants {
 					t.Errorf("%s: while it is held the key gets %q; %+v", what, got, table.Guard())
@@ -258,7 +259,7 @@ func TestCachedPinsThatAreWipedAreNotTakenForAbsent(t *testing.T) {
 				if table.Guard() != nil || table.Hash() != want.Hash() || table.EffectiveHash() != want.EffectiveHash() || table.Counts() != want.Counts() {
 					t.Errorf("%s: %s %s %+v %+v, want %s %s %+v", what, table.Hash(), table.EffectiveHash(), table.Counts(), table.Guard(), want.Hash(), want.EffectiveHash(), want.Counts())
 				}
-				if got := outcome(table, routing.Pinned{State: routing.PinFound, Deck: "d1"}); got != wanted {
+				if got := outcome(table, routing.Pinned{State: routing.PinFound, Deck: "d1", Sum: stored}); got != wanted {
 					t.Errorf("%s: in the end the key gets %q, want %q", what, got, wanted)
 				}
 			}

@@ -102,6 +102,10 @@ func (t *Table) try(r *Request, rule *compiledRule, pin *Pinned, d *Decision, tr
 		d.Rule, d.Via = rule.name, via
 		*d = d.refuse(FaultPinUnreadable, "the key is pinned, but its pin cannot be read")
 		return true
+	case deck == pinOther:
+		d.Rule, d.Via = rule.name, via
+		*d = d.refuse(FaultPinUnreadable, "the key is pinned, but the pin that was read is not the one that the table knows: it was changed just now, or etcd was set back")
+		return true
 	}
 	return t.serve(d, rule, via, deck)
 }
@@ -110,6 +114,7 @@ func (t *Table) try(r *Request, rule *compiledRule, pin *Pinned, d *Decision, tr
 const (
 	pinWanted   = -2 // somebody has to read the pin first
 	deckUnknown = -3 // no document has ever named it
+	pinOther    = -4 // the pin that was read is another than the table knows
 )
 
 // ownerOf maps the key: pins, then ranges, then split.
@@ -148,29 +153,39 @@ func (t *Table) pinOf(r *Request, rule *compiledRule, pin *Pinned, d *Decision) 
 	if held && rule.pins {
 		return unpackPin(packed).deck, true
 	}
+	var sum uint64
+	if !held {
+		if sum, found = t.unheldSum(r.pin); !found {
+			return 0, false
+		}
+	}
 	switch {
-	case !held && !t.isUnheld(r.pin):
-		return 0, false
 	case pin == nil:
 		return pinWanted, true
-	case pin.State == PinFound:
+	case pin.State != PinFound:
+	case held || pin.Sum == sum:
 		return t.deckNamed(pin.Deck), true
+	default:
+		return pinOther, true
 	}
 	return pinUnreadable, true
 }
 
-// isUnheld says whether there is a pin of which only hashes are kept.
-func (t *Table) isUnheld(pin []byte) bool {
+// unheldSum returns the hash of a pin of which no more is kept, and whether there is such a pin.
+func (t *Table) unheldSum(pin []byte) (sum uint64, known bool) {
 	if t.unheld.count == 0 {
-		return false
+		return 0, false
 	}
 	var d xxhash.Digest
 	d.ResetWithSeed(t.unheld.seed)
 	_, _ = d.Write(pin)
 	var key [8]byte
 	binary.LittleEndian.PutUint64(key[:], d.Sum64())
-	_, ok := t.unheld.get(key[:])
-	return ok
+	packed, known := t.unheld.get(key[:])
+	if !known {
+		return 0, false
+	}
+	return unpackSum(packed), true
 }
 
 // deckNamed returns the ID of a deck, or deckUnknown.

@@ -85,4 +85,12 @@ type Pinned struct {
 	State PinState
 	// Deck is the deck that the pin names, if one was found.
 	Deck string
+	// Sum is what [PinSum] makes of what is stored, if a pin was found.
+	Sum uint64
 }
+
+// PinSum returns the hash of a stored pin, by its document's key, such as pins/acme/10086, and its
+// value. A table takes a pin that was read on demand only if it knows it by the same hash: whoever
+// reads pins asks etcd by itself, and may find those of a time before the table, as after a restore
+// from a backup, or of one after it.
+func PinSum(key string, value []byte) uint64 { return pairDigest(key, value) }

@@ -320,7 +320,7 @@ func (c *campaign) agreement() error {
 // cannot: if it says that all run the newest revision, they must.
 func (c *campaign) waitTells() {
 	out, err := c.grid.Ctl(context.Background(), "wait", "--timeout", "3s")
-	if err != nil || !strings.HasPrefix(out, fmt.Sprintf("%d routers alive", len(campaignRouters()))) {
+	if err != nil || !strings.HasPrefix(out, fmt.Sprintf("%d routers and 1 GSLB server alive", len(campaignRouters()))) {
 		return // it tells
 	}
 	fleet, _ := c.grid.Ctl(context.Background(), "fleet")

@@ -25,7 +25,7 @@ the same revision is marked "other hash"; one that has other forms of the same d
 than most "other forms in force" (what is in force depends on the past where a document is bad,
 or its epoch is lower than one that was seen: two decks may serve one tenant); one whose guard holds a mass change "holds N documents"
 ("gridctl guard" says what to do). One that died is gone when its lease ends. GSLB servers that follow
-etcd are shown below, with the revision of the names that they answer from.`,
+etcd are shown below, with the revision of the Gslb documents that they answer from; they are marked alike.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := oneOf(output, "table", "json"); err != nil {
@@ -53,14 +53,21 @@ func writeFleet(out io.Writer, fleet catalog.Fleet, now time.Time) error {
 	}
 	tell(out, "\n")
 	table := newTable(out)
-	tell(table, "%s\n", "GSLB SERVER\tADDRESS\tVERSION\tREVISION\tSOURCE\tAGE\tPROBLEMS\tUP\tNOTE")
+	tell(table, "%s\n", "GSLB SERVER\tADDRESS\tVERSION\tREVISION\tHASH\tSOURCE\tAGE\tPROBLEMS\tUP\tNOTE")
 	for i := range fleet.GslbServers {
 		m := &fleet.GslbServers[i]
-		tell(table, "%s\t%s\t%s\t%d\t%s\t%s\t%d\t%s\t%s\n", m.ID, orElse(m.Address, "-"), orElse(m.Version, "-"),
-			m.Revision, orElse(m.Source, "-"), ageOf(m), m.Problems, upOf(m, now), noteOf(m))
+		tell(table, "%s\t%s\t%s\t%d\t%s\t%s\t%s\t%d\t%s\t%s\n", m.ID, orElse(m.Address, "-"), orElse(m.Version, "-"),
+			m.Revision, orElse(shortHash(m), "-"), orElse(m.Source, "-"), ageOf(m), m.Problems, upOf(m, now), noteOf(m))
 	}
-	return table.Flush()
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(out, "%s, newest revision %d, %s\n", count(len(fleet.GslbServers), "GSLB server"), fleet.GslbRevision, verdictOn(fleet.GslbServers, "its log"))
+	return err
 }
+
+// shortHash is enough of a hash to tell it from another.
+func shortHash(m *catalog.Member) string { return m.Hash[:min(len(m.Hash), 12)] }
 
 func writeRouters(out io.Writer, fleet catalog.Fleet, now time.Time) error {
 	if len(fleet.Members) == 0 {
@@ -69,31 +76,35 @@ func writeRouters(out io.Writer, fleet catalog.Fleet, now time.Time) error {
 	}
 	table := newTable(out)
 	tell(table, "%s\n", "ROUTER\tADDRESS\tADMIN\tVERSION\tREVISION\tHASH\tSOURCE\tAGE\tPROBLEMS\tUP\tNOTE")
-	marked := 0
 	for i := range fleet.Members {
 		m := &fleet.Members[i]
-		if note := noteOf(m); note != "-" {
-			marked++
-		}
 		tell(table, "%s\t%s\t%s\t%s\t%d\t%s\t%s\t%s\t%d\t%s\t%s\n", m.ID, orElse(m.Address, "-"), orElse(m.Admin, "-"), orElse(m.Version, "-"),
-			m.Revision, orElse(m.Hash[:min(len(m.Hash), 12)], "-"), orElse(m.Source, "-"), ageOf(m), m.Problems, upOf(m, now), noteOf(m))
+			m.Revision, orElse(shortHash(m), "-"), orElse(m.Source, "-"), ageOf(m), m.Problems, upOf(m, now), noteOf(m))
 	}
 	if err := table.Flush(); err != nil {
 		return err
+	}
+	_, err := fmt.Fprintf(out, "%s, newest revision %d, %s\n", count(len(fleet.Members), "router"), fleet.Revision, verdictOn(fleet.Members, "/problems of a router"))
+	return err
+}
+
+// verdictOn says in some words how members stand to each other. where is where problems are told.
+func verdictOn(members []catalog.Member, where string) string {
+	marked, problems := 0, 0
+	for i := range members {
+		if noteOf(&members[i]) != "-" {
+			marked++
+		}
+		problems = max(problems, members[i].Problems)
 	}
 	verdict := "all agree"
 	if marked > 0 {
 		verdict = strconv.Itoa(marked) + " of them marked"
 	}
-	problems := 0
-	for i := range fleet.Members {
-		problems = max(problems, fleet.Members[i].Problems)
-	}
 	if problems > 0 {
-		verdict += fmt.Sprintf("; %s: see /problems of a router", count(problems, "problem"))
+		verdict += fmt.Sprintf("; %s: see %s", count(problems, "problem"), where)
 	}
-	_, err := fmt.Fprintf(out, "%s, newest revision %d, %s\n", count(len(fleet.Members), "router"), fleet.Revision, verdict)
-	return err
+	return verdict
 }
 
 // noteOf is what a person should look at.

@@ -19,19 +19,20 @@ func newWaitCommand(to *connection) *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "wait",
-		Short: "Wait until all live routers run a revision",
-		Long: `Waits until every router that announces itself in etcd runs the documents of a revision, such
-as the one that apply printed, or newer ones. Without --revision it is that of the newest
+		Short: "Wait until all live routers and GSLB servers run a revision",
+		Long: `Waits until every router and GSLB server that announces itself in etcd runs the documents of a
+revision, such as the one that apply printed, or newer ones. Without --revision it is that of the newest
 change, deletions by gridctl included, and a router that holds a mass change is behind.
 Who is behind is told on the error output, whenever that changes. Routers tell of themselves every two seconds or so. One that was there and is
 not any more, before it ran the revision, is waited for too: it may be cut off from etcd and
-serve older documents. One that has other forms in force than the others, though it runs the
-revision, is named as well. If one was stopped on purpose, run the command again.
+serve older documents. One that has other documents than others at the same revision, or other
+forms of them in force, is named as well. If one was stopped on purpose, run the command again.
 
 A router that started after a deletion tells the revision of the newest document, which is
 lower than the deletion's. Where no document is as new as the revision, a router also
 counts as up to date if its documents (by their hash) are those in etcd, or those of a
-router that runs the revision.
+router that runs the revision. A GSLB server counts if the Gslb documents that it answers from are
+those in etcd, whatever else was changed.
 
 Exit status: 0 all run it, 1 some do not when the time is over (they are named), or no
 router is alive, or etcd is away, 2 bad flags. --timeout bounds the whole wait here, and
@@ -51,12 +52,12 @@ one call to etcd may take 5s of it.`,
 				defer cancel()
 				arrival, err := grid.Await(ctx, revision, func(goal catalog.Arrival, behind []catalog.Member) {
 					tell(cmd.ErrOrStderr(), "waiting for %d of %s to run revision %d: %s\n",
-						len(behind), count(goal.Routers, "router"), goal.Revision, catalog.Stragglers(behind))
+						len(behind), goal.Who(), goal.Revision, catalog.Stragglers(behind))
 				})
 				if err != nil {
 					return err
 				}
-				_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s alive, all at revision %d or newer\n", count(arrival.Routers, "router"), arrival.Revision)
+				_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s alive, all at revision %d or newer\n", arrival.Who(), arrival.Revision)
 				return err
 			})
 		},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -30,6 +31,8 @@ type gslbNames struct {
 	config    gslb.ZoneConfig
 	documents map[string]*gslb.Document // by name, the last good form
 	stored    map[string]string         // by name, what the source holds, good or bad
+	hash      catalog.Fingerprint       // of stored
+	inForce   catalog.Fingerprint       // of documents
 	problems  map[string]string         // by name, what is wrong with what the source holds
 	faults    []discovery.Fault         // of the source
 	left      map[string]bool           // what the newest zone leaves out, and why
@@ -44,8 +47,11 @@ type gslbNames struct {
 // gslbState is what a zone was made of. It never changes.
 type gslbState struct {
 	revision  int64
+	hash      string           // of the stored documents
+	inForce   string           // of the documents that are answered from
 	documents []*gslb.Document // by name
-	problems  int
+	problems  int              // documents and files that are bad
+	leftOut   int              // good ones that the zone had to leave out
 	held      *catalog.StatusGuard // nil: nothing
 }
 
@@ -108,7 +114,10 @@ func (n *gslbNames) gone(batch discovery.Batch) []string {
 // delete drops names, or holds their deletion if it is a mass change.
 func (n *gslbNames) delete(names []string, batch discovery.Batch) {
 	for _, name := range names {
-		delete(n.stored, name)
+		if value, known := n.stored[name]; known {
+			n.hash.Remove(name, []byte(value))
+			delete(n.stored, name)
+		}
 		delete(n.problems, name)
 	}
 	names = slices.DeleteFunc(names, func(name string) bool { return n.documents[name] == nil })
@@ -118,7 +127,7 @@ func (n *gslbNames) delete(names []string, batch discovery.Batch) {
 		return
 	}
 	for _, name := range names {
-		delete(n.documents, name)
+		n.setDocument(name, nil)
 		if !meant { // what is accepted counts for nothing later
 			n.guard.recent[name] = n.guard.now
 		}
@@ -127,11 +136,15 @@ func (n *gslbNames) delete(names []string, batch discovery.Batch) {
 
 // put takes one new or changed document. A bad one leaves the last good form in force.
 func (n *gslbNames) put(entry discovery.Entry) {
+	if value, known := n.stored[entry.Key]; known {
+		n.hash.Remove(entry.Key, []byte(value))
+	}
 	n.stored[entry.Key] = string(entry.Value)
+	n.hash.Add(entry.Key, entry.Value)
 	n.guard.release(entry.Key)
 	decoded, err := n.decode(catalog.FolderGslb+"/"+entry.Key, entry.Value)
 	if document, ok := decoded.(*gslb.Document); ok && err == nil {
-		n.documents[entry.Key] = document
+		n.setDocument(entry.Key, document)
 		delete(n.problems, entry.Key)
 		return
 	}
@@ -146,6 +159,24 @@ func (n *gslbNames) put(entry discovery.Entry) {
 	n.problems[entry.Key] = fault
 }
 
+// setDocument puts a document into force, or takes it out of force if it is nil.
+func (n *gslbNames) setDocument(name string, document *gslb.Document) {
+	if former := n.documents[name]; former != nil {
+		n.inForce.Remove(name, canonicalForm(former))
+		delete(n.documents, name)
+	}
+	if document != nil {
+		n.inForce.Add(name, canonicalForm(document))
+		n.documents[name] = document
+	}
+}
+
+// canonicalForm is the same for all stored forms that say the same.
+func canonicalForm(document *gslb.Document) []byte {
+	form, _ := json.Marshal(document.Canonical()) // plain values always have a JSON form
+	return form
+}
+
 // accept drops the names whose deletion the guard holds, up to a revision.
 func (n *gslbNames) accept(revision int64) {
 	if revision > n.guard.accepted {
@@ -154,7 +185,7 @@ func (n *gslbNames) accept(revision int64) {
 	}
 	released := n.guard.releaseAccepted()
 	for _, name := range released {
-		delete(n.documents, name)
+		n.setDocument(name, nil)
 	}
 	if len(released) > 0 && n.answered != nil {
 		n.answer(n.answered.revision)
@@ -202,21 +233,35 @@ func (n *gslbNames) acceptHeld(revision int64) error {
 // and the next change tries again.
 func (n *gslbNames) answer(revision int64) {
 	n.guard.tell(revision, len(n.documents))
-	n.config.Serial = uint32(revision) // serial numbers wrap around (RFC 1982)
+	next := &gslbState{
+		revision: revision, hash: n.hash.String(), inForce: n.inForce.String(), problems: len(n.problems) + len(n.faults), held: n.guard.status.Load(),
+	}
+	if was := n.answered; was != nil && was.inForce == next.inForce { // names that stay need no new zone
+		next.documents, next.leftOut = was.documents, was.leftOut
+	} else if !n.publishZone(next) {
+		return
+	}
+	n.answered = next
+	n.bad.Set(float64(next.problems + next.leftOut))
+	n.revision.Set(float64(revision))
+}
+
+// publishZone answers from the documents, and notes them in the state. False: that panicked.
+func (n *gslbNames) publishZone(next *gslbState) bool {
+	n.config.Serial = uint32(next.revision) // serial numbers wrap around (RFC 1982)
 	documents := n.sorted()
 	zone, err := n.zone(documents)
 	if err != nil {
 		n.failures.Inc()
 		n.log.Error("GRIDROUTER HAS A FAULT, which a document has brought out: the answers stay what they are; please report this",
-			zap.Int64("revision", revision), zap.Error(err))
-		return
+			zap.Int64("revision", next.revision), zap.Error(err))
+		return false
 	}
 	n.publish(zone)
-	n.answered = &gslbState{revision: revision, documents: documents, problems: len(n.problems) + len(n.faults) + len(zone.Problems()), held: n.guard.status.Load()}
+	next.documents, next.leftOut = documents, len(zone.Problems())
 	n.tellLeftOut(zone.Problems())
-	n.bad.Set(float64(n.answered.problems))
-	n.revision.Set(float64(revision))
-	n.log.Info("answering from new documents", zap.Int64("revision", revision), zap.Int("names", zone.Names()))
+	n.log.Info("answering from new documents", zap.Int64("revision", next.revision), zap.Int("names", zone.Names()))
+	return true
 }
 
 // describe puts what is answered from, and what is held, into a server's word of itself.
@@ -225,7 +270,8 @@ func (n *gslbNames) describe(status *catalog.Status) {
 	defer n.mu.Unlock()
 	status.Guard = n.guard.status.Load()
 	if n.answered != nil {
-		status.Revision, status.Problems = n.answered.revision, n.answered.problems
+		status.Revision, status.Problems = n.answered.revision, n.answered.problems+n.answered.leftOut
+		status.Hash, status.EffectiveHash = n.answered.hash, n.answered.inForce
 	}
 }
 

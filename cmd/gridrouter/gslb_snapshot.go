@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
-	"github.com/cespare/xxhash/v2"
 	"go.uber.org/zap"
 
 	"gridrouter.io/discovery"
@@ -35,14 +35,13 @@ func (n *gslbNames) saved(cluster string) *saved {
 	if state == nil {
 		return nil
 	}
-	data, err := json.Marshal(state.documents)
-	hash := fmt.Sprintf("%016x", xxhash.Sum64(data))
 	revision := strconv.FormatInt(state.revision, 16) // so that serial numbers do not go back
 	return &saved{
 		header: discovery.SnapshotHeader{
-			Cluster: cluster, Revision: state.revision, Hash: hash + "-" + revision, EffectiveHash: hash, Names: len(state.documents),
+			Cluster: cluster, Revision: state.revision, Hash: state.hash + "-" + revision, EffectiveHash: state.inForce, Names: len(state.documents),
 		},
 		sections: func() ([]discovery.SnapshotSection, error) {
+			data, err := json.Marshal(state.documents)
 			sections := []discovery.SnapshotSection{{Name: discovery.SnapshotNames, Data: data}}
 			if state.held != nil {
 				held, _ := json.Marshal(savedHold{state.held.Before}) // a number always has a JSON form
@@ -68,12 +67,15 @@ func (n *gslbNames) restore(header discovery.SnapshotHeader, sections []discover
 	if err != nil {
 		return err
 	}
-	n.documents = documents
+	for name, document := range documents {
+		n.setDocument(name, document)
+	}
 	n.answer(header.Revision)
 	if n.answered == nil {
-		n.documents = map[string]*gslb.Document{}
+		n.documents, n.inForce = map[string]*gslb.Document{}, catalog.Fingerprint{}
 		return errors.New("its documents bring out a fault of gridrouter's")
 	}
+	n.answered.hash, _, _ = strings.Cut(header.Hash, "-") // until the source has listed what it holds
 	if held := named[heldSection]; held != nil {
 		// What was held is held again by the first list, and began as long ago as it did.
 		var hold savedHold

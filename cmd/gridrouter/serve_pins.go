@@ -59,7 +59,7 @@ func pinDecoder(reader *document.Reader) func(key string, value []byte) routing.
 	return func(key string, value []byte) routing.Pinned {
 		doc, err := reader.Decode(pinFolder+key, value)
 		if pin, ok := doc.(*routing.Pin); ok && err == nil {
-			return routing.Pinned{State: routing.PinFound, Deck: strings.Clone(pin.Deck)} // not the rest of the value
+			return routing.Pinned{State: routing.PinFound, Deck: strings.Clone(pin.Deck), Sum: routing.PinSum(pinFolder+key, value)} // not the rest of the value
 		}
 		return routing.Pinned{State: routing.PinUnread}
 	}

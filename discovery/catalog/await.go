@@ -1,12 +1,15 @@
 package catalog
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
 
 	"gridrouter.io/routing"
 )
@@ -18,17 +21,15 @@ var ErrNoRouter = errors.New("no router is alive: none announces itself under th
 type Arrival struct {
 	// Revision is the one that was waited for.
 	Revision int64
-	// Routers is how many run it.
-	Routers int
+	// Routers is how many routers are alive, GslbServers how many GSLB servers are.
+	Routers, GslbServers int
 }
 
-// BehindError says that the time was over before all routers ran a revision.
+// BehindError says that the time was over before all routers and GSLB servers ran a revision.
 type BehindError struct {
-	// Revision is the one that was waited for.
-	Revision int64
-	// Routers is how many routers are alive, Stragglers those of them that do not run
-	// the revision, sorted by ID.
-	Routers    int
+	// Arrival says what was waited for, and by how many.
+	Arrival
+	// Stragglers are those that do not run the revision: routers, then GSLB servers, by ID.
 	Stragglers []Member
 	// Waited is how long.
 	Waited time.Duration
@@ -36,24 +37,49 @@ type BehindError struct {
 
 // Error names the stragglers, and the mend.
 func (e *BehindError) Error() string {
-	return fmt.Sprintf("after %s %d of %d routers still do not run revision %d: %s; look at gridctl fleet and their logs",
-		e.Waited.Round(100*time.Millisecond), len(e.Stragglers), e.Routers, e.Revision, Stragglers(e.Stragglers))
+	return fmt.Sprintf("after %s %d of %s still do not run revision %d: %s; look at gridctl fleet and their logs",
+		e.Waited.Round(100*time.Millisecond), len(e.Stragglers), e.Who(), e.Revision, Stragglers(e.Stragglers))
 }
 
-// Stragglers names routers, and says how far each has come.
+// Who says who is alive, such as "3 routers and 1 GSLB server".
+func (a Arrival) Who() string {
+	text := plural(a.Routers, "router")
+	if a.GslbServers > 0 {
+		text += " and " + plural(a.GslbServers, "GSLB server")
+	}
+	return text
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// Stragglers names routers and GSLB servers, and says how far each has come.
 func Stragglers(members []Member) string {
 	names := make([]string, len(members))
 	for i := range members {
 		m := &members[i]
-		names[i] = fmt.Sprintf("%s (revision %d)", m.ID, m.Revision)
+		why := fmt.Sprintf("revision %d", m.Revision)
 		switch {
 		case m.Fault != "":
-			names[i] = fmt.Sprintf("%s (%s)", m.ID, m.Fault)
+			why = m.Fault
 		case m.Guard != nil:
-			names[i] = fmt.Sprintf("%s (holds %d documents: see gridctl guard)", m.ID, m.Guard.Held)
+			why = fmt.Sprintf("holds %d documents: see gridctl guard", m.Guard.Held)
 		}
+		names[i] = fmt.Sprintf("%s (%s)", m.name(), why)
 	}
 	return strings.Join(names, ", ")
+}
+
+// name tells a GSLB server from a router of the same ID.
+func (m *Member) name() string {
+	if m.GslbServer {
+		return "GSLB server " + m.ID
+	}
+	return m.ID
 }
 
 // How often Await looks at the routers, and at the documents, which takes etcd longer.
@@ -62,8 +88,8 @@ const (
 	goalEvery = 5 * time.Second
 )
 
-// Await returns when all live routers run the documents as they stood at a revision, or
-// newer ones. Revision 0 stands for the newest change of any document, deletions
+// Await returns when all live routers and GSLB servers run the documents as they stood at a
+// revision, or newer ones. Revision 0 stands for the newest change of any document, deletions
 // included as far as a catalog made them. behind is told of the stragglers whenever
 // others than before are left; it may be nil, and is called from the same goroutine.
 //
@@ -74,7 +100,11 @@ const (
 // with the hash of the stored documents, or of a router that runs the revision. A router
 // whose guard holds changes of that time does not run them. One that was alive at first, or came
 // since, and announces itself no longer is waited for like any other: it may be cut off from etcd.
-// So are routers that have other forms of the same documents in force than the others.
+// So are routers that have other documents than others at the same revision, or other forms of the
+// same documents in force.
+//
+// A GSLB server follows the Gslb documents alone: its revision is the newest of these, so that one
+// with the hash of those that are stored counts as well.
 //
 // The deadline of ctx ends the wait with a *[BehindError]; no live router is
 // [ErrNoRouter]; so is an error a revision that etcd has not come to.
@@ -91,7 +121,7 @@ func (c *Catalog) Await(ctx context.Context, revision int64, behind func(Arrival
 		case len(w.stragglers) == 0:
 			return w.arrival, nil
 		}
-		if names := idsOf(w.stragglers); behind != nil && !slices.Equal(names, told) {
+		if names := namesOf(w.stragglers); behind != nil && !slices.Equal(names, told) {
 			told = names
 			behind(w.arrival, w.stragglers)
 		}
@@ -110,12 +140,12 @@ func (w *wait) holds(m *Member) bool {
 	return m.Guard != nil && (w.newestOfAll || m.Guard.Before < w.arrival.Revision)
 }
 
-func idsOf(members []Member) []string {
-	ids := make([]string, len(members))
+func namesOf(members []Member) []string {
+	names := make([]string, len(members))
 	for i := range members {
-		ids[i] = members[i].ID
+		names[i] = members[i].name()
 	}
-	return ids
+	return names
 }
 
 // wait is one wait for the routers.
@@ -126,32 +156,34 @@ type wait struct {
 	stragglers []Member
 	// newestOfAll says that no revision was asked for.
 	newestOfAll bool
-	known       map[string]knownMember // by ID: all that were ever seen alive in this wait
+	known       map[string]knownMember // by name: all that were ever seen alive in this wait
 
-	looked time.Time // when newest was read; zero: never
-	newest int64     // the revision of the newest stored document
-	hash   string    // of the stored documents; empty: not needed so far
+	looked   time.Time // when newest was read; zero: never
+	newest   int64     // the revision of the newest stored document
+	hash     string    // of the stored documents; empty: not needed so far
+	gslbHash string    // of the stored Gslb documents; empty: not needed so far
 }
 
-// knownMember is a router as it was seen last.
+// knownMember is a router or GSLB server as it was seen last.
 type knownMember struct {
 	Member
 	arrived bool // it ran the revision
 }
 
-// missing returns the routers that were there and are not any more, and did not run the revision
+// missing returns those that were there and are not any more, and did not run the revision
 // when they were seen last: their leases ended, which is what becomes of one that is cut off from
 // etcd and goes on serving what it had.
 func (w *wait) missing(members, late []Member) (gone []Member) {
 	if w.known == nil {
 		w.known = map[string]knownMember{}
 	}
-	for _, m := range members {
-		w.known[m.ID] = knownMember{m, !slices.ContainsFunc(late, func(l Member) bool { return l.ID == m.ID })}
+	alive, behind := namesOf(members), namesOf(late)
+	for i, name := range alive {
+		w.known[name] = knownMember{members[i], !slices.Contains(behind, name)}
 	}
-	for _, id := range sortedKeys(w.known) {
-		known := w.known[id]
-		if known.arrived || slices.ContainsFunc(members, func(m Member) bool { return m.ID == id }) {
+	for _, name := range sortedKeys(w.known) {
+		known := w.known[name]
+		if known.arrived || slices.Contains(alive, name) {
 			continue
 		}
 		known.Fault = "announces itself no longer: it is cut off from etcd and serves older documents, or it has ended"
@@ -169,7 +201,7 @@ func (w *wait) ended(ctx context.Context, err error) error {
 	case len(w.stragglers) == 0: // etcd has not answered once
 		return &UnreachableError{w.client.Endpoints(), waited.Round(100 * time.Millisecond), false, err}
 	}
-	return &BehindError{w.arrival.Revision, w.arrival.Routers, w.stragglers, waited}
+	return &BehindError{w.arrival, w.stragglers, waited}
 }
 
 // look finds out who is behind.
@@ -180,36 +212,143 @@ func (w *wait) look(ctx context.Context) error {
 		}
 	}
 	s := &snapshot{Catalog: w.Catalog}
-	members, err := s.members(ctx)
+	routers, err := s.members(ctx)
 	if err != nil {
 		return err
 	}
-	if len(members)+len(w.known) == 0 {
+	servers, err := s.gslbServers(ctx)
+	if err != nil {
+		return err
+	}
+	if len(routers)+len(w.known) == 0 {
 		return ErrNoRouter
 	}
-	late := slices.DeleteFunc(slices.Clone(members), func(m Member) bool {
-		return m.Fault == "" && m.Revision >= w.arrival.Revision && !w.holds(&m)
+	late, err := w.lateRouters(ctx, routers)
+	if err != nil {
+		return err
+	}
+	lateServers, err := w.lateServers(ctx, servers)
+	if err != nil {
+		return err
+	}
+	w.stragglers = slices.Concat(late, lateServers)
+	gone := w.missing(slices.Concat(routers, servers), w.stragglers)
+	w.stragglers = append(w.stragglers, gone...)
+	w.arrival.Routers, w.arrival.GslbServers = 0, 0
+	for _, m := range slices.Concat(routers, servers, gone) {
+		if m.GslbServer {
+			w.arrival.GslbServers++
+		} else {
+			w.arrival.Routers++
+		}
+	}
+	slices.SortFunc(w.stragglers, func(a, b Member) int {
+		if a.GslbServer != b.GslbServer {
+			return cmp.Compare(orderOf(&a), orderOf(&b))
+		}
+		return strings.Compare(a.ID, b.ID)
 	})
-	if w.newest < w.arrival.Revision {
-		if late, err = w.withOtherDocuments(ctx, members, late); err != nil {
-			return err
-		}
-	}
-	for _, id := range otherForms(members) {
-		if !slices.ContainsFunc(late, func(m Member) bool { return m.ID == id }) {
-			split := members[slices.IndexFunc(members, func(m Member) bool { return m.ID == id })]
-			split.Fault = "has other forms of the same documents in force than other routers: see /problems there, and gridctl fleet"
-			late = append(late, split)
-		}
-	}
-	gone := w.missing(members, late)
-	w.arrival.Routers = len(members) + len(gone)
-	w.stragglers = slices.Concat(late, gone)
-	slices.SortFunc(w.stragglers, func(a, b Member) int { return strings.Compare(a.ID, b.ID) })
 	if w.arrival.Routers == 0 { // all that ran it have gone
 		return ErrNoRouter
 	}
 	return nil
+}
+
+// orderOf puts routers before GSLB servers.
+func orderOf(m *Member) int {
+	if m.GslbServer {
+		return 1
+	}
+	return 0
+}
+
+// lateRouters returns the routers that do not run the revision, or not like the others.
+func (w *wait) lateRouters(ctx context.Context, routers []Member) (late []Member, err error) {
+	late = slices.DeleteFunc(slices.Clone(routers), func(m Member) bool {
+		return m.Fault == "" && m.Revision >= w.arrival.Revision && !w.holds(&m)
+	})
+	if w.newest < w.arrival.Revision {
+		if late, err = w.withOtherDocuments(ctx, routers, late); err != nil {
+			return nil, err
+		}
+	}
+	return w.withSplit(routers, late, func() (string, error) { return w.storedHash(ctx) })
+}
+
+// withSplit adds to the late those that differ from others of their sort, by documents at one
+// revision or by what is in force of them. Who has the documents that are stored is right.
+func (w *wait) withSplit(members, late []Member, stored func() (string, error)) ([]Member, error) {
+	compared, behind := slices.Clone(members), namesOf(late)
+	compare(compared, w.newest)
+	for _, m := range compared {
+		if slices.Contains(behind, m.name()) || !m.Disagrees && !m.OtherForms {
+			continue
+		}
+		why := "has other forms of the same documents in force than others: see /problems there, and gridctl fleet"
+		if m.Disagrees {
+			hash, err := stored()
+			switch {
+			case err != nil:
+				return nil, err
+			case hash != m.Hash:
+				why = fmt.Sprintf("has other documents at revision %d than others: see gridctl fleet, and their logs", m.Revision)
+			case !m.OtherForms:
+				continue
+			}
+		}
+		m.Fault = why
+		late = append(late, m)
+	}
+	return late, nil
+}
+
+// lateServers returns the GSLB servers that do not answer from the revision, or not like the others.
+func (w *wait) lateServers(ctx context.Context, servers []Member) (late []Member, err error) {
+	arrived := func(m Member) bool { // one of an earlier version tells no hash
+		return m.Fault == "" && (m.Revision >= w.arrival.Revision || m.Hash == "") && !w.holds(&m)
+	}
+	late = slices.DeleteFunc(slices.Clone(servers), arrived)
+	if len(late) > 0 {
+		hash, err := w.storedGslbHash(ctx)
+		if err != nil {
+			return nil, err
+		}
+		late = slices.DeleteFunc(late, func(m Member) bool { return m.Fault == "" && m.Hash == hash && !w.holds(&m) })
+	}
+	return w.withSplit(servers, late, func() (string, error) { return w.storedGslbHash(ctx) })
+}
+
+// storedGslbHash returns the hash of the stored Gslb documents.
+func (w *wait) storedGslbHash(ctx context.Context) (string, error) {
+	if w.gslbHash != "" {
+		return w.gslbHash, nil
+	}
+	var hash Fingerprint
+	folder := w.at.docs() + FolderGslb + "/"
+	s := &snapshot{Catalog: w.Catalog}
+	err := s.scan(ctx, folder, documentPage, func(kvs []*mvccpb.KeyValue) error {
+		for _, kv := range kvs {
+			hash.Add(strings.TrimPrefix(string(kv.Key), folder), kv.Value)
+		}
+		return nil
+	})
+	if err == nil {
+		w.gslbHash = hash.String()
+	}
+	return w.gslbHash, err
+}
+
+// storedHash returns the hash of the documents that routers follow, as they are stored.
+func (w *wait) storedHash(ctx context.Context) (string, error) {
+	if w.hash == "" {
+		update, err := w.Update(ctx)
+		if err != nil {
+			return "", err
+		}
+		w.hash = routing.NewCompiler(w.reader.Decode).Compile(update).Hash()
+		w.looked = time.Now() // reading may have taken long
+	}
+	return w.hash, nil
 }
 
 // readGoal reads how new the documents are.
@@ -230,7 +369,7 @@ func (w *wait) readGoal(ctx context.Context) error {
 		}
 		w.arrival.Revision = max(newest, changed)
 	}
-	w.newest, w.hash, w.looked = newest, "", time.Now()
+	w.newest, w.hash, w.gslbHash, w.looked = newest, "", "", time.Now()
 	return nil
 }
 
@@ -248,14 +387,10 @@ func (w *wait) withOtherDocuments(ctx context.Context, members, late []Member) (
 	if len(late) == 0 {
 		return nil, nil
 	}
-	if w.hash == "" {
-		update, err := w.Update(ctx)
-		if err != nil {
-			return nil, err
-		}
-		w.hash = routing.NewCompiler(w.reader.Decode).Compile(update).Hash()
-		w.looked = time.Now() // reading may have taken long
+	hash, err := w.storedHash(ctx)
+	if err != nil {
+		return nil, err
 	}
-	right[w.hash] = true
+	right[hash] = true
 	return slices.DeleteFunc(late, arrived), nil
 }

@@ -231,3 +231,46 @@ func TestWhatIsHeldIsNotInForceWhateverItsRevision(t *testing.T) {
 	g.lacks(0, "r2")
 	g.arrives(newest, newest) // what was asked for is in force
 }
+
+// TestAwaitNamesGslbServersAndSplits has GSLB servers and routers tell of themselves in each way that
+// is to be named, or not.
+func TestAwaitNamesGslbServersAndSplits(t *testing.T) {
+	name := "kind: Gslb\nname: orders.grid.example\nvips: [{address: 10.0.0.1}]\n"
+	serve := func(g *grid, revision int64, hash, rest string) {
+		g.put("gslb/dns", fmt.Sprintf(`{"revision":%d,"hash":%q%s}`, revision, hash, rest))
+	}
+	stored := func(g *grid) string {
+		var hash catalog.Fingerprint
+		hash.Add("orders.grid.example", []byte(g.value("docs/gslb/orders.grid.example")))
+		return hash.String()
+	}
+	for what, c := range map[string]struct {
+		tell func(g *grid, newest int64)
+		late []string
+	}{
+		"behind":                        {func(g *grid, newest int64) { serve(g, newest-1, "eeee", "") }, []string{"dns"}},
+		"ahead":                         {func(g *grid, newest int64) { serve(g, newest+1, "eeee", "") }, nil},
+		"only tenants changed since":    {func(g *grid, newest int64) { serve(g, newest-1, stored(g), "") }, nil},
+		"an earlier version":            {func(g *grid, newest int64) { serve(g, newest-1, "", "") }, nil},
+		"holds":                         {func(g *grid, newest int64) { serve(g, newest, stored(g), `,"guard":{"revision":9,"held":3}`) }, []string{"dns"}},
+		"the name of a router":          {func(g *grid, newest int64) { g.put("gslb/r1", fmt.Sprintf(`{"revision":%d,"hash":"eeee"}`, newest-1)) }, []string{"r1"}},
+		"a router with other documents": {func(g *grid, newest int64) { g.says("r2", newest, "bb") }, []string{"r1", "r2"}},
+		"a router with the stored documents and one without": {func(g *grid, newest int64) {
+			g.says("r1", newest, g.hash())
+			g.says("r2", newest, "bb")
+		}, []string{"r2"}},
+	} {
+		t.Run(what, func(t *testing.T) {
+			g := newGrid(t)
+			g.apply(twoDecks + "---\n" + name)
+			newest := g.newest()
+			g.says("r1", newest, "aa")
+			c.tell(g, newest)
+			if c.late == nil {
+				g.arrives(0, newest)
+				return
+			}
+			g.lacks(0, c.late...)
+		})
+	}
+}

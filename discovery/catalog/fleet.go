@@ -45,15 +45,15 @@ type StatusGuard struct {
 	Since time.Time `json:"since"`
 }
 
-// Member is one router of a fleet, and how it stands to the others, or a GSLB server.
+// Member is one router of a fleet, or one GSLB server, and how it stands to the others of its sort.
 type Member struct {
 	Status
-	// Behind says that the router's revision is lower than the newest that is known, and
-	// its documents are not those of a router at the newest.
+	// Behind says that its revision is lower than the newest that is known, and
+	// its documents are not those of one at the newest.
 	Behind bool `json:"behind"`
-	// Disagrees says that the router has another hash than most of those at its revision.
+	// Disagrees says that it has another hash than most of those at its revision.
 	Disagrees bool `json:"disagrees"`
-	// OtherForms says that the router has other forms of the same documents in force than most of
+	// OtherForms says that it has other forms of the same documents in force than most of
 	// those that have these documents: two decks may serve one tenant.
 	OtherForms bool `json:"otherForms,omitempty"`
 	// GslbServer says that it is a GSLB server and no router.
@@ -68,8 +68,10 @@ type Fleet struct {
 	Revision int64 `json:"revision"`
 	// Members are the routers, sorted by ID.
 	Members []Member `json:"members"`
-	// GslbServers are the GSLB servers, sorted by ID. Their revision is that of the names that they
-	// answer from, and they have no hash.
+	// GslbRevision is the newest revision of any Gslb document, as far as etcd or a GSLB server knows.
+	GslbRevision int64 `json:"gslbRevision,omitempty"`
+	// GslbServers are the GSLB servers, sorted by ID. Their revision is that of the Gslb documents
+	// that they answer from, and so is their hash.
 	GslbServers []Member `json:"gslbServers,omitempty"`
 }
 
@@ -88,7 +90,11 @@ func (c *Catalog) Fleet(ctx context.Context) (Fleet, error) {
 	if fleet.Revision, err = s.newestUnder(ctx, c.at.docs()); err != nil {
 		return Fleet{}, err
 	}
-	fleet.compare()
+	if fleet.GslbRevision, err = s.newestUnder(ctx, c.at.docs()+FolderGslb+"/"); err != nil {
+		return Fleet{}, err
+	}
+	fleet.Revision = compare(fleet.Members, fleet.Revision)
+	fleet.GslbRevision = compare(fleet.GslbServers, fleet.GslbRevision)
 	return fleet, nil
 }
 
@@ -155,17 +161,18 @@ func decodeMember(id string, value []byte) Member {
 	return Member{Status: said}
 }
 
-// compare marks stragglers, and those whose documents differ from the others'.
-func (f *Fleet) compare() {
+// compare marks stragglers, and those whose documents differ from the others', and sorts all by ID.
+// It returns the newest revision that is known, of etcd's and theirs.
+func compare(members []Member, newest int64) int64 {
 	type state struct {
 		revision int64
 		hash     string
 	}
 	votes := map[state]int{}
-	for i := range f.Members {
-		m := &f.Members[i]
+	for i := range members {
+		m := &members[i]
 		if m.Fault == "" {
-			f.Revision = max(f.Revision, m.Revision)
+			newest = max(newest, m.Revision)
 			votes[state{m.Revision, m.Hash}]++
 		}
 	}
@@ -179,22 +186,23 @@ func (f *Fleet) compare() {
 			tied[s.revision]++
 		}
 	}
-	for i := range f.Members {
-		m := &f.Members[i]
+	for i := range members {
+		m := &members[i]
 		if m.Fault != "" {
 			continue
 		}
-		// A router that started after a deletion knows the same documents by a lower revision.
-		m.Behind = m.Revision < f.Revision && votes[state{f.Revision, m.Hash}] == 0
+		// One that started after a deletion knows the same documents by a lower revision.
+		m.Behind = m.Revision < newest && votes[state{newest, m.Hash}] == 0
 		m.Disagrees = votes[state{m.Revision, m.Hash}] < most[m.Revision] || tied[m.Revision] > 1
 	}
-	for _, id := range otherForms(f.Members) {
-		f.Members[slices.IndexFunc(f.Members, func(m Member) bool { return m.ID == id })].OtherForms = true
+	for _, id := range otherForms(members) {
+		members[slices.IndexFunc(members, func(m Member) bool { return m.ID == id })].OtherForms = true
 	}
-	slices.SortFunc(f.Members, func(a, b Member) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortFunc(members, func(a, b Member) int { return cmp.Compare(a.ID, b.ID) })
+	return newest
 }
 
-// otherForms returns the routers that have something else in force than most of those that store
+// otherForms returns those that have something else in force than most of those that store
 // the same documents; where there is no majority, all of these. What is in force depends on the
 // past where a document is bad, or its epoch lower than one that was seen.
 func otherForms(members []Member) (ids []string) {

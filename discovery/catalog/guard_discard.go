@@ -6,10 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
-	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"gridrouter.io/routing/document"
@@ -18,9 +16,10 @@ import (
 // PlanDiscard returns what it takes to put the documents back as they were before a mass
 // change that routers hold: a plan like any other, which [Catalog.Apply] carries out.
 //
-// The change is all that was written up to revision and after the revision that the
-// routers which hold it count against; if no router tells one, after the revision
-// before. That is the one before the change, if it was one; if it was many within the guard's
+// The change is all that was written up to revision and after the revision that those who hold
+// it count against: the routers for what they follow, the GSLB servers for the Gslb documents. If
+// nobody tells one, it is what was written at revision; if only one of the two sorts does, all that
+// the other follows stays. That is the one before the change, if it was one; if it was many within the guard's
 // window, the one at its beginning. A document that is gone comes back as it was when it was
 // deleted, whatever was acknowledged before that. What others were then is read from etcd's own history, and where etcd has
 // compacted that, from the change records. Of what differs today
@@ -34,7 +33,7 @@ import (
 // form. Any other tenant gets an epoch above all that it is known to have had, as by a
 // rollback. The rules for new documents hold, but that a draining deck may get back what it had.
 //
-// What cannot be put back is told in the plan's notes. No mark is written: what is back
+// What cannot be put back is told in the plan's notes, and keeps nothing else away. No mark is written: what is back
 // is not held any more, and what is not back stays held.
 func (c *Catalog) PlanDiscard(ctx context.Context, revision int64, options Options) (*Plan, error) {
 	if err := options.check(); err != nil {
@@ -43,7 +42,7 @@ func (c *Catalog) PlanDiscard(ctx context.Context, revision int64, options Optio
 	if options.Why == "" {
 		options.Why = fmt.Sprintf("discard what the guard holds up to revision %d", revision)
 	}
-	d := &discard{snapshot: &snapshot{Catalog: c}, until: revision, present: map[string]int64{}, later: map[string]bool{}, former: map[string][]byte{}}
+	d := &discard{snapshot: &snapshot{Catalog: c}, until: revision, names: span{folder: FolderGslb}, present: map[string]int64{}, later: map[string]bool{}, former: map[string][]byte{}}
 	for _, step := range []func(context.Context) error{d.readSpan, d.readPresent, d.readFormer, d.readDeletions, d.leaveNewer} {
 		if err := step(ctx); err != nil {
 			return nil, err
@@ -53,16 +52,8 @@ func (c *Catalog) PlanDiscard(ctx context.Context, revision int64, options Optio
 	if err != nil {
 		return nil, err
 	}
-	w := newWorld()
-	w.restoring = true
-	if err := refused(w.admit(docs)); err != nil {
-		return nil, err
-	}
-	d.markVerbatim(w)
-	if err := d.gather(ctx, w); err != nil {
-		return nil, err
-	}
-	if err := refused(w.check()); err != nil {
+	w, err := d.admitted(ctx, docs)
+	if err != nil {
 		return nil, err
 	}
 	p := newPlanner(c, w, options)
@@ -76,14 +67,37 @@ func (c *Catalog) PlanDiscard(ctx context.Context, revision int64, options Optio
 
 // discard is what is known of a change that is to be undone.
 type discard struct {
-	*snapshot     // today
-	before, until int64
-	present       map[string]int64  // document -> revision of its stored form
-	former        map[string][]byte // documents whose form was another before -> that form
-	later         map[string]bool   // documents that were written or deleted after until
-	fromRecords   bool              // not from etcd's history
-	left          []string          // what is not put back, and why
-	alone         bool              // no router tells when the change began
+	*snapshot                     // today
+	until       int64             // the change's last revision
+	names, rest span              // the Gslb documents, and all others: GSLB servers follow no others, and routers not these
+	present     map[string]int64  // document -> revision of its stored form
+	former      map[string][]byte // documents whose form was another before -> that form
+	later       map[string]bool   // documents that were written or deleted after until
+	left        []string          // what is not put back, and why
+	alone       bool              // nobody tells when the change began
+}
+
+// span says when the change of some documents began.
+type span struct {
+	folder      string // of them
+	before      int64  // the revision before
+	fromRecords bool   // etcd has compacted that revision
+}
+
+// of returns the span that a document belongs to.
+func (d *discard) of(key string) *span {
+	if folder, _ := folderOf(key); folder == FolderGslb {
+		return &d.names
+	}
+	return &d.rest
+}
+
+// told says which documents they are, where not all are meant.
+func (s *span) told() string {
+	if s.folder != "" {
+		return " of Gslb documents"
+	}
+	return ""
 }
 
 // readSpan finds out after which revision the change began.
@@ -96,12 +110,20 @@ func (d *discard) readSpan(ctx context.Context) error {
 		return refused([]error{&ReasonError{Place: "guard", Message: fmt.Sprintf(
 			"%d is no revision of a change: etcd has come to revision %d; gridctl guard shows what is held", d.until, d.revision)}})
 	}
-	d.before, d.alone = d.until-1, true
+	d.names.before, d.rest.before, d.alone = d.until, d.until, true
 	for i := range members {
 		held := members[i].Guard
-		if held != nil && held.Before > 0 && held.Before < held.Revision && held.Revision <= d.until {
-			d.before, d.alone = min(d.before, held.Before), false
+		if held == nil || held.Before <= 0 || held.Before >= held.Revision || held.Revision > d.until {
+			continue
 		}
+		of := &d.rest
+		if members[i].GslbServer {
+			of = &d.names
+		}
+		of.before, d.alone = min(of.before, held.Before), false
+	}
+	if d.alone {
+		d.names.before, d.rest.before = d.until-1, d.until-1
 	}
 	return nil
 }
@@ -114,160 +136,6 @@ func (d *discard) readPresent(ctx context.Context) error {
 		return nil
 	}, clientv3.WithKeysOnly())
 }
-
-// readFormer reads what the documents that differ today were before the change.
-func (d *discard) readFormer(ctx context.Context) error {
-	then := &snapshot{Catalog: d.Catalog, revision: d.before}
-	end := clientv3.GetPrefixRangeEnd(d.at.docs())
-	for from := d.at.docs(); ; {
-		answer, err := d.get(ctx, from, then.options(clientv3.WithRange(end), clientv3.WithLimit(documentPage))...)
-		switch {
-		case errors.Is(err, rpctypes.ErrCompacted):
-			d.fromRecords, d.former = true, map[string][]byte{}
-			return d.readRecorded(ctx)
-		case err != nil:
-			return err
-		}
-		for _, kv := range answer.Kvs {
-			if key := strings.TrimPrefix(string(kv.Key), d.at.docs()); d.present[key] != kv.ModRevision {
-				d.former[key] = kv.Value
-			}
-		}
-		if !answer.More || len(answer.Kvs) == 0 {
-			return nil
-		}
-		from = string(answer.Kvs[len(answer.Kvs)-1].Key) + "\x00"
-	}
-}
-
-// deletionPoll is how often etcd is asked whether all of a span has been told.
-const deletionPoll = 50 * time.Millisecond
-
-// readDeletions reads, from etcd's own history, what documents were at the moment when they were
-// deleted: also those that came, or were changed, after the span began, which was acknowledged and
-// in force.
-func (d *discard) readDeletions(ctx context.Context) error {
-	if d.fromRecords {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(clientv3.WithRequireLeader(ctx), max(d.timeout, time.Minute))
-	defer cancel()
-	events := d.client.Watch(ctx, d.at.docs(), clientv3.WithPrefix(), clientv3.WithRev(d.before+1), clientv3.WithPrevKV(), clientv3.WithFragment())
-	ticker := time.NewTicker(deletionPoll)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ticker.C:
-			_ = d.client.RequestProgress(ctx) // it is asked again
-		case answer, open := <-events:
-			switch {
-			case answer.CompactRevision != 0: // since it was listed
-				return fmt.Errorf("etcd has compacted revision %d, which was being read; run the same command again", d.before)
-			case answer.Err() != nil:
-				return d.mend(answer.Err())
-			case !open:
-				return context.Cause(ctx)
-			}
-			for _, event := range answer.Events {
-				switch at := event.Kv.ModRevision; {
-				case at > d.revision:
-					return nil
-				case at > d.until: // whoever did that, also where no record tells of it
-					d.later[strings.TrimPrefix(string(event.Kv.Key), d.at.docs())] = true
-				default:
-					d.take(event)
-				}
-			}
-			if answer.IsProgressNotify() && answer.Header.Revision >= d.revision {
-				return nil
-			}
-		}
-	}
-}
-
-// take notes the form of a document as of its last deletion in the span: that of one that is gone,
-// and that of one that an earlier discard has put back, or it would go back to what it was before
-// changes that were acknowledged and in force.
-func (d *discard) take(event *clientv3.Event) {
-	key := strings.TrimPrefix(string(event.Kv.Key), d.at.docs())
-	if event.Type == clientv3.EventTypeDelete && event.PrevKv != nil {
-		d.former[key] = event.PrevKv.Value
-	}
-}
-
-// recorded is which change records of a document there are.
-type recorded struct {
-	first         int64 // number of the oldest one within the change; 0: none
-	newest, wrote int64 // number of the newest one, and its revision
-}
-
-// readRecorded is readFormer by the change records. A record within the change knows the
-// form before it. Where there is none, the change was made by other means, and the newest record before
-// it knows the form that it left.
-func (d *discard) readRecorded(ctx context.Context) error {
-	records := map[string]recorded{}
-	err := d.scan(ctx, d.at.changes(), keyPage, func(kvs []*mvccpb.KeyValue) error {
-		for _, kv := range kvs {
-			name := strings.TrimPrefix(string(kv.Key), d.at.changes())
-			cut := strings.LastIndexByte(name, '/')
-			number, err := recordNumber(name[cut+1:])
-			if cut < 0 || err != nil {
-				continue
-			}
-			r := records[name[:cut]] // they come in the order of their numbers
-			if r.first == 0 && kv.ModRevision > d.before && kv.ModRevision <= d.until {
-				r.first = number
-			}
-			r.newest, r.wrote = number, kv.ModRevision
-			records[name[:cut]] = r
-		}
-		return nil
-	}, clientv3.WithKeysOnly())
-	if err != nil {
-		return err
-	}
-	wanted := map[string]int64{} // document -> number of the record that knows
-	for key, r := range records {
-		written, there := d.present[key]
-		switch {
-		case r.first != 0:
-			wanted[key] = r.first
-		case r.wrote <= d.before && (!there || written > d.before):
-			wanted[key] = r.newest
-		}
-	}
-	for key, written := range d.present {
-		if records[key].newest == 0 && written > d.before && written <= d.until {
-			d.leave(key, "it was written by other means than gridctl, and no record of an earlier form is kept")
-		}
-	}
-	return d.readForms(ctx, records, wanted)
-}
-
-// readForms reads the forms that records know.
-func (d *discard) readForms(ctx context.Context, records map[string]recorded, wanted map[string]int64) error {
-	keys := sortedKeys(wanted)
-	read := func(key string) clientv3.Op { return clientv3.OpGet(d.at.record(key, wanted[key]), d.options()...) }
-	return d.many(ctx, keys, read, func(key string, kvs []*mvccpb.KeyValue) {
-		if len(kvs) == 0 {
-			return
-		}
-		record, err := decodeRecord(kvs[0].Value)
-		form := kept(record.After)
-		if records[key].first != 0 {
-			form = kept(record.Before)
-		}
-		switch {
-		case err != nil:
-			d.leave(key, "its change record cannot be read")
-		case isNull(form): // there was none
-		default:
-			d.former[key] = form
-		}
-	})
-}
-
-func (d *discard) leave(key, why string) { d.left = append(d.left, describe(key)+": "+why) }
 
 // leaveNewer leaves what was written after the change: somebody has seen to it already.
 // Pins go with their tenant, whose record tells of them where they have none themselves.
@@ -333,6 +201,40 @@ func (d *discard) choose(ctx context.Context) ([]document.Parsed, error) {
 	return docs, nil
 }
 
+// admitted returns the world that the documents come back to, but for those that are refused, and for
+// what relies upon these: one that was written past gridctl and breaks a rule must not keep the
+// others away.
+func (d *discard) admitted(ctx context.Context, docs []document.Parsed) (*world, error) {
+	for {
+		w := newWorld()
+		w.restoring = true
+		reasons := w.admit(docs)
+		if len(reasons) == 0 {
+			d.markVerbatim(w)
+			if err := d.gather(ctx, w); err != nil {
+				return nil, err
+			}
+			reasons = w.check()
+		}
+		if len(reasons) == 0 {
+			return w, nil
+		}
+		broken := map[string]bool{}
+		for _, reason := range reasons {
+			if about := (*ReasonError)(nil); errors.As(reason, &about) && about.Key != "" && !broken[about.Key] {
+				broken[about.Key] = true
+				what := &ReasonError{Path: about.Path, Message: about.Message}
+				d.leave(about.Key, "its earlier form is refused today: "+strings.ReplaceAll(what.Error(), "\n", "; "))
+			}
+		}
+		rest := slices.DeleteFunc(slices.Clone(docs), func(doc document.Parsed) bool { return broken[doc.Key] })
+		if len(rest) == len(docs) { // it is about none of them
+			return nil, refused(reasons)
+		}
+		docs = rest
+	}
+}
+
 // parsed is the former form of a document, as if somebody gave it.
 func (d *discard) parsed(key string) (document.Parsed, error) {
 	value := d.former[key]
@@ -341,18 +243,18 @@ func (d *discard) parsed(key string) (document.Parsed, error) {
 		return document.Parsed{}, err
 	}
 	_, name := folderOf(key)
-	return document.Parsed{Name: name, Key: key, Document: read, Origin: fmt.Sprintf("before revision %d", d.before+1), JSON: value}, nil
+	return document.Parsed{Name: name, Key: key, Document: read, Origin: fmt.Sprintf("before revision %d", d.of(key).before+1), JSON: value}, nil
 }
 
 // markVerbatim marks the tenants that come back to just what they were: they are gone now,
 // their form is certain, and none of their pins is another than it was.
 func (d *discard) markVerbatim(w *world) {
-	if d.fromRecords {
+	if d.rest.fromRecords {
 		return
 	}
 	pinned := map[string]bool{} // tenants with pins that were written since
 	for key, written := range d.present {
-		if tenant, isPin := pinTenant(key); isPin && written > d.before {
+		if tenant, isPin := pinTenant(key); isPin && written > d.rest.before {
 			pinned[tenantKey(tenant)] = true
 		}
 	}
@@ -368,8 +270,10 @@ func (d *discard) notes() []string {
 	if d.alone {
 		notes = append(notes, fmt.Sprintf("no router tells when the change began: only what was written at revision %d is looked at", d.until))
 	}
-	if d.fromRecords {
-		notes = append(notes, fmt.Sprintf("etcd has compacted revision %d: the forms come from the change records, which know nothing of documents that gridctl never wrote", d.before))
+	for _, of := range []*span{&d.names, &d.rest} {
+		if of.fromRecords {
+			notes = append(notes, fmt.Sprintf("etcd has compacted revision %d: the forms%s come from the change records, which know nothing of documents that gridctl never wrote", of.before, of.told()))
+		}
 	}
 	const few = 20
 	slices.Sort(d.left)

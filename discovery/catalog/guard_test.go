@@ -86,11 +86,22 @@ func (g *grid) discard(revision int64) *catalog.Plan {
 // tellsOf lets a router tell the fleet what it holds.
 func (g *grid) tellsOf(id string, held *catalog.StatusGuard) {
 	g.Helper()
+	g.tells("fleet/", id, held)
+}
+
+// serverTellsOf is tellsOf for a GSLB server.
+func (g *grid) serverTellsOf(id string, held *catalog.StatusGuard) {
+	g.Helper()
+	g.tells("gslb/", id, held)
+}
+
+func (g *grid) tells(folder, id string, held *catalog.StatusGuard) {
+	g.Helper()
 	text, err := json.Marshal(catalog.Status{ID: id, Guard: held})
 	if err != nil {
 		g.Fatal(err)
 	}
-	g.put("fleet/"+id, string(text))
+	g.put(folder+id, string(text))
 }
 
 func TestAMassChangeIsRefusedUnlessItIsAllowed(t *testing.T) {
@@ -462,6 +473,7 @@ func discardKeeps(t *testing.T, alone bool) {
 	was := g.documents()
 	held := g.dropAll("docs/")
 	g.tellsOf("r1", &catalog.StatusGuard{Revision: held, Before: from, Held: 16})
+	g.serverTellsOf("names", &catalog.StatusGuard{Revision: held, Before: 2, Held: 1}) // it follows nothing that changed since
 	g.discard(held)
 	if keys := differ(was, g.documents()); len(keys) > 0 {
 		t.Errorf("other than before: %v", keys)
@@ -484,6 +496,39 @@ func discardKeeps(t *testing.T, alone bool) {
 	}
 }
 
+// TestADiscardTouchesOnlyWhatItsHoldersFollow wipes one of the two sorts of documents, with changes of
+// the other sort since the holders' revisions.
+func TestADiscardTouchesOnlyWhatItsHoldersFollow(t *testing.T) {
+	names := func(n int, address string) (text string) {
+		for i := range n {
+			text += fmt.Sprintf("---\nkind: Gslb\nname: n%02d.grid.example\nvips: [{address: %s}]\n", i, address)
+		}
+		return text
+	}
+	for wiped, tells := range map[string]func(*grid, string, *catalog.StatusGuard){
+		"docs/gslb/": (*grid).serverTellsOf, "docs/tenants/": (*grid).tellsOf,
+	} {
+		g := newGrid(t)
+		g.apply(twoDecks + names(3, "10.0.0.1") + tenants(15, splitRule) + pin("t01", "1", "east-1"))
+		from := g.revision()
+		if wiped == "docs/gslb/" {
+			g.apply(tenant("t00", "t00.example", otherRule) + pin("t01", "1", "east-2"))
+			g.delete("tenants/t05", catalog.DeleteOptions{})
+			g.delete("pins/t01/1", catalog.DeleteOptions{})
+		} else {
+			g.apply(names(2, "10.0.0.2"))
+			g.delete("gslb/n02.grid.example", catalog.DeleteOptions{})
+		}
+		was := g.documents()
+		held := g.dropAll(wiped)
+		tells(g, "holder", &catalog.StatusGuard{Revision: held, Before: from, Held: 3})
+		g.discard(held)
+		if keys := differ(was, g.documents()); len(keys) > 0 {
+			t.Errorf("after %s was wiped, other than before: %v", wiped, keys)
+		}
+	}
+}
+
 // TestADiscardLeavesWhatALaterWipeTook wipes a second time, change records included, and discards the
 // first change: what was acknowledged in between is for a discard of the second.
 func TestADiscardLeavesWhatALaterWipeTook(t *testing.T) {
@@ -499,5 +544,38 @@ func TestADiscardLeavesWhatALaterWipeTook(t *testing.T) {
 	g.discard(held)
 	if left := g.documents(); len(left) > 0 {
 		t.Errorf("%d documents came back by forms from before acknowledged changes", len(left))
+	}
+}
+
+// TestADiscardPutsBackWhatItCan wipes documents of which some were written past gridctl and would be
+// refused today: they are named, and keep none of the others away.
+func TestADiscardPutsBackWhatItCan(t *testing.T) {
+	g := newGrid(t)
+	g.apply(twoDecks + tenants(15, splitRule) + pin("t01", "1", "east-1"))
+	large := func(name string, bytes int) string {
+		return fmt.Sprintf(`{"kind":"Tenant","name":%q,"hosts":["%s.example"],"epoch":7,"rules":[{"name":"all","deck":"east-1","match":{"path":"/%s"}}]}`, name, name, strings.Repeat("x", bytes))
+	}
+	for key, value := range map[string]string{
+		"tenants/large":    large("large", 400<<10), // larger than gridctl takes, and routers take it
+		"tenants/larger":   large("larger", 1000<<10),
+		"tenants/deckless": `{"kind":"Tenant","name":"deckless","hosts":["deckless.example"],"epoch":1,"rules":[{"name":"all","deck":"nowhere"}]}`,
+		"pins/deckless/k":  `{"kind":"Pin","tenant":"deckless","key":"k","deck":"east-1"}`, // relies upon the one before
+		"tenants/garbage":  `{"kind":"Tenant"`,
+		"pins/nobody/k":    `{"kind":"Pin","tenant":"nobody","key":"k","deck":"east-1"}`,
+	} {
+		g.put("docs/"+key, value)
+	}
+	was := g.documents()
+	held := g.dropAll("docs/")
+	plan := g.discard(held)
+	want := []string{"pins/deckless/k", "pins/nobody/k", "tenants/deckless", "tenants/garbage", "tenants/larger"}
+	if keys := differ(was, g.documents()); !slices.Equal(keys, want) {
+		t.Errorf("other than before: %q, want %q", keys, want)
+	}
+	notes := strings.Join(plan.Notes, "\n")
+	for _, said := range []string{"pin deckless/k", "pin nobody/k", "tenant deckless", "tenant garbage", "tenant larger"} {
+		if !strings.Contains(notes, "not put back: "+said+": its earlier form is refused today") {
+			t.Errorf("the notes do not tell of %s:\n%s", said, notes)
+		}
 	}
 }

@@ -241,7 +241,7 @@ func (p *planner) flush(b *batch) error {
 		d.item.record++
 		s.marked = s.marked || p.masses[key]
 		s.writes = append(s.writes, write{key: key, before: d.value, after: after, created: d.item.created, number: d.item.record})
-		size += len(keepable(d.value)) + 2*len(after) + recordOverhead + len(p.options.Why) + len(p.who)
+		size += len(keepable(d.value)) + len(keepable(after)) + len(after) + recordOverhead + len(p.options.Why) + len(p.who)
 		d.value = after
 	}
 	for _, host := range sortedKeys(b.claims) {

@@ -124,5 +124,8 @@ func (d *draft) estimate() int {
 	if d.item.remove {
 		after = 0
 	}
+	if after > MaxDocumentBytes+1024 { // the record holds no form that large
+		return len(keepable(d.value)) + after + recordOverhead
+	}
 	return len(keepable(d.value)) + 2*after
 }

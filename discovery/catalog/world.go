@@ -14,6 +14,10 @@ import (
 // transaction of 1 MiB.
 const MaxDocumentBytes = 320 << 10
 
+// maxRestoredBytes is the same for a document that was written past any catalog and comes back: of
+// one over [MaxDocumentBytes] a record holds no form.
+const maxRestoredBytes = maxTxnBytes - 64<<10
+
 // item is one document: as it is given, as etcd holds it, or both.
 type item struct {
 	key    string
@@ -99,9 +103,13 @@ func (w *world) admit(docs []document.Parsed) []error {
 			reasons = append(reasons, refusal(it, "", "is given twice, first at %s; keep one of the two", first.place()))
 			continue
 		}
-		if size := len(doc.JSON); size > MaxDocumentBytes {
+		limit := MaxDocumentBytes
+		if w.restoring {
+			limit = maxRestoredBytes
+		}
+		if size := len(doc.JSON); size > limit {
 			reasons = append(reasons, refusal(it, "", "is %d KiB long as JSON, at most %d fit etcd with a change record; %s",
-				(size+1023)>>10, MaxDocumentBytes>>10, shorter(doc.Document)))
+				(size+1023)>>10, limit>>10, shorter(doc.Document)))
 		}
 		w.items[doc.Key] = it
 		w.given = append(w.given, it)
