@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -74,6 +75,9 @@ func (c *campaign) state() string {
 				text += fmt.Sprintf("%s %s: %.1500s\n", router, path, a.body)
 			}
 		}
+	}
+	if log, err := os.ReadFile(c.grid.Log(lab.GSLB)); err == nil {
+		text += fmt.Sprintf("the last that the GSLB server logged:\n%s\n", log[max(0, len(log)-6000):])
 	}
 	return text
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -295,6 +296,44 @@ func TestAGslbServerAnswersFromItsSnapshotAndHoldsAWipe(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantAnswer(t, server, "n1.grid.example", "REFUSED") // no name is left, nor an origin
+}
+
+// TestAGslbServerIsSaidToBeUpToDateWhenItIs writes good and odd documents, and others than the server's,
+// and asks each time whether all are up to date.
+func TestAGslbServerIsSaidToBeUpToDateWhenItIs(t *testing.T) {
+	addr := freeAddr(t)
+	runEtcd(t, t.TempDir(), addr, freeAddr(t))
+	client := etcdClient(t, addr)
+	grid := catalog.New(catalog.Config{Client: client, Prefix: "/test/", Timeout: patience})
+	putGslb(t, client, "n1.grid.example", gslbValue("n1.grid.example", "10.0.0.1"))
+	startGslb(t, "--etcd", "http://"+addr, "--prefix", "/test/", "--listen", "127.0.0.1:0", "--server-id", "dns-1")
+	router := `{"id":"r1","revision":9000000000,"hash":"aa"}` // whoever waits for nobody else has no router to wait for
+	if _, err := client.Put(t.Context(), "/test/fleet/r1", router); err != nil {
+		t.Fatal(err)
+	}
+	agreed := func(what string) {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		arrival, err := grid.Await(ctx, 0, nil)
+		for err == nil && arrival.GslbServers == 0 && ctx.Err() == nil { // it has not announced itself yet
+			arrival, err = grid.Await(ctx, 0, nil)
+		}
+		if fleet, failed := grid.Fleet(t.Context()); err != nil || failed != nil || len(fleet.GslbServers) != 1 || fleet.GslbServers[0].Behind || fleet.GslbServers[0].Disagrees {
+			t.Errorf("%s: %v; the GSLB servers are at %d: %+v, %v", what, err, fleet.GslbRevision, fleet.GslbServers, failed)
+		}
+	}
+	agreed("at first")
+	for _, key := range []string{"gslb/n2.grid.example", "gslb/", "gslb/..", "gslb/\xff", "gslb/X.example", "gslb/" + strings.Repeat("a.", 2<<10), "gslb", "gslb0", "tenants/t1", ""} {
+		if _, err := client.Put(t.Context(), "/test/docs/"+key, "{}"); err != nil {
+			t.Fatal(err)
+		}
+		agreed(fmt.Sprintf("with the key %.40q", key))
+		if _, err := client.Delete(t.Context(), "/test/docs/"+key); err != nil {
+			t.Fatal(err)
+		}
+		agreed(fmt.Sprintf("without the key %.40q", key))
+	}
 }
 
 // TestAFolderOfNamesThatLooksEmptyIsHeldUntilItIsAccepted follows a folder, restarts included.

@@ -268,7 +268,7 @@ func (n *gslbNames) publishZone(next *gslbState) bool {
 func (n *gslbNames) describe(status *catalog.Status) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	status.Guard = n.guard.status.Load()
+	status.Guard, status.Hash = n.guard.status.Load(), catalog.Fingerprint{}.String()
 	if n.answered != nil {
 		status.Revision, status.Problems = n.answered.revision, n.answered.problems+n.answered.leftOut
 		status.Hash, status.EffectiveHash = n.answered.hash, n.answered.inForce
