@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"sync/atomic"
@@ -25,6 +26,7 @@ type gslbGuard struct {
 	clock    func() time.Time
 	now      time.Time // of the present batch
 	stamps   stamps
+	mend     func(revision int64) string // how to accept up to a revision, for people; nil: as where etcd is followed
 
 	status atomic.Pointer[catalog.StatusGuard] // what is told of it; nil: nothing is held
 	began  prometheus.Counter
@@ -135,6 +137,14 @@ func (g *gslbGuard) tell(revision int64, inForce int) {
 		names := slices.Sorted(maps.Keys(g.held))
 		g.log.Error("the guard holds the deletion of many names: they are answered as before, until it is accepted or discarded by gridctl guard",
 			zap.Int64("revision", now.Revision), zap.Int64("before", now.Before), zap.Int("names", now.Held), zap.Int("inForce", inForce),
-			zap.Strings("among", names[:min(len(names), 10)]))
+			zap.Strings("among", names[:min(len(names), 10)]), zap.String("mend", g.howToAccept(now.Revision)))
 	}
+}
+
+// howToAccept says how what is held up to a revision is accepted, or not.
+func (g *gslbGuard) howToAccept(revision int64) string {
+	if g.mend != nil {
+		return g.mend(revision)
+	}
+	return fmt.Sprintf("gridctl guard accept %d, or gridctl guard discard %d", revision, revision)
 }

@@ -361,8 +361,12 @@ func TestAFolderOfNamesThatLooksEmptyIsHeldUntilItIsAccepted(t *testing.T) {
 	writeFile(t, dir+"/names.yaml", "")
 	p = startGslb(t, args...)
 	server := p.await(t, "answering DNS")["addr"].(string)
-	revision := p.await(t, "the guard holds the deletion of many names: they are answered as before, until it is accepted or discarded by gridctl guard")["revision"]
+	line := p.await(t, "the guard holds the deletion of many names: they are answered as before, until it is accepted or discarded by gridctl guard")
+	revision := line["revision"]
 	wantAnswer(t, server, "n1.grid.example", "10.0.0.1")
+	if address := p.await(t, "serving metrics")["addr"]; line["mend"] != fmt.Sprintf("put the files back, or on this machine: gridctl guard accept %v --router %v", revision, address) {
+		t.Errorf("the log tells to mend it by %q", line["mend"])
+	}
 	at := "http://" + p.await(t, "serving metrics")["addr"].(string) + "/guard/accept?revision="
 	if status, body := post(t, at+"0"); status != 400 {
 		t.Errorf("revision 0: %d %s", status, body)

@@ -47,11 +47,11 @@ type gslbNames struct {
 // gslbState is what a zone was made of. It never changes.
 type gslbState struct {
 	revision  int64
-	hash      string           // of the stored documents
-	inForce   string           // of the documents that are answered from
-	documents []*gslb.Document // by name
-	problems  int              // documents and files that are bad
-	leftOut   int              // good ones that the zone had to leave out
+	hash      string               // of the stored documents
+	inForce   string               // of the documents that are answered from
+	documents []*gslb.Document     // by name
+	problems  int                  // documents and files that are bad
+	leftOut   int                  // good ones that the zone had to leave out
 	held      *catalog.StatusGuard // nil: nothing
 }
 

@@ -105,7 +105,18 @@ func newGslbService(ctx context.Context, f *gslbFlags, told *signals) (s *gslbSe
 	if err = s.open(ctx, path); err != nil {
 		return nil, errors.Join(err, s.server.Close())
 	}
+	if s.source.Status().Kind != "etcd" {
+		s.names.guard.mend = s.howToAccept
+	}
 	return s, nil
+}
+
+// howToAccept says how a server accepts what its guard holds of a folder's names, which has no marks.
+func (s *gslbService) howToAccept(revision int64) string {
+	if s.metrics != nil && isLoopback(s.metrics.Addr().String()) {
+		return fmt.Sprintf("put the files back, or on this machine: gridctl guard accept %d --router %s", revision, s.metrics.Addr())
+	}
+	return "put the files back, or start the server again with --metrics 127.0.0.1:PORT, and accept there: gridctl guard accept REVISION --router 127.0.0.1:PORT; the names stay answered from the snapshot meanwhile"
 }
 
 // open opens what is left, and answers from the snapshot.
