@@ -249,7 +249,7 @@ func (c *campaign) lost(now map[string]stored) (names []string, err error) {
 // lossIsTold waits until gridctl names every tenant that was set back, and until the fleet
 // is said not to be well.
 func (c *campaign) lossIsTold(lost []string) error {
-	return c.until("the loss is told", func() error {
+	err := c.until("the loss is told", func() error {
 		told, err := c.rewound()
 		if err != nil {
 			return err
@@ -261,6 +261,10 @@ func (c *campaign) lossIsTold(lost []string) error {
 		}
 		return nil
 	})
+	if err != nil {
+		return fmt.Errorf("%w\n%s", err, c.state())
+	}
+	return nil
 }
 
 // newcomer starts a router that has seen nothing, while the loss is not settled: it must

@@ -76,8 +76,10 @@ func (c *campaign) state() string {
 			}
 		}
 	}
-	if log, err := os.ReadFile(c.grid.Log(lab.GSLB)); err == nil {
-		text += fmt.Sprintf("the last that the GSLB server logged:\n%s\n", log[max(0, len(log)-6000):])
+	for _, part := range append(campaignRouters(), lab.GSLB) {
+		if log, err := os.ReadFile(c.grid.Log(part)); err == nil {
+			text += fmt.Sprintf("the last that %s logged:\n%s\n", part, log[max(0, len(log)-6000):])
+		}
 	}
 	return text
 }
