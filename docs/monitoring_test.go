@@ -137,7 +137,7 @@ func metricsOfPage(t *testing.T) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	names := []string{"process_cpu_seconds_total", "process_max_fds", "process_open_fds", "process_resident_memory_bytes"}
+	names := []string{"go_sched_gomaxprocs_threads", "process_cpu_seconds_total", "process_max_fds", "process_open_fds", "process_resident_memory_bytes"}
 	for _, row := range regexp.MustCompile("(?m)^\\| `(gridrouter_[a-z_]+)`").FindAllSubmatch(page, -1) {
 		names = append(names, string(row[1]))
 	}
