@@ -84,6 +84,10 @@ func (n *gslbNames) apply(batch discovery.Batch) {
 		n.guard.rebase(batch.Revision)
 	}
 	n.tellFaults(batch.Faults)
+	if n.answered == nil && batch.Whole && len(batch.Put) == 0 && len(batch.Faults) > 0 {
+		n.bad.Set(float64(len(n.faults)))
+		return // what cannot be read is not empty: SERVFAIL, not "no such name"
+	}
 	for _, entry := range batch.Put {
 		if value, known := n.stored[entry.Key]; !known || value != string(entry.Value) {
 			n.put(entry)

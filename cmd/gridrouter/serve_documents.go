@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -36,6 +37,9 @@ type documents struct {
 	// first is closed when the first table has been published.
 	first chan struct{}
 
+	// unread says why nothing of the first list could be read; nil: something could.
+	unread atomic.Pointer[string]
+
 	faults []routing.Problem // of the source, as told last
 	panics prometheus.Counter
 	broken bool   // the compiler knows only what is in force: nothing but a whole list helps
@@ -51,6 +55,9 @@ func (d *documents) apply(batch discovery.Batch) {
 	defer d.mu.Unlock()
 	if d.stuck || d.broken && !batch.Whole {
 		return // the list that is to come has it, or nothing can be done
+	}
+	if d.readsNothing(batch) {
+		return
 	}
 	if d.pins != nil {
 		d.pins.heed(&batch)
@@ -73,6 +80,21 @@ func (d *documents) apply(batch discovery.Batch) {
 	default:
 		close(d.first)
 	}
+}
+
+// readsNothing says whether a batch is a first list of which nothing could be read, such as a folder
+// whose one file is broken. That is no empty list: with it the router would be ready, and would
+// answer everybody that nobody owns the host. So it waits, as for a source that is away.
+func (d *documents) readsNothing(batch discovery.Batch) bool {
+	if d.compiler.Last() != nil || !batch.Whole || len(batch.Put) > 0 || len(batch.Faults) == 0 {
+		d.unread.Store(nil)
+		return false
+	}
+	why := batch.Faults[0].Message
+	d.unread.Store(&why)
+	d.log.Error("nothing of the documents can be read: not ready until something can", zap.Int("faults", len(batch.Faults)),
+		zap.String("origin", batch.Faults[0].Origin), zap.String("cause", why))
+	return true
 }
 
 // accept puts into force what the guard holds, up to a revision. It is for sources that hold no
@@ -267,6 +289,9 @@ func (s *service) sourceStatus() router.SourceStatus {
 	status := s.source.Status()
 	if former := s.snapshots.restored.Load(); former != nil {
 		status.Kind, status.Age = "snapshot", ageOf(former.Written, time.Now())
+	}
+	if why := s.documents.unread.Load(); why != nil && status.LastError == "" {
+		status.LastError = "nothing of them can be read: " + *why
 	}
 	return router.SourceStatus{
 		Kind: status.Kind, Connected: status.Connected, Age: status.Age, Detail: status.Detail, LastError: status.LastError,
