@@ -31,6 +31,10 @@ type AnnouncerConfig struct {
 	// Every is how often Value is looked at; it is written only if it
 	// differs. Default 2 s.
 	Every time.Duration
+	// Copied, if set, says of the value of a key that hangs on no lease whether it
+	// is a word of this process that somebody copied, as with all keys into a new
+	// cluster: such a key would never go, and is taken over.
+	Copied func(value []byte) bool
 	// Logger may be nil: then nothing is logged.
 	Logger *zap.Logger
 	// Registerer may be nil: then nothing is measured.
@@ -39,7 +43,8 @@ type AnnouncerConfig struct {
 
 // Announcer keeps one key in etcd for as long as Run runs, and lets it go with
 // the process: the key hangs on a lease. It never overwrites a key that
-// somebody else holds; it waits until that one's lease has ended.
+// somebody else holds; it waits until that one's lease has ended. What hangs
+// on no lease it takes over only if it is a copy: see AnnouncerConfig.
 type Announcer struct {
 	cfg    AnnouncerConfig
 	log    *zap.Logger
@@ -227,6 +232,10 @@ func (a *Announcer) remember(id clientv3.LeaseID) {
 }
 
 func (a *Announcer) isOurs(holder *mvccpb.KeyValue) bool {
+	if holder.Lease == 0 && holder.ModRevision != 0 && a.cfg.Copied != nil && a.cfg.Copied(holder.Value) {
+		a.log.Warn("the key is a copy of an earlier one, as after a restore, and hangs on no lease: taking it over")
+		return true
+	}
 	return slices.Contains(a.granted, clientv3.LeaseID(holder.Lease))
 }
 

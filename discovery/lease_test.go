@@ -133,10 +133,26 @@ func TestAnnouncerNeverOverwritesAKeyWithoutALease(t *testing.T) {
 	if _, err := client.Put(t.Context(), testKey, "by hand"); err != nil {
 		t.Fatal(err)
 	}
-	a, _ := announce(t, AnnouncerConfig{Client: client, Value: fixed("x")})
+	other := func(value []byte) bool { return string(value) == "a word of another process" }
+	a, _ := announce(t, AnnouncerConfig{Client: client, Value: fixed("x"), Copied: other})
 	eventually(t, "refusals to be counted", func() bool { return testutil.ToFloat64(a.taken) > 3 })
 	if got := stored(t, client); got == nil || *got != "by hand" {
 		t.Errorf("the key was overwritten: %v", got)
+	}
+}
+
+// TestAnnouncerTakesACopyOfItsOwnKeyOver has all keys be copied into a new cluster, as a restore
+// does: the copy hangs on no lease and would never go.
+func TestAnnouncerTakesACopyOfItsOwnKeyOver(t *testing.T) {
+	client := newTestClient(t, startEtcd(t, t.TempDir()).addr)
+	if _, err := client.Put(t.Context(), testKey, "of yesterday"); err != nil {
+		t.Fatal(err)
+	}
+	_, stop := announce(t, AnnouncerConfig{Client: client, Value: fixed("of today"), Copied: func(value []byte) bool { return string(value) == "of yesterday" }})
+	awaitStored(t, client, "of today")
+	stop()
+	if got := stored(t, client); got != nil {
+		t.Errorf("after the stop the key still holds %q: it hangs on no lease", *got)
 	}
 }
 

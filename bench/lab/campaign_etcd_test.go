@@ -93,9 +93,7 @@ func (c *campaign) backup() {
 	err := c.withEtcd(func(ctx context.Context, client *clientv3.Client) error {
 		answer, err := client.Get(ctx, campaignPrefix, clientv3.WithPrefix())
 		if err == nil {
-			b.kvs = slices.DeleteFunc(answer.Kvs, func(kv *mvccpb.KeyValue) bool {
-				return strings.HasPrefix(string(kv.Key), campaignPrefix+"fleet/")
-			})
+			b.kvs = answer.Kvs // with what processes said of themselves, which hangs on no lease any more
 		}
 		return err
 	})

@@ -203,8 +203,9 @@ func (s *gslbService) announce(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = client.Close() }() // the process ends
+	key := s.flags.source.etcd.Prefix + catalog.GslbServersFolder + s.id
 	announcer := discovery.NewAnnouncer(discovery.AnnouncerConfig{
-		Client: client, Contact: config.Contact, Key: s.flags.source.etcd.Prefix + catalog.GslbServersFolder + s.id, Value: s.status, Logger: log, Registerer: s.registry,
+		Client: client, Contact: config.Contact, Key: key, Value: s.status, Copied: wordOf(key), Logger: log, Registerer: s.registry,
 	})
 	return untilDone(ctx, announcer.Run(ctx))
 }

@@ -354,6 +354,14 @@ func (s *service) recordEpochs(ctx context.Context, client *clientv3.Client, log
 	}
 }
 
+// wordOf returns what says whether a value is the word of the process that announces itself under a key.
+func wordOf(key string) func(value []byte) bool {
+	return func(value []byte) bool {
+		var said catalog.Status
+		return json.Unmarshal(value, &said) == nil && said.ID != "" && strings.HasSuffix(key, "/"+said.ID)
+	}
+}
+
 // announce keeps this router's word in etcd, once it has a table to speak of. Without
 // etcd there is nothing to do.
 func (s *service) announce(ctx context.Context) error {
@@ -386,7 +394,7 @@ func (s *service) announce(ctx context.Context) error {
 	}()
 	defer func() { <-recording }()
 	announcer := discovery.NewAnnouncer(discovery.AnnouncerConfig{
-		Client: client, Contact: config.Contact, Key: s.announceKey(), Value: s.status, Logger: log, Registerer: s.registry,
+		Client: client, Contact: config.Contact, Key: s.announceKey(), Value: s.status, Copied: wordOf(s.announceKey()), Logger: log, Registerer: s.registry,
 	})
 	return untilDone(ctx, announcer.Run(ctx))
 }
