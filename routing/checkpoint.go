@@ -2,7 +2,6 @@ package routing
 
 import (
 	"bytes"
-	"encoding/binary"
 	"encoding/gob"
 	"encoding/json"
 	"errors"
@@ -10,6 +9,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"gridrouter.io/routing/store"
 )
 
 // SnapshotFormat is the version of what [Checkpoint.Sections] writes. A compiler restores
@@ -22,16 +23,10 @@ type Section struct {
 	Data []byte
 }
 
-// Names of the sections.
+// Names of the sections beside those of [store.Maps.Encode].
 const (
 	sectionState    = "state"
 	sectionPolicies = "policies"
-	sectionTenants  = "tenants"
-	sectionHosts    = "hosts"
-	sectionPins     = "pins"
-	sectionUnheld   = "pins-on-demand"
-
-	sectionDelegates = "delegates"
 )
 
 // Checkpoint is all that a compiler knows at one moment: its table, and what it needs to
@@ -144,71 +139,11 @@ func (k *Checkpoint) Sections() ([]Section, error) {
 	if err != nil {
 		return nil, fmt.Errorf("policies: %w", err)
 	}
-	return []Section{
-		{sectionState, state.Bytes()},
-		{sectionPolicies, policies},
-		{sectionTenants, k.table.tenants.encode()},
-		{sectionHosts, k.table.hosts.encode()},
-		{sectionPins, k.table.pins.encode()},
-		{sectionUnheld, k.table.unheld.encode()},
-		{sectionDelegates, k.table.delegates.encode()},
-	}, nil
-}
-
-// encode returns the number of entries, the seed, and the shards, one after the other, each
-// behind its length.
-func (s *store) encode() []byte {
-	size := 0
-	for _, page := range s.pages {
-		if page != nil {
-			for _, shard := range page {
-				size += len(shard)
-			}
-		}
+	sections := []Section{{sectionState, state.Bytes()}, {sectionPolicies, policies}}
+	for _, section := range k.table.maps.Encode() {
+		sections = append(sections, Section(section))
 	}
-	out := make([]byte, 0, size+storeShards*4+16)
-	out = binary.LittleEndian.AppendUint64(out, uint64(s.count))
-	out = binary.LittleEndian.AppendUint64(out, s.seed)
-	for number := range storeShards {
-		shard := s.shard(shardNumber(number))
-		out = binary.LittleEndian.AppendUint32(out, uint32(len(shard)))
-		out = append(out, shard...)
-	}
-	return out
-}
-
-var errShards = errors.New("its shards are cut short")
-
-// decodeStore is the inverse of encode. The shards themselves are believed: a checksum
-// has covered them.
-func decodeStore(data []byte) (*storeEditor, error) {
-	if len(data) < 16 {
-		return nil, errShards
-	}
-	e := newStoreEditor(binary.LittleEndian.Uint64(data[8:]))
-	e.count = int(binary.LittleEndian.Uint64(data))
-	data = data[16:]
-	for number := range storeShards {
-		if len(data) < 4 {
-			return nil, errShards
-		}
-		size := int(binary.LittleEndian.Uint32(data))
-		if data = data[4:]; len(data) < size {
-			return nil, errShards
-		}
-		if size > 0 {
-			page := number / pageShards
-			if e.pages[page] == nil {
-				e.pages[page] = new(storePage)
-			}
-			e.pages[page][number%pageShards] = string(data[:size])
-			data = data[size:]
-		}
-	}
-	if len(data) > 0 {
-		return nil, errors.New("there is more than its shards")
-	}
-	return e, nil
+	return sections, nil
 }
 
 // Restore brings a new compiler to where another one was when it made a checkpoint, and
@@ -235,16 +170,11 @@ func (c *Compiler) restore(sections []Section) (*Table, error) {
 	if s.CachePins != c.cachePins {
 		return nil, errors.New("it was written by a router that treats cached pins in another way")
 	}
-	for _, part := range []struct {
-		name   string
-		editor **storeEditor
-	}{{sectionTenants, &c.tenants}, {sectionHosts, &c.hosts}, {sectionPins, &c.pins}, {sectionUnheld, &c.unheld}, {sectionDelegates, &c.delegates}} {
-		editor, err := decodeStore(data[part.name])
-		if err != nil {
-			return nil, fmt.Errorf("section %s: %w", part.name, err)
-		}
-		*part.editor = editor
+	maps, err := store.DecodeMaps(func(name string) []byte { return data[name] })
+	if err != nil {
+		return nil, err
 	}
+	c.maps = maps
 	if err := c.restoreState(&s); err != nil {
 		return nil, err
 	}
@@ -252,9 +182,6 @@ func (c *Compiler) restore(sections []Section) (*Table, error) {
 		return nil, fmt.Errorf("section %s: %w", sectionPolicies, err)
 	}
 	c.restorePinCounts()
-	for _, editor := range []*storeEditor{c.tenants, c.hosts, c.pins, c.unheld, c.delegates} {
-		editor.written = 0
-	}
 	c.complaints = true
 	return c.publish(s.Revision), nil
 }
@@ -331,12 +258,12 @@ func (c *Compiler) restorePolicies(data []byte) error {
 		for _, text := range one.Texts {
 			p.byText[text] = one.ID
 		}
-		p.set(one.ID, entry.Policy)
+		p.published.Set(one.ID, entry.Policy)
 	}
 	for id, entry := range p.entries {
 		if entry == nil {
 			p.free = append(p.free, uint32(id))
-			p.set(uint32(id), nil)
+			p.published.Set(uint32(id), nil)
 		}
 	}
 	return nil
@@ -345,13 +272,13 @@ func (c *Compiler) restorePolicies(data []byte) error {
 // restorePinCounts counts pins by tenant and by deck.
 func (c *Compiler) restorePinCounts() {
 	total := c.counts.Pins
-	c.pins.each(func(at, packed string) bool {
+	c.maps.Pins.Each(func(at, packed string) bool {
 		tenant, _, _ := strings.Cut(at, "/")
 		if _, known := c.pinCounts[tenant]; !known {
 			tenant = strings.Clone(tenant)
 		}
 		c.pinCounts[tenant]++
-		c.countDeck(unpackPin(packed).deck, 1)
+		c.countDeck(store.UnpackPin(packed).Deck, 1)
 		return true
 	})
 	c.counts.Pins = total

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"gridrouter.io/routing/store"
 )
 
 // claims settles which tenant owns which host, after CONTRACT: one tenant a host; a host
@@ -31,27 +33,27 @@ func newClaims() claims {
 // claimant is one tenant's claim to one host.
 type claimant struct {
 	tenant string
-	record tenantRecord
+	record store.TenantRecord
 }
 
 // older says whether a's claim goes before b's. Where age does not tell, as in a folder,
 // a tenant that was good once goes before one that never was, and then names decide.
 func (a claimant) older(b claimant) bool {
-	if a.record.created != b.record.created {
-		return a.record.created < b.record.created
+	if a.record.Created != b.record.Created {
+		return a.record.Created < b.record.Created
 	}
-	if (a.record.policy != 0) != (b.record.policy != 0) {
-		return a.record.policy != 0
+	if (a.record.Policy != 0) != (b.record.Policy != 0) {
+		return a.record.Policy != 0
 	}
 	return a.tenant < b.tenant
 }
 
 func (c *Compiler) claimant(tenant string) claimant {
-	packed, ok := c.tenants.get(tenant)
+	packed, ok := c.maps.Tenants.Get(tenant)
 	if !ok {
 		panic("routing: a claim of a tenant that is not there") // it is withdrawn with the tenant
 	}
-	return claimant{tenant, unpackTenant(packed)}
+	return claimant{tenant, store.UnpackTenant(packed)}
 }
 
 // withdraw takes back a tenant's claims.
@@ -74,7 +76,7 @@ func (s *claims) withdraw(c *Compiler, tenant string, hosts []string) {
 }
 
 // stake makes a tenant's claims.
-func (s *claims) stake(c *Compiler, tenant string, record *tenantRecord, hosts []string) {
+func (s *claims) stake(c *Compiler, tenant string, record *store.TenantRecord, hosts []string) {
 	for _, host := range hosts {
 		s.wildcard(host, 1)
 		list, contested := s.contested[host]
@@ -97,12 +99,12 @@ func (c *Compiler) wildcardAbove(host string) bool {
 	if c.claims.wildcards == 0 {
 		return false
 	}
-	key := hostKey(host)
+	key := store.HostKey(host)
 	for i := range len(key) {
 		if key[i] != '.' {
 			continue
 		}
-		if _, held := c.hosts.get(key[i:]); held || len(c.claims.contested["*"+key[i:]]) > 0 || i == 0 {
+		if _, held := c.maps.Hosts.Get(key[i:]); held || len(c.claims.contested["*"+key[i:]]) > 0 || i == 0 {
 			return true
 		}
 	}
@@ -113,18 +115,18 @@ func (c *Compiler) wildcardAbove(host string) bool {
 func (s *claims) wildcard(host string, by int) {
 	if strings.HasPrefix(host, "*.") {
 		s.wildcards += by
-		s.wild[hostKey(host)] = true
+		s.wild[store.HostKey(host)] = true
 	}
 }
 
 // giveHost lets a host be held by a tenant; nil: by nobody.
 func (c *Compiler) giveHost(host string, to *claimant) {
-	key := hostKey(host)
-	if packed, ok := c.hosts.get(key); ok {
-		_, _, holder := unpackHost(packed)
+	key := store.HostKey(host)
+	if packed, ok := c.maps.Hosts.Get(key); ok {
+		_, _, holder := store.UnpackHost(packed)
 		c.claims.effective.sub(pairDigest("host/"+host, holder))
 		if to == nil {
-			c.hosts.delete(key)
+			c.maps.Hosts.Delete(key)
 		}
 	}
 	if to != nil {
@@ -133,10 +135,10 @@ func (c *Compiler) giveHost(host string, to *claimant) {
 }
 
 // setHolder lets a host that nobody holds be held by a tenant.
-func (c *Compiler) setHolder(host, tenant string, record *tenantRecord) {
+func (c *Compiler) setHolder(host, tenant string, record *store.TenantRecord) {
 	c.claims.effective.add(pairDigest("host/"+host, tenant))
-	c.packed = packHost(c.packed[:0], record.policy, record.epoch, tenant)
-	c.hosts.put(hostKey(host), c.packed)
+	c.packed = store.PackHost(c.packed[:0], record.Policy, record.Epoch, tenant)
+	c.maps.Hosts.Put(store.HostKey(host), c.packed)
 }
 
 // settleHosts brings the holders of hosts up to date with the claims.
@@ -169,17 +171,17 @@ func (s *claims) touchBelow(c *Compiler) {
 	touch := func(key string) {
 		for i := 1; i < len(key); i++ {
 			if key[i] == '.' && s.wild[key[i:]] {
-				s.touched[strings.Clone(hostOfKey(key))] = true
+				s.touched[strings.Clone(store.HostOfKey(key))] = true
 				return
 			}
 		}
 	}
-	c.hosts.each(func(key, _ string) bool {
+	c.maps.Hosts.Each(func(key, _ string) bool {
 		touch(key)
 		return true
 	})
 	for host := range s.contested {
-		touch(hostKey(host))
+		touch(store.HostKey(host))
 	}
 }
 
@@ -272,7 +274,7 @@ func (c *Compiler) complainClaim(host string, of claimant, code, message string)
 	key := "tenants/" + of.tenant
 	c.complaints = true
 	c.claims.problems[host] = append(c.claims.problems[host], Problem{
-		Key: key, Origin: c.originOf(key), Code: code, Message: message, Revision: of.record.revision,
+		Key: key, Origin: c.originOf(key), Code: code, Message: message, Revision: of.record.Revision,
 	})
 }
 

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"slices"
 	"strings"
+
+	"gridrouter.io/routing/store"
 )
 
 // deckID returns the ID of a deck's name, and gives out a new one, for a missing deck,
@@ -153,8 +155,8 @@ func (c *Compiler) reviewTenantsOf(flipped map[int32]bool) {
 	if len(concerned) == 0 {
 		return
 	}
-	c.tenants.each(func(name, packed string) bool {
-		if concerned[unpackTenant(packed).policy] {
+	c.maps.Tenants.Each(func(name, packed string) bool {
+		if concerned[store.UnpackTenant(packed).Policy] {
 			c.reviewTenant(strings.Clone(name))
 		}
 		return true
@@ -163,18 +165,18 @@ func (c *Compiler) reviewTenantsOf(flipped map[int32]bool) {
 
 func (c *Compiler) reviewTenant(name string) {
 	key := "tenants/" + name
-	packed, ok := c.tenants.get(name)
+	packed, ok := c.maps.Tenants.Get(name)
 	if !ok || c.waiting[key] != nil {
 		return
 	}
-	record := unpackTenant(packed)
-	if record.policy == 0 {
+	record := store.UnpackTenant(packed)
+	if record.Policy == 0 {
 		return
 	}
 	c.absolve(key, ProblemUnknownDeck)
-	for _, deck := range c.policies.entries[record.policy].decks {
+	for _, deck := range c.policies.entries[record.Policy].decks {
 		if c.decks[deck].Missing {
-			c.complain(key, ProblemUnknownDeck, "names the deck "+c.decks[deck].Name+", which does not exist; what is mapped to it gets deck_down", record.revision)
+			c.complain(key, ProblemUnknownDeck, "names the deck "+c.decks[deck].Name+", which does not exist; what is mapped to it gets deck_down", record.Revision)
 		}
 	}
 }
@@ -183,17 +185,17 @@ func (c *Compiler) reviewTenant(name string) {
 func (c *Compiler) reviewPins(b *batch, flipped map[int32]bool) {
 	for _, change := range b.pins {
 		if change.key != "" {
-			if packed, ok := c.pins.get(change.tenant + "/" + change.key); ok {
-				c.reviewPin(change.tenant, change.Key, unpackPin(packed).deck, change.Revision)
+			if packed, ok := c.maps.Pins.Get(change.tenant + "/" + change.key); ok {
+				c.reviewPin(change.tenant, change.Key, store.UnpackPin(packed).Deck, change.Revision)
 			}
 		}
 	}
 	if !c.concernsOtherPins(b, flipped) {
 		return
 	}
-	c.pins.each(func(at, packed string) bool {
+	c.maps.Pins.Each(func(at, packed string) bool {
 		tenant, key, _ := strings.Cut(at, "/")
-		if deck := unpackPin(packed).deck; b.flipped[tenant] || flipped[deck] {
+		if deck := store.UnpackPin(packed).Deck; b.flipped[tenant] || flipped[deck] {
 			c.reviewPin(strings.Clone(tenant), "pins/"+tenant+"/"+EscapeKey(key), deck, 0)
 		}
 		return true
@@ -207,7 +209,7 @@ func (c *Compiler) concernsOtherPins(b *batch, flipped map[int32]bool) bool {
 			return true
 		}
 	}
-	if len(b.pins) >= c.pins.count { // it holds them all
+	if len(b.pins) >= c.maps.Pins.Len() { // it holds them all
 		return false
 	}
 	for tenant := range b.flipped {
@@ -220,14 +222,14 @@ func (c *Compiler) concernsOtherPins(b *batch, flipped map[int32]bool) bool {
 
 func (c *Compiler) reviewPin(tenant, docKey string, deck int32, revision int64) {
 	c.absolve(docKey, ProblemUnknownTenant)
-	if _, ok := c.tenants.get(tenant); !ok {
+	if _, ok := c.maps.Tenants.Get(tenant); !ok {
 		c.complain(docKey, ProblemUnknownTenant, "is for the tenant "+tenant+", which does not exist", revision)
 	}
 	if c.waiting[docKey] != nil {
 		return
 	}
 	c.absolve(docKey, ProblemUnknownDeck)
-	if deck != pinUnreadable && c.decks[deck].Missing {
+	if deck != store.PinUnreadable && c.decks[deck].Missing {
 		c.complain(docKey, ProblemUnknownDeck, "names the deck "+c.decks[deck].Name+", which does not exist; the key gets deck_down", revision)
 	}
 }

@@ -1,59 +1,46 @@
 package routing
 
 import (
-	"encoding/binary"
 	"errors"
 	"strings"
 
-	"github.com/cespare/xxhash/v2"
+	"gridrouter.io/routing/store"
 )
 
 // storedPin returns the hash of the pair of a pin; 0: there is none.
 func (c *Compiler) storedPin(tenant, key string) uint64 {
-	if packed, ok := c.pins.get(tenant + "/" + key); ok {
-		if record := unpackPin(packed); !record.gone {
-			return record.digest
+	if packed, ok := c.maps.Pins.Get(tenant + "/" + key); ok {
+		if record := store.UnpackPin(packed); !record.Gone {
+			return record.Digest
 		}
 		return 0
 	}
-	if packed, ok := c.unheld.get(c.unheld.unheldKey(tenant, key)); ok && !isGone(packed) {
-		return unpackSum(packed)
+	if packed, ok := c.maps.Unheld.Get(c.maps.Unheld.UnheldKey(tenant, key)); ok {
+		if sum, gone := store.UnpackUnheld(packed); !gone {
+			return sum
+		}
 	}
 	return 0
 }
 
-// unheldKey stands for a pin that is read on demand: of it only hashes are kept. They are
-// seeded, else a tenant could choose a key whose hash is that of another tenant's, and by
-// deleting its own pin take that one's away.
-func (s *store) unheldKey(tenant, key string) string {
-	var d xxhash.Digest
-	d.ResetWithSeed(s.seed)
-	_, _ = d.WriteString(tenant)
-	_, _ = d.Write([]byte{'/'})
-	_, _ = d.WriteString(key)
-	var out [8]byte
-	binary.LittleEndian.PutUint64(out[:], d.Sum64())
-	return string(out[:])
-}
-
 // dropUnheld finds those pins, of which only hashes are kept, that a whole list does not name.
 func (c *Compiler) dropUnheld(b *batch, present map[string]struct{}) {
-	if c.unheld.count == 0 {
+	if c.maps.Unheld.Len() == 0 {
 		return
 	}
-	there := make(map[string]struct{}, len(present))
+	there := make(map[string]bool, len(present))
 	for key := range present {
 		if rest, ok := strings.CutPrefix(key, "pins/"); ok {
 			tenant, escaped, _ := strings.Cut(rest, "/")
 			if key, err := UnescapeKey(escaped); err == nil {
-				there[c.unheld.unheldKey(tenant, key)] = struct{}{}
+				there[c.maps.Unheld.UnheldKey(tenant, key)] = true
 			}
 		}
 	}
 	gone := map[string]uint64{}
-	c.unheld.each(func(key, packed string) bool {
-		if _, ok := there[key]; !ok && !isGone(packed) {
-			gone[strings.Clone(key)] = unpackSum(packed)
+	c.maps.Unheld.Each(func(key, packed string) bool {
+		if sum, held := store.UnpackUnheld(packed); !held && !there[key] {
+			gone[strings.Clone(key)] = sum
 		}
 		return true
 	})
@@ -70,13 +57,13 @@ func (c *Compiler) dropUnheld(b *batch, present map[string]struct{}) {
 func (c *Compiler) dropUnlisted(unlisted map[string]uint64, hold bool) {
 	for key, sum := range unlisted {
 		if hold {
-			c.unheld.put(key, packSum(sum, true))
+			c.maps.Unheld.Put(key, store.PackUnheld(sum, true))
 			c.guard.unlisted++
 			c.guard.stale, c.complaints = true, true
 			continue
 		}
 		c.effective.sub(sum)
-		c.unheld.delete(key)
+		c.maps.Unheld.Delete(key)
 		c.counts.Pins--
 	}
 }
@@ -89,13 +76,13 @@ func (c *Compiler) dropGone() {
 	named := map[string]bool{}
 	for _, change := range c.guard.held {
 		if change.kind == keyOfPin {
-			named[c.unheld.unheldKey(change.tenant, change.key)] = true
+			named[c.maps.Unheld.UnheldKey(change.tenant, change.key)] = true
 		}
 	}
 	gone := map[string]uint64{}
-	c.unheld.each(func(key, packed string) bool {
-		if isGone(packed) && !named[key] {
-			gone[strings.Clone(key)] = unpackSum(packed)
+	c.maps.Unheld.Each(func(key, packed string) bool {
+		if sum, held := store.UnpackUnheld(packed); held && !named[key] {
+			gone[strings.Clone(key)] = sum
 		}
 		return true
 	})
@@ -105,10 +92,11 @@ func (c *Compiler) dropGone() {
 
 // returned notes that a pin comes back whose deletion is held, if it is.
 func (c *Compiler) returned(change *Change, packed string) {
-	if !isGone(packed) {
+	sum, gone := store.UnpackUnheld(packed)
+	if !gone {
 		return
 	}
-	c.effective.sub(unpackSum(packed))
+	c.effective.sub(sum)
 	if _, named := c.behind[change.Key]; named {
 		delete(c.behind, change.Key)
 	} else {
@@ -117,25 +105,10 @@ func (c *Compiler) returned(change *Change, packed string) {
 	c.guard.stale, c.complaints = true, true
 }
 
-// packSum packs the hash of a pair, and whether the pair is gone though its deletion is held.
-func packSum(sum uint64, gone bool) []byte {
-	packed := binary.LittleEndian.AppendUint64(nil, sum)
-	if gone {
-		packed = append(packed, recordGone)
-	}
-	return packed
-}
-
-func isGone(packed string) bool { return len(packed) > 8 }
-
-func unpackSum(packed string) uint64 {
-	return uint64(load32(packed, 0)) | uint64(load32(packed, 4))<<32
-}
-
 // compilePin applies one change of a pin.
 func (c *Compiler) compilePin(change *Change) {
 	at := change.tenant + "/" + change.key
-	packed, exists := c.pins.get(at)
+	packed, exists := c.maps.Pins.Get(at)
 	if change.Deleted {
 		c.forget(change)
 		c.dropPin(change, exists)
@@ -146,17 +119,17 @@ func (c *Compiler) compilePin(change *Change) {
 		c.putUnheld(change)
 		return
 	}
-	if c.unheld.count > 0 {
-		key := c.unheld.unheldKey(change.tenant, change.key)
-		if packed, known := c.unheld.get(key); known {
+	if c.maps.Unheld.Len() > 0 {
+		key := c.maps.Unheld.UnheldKey(change.tenant, change.key)
+		if packed, known := c.maps.Unheld.Get(key); known {
 			c.returned(change, packed)
-			c.unheld.delete(key)
+			c.maps.Unheld.Delete(key)
 			c.counts.Pins--
 		}
 	}
-	present := int32(pinUnreadable)
+	present := int32(store.PinUnreadable)
 	if exists {
-		present = unpackPin(packed).deck
+		present = store.UnpackPin(packed).Deck
 	} else {
 		c.countPin(change.tenant, 1)
 	}
@@ -170,7 +143,7 @@ func (c *Compiler) compilePin(change *Change) {
 	case err != nil:
 		c.complain(change.Key, ProblemBadDocument, err.Error(), change.Revision)
 		c.keep(change)
-	case present != pinUnreadable && !c.deckKnown(pin.Deck) && c.decks[present].Name != pin.Deck:
+	case present != store.PinUnreadable && !c.deckKnown(pin.Deck) && c.decks[present].Name != pin.Deck:
 		c.wait(change, pin.Deck)
 		c.keep(change)
 	default:
@@ -179,8 +152,8 @@ func (c *Compiler) compilePin(change *Change) {
 	}
 	c.countDeck(present, -1)
 	c.countDeck(deck, 1)
-	c.packed = pinRecord{deck: deck, digest: change.sum}.pack(c.packed[:0])
-	c.pins.put(at, c.packed)
+	c.packed = store.PinRecord{Deck: deck, Digest: change.sum}.Pack(c.packed[:0])
+	c.maps.Pins.Put(at, c.packed)
 }
 
 // readsPins says whether the pins of a tenant are read on demand.
@@ -188,35 +161,35 @@ func (c *Compiler) readsPins(tenant string) bool {
 	if !c.cachePins {
 		return false
 	}
-	packed, ok := c.tenants.get(tenant)
-	return ok && c.policies.entries[unpackTenant(packed).policy].cachesPins
+	packed, ok := c.maps.Tenants.Get(tenant)
+	return ok && c.policies.entries[store.UnpackTenant(packed).Policy].cachesPins
 }
 
 // putUnheld keeps the hashes of a pin that is read on demand. Whether its value can be
 // read is seen then.
 func (c *Compiler) putUnheld(change *Change) {
-	key := c.unheld.unheldKey(change.tenant, change.key)
-	if packed, known := c.unheld.get(key); known {
+	key := c.maps.Unheld.UnheldKey(change.tenant, change.key)
+	if packed, known := c.maps.Unheld.Get(key); known {
 		c.returned(change, packed)
 	} else {
 		c.counts.Pins++
 	}
 	c.enforce(change)
-	c.unheld.put(key, packSum(change.sum, false))
+	c.maps.Unheld.Put(key, store.PackUnheld(change.sum, false))
 }
 
 // dropPin takes a pin out of the store that it is in.
 func (c *Compiler) dropPin(change *Change, held bool) {
 	if !held {
-		if c.unheld.delete(c.unheld.unheldKey(change.tenant, change.key)) {
+		if c.maps.Unheld.Delete(c.maps.Unheld.UnheldKey(change.tenant, change.key)) {
 			c.counts.Pins--
 		}
 		return
 	}
 	at := change.tenant + "/" + change.key
-	packed, _ := c.pins.get(at)
-	c.countDeck(unpackPin(packed).deck, -1)
-	c.pins.delete(at)
+	packed, _ := c.maps.Pins.Get(at)
+	c.countDeck(store.UnpackPin(packed).Deck, -1)
+	c.maps.Pins.Delete(at)
 	c.countPin(change.tenant, -1)
 }
 
@@ -229,7 +202,7 @@ func (c *Compiler) countPin(tenant string, by int) {
 
 // countDeck counts the pins that name a deck.
 func (c *Compiler) countDeck(deck int32, by int) {
-	if deck == pinUnreadable {
+	if deck == store.PinUnreadable {
 		return
 	}
 	for len(c.deckPins) <= int(deck) {

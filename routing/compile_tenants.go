@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"gridrouter.io/routing/store"
 )
 
 // tenantForm is what a stored tenant says.
@@ -59,12 +61,12 @@ func (c *Compiler) compileTenant(change *Change, b *batch) {
 	name := strings.TrimPrefix(change.Key, "tenants/")
 	packed := change.packed
 	if packed == "" {
-		packed, _ = c.tenants.get(name)
+		packed, _ = c.maps.Tenants.Get(name)
 	}
 	exists := packed != ""
-	var old tenantRecord
+	var old store.TenantRecord
 	if exists {
-		old = unpackTenant(packed)
+		old = store.UnpackTenant(packed)
 	}
 	if change.Deleted {
 		c.deleteTenant(change, name, exists, &old, b)
@@ -74,7 +76,7 @@ func (c *Compiler) compileTenant(change *Change, b *batch) {
 	b.flip(c, name, !exists)
 	form, err := c.readTenant(change)
 	next := old
-	next.digest, next.gone, next.created, next.revision = change.sum, false, change.Created, change.Revision
+	next.Digest, next.Gone, next.Created, next.Revision = change.sum, false, change.Created, change.Revision
 	hosts, accepted, redelegated := []string(nil), false, false
 	code, message := c.refuseTenant(&old, name, &form, err)
 	if code == "" {
@@ -88,13 +90,13 @@ func (c *Compiler) compileTenant(change *Change, b *batch) {
 	switch code {
 	case "":
 		accepted = true
-		hosts, next.epoch = form.hosts, form.epoch
+		hosts, next.Epoch = form.hosts, form.epoch
 		redelegated = c.setDelegates(name, &next, form.delegates)
-		next.policy = form.policy
+		next.Policy = form.policy
 		c.takePolicy(name, &form)
-		c.guard.repointed(c, name, &old, next.policy)
-		if old.policy != 0 {
-			c.policies.release(old.policy)
+		c.guard.repointed(c, name, &old, next.Policy)
+		if old.Policy != 0 {
+			c.policies.release(old.Policy)
 		}
 		c.enforce(change)
 	case ProblemUnknownDeck:
@@ -105,11 +107,11 @@ func (c *Compiler) compileTenant(change *Change, b *batch) {
 		c.complain(change.Key, code, message, change.Revision)
 		hosts = form.hosts
 	}
-	if !accepted && old.policy != 0 { // the last good form keeps its hosts
+	if !accepted && old.Policy != 0 { // the last good form keeps its hosts
 		hosts = nil
 	}
-	c.setTenant(name, &old, &next, hosts, accepted || old.policy == 0, redelegated)
-	change.review = len(c.problems[change.Key]) > 0 || slices.ContainsFunc(c.policies.entries[next.policy].decks, func(deck int32) bool { return c.decks[deck].Missing })
+	c.setTenant(name, &old, &next, hosts, accepted || old.Policy == 0, redelegated)
+	change.review = len(c.problems[change.Key]) > 0 || slices.ContainsFunc(c.policies.entries[next.Policy].decks, func(deck int32) bool { return c.decks[deck].Missing })
 }
 
 // findPolicy finds, or compiles, the policy of a form. What no check foresaw in one document
@@ -132,7 +134,7 @@ func (c *Compiler) takePolicy(name string, form *tenantForm) {
 	}
 }
 
-func (c *Compiler) deleteTenant(change *Change, name string, exists bool, old *tenantRecord, b *batch) {
+func (c *Compiler) deleteTenant(change *Change, name string, exists bool, old *store.TenantRecord, b *batch) {
 	c.forget(change)
 	c.setBack.release(name, b)
 	if !exists {
@@ -141,31 +143,31 @@ func (c *Compiler) deleteTenant(change *Change, name string, exists bool, old *t
 	c.guard.dropped(c, name, old)
 	c.claims.withdraw(c, name, c.hostsOf(name, old))
 	c.setDelegates(name, old, nil)
-	c.tenants.delete(name)
-	if old.policy != 0 {
-		c.policies.release(old.policy)
-		c.seen[name] = max(c.seen[name], old.epoch)
+	c.maps.Tenants.Delete(name)
+	if old.Policy != 0 {
+		c.policies.release(old.Policy)
+		c.seen[name] = max(c.seen[name], old.Epoch)
 	}
 	b.flip(c, name, true)
 }
 
 // refuseTenant says why a tenant's new form cannot be put in force; message is the
 // deck's name for [ProblemUnknownDeck].
-func (c *Compiler) refuseTenant(old *tenantRecord, name string, form *tenantForm, err error) (code, message string) {
+func (c *Compiler) refuseTenant(old *store.TenantRecord, name string, form *tenantForm, err error) (code, message string) {
 	if err != nil {
 		return ProblemBadDocument, err.Error()
 	}
-	switch seen := max(c.seen[name], old.epoch); {
+	switch seen := max(c.seen[name], old.Epoch); {
 	case form.epoch < seen:
 		return ProblemEpochRewound, fmt.Sprintf("has epoch %d, but epoch %d was seen; write it with at least that epoch", form.epoch, seen)
 	case !EpochFollows(seen, form.epoch):
 		return ProblemEpochLeapt, fmt.Sprintf("has epoch %d, and the highest one seen was %d: no change by apply makes such a step; apply the document again without an epoch",
 			form.epoch, seen)
 	}
-	if old.policy == 0 || form.known && form.policy == old.policy {
+	if old.Policy == 0 || form.known && form.policy == old.Policy {
 		return "", "" // nothing to fall back to: what names an unknown deck gets deck_down
 	}
-	before := c.policies.entries[old.policy].decks
+	before := c.policies.entries[old.Policy].decks
 	if form.known {
 		for _, deck := range c.policies.entries[form.policy].decks {
 			if c.decks[deck].Missing && !slices.Contains(before, deck) {
@@ -184,30 +186,30 @@ func (c *Compiler) refuseTenant(old *tenantRecord, name string, form *tenantForm
 
 // setTenant puts a tenant's record in place of the one before. rehost says that the hosts
 // it claims are those given, redelegated that others may have other hosts below them.
-func (c *Compiler) setTenant(name string, old, next *tenantRecord, hosts []string, rehost, redelegated bool) {
-	same := old.created == next.created && (old.policy == 0) == (next.policy == 0) && !redelegated
+func (c *Compiler) setTenant(name string, old, next *store.TenantRecord, hosts []string, rehost, redelegated bool) {
+	same := old.Created == next.Created && (old.Policy == 0) == (next.Policy == 0) && !redelegated
 	if rehost {
-		next.shards = c.hosts.shardList(hosts, hostKey)
-		same = same && old.shards == next.shards && c.claimsAll(name, hosts)
+		next.Hosts = c.maps.Hosts.ShardsOf(hosts, store.HostKey)
+		same = same && old.Hosts == next.Hosts && c.claimsAll(name, hosts)
 	}
 	if same {
-		c.packed = next.pack(c.packed[:0])
-		c.tenants.put(name, c.packed)
-		if old.policy != next.policy || old.epoch != next.epoch {
+		c.packed = next.Pack(c.packed[:0])
+		c.maps.Tenants.Put(name, c.packed)
+		if old.Policy != next.Policy || old.Epoch != next.Epoch {
 			c.rewriteHosts(name, next, hosts)
 		}
 		return
 	}
 	var claimed []string
-	if old.shards != "" {
+	if old.Hosts != "" {
 		claimed = c.hostsOf(name, old)
 	}
 	if !rehost {
 		hosts = claimed
 	}
 	c.claims.withdraw(c, name, claimed)
-	c.packed = next.pack(c.packed[:0])
-	c.tenants.put(name, c.packed)
+	c.packed = next.Pack(c.packed[:0])
+	c.maps.Tenants.Put(name, c.packed)
 	c.claims.stake(c, name, next, hosts)
 }
 
@@ -223,34 +225,31 @@ func (c *Compiler) claimsAll(name string, hosts []string) bool {
 
 // rewriteHosts lets the hosts that a tenant holds lead to its new form. It claims all of
 // those given.
-func (c *Compiler) rewriteHosts(name string, record *tenantRecord, hosts []string) {
-	c.packed = packHost(c.packed[:0], record.policy, record.epoch, name)
+func (c *Compiler) rewriteHosts(name string, record *store.TenantRecord, hosts []string) {
+	c.packed = store.PackHost(c.packed[:0], record.Policy, record.Epoch, name)
 	for _, host := range hosts {
 		if _, contested := c.claims.contested[host]; !contested || c.holder(host) == name {
-			c.hosts.put(hostKey(host), c.packed)
+			c.maps.Hosts.Put(store.HostKey(host), c.packed)
 		}
 	}
 }
 
 // holder returns the tenant that holds a host.
 func (c *Compiler) holder(host string) string {
-	if packed, ok := c.hosts.get(hostKey(host)); ok {
-		_, _, tenant := unpackHost(packed)
+	if packed, ok := c.maps.Hosts.Get(store.HostKey(host)); ok {
+		_, _, tenant := store.UnpackHost(packed)
 		return tenant
 	}
 	return ""
 }
 
 // hostsOf returns the hosts that a tenant claims: those it holds, and those it does not.
-func (c *Compiler) hostsOf(name string, record *tenantRecord) []string {
+func (c *Compiler) hostsOf(name string, record *store.TenantRecord) []string {
 	hosts := slices.Clone(c.claims.refused[name])
-	eachShard(record.shards, func(shard shardNumber) {
-		c.hosts.eachInShard(shard, func(key, packed string) bool {
-			if _, _, tenant := unpackHost(packed); tenant == name {
-				hosts = append(hosts, strings.Clone(hostOfKey(key)))
-			}
-			return true
-		})
+	c.maps.Hosts.EachIn(record.Hosts, func(key, packed string) {
+		if _, _, tenant := store.UnpackHost(packed); tenant == name {
+			hosts = append(hosts, strings.Clone(store.HostOfKey(key)))
+		}
 	})
 	// A claim that this very update contests is in both.
 	slices.Sort(hosts)

@@ -3,12 +3,13 @@ package routing
 import (
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 	"unsafe"
+
+	"gridrouter.io/routing/store"
 )
 
 // Decoder turns a stored value into a document: *[Deck], *[Tenant], *[Pin], or anything
@@ -102,11 +103,7 @@ type Compiler struct {
 	packed   []byte // a record on its way into a store
 
 	policies  policies
-	tenants   *storeEditor      // name -> tenantRecord
-	hosts     *storeEditor      // hostKey -> packHost
-	pins      *storeEditor      // "TENANT/KEY" -> pinRecord
-	unheld    *storeEditor      // hash of a cached pin's key -> hash of its pair
-	delegates *storeEditor      // delegateKey -> nothing
+	maps      store.Editors
 	pinCounts map[string]int    // by tenant
 	seen      map[string]uint64 // the highest epoch seen of a tenant, where none as high is in force
 
@@ -129,12 +126,11 @@ type storedPair struct {
 
 // NewCompiler returns a compiler without documents.
 func NewCompiler(decode Decoder) *Compiler {
-	seed := rand.Uint64()
 	return &Compiler{
 		decode: decode, pairs: map[string]*storedPair{}, waiting: map[string]*Change{}, setBack: setBackPins{}, origins: map[string]string{},
 		behind: map[string]uint64{}, problems: map[string][]Problem{},
 		deckIDs: map[string]int32{}, splits: map[string]*compiledSplit{}, costs: map[string][]uint64{},
-		policies: newPolicies(), tenants: newStoreEditor(seed), hosts: newStoreEditor(seed), pins: newStoreEditor(seed), unheld: newStoreEditor(seed), delegates: newStoreEditor(seed),
+		policies: newPolicies(), maps: store.NewEditors(),
 		pinCounts: map[string]int{}, seen: map[string]uint64{}, claims: newClaims(), guard: newGuard(),
 	}
 }
@@ -196,7 +192,8 @@ func (c *Compiler) Compile(u Update) *Table {
 	}
 	c.settleHosts()
 	c.reviewReferences(&b, c.flippedDecks(known))
-	c.tenants.expected, c.hosts.expected = 0, 0
+	c.maps.Tenants.Expect(0)
+	c.maps.Hosts.Expect(0)
 	if u.Whole {
 		clear(c.costs) // many decks' at once, and seldom wanted again
 	}
@@ -216,8 +213,8 @@ func (c *Compiler) sort(u Update) batch {
 	c.found, c.moved = 0, 0
 	fresh := 0
 	if c.stored == 0 { // all that comes is new: nearly all of it tenants, with a host each
-		c.tenants.expected = uint32(len(u.Changes) / (storeShards))
-		c.hosts.expected = c.tenants.expected
+		c.maps.Tenants.Expect(len(u.Changes))
+		c.maps.Hosts.Expect(len(u.Changes))
 	}
 	for i := range u.Changes {
 		if c.place(&b, &u.Changes[i]) {
@@ -319,12 +316,12 @@ func (c *Compiler) storedPairOf(change *Change) (sum uint64, created int64) {
 	created = change.Created
 	switch change.kind {
 	case keyOfTenant:
-		packed, ok := c.tenants.get(change.tenant)
+		packed, ok := c.maps.Tenants.Get(change.tenant)
 		if change.packed = packed; !ok {
 			return 0, created
 		}
-		if record := unpackTenant(packed); !record.gone {
-			return record.digest, record.created
+		if record := store.UnpackTenant(packed); !record.Gone {
+			return record.Digest, record.Created
 		}
 		return 0, created
 	case keyOfPin:
@@ -355,14 +352,14 @@ func (c *Compiler) missingFrom(b *batch, changes []Change) (gone []string) {
 	for key := range c.pairs {
 		look(key)
 	}
-	c.tenants.each(func(name, packed string) bool {
-		if record := unpackTenant(packed); !record.gone {
+	c.maps.Tenants.Each(func(name, packed string) bool {
+		if record := store.UnpackTenant(packed); !record.Gone {
 			look("tenants/" + name)
 		}
 		return true
 	})
-	c.pins.each(func(key, packed string) bool {
-		if !unpackPin(packed).gone {
+	c.maps.Pins.Each(func(key, packed string) bool {
+		if !store.UnpackPin(packed).Gone {
 			tenant, rest, _ := strings.Cut(key, "/")
 			look("pins/" + tenant + "/" + EscapeKey(rest))
 		}
@@ -470,18 +467,8 @@ func (c *Compiler) publish(revision int64) *Table {
 	if before == nil {
 		before = &Table{}
 	}
-	t.hosts, t.tenants, t.pins, t.unheld, t.delegates = before.hosts, before.tenants, before.pins, before.unheld, before.delegates
-	for _, part := range []struct {
-		editor  *storeEditor
-		version **store
-	}{{c.hosts, &t.hosts}, {c.tenants, &t.tenants}, {c.pins, &t.pins}, {c.unheld, &t.unheld}, {c.delegates, &t.delegates}} {
-		if len(part.editor.dirty) > 0 || *part.version == nil {
-			*part.version = part.editor.seal()
-		}
-		t.weight += part.editor.written
-		part.editor.written = 0
-	}
-	t.policies = c.policies.seal()
+	t.maps, t.weight = c.maps.Seal(before.maps)
+	t.policies = c.policies.published.Seal()
 	t.guard = c.guardState()
 	if c.complaints {
 		t.weight += len(c.sorted) * int(unsafe.Sizeof(Problem{}))
@@ -493,7 +480,7 @@ func (c *Compiler) publish(revision int64) *Table {
 		t.problems, t.rewound = c.sortedProblems(), c.last.rewound
 	}
 	t.wildcards = c.claims.wildcards > 0
-	c.counts.Hosts, c.counts.Tenants, c.counts.Problems = t.hosts.count, t.tenants.count, len(t.problems)
+	c.counts.Hosts, c.counts.Tenants, c.counts.Problems = t.maps.Hosts.Len(), t.maps.Tenants.Len(), len(t.problems)
 	t.counts = c.counts
 	c.last = t
 	return t

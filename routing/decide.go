@@ -1,11 +1,10 @@
 package routing
 
 import (
-	"encoding/binary"
 	"slices"
 	"sort"
 
-	"github.com/cespare/xxhash/v2"
+	"gridrouter.io/routing/store"
 )
 
 // Decide says which deck owns the request. It allocates nothing once the request's
@@ -25,8 +24,8 @@ func (t *Table) decide(r *Request, pin *Pinned, trace *tracer) Decision {
 	if !ok {
 		return Decision{Fault: FaultNoTenant, Reason: "no tenant owns the host"}
 	}
-	id, epoch, tenant := unpackHost(packed)
-	p := t.policies.at(id)
+	id, epoch, tenant := store.UnpackHost(packed)
+	p := t.policies.At(id)
 	d := Decision{Tenant: tenant, Epoch: epoch, Policy: p}
 	if p.document == nil {
 		return d.refuse(FaultTenantInvalid, "the tenant's document is bad and never was good")
@@ -98,7 +97,7 @@ func (t *Table) try(r *Request, rule *compiledRule, pin *Pinned, d *Decision, tr
 		d.Rule, d.Via = rule.name, via
 		*d = d.refuse(FaultDeckDown, "the deck that the pin names does not exist")
 		return true
-	case deck == pinUnreadable:
+	case deck == store.PinUnreadable:
 		d.Rule, d.Via = rule.name, via
 		*d = d.refuse(FaultPinUnreadable, "the key is pinned, but its pin cannot be read")
 		return true
@@ -106,7 +105,7 @@ func (t *Table) try(r *Request, rule *compiledRule, pin *Pinned, d *Decision, tr
 	return t.serve(d, rule, via, deck)
 }
 
-// What stands for a deck besides its ID and pinUnreadable.
+// What stands for a deck besides its ID and store.PinUnreadable.
 const (
 	pinWanted   = -2 // somebody has to read the pin first
 	deckUnknown = -3 // no document has ever named it
@@ -141,36 +140,22 @@ func (t *Table) ownerOf(r *Request, rule *compiledRule, pin *Pinned, d *Decision
 // still knows which keys have one, so that nobody asks for a pin that is not there.
 func (t *Table) pinOf(r *Request, rule *compiledRule, pin *Pinned, d *Decision) (deck int32, found bool) {
 	if rule.asks && t.isSetBack(d.Tenant) {
-		return pinUnreadable, true // what is stored is of another time than what is in force
+		return store.PinUnreadable, true // what is stored is of another time than what is in force
 	}
 	r.pin = append(append(append(r.pin[:0], d.Tenant...), '/'), d.Key...)
-	packed, held := t.pins.get(r.pin)
+	packed, held := t.maps.Pins.Get(r.pin)
 	if held && rule.pins {
-		return unpackPin(packed).deck, true
+		return store.UnpackPin(packed).Deck, true
 	}
 	switch {
-	case !held && !t.isUnheld(r.pin):
+	case !held && !t.maps.Unheld.HasUnheld(r.pin):
 		return 0, false
 	case pin == nil:
 		return pinWanted, true
 	case pin.State == PinFound:
 		return t.deckNamed(pin.Deck), true
 	}
-	return pinUnreadable, true
-}
-
-// isUnheld says whether there is a pin of which only hashes are kept.
-func (t *Table) isUnheld(pin []byte) bool {
-	if t.unheld.count == 0 {
-		return false
-	}
-	var d xxhash.Digest
-	d.ResetWithSeed(t.unheld.seed)
-	_, _ = d.Write(pin)
-	var key [8]byte
-	binary.LittleEndian.PutUint64(key[:], d.Sum64())
-	_, ok := t.unheld.get(key[:])
-	return ok
+	return store.PinUnreadable, true
 }
 
 // deckNamed returns the ID of a deck, or deckUnknown.

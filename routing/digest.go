@@ -14,7 +14,7 @@ import (
 type digest [2]uint64
 
 // pairDigest hashes one pair of key and value. It is never 0, which stands for no pair.
-func pairDigest[V bytesOf](key string, value V) uint64 {
+func pairDigest[V string | []byte](key string, value V) uint64 {
 	var d xxhash.Digest
 	d.Reset()
 	_, _ = d.WriteString(key)

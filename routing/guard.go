@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"gridrouter.io/routing/store"
 )
 
 // GuardLimit returns how many of so many tenants may be dropped or repointed within
@@ -122,13 +124,13 @@ func (c *Compiler) guardUpdate(u *Update, b *batch) {
 		clear(g.recent)
 		return
 	}
-	if c.tenants.count == 0 || c.last == nil || !u.MayLookEmpty && c.harmless(b) {
+	if c.maps.Tenants.Len() == 0 || c.last == nil || !u.MayLookEmpty && c.harmless(b) {
 		return
 	}
 	g.prune()
 	hazards := c.hazards(b)
-	within := hazards.concerned(g) <= GuardLimit(c.tenants.count+c.recentlyDropped()) && !hazards.leavesNone(c, u.MayLookEmpty) &&
-		len(b.unlisted) <= GuardLimit(c.unheld.count)
+	within := hazards.concerned(g) <= GuardLimit(c.maps.Tenants.Len()+c.recentlyDropped()) && !hazards.leavesNone(c, u.MayLookEmpty) &&
+		len(b.unlisted) <= GuardLimit(c.maps.Unheld.Len())
 	if !within && len(hazards.keys)+len(b.unlisted) > 0 {
 		c.holdHazards(u, b, hazards)
 	}
@@ -155,10 +157,10 @@ func (c *Compiler) releaseAccepted(u *Update, b *batch) {
 // harmless says whether so few documents change that the limit is out of reach, whatever
 // they say.
 func (c *Compiler) harmless(b *batch) bool {
-	if slices.ContainsFunc(b.decks, func(change *Change) bool { return change.Deleted }) || len(b.tenants) >= c.tenants.count {
+	if slices.ContainsFunc(b.decks, func(change *Change) bool { return change.Deleted }) || len(b.tenants) >= c.maps.Tenants.Len() {
 		return false
 	}
-	changes, limit := len(b.tenants)+len(b.pins)+len(b.unlisted), GuardLimit(c.tenants.count)
+	changes, limit := len(b.tenants)+len(b.pins)+len(b.unlisted), GuardLimit(c.maps.Tenants.Len())
 	if changes+len(c.guard.recent) > limit {
 		c.guard.prune()
 	}
@@ -173,7 +175,7 @@ func (g *guard) prune() {
 // recentlyDropped counts the tenants that are gone since the start of the window.
 func (c *Compiler) recentlyDropped() (n int) {
 	for name := range c.guard.recent {
-		if _, ok := c.tenants.get(name); !ok {
+		if _, ok := c.maps.Tenants.Get(name); !ok {
 			n++
 		}
 	}
@@ -202,7 +204,7 @@ func (h *hazards) concerned(g *guard) int {
 // leavesNone says whether the batch leaves no tenant where there were several, or, where one may
 // be enough, one.
 func (h *hazards) leavesNone(c *Compiler, one bool) bool {
-	return (h.dropped > 1 || one && h.dropped == 1) && h.dropped == c.tenants.count
+	return (h.dropped > 1 || one && h.dropped == 1) && h.dropped == c.maps.Tenants.Len()
 }
 
 // hazards finds what a batch would do.
@@ -239,21 +241,21 @@ func (c *Compiler) deckHazards(b *batch, h *hazards) {
 
 func (c *Compiler) tenantHazard(change *Change, h *hazards) {
 	name := strings.TrimPrefix(change.Key, "tenants/")
-	packed, ok := c.tenants.get(name)
+	packed, ok := c.maps.Tenants.Get(name)
 	if !ok {
 		return
 	}
-	record := unpackTenant(packed)
+	record := store.UnpackTenant(packed)
 	if change.Deleted {
 		h.dropped++
 	}
-	if record.policy == 0 {
+	if record.Policy == 0 {
 		return
 	}
 	if !change.Deleted {
 		form, err := c.readTenant(change)
-		if err != nil || form.known && form.policy == record.policy ||
-			sameRules(c.rules(&form), c.policies.entries[record.policy].document) {
+		if err != nil || form.known && form.policy == record.Policy ||
+			sameRules(c.rules(&form), c.policies.entries[record.Policy].document) {
 			return
 		}
 	}
@@ -262,19 +264,19 @@ func (c *Compiler) tenantHazard(change *Change, h *hazards) {
 }
 
 func (c *Compiler) pinHazard(change *Change, h *hazards) {
-	if _, ok := c.tenants.get(change.tenant); !ok {
+	if _, ok := c.maps.Tenants.Get(change.tenant); !ok {
 		return
 	}
-	packed, held := c.pins.get(change.tenant + "/" + change.key)
+	packed, held := c.maps.Pins.Get(change.tenant + "/" + change.key)
 	if !held {
-		if _, unheld := c.unheld.get(c.unheld.unheldKey(change.tenant, change.key)); !unheld || !change.Deleted {
+		if _, unheld := c.maps.Unheld.Get(c.maps.Unheld.UnheldKey(change.tenant, change.key)); !unheld || !change.Deleted {
 			return // what the value of a pin is that is read on demand only its reader knows
 		}
 	}
 	if !change.Deleted {
-		deck := unpackPin(packed).deck
+		deck := store.UnpackPin(packed).Deck
 		document, err := c.decode(change.Key, change.Value)
-		if pin, ok := document.(*Pin); err != nil || !ok || deck != pinUnreadable && c.decks[deck].Name == pin.Deck {
+		if pin, ok := document.(*Pin); err != nil || !ok || deck != store.PinUnreadable && c.decks[deck].Name == pin.Deck {
 			return
 		}
 	}
@@ -291,7 +293,7 @@ func (c *Compiler) holdHazards(u *Update, b *batch, h *hazards) {
 	if len(g.held)+g.unlisted == 0 {
 		g.since, g.revision, g.before = u.At, 0, 0
 		alone := len(h.tenants) + h.onDecks
-		if alone > GuardLimit(c.tenants.count) || h.leavesNone(c, u.MayLookEmpty) || len(b.unlisted) > GuardLimit(c.unheld.count) {
+		if alone > GuardLimit(c.maps.Tenants.Len()) || h.leavesNone(c, u.MayLookEmpty) || len(b.unlisted) > GuardLimit(c.maps.Unheld.Len()) {
 			g.before = c.last.revision
 		}
 	}
@@ -342,13 +344,13 @@ func (c *Compiler) holdChange(change *Change, revision int64) {
 	}
 	c.complaints = true
 	if name, ok := strings.CutPrefix(change.Key, "tenants/"); ok {
-		packed, _ := c.tenants.get(name)
-		record := unpackTenant(packed)
-		if record.gone = change.Deleted; !change.Deleted {
-			record.digest = change.sum
+		packed, _ := c.maps.Tenants.Get(name)
+		record := store.UnpackTenant(packed)
+		if record.Gone = change.Deleted; !change.Deleted {
+			record.Digest = change.sum
 		}
-		c.packed = record.pack(c.packed[:0])
-		c.tenants.put(name, c.packed)
+		c.packed = record.Pack(c.packed[:0])
+		c.maps.Tenants.Put(name, c.packed)
 		return
 	}
 	if change.kind == keyOfPin {
@@ -362,46 +364,47 @@ func (c *Compiler) holdChange(change *Change, revision int64) {
 
 // holdPin notes of a pin's record that another value, or none, is stored.
 func (c *Compiler) holdPin(change *Change) {
-	if packed, held := c.pins.get(change.tenant + "/" + change.key); held {
-		record := unpackPin(packed)
-		if record.gone = change.Deleted; !change.Deleted {
-			record.digest = change.sum
+	if packed, held := c.maps.Pins.Get(change.tenant + "/" + change.key); held {
+		record := store.UnpackPin(packed)
+		if record.Gone = change.Deleted; !change.Deleted {
+			record.Digest = change.sum
 		}
-		c.packed = record.pack(c.packed[:0])
-		c.pins.put(change.tenant+"/"+change.key, c.packed)
+		c.packed = record.Pack(c.packed[:0])
+		c.maps.Pins.Put(change.tenant+"/"+change.key, c.packed)
 		return
 	}
-	key := c.unheld.unheldKey(change.tenant, change.key)
-	if packed, there := c.unheld.get(key); there {
-		c.unheld.put(key, packSum(unpackSum(packed), true))
+	key := c.maps.Unheld.UnheldKey(change.tenant, change.key)
+	if packed, there := c.maps.Unheld.Get(key); there {
+		sum, _ := store.UnpackUnheld(packed)
+		c.maps.Unheld.Put(key, store.PackUnheld(sum, true))
 	}
 }
 
 // dropped and repointed note what happened to a tenant, for the window.
-func (g *guard) dropped(c *Compiler, name string, old *tenantRecord) {
-	if !g.now.IsZero() && old.policy != 0 {
-		g.note(name, c.policies.entries[old.policy].document)
+func (g *guard) dropped(c *Compiler, name string, old *store.TenantRecord) {
+	if !g.now.IsZero() && old.Policy != 0 {
+		g.note(name, c.policies.entries[old.Policy].document)
 	}
 }
 
-func (g *guard) repointed(c *Compiler, name string, old *tenantRecord, policy uint32) {
-	if g.now.IsZero() || old.policy == policy && len(g.recent) == 0 {
+func (g *guard) repointed(c *Compiler, name string, old *store.TenantRecord, policy uint32) {
+	if g.now.IsZero() || old.Policy == policy && len(g.recent) == 0 {
 		return
 	}
 	next := c.policies.entries[policy].document
-	if move, ok := g.recent[name]; ok && old.policy != 0 {
+	if move, ok := g.recent[name]; ok && old.Policy != 0 {
 		if move.form == nil { // it was held, and never moved
-			move.form = c.policies.entries[old.policy].document
+			move.form = c.policies.entries[old.Policy].document
 		}
 		if sameRules(move.form, next) {
 			delete(g.recent, name) // it is as it was at the start of the window
 			return
 		}
 	}
-	if old.policy == 0 || old.policy == policy {
+	if old.Policy == 0 || old.Policy == policy {
 		return
 	}
-	if before := c.policies.entries[old.policy].document; !sameRules(before, next) {
+	if before := c.policies.entries[old.Policy].document; !sameRules(before, next) {
 		g.note(name, before)
 	}
 }
@@ -434,6 +437,6 @@ func (c *Compiler) guardState() *GuardState {
 	state := g.tally
 	state.Documents += g.unlisted
 	state.Tenants = slices.Clone(state.Tenants)
-	state.Revision, state.Since, state.Before, state.Limit = g.revision, g.since, g.before, GuardLimit(c.tenants.count)
+	state.Revision, state.Since, state.Before, state.Limit = g.revision, g.since, g.before, GuardLimit(c.maps.Tenants.Len())
 	return &state
 }

@@ -4,19 +4,18 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+
+	"gridrouter.io/routing/store"
 )
 
 // policies holds the compiled policies by ID. Tenants whose documents are alike but for
 // name, hosts and epoch share one. ID 0 is the policy of tenants that never were good.
 type policies struct {
-	entries []*policyEntry
-	free    []uint32
-	byForm  map[string]uint32
-	byText  map[string]uint32
-	// published is by ID, in pages that are copied on change.
-	published policyPages
-	owned     map[int]bool
-	changed   bool
+	entries   []*policyEntry
+	free      []uint32
+	byForm    map[string]uint32
+	byText    map[string]uint32
+	published store.ListEditor[Policy] // by ID
 }
 
 // policyEntry is one policy, and how many tenants have it.
@@ -27,20 +26,13 @@ type policyEntry struct {
 	tenants int
 }
 
-// policyPages is a list of policies of which versions share what did not change.
-type policyPages []*[policyPage]*Policy
-
-const (
-	policyPage   = 256
-	maxSpellings = 4
-)
-
-func (p policyPages) at(id uint32) *Policy { return p[id/policyPage][id%policyPage] }
+// maxSpellings bounds how many spellings of one policy are remembered.
+const maxSpellings = 4
 
 func newPolicies() policies {
-	p := policies{byForm: map[string]uint32{}, byText: map[string]uint32{}, owned: map[int]bool{}}
+	p := policies{byForm: map[string]uint32{}, byText: map[string]uint32{}}
 	p.entries = append(p.entries, &policyEntry{Policy: &Policy{}, tenants: 1})
-	p.set(0, p.entries[0].Policy)
+	p.published.Set(0, p.entries[0].Policy)
 	return p
 }
 
@@ -94,7 +86,7 @@ func (p *policies) insert(entry *policyEntry) uint32 {
 		p.entries = append(p.entries, entry)
 	}
 	p.byForm[entry.form] = id
-	p.set(id, entry.Policy)
+	p.published.Set(id, entry.Policy)
 	return id
 }
 
@@ -112,33 +104,5 @@ func (p *policies) release(id uint32) {
 	}
 	p.entries[id] = nil
 	p.free = append(p.free, id)
-	p.set(id, nil)
-}
-
-// set changes the list that is published next.
-func (p *policies) set(id uint32, policy *Policy) {
-	page := int(id / policyPage)
-	if !p.changed {
-		p.published = append(policyPages(nil), p.published...)
-		p.changed = true
-	}
-	for len(p.published) <= page {
-		p.published = append(p.published, nil)
-	}
-	if !p.owned[page] {
-		fresh := new([policyPage]*Policy)
-		if p.published[page] != nil {
-			*fresh = *p.published[page]
-		}
-		p.published[page] = fresh
-		p.owned[page] = true
-	}
-	p.published[page][id%policyPage] = policy
-}
-
-// seal returns the list to publish.
-func (p *policies) seal() policyPages {
-	p.changed = false
-	clear(p.owned)
-	return p.published
+	p.published.Set(id, nil)
 }

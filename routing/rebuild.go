@@ -8,6 +8,8 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+
+	"gridrouter.io/routing/store"
 )
 
 // standIn takes the place of the hash of a stored pair, where a compiler is rebuilt and knows
@@ -41,7 +43,7 @@ func (c *Compiler) rebuilt() (*Compiler, error) {
 		return next, nil
 	}
 	next.last, next.faults, next.complaints = t, c.faults, true
-	next.rebuildStores(t)
+	next.maps = t.maps.Edit()
 	if err := next.rebuildDecks(t); err != nil {
 		return nil, err
 	}
@@ -82,15 +84,6 @@ func faultPlace() string {
 	}
 }
 
-func (c *Compiler) rebuildStores(t *Table) {
-	for _, part := range []struct {
-		editor  *storeEditor
-		version *store
-	}{{c.tenants, t.tenants}, {c.hosts, t.hosts}, {c.pins, t.pins}, {c.unheld, t.unheld}, {c.delegates, t.delegates}} {
-		part.editor.store = *part.version // its pages are copied before they are changed
-	}
-}
-
 func (c *Compiler) rebuildDecks(t *Table) error {
 	c.decks = slices.Clone(t.decks)
 	for id, deck := range c.decks {
@@ -110,25 +103,18 @@ func (c *Compiler) rebuildDecks(t *Table) error {
 }
 
 func (c *Compiler) rebuildPolicies(t *Table) {
-	for page, policies := range t.policies {
-		if policies == nil {
+	for id, policy := range t.policies.All() {
+		if id == 0 {
 			continue
 		}
-		for i, policy := range policies {
-			id := page*policyPage + i
-			if id == 0 || policy == nil {
-				continue
-			}
-			for len(c.policies.entries) <= id {
-				c.policies.entries = append(c.policies.entries, nil)
-			}
-			entry := &policyEntry{Policy: policy, form: formOf(policy.document)}
-			c.policies.entries[id] = entry
-			c.policies.byForm[entry.form] = uint32(id)
+		for len(c.policies.entries) <= int(id) {
+			c.policies.entries = append(c.policies.entries, nil)
 		}
+		entry := &policyEntry{Policy: policy, form: formOf(policy.document)}
+		c.policies.entries[id] = entry
+		c.policies.byForm[entry.form] = id
 	}
-	c.policies.seal()
-	c.policies.published = t.policies // its pages are copied before they are changed
+	c.policies.published = t.policies.Edit()
 	for id, entry := range c.policies.entries {
 		if entry == nil {
 			c.policies.free = append(c.policies.free, uint32(id))
@@ -138,45 +124,45 @@ func (c *Compiler) rebuildPolicies(t *Table) {
 
 // rebuildTenants lets each record stand for a pair that is stored.
 func (c *Compiler) rebuildTenants(t *Table) {
-	t.tenants.each(func(name, packed string) bool {
-		record := unpackTenant(packed)
-		record.digest, record.gone = standIn, false
-		if record.policy != 0 {
-			c.policies.hold(record.policy)
+	t.maps.Tenants.Each(func(name, packed string) bool {
+		record := store.UnpackTenant(packed)
+		record.Digest, record.Gone = standIn, false
+		if record.Policy != 0 {
+			c.policies.hold(record.Policy)
 		}
-		c.packed = record.pack(c.packed[:0])
-		c.tenants.put(name, c.packed)
+		c.packed = record.Pack(c.packed[:0])
+		c.maps.Tenants.Put(name, c.packed)
 		c.stored++
 		return true
 	})
 }
 
 func (c *Compiler) rebuildPins(t *Table) {
-	t.pins.each(func(at, packed string) bool {
-		record := unpackPin(packed)
-		record.digest, record.gone = standIn, false
-		c.packed = record.pack(c.packed[:0])
-		c.pins.put(at, c.packed)
+	t.maps.Pins.Each(func(at, packed string) bool {
+		record := store.UnpackPin(packed)
+		record.Digest, record.Gone = standIn, false
+		c.packed = record.Pack(c.packed[:0])
+		c.maps.Pins.Put(at, c.packed)
 		c.stored++
 		return true
 	})
 	c.restorePinCounts()
 	sum := binary.LittleEndian.AppendUint64(nil, standIn)
-	t.unheld.each(func(key, _ string) bool {
-		c.unheld.put(key, sum)
+	t.maps.Unheld.Each(func(key, _ string) bool {
+		c.maps.Unheld.Put(key, sum)
 		c.stored++
 		return true
 	})
-	c.counts.Pins = t.pins.count + t.unheld.count
+	c.counts.Pins = t.maps.Pins.Len() + t.maps.Unheld.Len()
 }
 
 // rebuildClaims finds who claims what: those who hold a host, and those who were refused. What
 // is contested is settled anew, and so is all below wildcards, which brings their problems back.
 func (c *Compiler) rebuildClaims(t *Table) {
 	s := &c.claims
-	t.hosts.each(func(key, packed string) bool {
-		host := hostOfKey(key)
-		_, _, tenant := unpackHost(packed)
+	t.maps.Hosts.Each(func(key, packed string) bool {
+		host := store.HostOfKey(key)
+		_, _, tenant := store.UnpackHost(packed)
 		s.effective.add(pairDigest("host/"+host, tenant))
 		s.wildcard(host, 1)
 		return true

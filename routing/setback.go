@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"gridrouter.io/routing/store"
 )
 
 // A restore of the source from a backup sets tenants back: they are stored with lower epochs than
@@ -16,8 +18,8 @@ func (c *Compiler) heed(seen map[string]uint64) (news []string) {
 	for _, name := range slices.Sorted(maps.Keys(seen)) {
 		epoch := seen[name]
 		present := c.seen[name]
-		if packed, ok := c.tenants.get(name); ok {
-			present = max(present, unpackTenant(packed).epoch)
+		if packed, ok := c.maps.Tenants.Get(name); ok {
+			present = max(present, store.UnpackTenant(packed).Epoch)
 		}
 		if epoch > present && epoch <= MaxEpoch && CheckName(name) == nil {
 			c.seen[name] = epoch
@@ -30,24 +32,24 @@ func (c *Compiler) heed(seen map[string]uint64) (news []string) {
 // withdrawSetBack takes a tenant's form out of force that is older than one that another router has
 // seen, and that this update did not replace: to answer from its deck would have two decks serve it.
 func (c *Compiler) withdrawSetBack(name string) {
-	packed, ok := c.tenants.get(name)
+	packed, ok := c.maps.Tenants.Get(name)
 	if !ok {
 		return
 	}
-	old := unpackTenant(packed)
-	if old.policy == 0 || old.epoch >= c.seen[name] {
+	old := store.UnpackTenant(packed)
+	if old.Policy == 0 || old.Epoch >= c.seen[name] {
 		return
 	}
-	change := &Change{Key: "tenants/" + name, was: old.digest}
+	change := &Change{Key: "tenants/" + name, was: old.Digest}
 	c.effective.sub(c.inForce(change))
 	c.behind[change.Key] = 0 // nothing is
 	next := old
-	next.policy, next.epoch = 0, 0
-	c.policies.release(old.policy)
+	next.Policy, next.Epoch = 0, 0
+	c.policies.release(old.Policy)
 	c.setTenant(name, &old, &next, nil, false, false)
 	c.praise(change.Key)
 	c.complain(change.Key, ProblemEpochRewound, fmt.Sprintf(
-		"has epoch %d, and another router has seen %d: it was set back; settle it with gridctl restored", old.epoch, c.seen[name]), old.revision)
+		"has epoch %d, and another router has seen %d: it was set back; settle it with gridctl restored", old.Epoch, c.seen[name]), old.Revision)
 }
 
 // setBackPins are changes of pins, by tenant and document key, that came with a tenant's form that
@@ -123,14 +125,14 @@ func (c *Compiler) isSetBack(tenant string) bool {
 	if !slices.ContainsFunc(c.problems["tenants/"+tenant], func(p Problem) bool { return p.Code == ProblemEpochRewound }) {
 		return false
 	}
-	packed, ok := c.tenants.get(tenant)
-	return ok && unpackTenant(packed).policy != 0
+	packed, ok := c.maps.Tenants.Get(tenant)
+	return ok && store.UnpackTenant(packed).Policy != 0
 }
 
 // redirects says whether a change of a pin that is held would lead its key to another deck. What
 // cannot be read, or names a deck that does not exist, leaves in force what is, set back or not.
 func (c *Compiler) redirects(change *Change) bool {
-	packed, held := c.pins.get(change.tenant + "/" + change.key)
+	packed, held := c.maps.Pins.Get(change.tenant + "/" + change.key)
 	if change.Deleted {
 		return held
 	}
@@ -142,8 +144,8 @@ func (c *Compiler) redirects(change *Change) bool {
 	case !held:
 		return !c.readsPins(change.tenant)
 	}
-	deck := unpackPin(packed).deck
-	return deck == pinUnreadable || c.decks[deck].Name != pin.Deck && c.deckKnown(pin.Deck)
+	deck := store.UnpackPin(packed).Deck
+	return deck == store.PinUnreadable || c.decks[deck].Name != pin.Deck && c.deckKnown(pin.Deck)
 }
 
 // isSetBack says whether a tenant is stored with a lower epoch than was seen: whoever reads its pins
@@ -162,8 +164,8 @@ func (c *Compiler) rewound(problems []Problem) map[string]uint64 {
 		}
 		name := strings.TrimPrefix(problems[i].Key, "tenants/")
 		epoch := c.seen[name]
-		if packed, ok := c.tenants.get(name); ok {
-			epoch = max(epoch, unpackTenant(packed).epoch)
+		if packed, ok := c.maps.Tenants.Get(name); ok {
+			epoch = max(epoch, store.UnpackTenant(packed).Epoch)
 		}
 		if rewound == nil {
 			rewound = map[string]uint64{}

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"gridrouter.io/routing/store"
 )
 
 // Table is the compiled form of all documents at one revision. It is immutable: a
@@ -15,13 +17,9 @@ type Table struct {
 	revision  int64
 	hash      digest
 	effective digest
-	hosts     *store // hostKey -> packHost
-	tenants   *store // name -> tenantRecord
-	pins      *store // "TENANT/KEY" -> pinRecord
-	unheld    *store // hash of a cached pin's key -> hash of its pair
-	delegates *store // delegateKey -> nothing
-	wildcards bool   // somebody has claimed a wildcard
-	policies  policyPages
+	maps      store.Maps
+	wildcards bool // somebody has claimed a wildcard
+	policies  store.List[Policy]
 	decks     []*CompiledDeck
 	refused   map[string][]string // tenant -> hosts that it claims and does not hold
 	problems  []Problem
@@ -110,9 +108,6 @@ type decidingHeader struct {
 	name   string // lower-case
 	marked string // the name with "-" for every mark
 }
-
-// pinUnreadable stands for a pin whose value never could be read.
-const pinUnreadable = -1
 
 // Shadows says whether a field name, which is a token, is that of a header that decides the
 // deck but for other marks. Servers that read marks alike, as CGI and its heirs do with "_" and
@@ -255,15 +250,15 @@ type TenantView struct {
 // Tenant returns what the table holds of a tenant. It is for people: it may look at every
 // pin.
 func (t *Table) Tenant(name string) (view TenantView, ok bool) {
-	packed, ok := t.tenants.getString(name)
+	packed, ok := t.maps.Tenants.GetString(name)
 	if !ok {
 		return view, false
 	}
-	record := unpackTenant(packed)
-	if record.policy != 0 {
-		view.Document, view.Epoch = t.documentOf(name, &record), record.epoch
+	record := store.UnpackTenant(packed)
+	if record.Policy != 0 {
+		view.Document, view.Epoch = t.documentOf(name, &record), record.Epoch
 	}
-	t.pins.each(func(key, _ string) bool {
+	t.maps.Pins.Each(func(key, _ string) bool {
 		if len(key) > len(name) && key[len(name)] == '/' && key[:len(name)] == name {
 			view.Pins++
 		}
@@ -273,10 +268,10 @@ func (t *Table) Tenant(name string) (view TenantView, ok bool) {
 }
 
 // documentOf makes a tenant's document of its record. There is a good one.
-func (t *Table) documentOf(name string, record *tenantRecord) *Tenant {
-	document := *t.policies.at(record.policy).document
-	document.Name, document.Epoch = name, record.epoch
-	document.Delegates = delegatesIn(func(shard shardNumber, f func(key, value string) bool) { eachIn(t.delegates.shard(shard), f) }, name, record.delegates)
+func (t *Table) documentOf(name string, record *store.TenantRecord) *Tenant {
+	document := *t.policies.At(record.Policy).document
+	document.Name, document.Epoch = name, record.Epoch
+	document.Delegates = store.DelegatesOf(name, record.Delegates, t.maps.Delegates.EachIn)
 	document.Hosts = append(t.held(name, record), t.refused[name]...)
 	slices.Sort(document.Hosts)
 	return &document
@@ -285,26 +280,23 @@ func (t *Table) documentOf(name string, record *tenantRecord) *Tenant {
 // Hosts returns the hosts that the tenant holds in this table, sorted: those of its
 // document but for the ones that belong to others.
 func (t *Table) Hosts(tenant string) []string {
-	packed, ok := t.tenants.getString(tenant)
+	packed, ok := t.maps.Tenants.GetString(tenant)
 	if !ok {
 		return nil
 	}
-	record := unpackTenant(packed)
-	if record.policy == 0 {
+	record := store.UnpackTenant(packed)
+	if record.Policy == 0 {
 		return nil
 	}
 	return t.held(tenant, &record)
 }
 
-func (t *Table) held(name string, record *tenantRecord) []string {
-	held := make([]string, 0, len(record.shards)/2)
-	eachShard(record.shards, func(shard shardNumber) {
-		eachIn(t.hosts.shard(shard), func(key, packed string) bool {
-			if _, _, tenant := unpackHost(packed); tenant == name {
-				held = append(held, strings.Clone(hostOfKey(key)))
-			}
-			return true
-		})
+func (t *Table) held(name string, record *store.TenantRecord) []string {
+	held := make([]string, 0, len(record.Hosts)/2)
+	t.maps.Hosts.EachIn(record.Hosts, func(key, packed string) {
+		if _, _, tenant := store.UnpackHost(packed); tenant == name {
+			held = append(held, strings.Clone(store.HostOfKey(key)))
+		}
 	})
 	slices.Sort(held)
 	return held
@@ -316,41 +308,41 @@ func (t *Table) OwnerOf(host []byte) (tenant string, ok bool) {
 	if !ok {
 		return "", false
 	}
-	_, _, tenant = unpackHost(packed)
+	_, _, tenant = store.UnpackHost(packed)
 	return tenant, true
 }
 
 // CachesPins says whether the pins of a tenant are read on demand.
 func (t *Table) CachesPins(tenant string) bool {
-	packed, ok := t.tenants.getString(tenant)
+	packed, ok := t.maps.Tenants.GetString(tenant)
 	if !ok {
 		return false
 	}
-	return slices.ContainsFunc(t.policies.at(unpackTenant(packed).policy).rules, func(rule compiledRule) bool { return rule.asks })
+	return slices.ContainsFunc(t.policies.At(store.UnpackTenant(packed).Policy).rules, func(rule compiledRule) bool { return rule.asks })
 }
 
 // owner returns the packed owner of a canonical host: exact beats wildcard, longer beats
 // shorter, and whoever catches all has what is left.
 func (t *Table) owner(host []byte) (packed string, ok bool) {
-	if packed, ok = t.namedOwner(host); ok || t.hosts == nil {
+	if packed, ok = t.namedOwner(host); ok || t.maps.Hosts == nil {
 		return packed, ok
 	}
-	return t.hosts.getString(CatchAll)
+	return t.maps.Hosts.GetString(CatchAll)
 }
 
 // namedOwner is owner without the one that catches all.
 func (t *Table) namedOwner(host []byte) (packed string, ok bool) {
-	if len(host) == 0 || host[0] == '.' || t.hosts == nil { // the keys of wildcards begin with a dot
+	if len(host) == 0 || host[0] == '.' || t.maps.Hosts == nil { // the keys of wildcards begin with a dot
 		return "", false
 	}
-	if packed, ok = t.hosts.get(host); ok || !t.wildcards {
+	if packed, ok = t.maps.Hosts.Get(host); ok || !t.wildcards {
 		return packed, ok
 	}
 	for i, b := range host {
 		if b != '.' {
 			continue
 		}
-		if packed, ok = t.hosts.get(host[i:]); ok {
+		if packed, ok = t.maps.Hosts.Get(host[i:]); ok {
 			return packed, true
 		}
 	}

@@ -1,4 +1,4 @@
-package routing
+package store
 
 import (
 	"fmt"
@@ -14,10 +14,10 @@ func TestAStoreHoldsWhatAMapHolds(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 3))
-	editor, model := newStoreEditor(rand.Uint64()), map[string]string{}
-	crowd := crowdedKeys(&editor.store, 200)
+	editor, model := NewEditor(rand.Uint64()), map[string]string{}
+	crowd := crowdedKeys(&editor.base, 200)
 	type version struct {
-		store *store
+		store *Map
 		model map[string]string
 	}
 	var versions []version
@@ -29,33 +29,33 @@ func TestAStoreHoldsWhatAMapHolds(t *testing.T) {
 			}
 			if random.IntN(3) == 0 {
 				_, there := model[key]
-				if editor.delete(key) != there {
+				if editor.Delete(key) != there {
 					t.Fatalf("delete of %s: there is %v", key, there)
 				}
 				delete(model, key)
 				continue
 			}
 			value := strings.Repeat("v", random.IntN(200)) + key
-			editor.put(key, []byte(value))
+			editor.Put(key, []byte(value))
 			model[key] = value
-			if got, ok := editor.get(key); !ok || got != value {
+			if got, ok := editor.Get(key); !ok || got != value {
 				t.Fatalf("%s is %q, %v while being edited", key, got, ok)
 			}
 		}
-		versions = append(versions, version{editor.seal(), maps.Clone(model)})
+		versions = append(versions, version{sealed(editor), maps.Clone(model)})
 	}
 	for _, v := range versions {
 		holds(t, v.store, v.model)
-		again, err := decodeStore(v.store.encode())
+		again, err := Decode(v.store.Encode())
 		if err != nil {
 			t.Fatal(err)
 		}
-		holds(t, again.seal(), v.model)
+		holds(t, sealed(again), v.model)
 	}
 }
 
 // crowdedKeys returns keys of two shards, whose slots are searched past those of others.
-func crowdedKeys(s *store, n int) (keys []string) {
+func crowdedKeys(s *Map, n int) (keys []string) {
 	for i := 0; len(keys) < n; i++ {
 		if key := fmt.Sprintf("crowded-%d", i); shardOf(s.seededText(key)) < 2 {
 			keys = append(keys, key)
@@ -66,13 +66,13 @@ func crowdedKeys(s *store, n int) (keys []string) {
 
 // TestVersionsShareWhatDidNotChange: an edit copies the page that it touches, no other.
 func TestVersionsShareWhatDidNotChange(t *testing.T) {
-	editor := newStoreEditor(rand.Uint64())
+	editor := NewEditor(rand.Uint64())
 	for i := range 10_000 {
-		editor.put(fmt.Sprintf("key-%d", i), []byte("value"))
+		editor.Put(fmt.Sprintf("key-%d", i), []byte("value"))
 	}
-	before := editor.seal()
-	editor.put("key-77", []byte("other"))
-	after := editor.seal()
+	before := sealed(editor)
+	editor.Put("key-77", []byte("other"))
+	after := sealed(editor)
 	changed := 0
 	for i := range before.pages {
 		if before.pages[i] != after.pages[i] {
@@ -84,25 +84,30 @@ func TestVersionsShareWhatDidNotChange(t *testing.T) {
 	}
 }
 
-func holds(t *testing.T, s *store, model map[string]string) {
+func sealed(e *Editor) *Map {
+	version, _ := e.Seal(nil)
+	return version
+}
+
+func holds(t *testing.T, s *Map, model map[string]string) {
 	t.Helper()
-	if s.count != len(model) {
-		t.Fatalf("%d entries, want %d", s.count, len(model))
+	if s.Len() != len(model) {
+		t.Fatalf("%d entries, want %d", s.Len(), len(model))
 	}
 	for key, value := range model {
-		if got, ok := s.get([]byte(key)); !ok || got != value {
+		if got, ok := s.Get([]byte(key)); !ok || got != value {
 			t.Fatalf("%s is %q, %v; want %q", key, got, ok, value)
 		}
 	}
 	seen := map[string]string{}
-	s.each(func(key, value string) bool {
+	s.Each(func(key, value string) bool {
 		seen[key] = value
 		return true
 	})
 	if !maps.Equal(seen, model) {
 		t.Fatalf("a walk sees %d entries, want %d", len(seen), len(model))
 	}
-	if _, ok := s.get([]byte("absent")); ok {
+	if _, ok := s.Get([]byte("absent")); ok {
 		t.Fatal("what is not there is found")
 	}
 }

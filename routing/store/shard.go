@@ -1,19 +1,8 @@
-package routing
+package store
 
-import (
-	"encoding/binary"
-	"math/bits"
+import "encoding/binary"
 
-	"github.com/cespare/xxhash/v2"
-)
-
-// A store is an immutable map from byte strings to byte strings without pointers in it:
-// nothing for the garbage collector to look at, and nothing beside the data but five
-// bytes an entry. It is cut into 65,536 shards by the hash of the key. A shard is one
-// string, and versions of a store share the shards that did not change, so that an update
-// copies a few kilobytes whatever the size of the whole, and readers need no lock.
-//
-// A shard is laid out as
+// A shard is one string, or, while it is being edited, one slice of bytes. It is laid out as
 //
 //	entries uint32 | slots uint32 | slot uint32 ... | record ...
 //
@@ -21,23 +10,7 @@ import (
 // shard, times 256, plus 8 bits of the key's hash. A record is the length of the key and
 // that of the value, as varints, then both. Slots are searched from a place that the hash
 // gives, one after the other, up to a free one.
-//
-// The hash is seeded at random by each compiler: whoever may choose names, of tenants or of
-// hosts, cannot choose which of them lie in one shard, or follow one another in its slots.
-type store struct {
-	pages [storePages]*storePage
-	count int
-	seed  uint64
-}
-
-// storePage is copied when one of its shards changes.
-type storePage [pageShards]string
-
 const (
-	storePages  = 1024
-	pageShards  = 64
-	storeShards = storePages * pageShards
-
 	shardHead = 8
 	slotBytes = 4
 	// maxShardBytes is where offsets end: 24 bits.
@@ -45,54 +18,6 @@ const (
 	// freed marks the slot of an entry that was deleted, while a shard is being edited.
 	freed = 0xffffffff
 )
-
-// shardNumber names a shard: 0 to 65,535.
-type shardNumber uint16
-
-func shardOf(hash uint64) shardNumber { return shardNumber(hash >> 48) }
-
-// seeded hashes a key. All bits of the unseeded hash, and of the seed, have a say in each bit
-// that chooses a shard or a slot.
-func (s *store) seeded(key []byte) uint64     { return spread(xxhash.Sum64(key), s.seed) }
-func (s *store) seededText(key string) uint64 { return spread(xxhash.Sum64String(key), s.seed) }
-
-func spread(hash, seed uint64) uint64 {
-	high, low := bits.Mul64(hash^seed, 0x9e3779b97f4a7c15) // 2^64 by the golden ratio, which is odd and has no pattern
-	return high ^ low
-}
-
-func (s *store) shard(n shardNumber) string {
-	page := s.pages[n/pageShards]
-	if page == nil {
-		return ""
-	}
-	return page[n%pageShards]
-}
-
-// get returns the value of a key. It allocates nothing.
-func (s *store) get(key []byte) (value string, ok bool) {
-	hash := s.seeded(key)
-	return findIn(s.shard(shardOf(hash)), hash, key)
-}
-
-func (s *store) getString(key string) (value string, ok bool) {
-	hash := s.seededText(key)
-	return findIn(s.shard(shardOf(hash)), hash, key)
-}
-
-// each calls f with all entries, in no order, until it returns false.
-func (s *store) each(f func(key, value string) bool) {
-	for _, page := range s.pages {
-		if page == nil {
-			continue
-		}
-		for _, shard := range page {
-			if !eachIn(shard, f) {
-				return
-			}
-		}
-	}
-}
 
 // bytesOf is text or bytes.
 type bytesOf interface{ string | []byte }

@@ -1,48 +1,57 @@
-package routing
+package store
 
 import (
 	"encoding/binary"
 	"unsafe"
 )
 
-// storeEditor makes the next version of a store. What it changes it copies first; the
-// store that it began with stays as it is. One goroutine at a time.
-type storeEditor struct {
-	store
-	owned [storePages]bool
+// Editor makes the next version of a [Map]. What it changes it copies first; the
+// map that it began with stays as it is. One goroutine at a time.
+type Editor struct {
+	base  Map // the last version that was sealed; its count is that of the edits
+	owned [pageCount]bool
 	open  []*openShard  // by number; nil before the first edit
 	dirty []shardNumber // those that are open
 	// expected is how many entries a new shard makes room for.
 	expected uint32
-	// written counts the bytes of shards and pages that were copied since the last seal.
-	written int
 }
 
 // openShard is a shard that is being changed: the layout of a sealed one, with free slots
 // to spare, and with records that no slot leads to any more.
 type openShard struct {
-	in    *store // whose seed it hashes by
+	in    *Map // whose seed it hashes by
 	data  []byte
 	used  uint32 // slots that are not free, those of deleted entries included
 	waste bool   // there are records that no slot leads to
 }
 
-func newStoreEditor(seed uint64) *storeEditor { return &storeEditor{store: store{seed: seed}} }
+// NewEditor returns an editor of an empty map whose keys are hashed with a seed.
+func NewEditor(seed uint64) *Editor { return &Editor{base: Map{seed: seed}} }
 
-// get is that of the store, with the edits.
-func (e *storeEditor) get(key string) (value string, ok bool) {
-	hash := e.seededText(key)
+// Edit returns an editor of the next version of a map.
+func (m *Map) Edit() *Editor { return &Editor{base: *m} } // its pages are copied before they are changed
+
+// Len returns how many entries there are, with the edits.
+func (e *Editor) Len() int { return e.base.count }
+
+// Expect tells the editor how many entries are about to be added, so that new shards have room for them
+// from the start; 0: it is not known.
+func (e *Editor) Expect(entries int) { e.expected = uint32(entries / shardCount) }
+
+// Get returns the value of a key, with the edits.
+func (e *Editor) Get(key string) (value string, ok bool) {
+	hash := e.base.seededText(key)
 	number := shardOf(hash)
 	if open := e.opened(number); open != nil {
 		found, ok := findIn(open.data, hash, key)
 		return string(found), ok
 	}
-	return findIn(e.shard(number), hash, key)
+	return findIn(e.base.shard(number), hash, key)
 }
 
-// put sets the value of a key. It keeps neither.
-func (e *storeEditor) put(key string, value []byte) {
-	hash := e.seededText(key)
+// Put sets the value of a key. It keeps neither.
+func (e *Editor) Put(key string, value []byte) {
+	hash := e.base.seededText(key)
 	open := e.edit(shardOf(hash))
 	if at, ok := slotIn(open.data, hash, key); ok {
 		slot := load32(open.data, at)
@@ -56,16 +65,16 @@ func (e *storeEditor) put(key string, value []byte) {
 		open.append(key, value)
 		return
 	}
-	e.count++
+	e.base.count++
 	open.add(hash, key, value)
 }
 
-// delete removes a key and says whether it was there.
-func (e *storeEditor) delete(key string) bool {
-	hash := e.seededText(key)
+// Delete removes a key and says whether it was there.
+func (e *Editor) Delete(key string) bool {
+	hash := e.base.seededText(key)
 	number := shardOf(hash)
 	if e.opened(number) == nil {
-		if _, ok := slotIn(e.shard(number), hash, key); !ok {
+		if _, ok := slotIn(e.base.shard(number), hash, key); !ok {
 			return false
 		}
 	}
@@ -77,22 +86,32 @@ func (e *storeEditor) delete(key string) bool {
 	binary.LittleEndian.PutUint32(open.data[at:], freed)
 	binary.LittleEndian.PutUint32(open.data, load32(open.data, 0)-1)
 	open.waste = true
-	e.count--
+	e.base.count--
 	return true
 }
 
 // eachInShard calls f with the entries of one shard, as edited.
-func (e *storeEditor) eachInShard(number shardNumber, f func(key, value string) bool) {
+func (e *Editor) eachInShard(number shardNumber, f func(key, value string) bool) {
 	if open := e.opened(number); open != nil {
 		eachIn(open.data, func(key, value []byte) bool { return f(string(key), string(value)) })
 		return
 	}
-	eachIn(e.shard(number), f)
+	eachIn(e.base.shard(number), f)
 }
 
-// each calls f with all entries, as edited. f must not edit.
-func (e *storeEditor) each(f func(key, value string) bool) {
-	for number := range storeShards {
+// EachIn is [Map.EachIn], with the edits.
+func (e *Editor) EachIn(shards string, f func(key, value string)) {
+	eachShard(shards, func(number shardNumber) {
+		e.eachInShard(number, func(key, value string) bool {
+			f(key, value)
+			return true
+		})
+	})
+}
+
+// Each calls f with all entries, as edited, in no order, until it returns false. f must not edit.
+func (e *Editor) Each(f func(key, value string) bool) {
+	for number := range shardCount {
 		more := true
 		e.eachInShard(shardNumber(number), func(key, value string) bool {
 			more = f(key, value)
@@ -105,7 +124,7 @@ func (e *storeEditor) each(f func(key, value string) bool) {
 }
 
 // opened returns a shard that is being changed; nil: it is not.
-func (e *storeEditor) opened(number shardNumber) *openShard {
+func (e *Editor) opened(number shardNumber) *openShard {
 	if e.open == nil {
 		return nil
 	}
@@ -113,51 +132,55 @@ func (e *storeEditor) opened(number shardNumber) *openShard {
 }
 
 // edit opens a shard.
-func (e *storeEditor) edit(number shardNumber) *openShard {
+func (e *Editor) edit(number shardNumber) *openShard {
 	open := e.opened(number)
 	if open == nil {
 		if e.open == nil {
-			e.open = make([]*openShard, storeShards)
+			e.open = make([]*openShard, shardCount)
 		}
-		open = e.openOf(e.shard(number))
+		open = e.openOf(e.base.shard(number))
 		e.open[number] = open
 		e.dirty = append(e.dirty, number)
 	}
 	return open
 }
 
-// seal closes all shards that were opened, and returns the new version.
-func (e *storeEditor) seal() *store {
+// Seal returns the version that has the edits, and about how many bytes it does not share with the one
+// before. Without edits it returns before, if that is not nil.
+func (e *Editor) Seal(before *Map) (version *Map, written int) {
+	if len(e.dirty) == 0 && before != nil {
+		return before, 0
+	}
 	for _, number := range e.dirty {
 		open := e.open[number]
 		e.open[number] = nil
-		page := number / pageShards
-		if !e.owned[page] {
-			e.owned[page] = true
-			fresh := new(storePage)
-			if e.pages[page] != nil {
-				*fresh = *e.pages[page]
+		at := number / pageShards
+		if !e.owned[at] {
+			e.owned[at] = true
+			fresh := new(page)
+			if e.base.pages[at] != nil {
+				*fresh = *e.base.pages[at]
 			}
-			e.pages[page] = fresh
-			e.written += int(unsafe.Sizeof(*fresh))
+			e.base.pages[at] = fresh
+			written += int(unsafe.Sizeof(*fresh))
 		}
 		sealed := open.seal()
-		e.written += len(sealed)
-		e.pages[page][number%pageShards] = sealed
+		written += len(sealed)
+		e.base.pages[at][number%pageShards] = sealed
 	}
 	e.dirty = e.dirty[:0]
-	e.owned = [storePages]bool{}
-	version := e.store
-	return &version
+	e.owned = [pageCount]bool{}
+	sealed := e.base
+	return &sealed, written
 }
 
 // openOf returns a shard that can be changed; a new one has room for what is expected.
-func (e *storeEditor) openOf(sealed string) *openShard {
+func (e *Editor) openOf(sealed string) *openShard {
 	const entryBytes = 48 // of a tenant or a host, more or less
 	if len(sealed) < shardHead {
-		return &openShard{in: &e.store, data: emptyShard(slotsFor(e.expected)+1, int(e.expected+1)*entryBytes)}
+		return &openShard{in: &e.base, data: emptyShard(slotsFor(e.expected)+1, int(e.expected+1)*entryBytes)}
 	}
-	return &openShard{in: &e.store, data: append([]byte(nil), sealed...), used: load32(sealed, 0)} // a sealed shard has no slots of deleted entries
+	return &openShard{in: &e.base, data: append([]byte(nil), sealed...), used: load32(sealed, 0)} // a sealed shard has no slots of deleted entries
 }
 
 func emptyShard(slots uint32, room int) []byte {
@@ -203,7 +226,7 @@ func (o *openShard) append(key string, value []byte) {
 		}
 		if len(o.data) >= maxShardBytes {
 			// No record is larger than some 40 KB, and nobody knows which names share a shard.
-			panic("routing: a shard of the table has outgrown 16 MiB: some 200 GiB of documents")
+			panic("store: a shard of the table has outgrown 16 MiB: some 200 GiB of documents")
 		}
 	}
 }
