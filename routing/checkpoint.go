@@ -91,8 +91,8 @@ func (c *Compiler) Checkpoint() *Checkpoint {
 		return nil
 	}
 	k := &Checkpoint{table: c.last, state: state{
-		Revision: c.last.revision, CachePins: c.cachePins, Hash: c.hash, Effective: c.effective, Stored: c.stored,
-		Pairs: maps.Clone(c.pairs), Waiting: heldChanges(c.waiting), Held: heldChanges(c.guard.held), SetBack: heldChanges(c.setBack.all()), Guard: c.last.guard, Accepted: c.guard.accepted,
+		Revision: c.last.Revision(), CachePins: c.compiler.CachePins, Hash: c.hash, Effective: c.effective, Stored: c.stored,
+		Pairs: maps.Clone(c.pairs), Waiting: heldChanges(c.waiting), Held: heldChanges(c.guard.held), SetBack: heldChanges(c.setBack.all()), Guard: c.last.Guard(), Accepted: c.guard.accepted,
 		Origin: c.origin, Origins: maps.Clone(c.origins), Behind: maps.Clone(c.behind), Problems: maps.Clone(c.problems), Seen: maps.Clone(c.seen),
 		Contested: maps.Clone(c.claims.contested), Refused: c.claims.refused, Wildcards: c.claims.wildcards,
 		Claims: maps.Clone(c.claims.problems), Owned: c.claims.effective, Pins: c.counts.Pins, Unlisted: c.guard.unlisted,
@@ -102,7 +102,7 @@ func (c *Compiler) Checkpoint() *Checkpoint {
 	}
 	for id, entry := range c.policies.entries {
 		if entry != nil && id > 0 {
-			k.policies = append(k.policies, storedPolicy{ID: uint32(id), Form: entry.document, Texts: slices.Clone(entry.texts), Tenants: entry.tenants})
+			k.policies = append(k.policies, storedPolicy{ID: uint32(id), Form: entry.Document(), Texts: slices.Clone(entry.texts), Tenants: entry.tenants})
 		}
 	}
 	return k
@@ -117,10 +117,10 @@ func heldChanges(changes map[string]*Change) map[string]*heldChange {
 }
 
 // Revision returns the revision of the table.
-func (k *Checkpoint) Revision() int64 { return k.table.revision }
+func (k *Checkpoint) Revision() int64 { return k.table.Revision() }
 
 // Counts returns how much the table holds.
-func (k *Checkpoint) Counts() Counts { return k.table.counts }
+func (k *Checkpoint) Counts() Counts { return k.table.Counts() }
 
 // Hash returns the hash of the stored pairs.
 func (k *Checkpoint) Hash() string { return k.table.Hash() }
@@ -140,7 +140,8 @@ func (k *Checkpoint) Sections() ([]Section, error) {
 		return nil, fmt.Errorf("policies: %w", err)
 	}
 	sections := []Section{{sectionState, state.Bytes()}, {sectionPolicies, policies}}
-	for _, section := range k.table.maps.Encode() {
+	maps := k.table.Parts().Maps
+	for _, section := range maps.Encode() {
 		sections = append(sections, Section(section))
 	}
 	return sections, nil
@@ -167,7 +168,7 @@ func (c *Compiler) restore(sections []Section) (*Table, error) {
 	if err := gob.NewDecoder(bytes.NewReader(data[sectionState])).Decode(&s); err != nil {
 		return nil, fmt.Errorf("section %s: %w", sectionState, err)
 	}
-	if s.CachePins != c.cachePins {
+	if s.CachePins != c.compiler.CachePins {
 		return nil, errors.New("it was written by a router that treats cached pins in another way")
 	}
 	maps, err := store.DecodeMaps(func(name string) []byte { return data[name] })
@@ -252,7 +253,7 @@ func (c *Compiler) restorePolicies(data []byte) error {
 		for len(p.entries) <= int(one.ID) {
 			p.entries = append(p.entries, nil)
 		}
-		entry := &policyEntry{Policy: c.compilePolicy(one.Form), form: formOf(one.Form), texts: one.Texts, tenants: one.Tenants}
+		entry := &policyEntry{Policy: c.compiler.Compile(one.Form), form: formOf(one.Form), texts: one.Texts, tenants: one.Tenants}
 		p.entries[one.ID] = entry
 		p.byForm[entry.form] = one.ID
 		for _, text := range one.Texts {

@@ -277,21 +277,3 @@ func (c *Compiler) complainClaim(host string, of claimant, code, message string)
 		Key: key, Origin: c.originOf(key), Code: code, Message: message, Revision: of.record.Revision,
 	})
 }
-
-// WildcardsAbove lists the wildcards that stand for a host, or for all that a wildcard
-// stands for, the longest first. An IPv6 address has none.
-func WildcardsAbove(host string) []string {
-	rest := strings.TrimPrefix(host, "*.")
-	if strings.HasPrefix(rest, "[") {
-		return nil
-	}
-	above := make([]string, 0, strings.Count(rest, "."))
-	for {
-		_, parent, more := strings.Cut(rest, ".")
-		if !more {
-			return above
-		}
-		above = append(above, "*."+parent)
-		rest = parent
-	}
-}

@@ -16,12 +16,8 @@ func (c *Compiler) deckID(name string) int32 {
 	}
 	id := int32(len(c.decks)) // far fewer decks
 	c.deckIDs[name] = id
-	c.decks = append(c.decks, missingDeck(name, id))
+	c.decks = append(c.decks, MissingDeck(name, id))
 	return id
-}
-
-func missingDeck(name string, id int32) *CompiledDeck {
-	return &CompiledDeck{Deck: Deck{Kind: KindDeck, Name: name}, ID: int(id), Missing: true, State: DeckDown, standby: -1}
 }
 
 // deckKnown says whether a deck has a form in force.
@@ -57,7 +53,7 @@ func (c *Compiler) compileDeck(change *Change) {
 		delete(c.pairs, change.Key)
 		if c.deckKnown(name) {
 			id := c.deckIDs[name]
-			c.decks[id] = missingDeck(name, id)
+			c.decks[id] = MissingDeck(name, id)
 			c.counts.Decks--
 		}
 		return
@@ -101,7 +97,7 @@ func (c *Compiler) setDeck(name string, deck *Deck) {
 		standby = c.deckID(deck.Standby)
 	}
 	id := c.deckID(name)
-	compiled := compileDeck(deck, id, standby)
+	compiled := CompileDeck(deck, id, standby)
 	if c.decks[id].Missing {
 		c.counts.Decks++
 	}
@@ -134,7 +130,7 @@ func (c *Compiler) reviewReferences(b *batch, flipped map[int32]bool) {
 func (c *Compiler) reviewDeck(deck *CompiledDeck) {
 	key := "decks/" + deck.Name
 	c.absolve(key, ProblemUnknownDeck)
-	if deck.standby >= 0 && c.decks[deck.standby].Missing {
+	if deck.Standby != "" && !c.deckKnown(deck.Standby) {
 		c.complain(key, ProblemUnknownDeck, "has the standby "+deck.Standby+", which does not exist", c.pairs[key].Revision)
 	}
 }
@@ -143,10 +139,10 @@ func (c *Compiler) reviewDeck(deck *CompiledDeck) {
 func (c *Compiler) reviewTenantsOf(flipped map[int32]bool) {
 	concerned := map[uint32]bool{}
 	for id, entry := range c.policies.entries {
-		if entry == nil || entry.document == nil {
+		if entry == nil || entry.Document() == nil {
 			continue
 		}
-		decksOf(entry.document, func(deck string) {
+		entry.Document().EachDeck(func(deck string) {
 			if flipped[c.deckIDs[deck]] {
 				concerned[uint32(id)] = true
 			}
@@ -174,7 +170,7 @@ func (c *Compiler) reviewTenant(name string) {
 		return
 	}
 	c.absolve(key, ProblemUnknownDeck)
-	for _, deck := range c.policies.entries[record.Policy].decks {
+	for _, deck := range c.policies.entries[record.Policy].Decks() {
 		if c.decks[deck].Missing {
 			c.complain(key, ProblemUnknownDeck, "names the deck "+c.decks[deck].Name+", which does not exist; what is mapped to it gets deck_down", record.Revision)
 		}

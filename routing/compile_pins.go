@@ -158,11 +158,11 @@ func (c *Compiler) compilePin(change *Change) {
 
 // readsPins says whether the pins of a tenant are read on demand.
 func (c *Compiler) readsPins(tenant string) bool {
-	if !c.cachePins {
+	if !c.compiler.CachePins {
 		return false
 	}
 	packed, ok := c.maps.Tenants.Get(tenant)
-	return ok && c.policies.entries[store.UnpackTenant(packed).Policy].cachesPins
+	return ok && c.policies.entries[store.UnpackTenant(packed).Policy].CachesPins()
 }
 
 // putUnheld keeps the hashes of a pin that is read on demand. Whether its value can be

@@ -52,7 +52,7 @@ func (c *Compiler) readTenant(change *Change) (form tenantForm, err error) {
 // rules returns the rules of a form.
 func (c *Compiler) rules(form *tenantForm) *Tenant {
 	if form.known {
-		return c.policies.entries[form.policy].document
+		return c.policies.entries[form.policy].Document()
 	}
 	return form.document
 }
@@ -111,7 +111,7 @@ func (c *Compiler) compileTenant(change *Change, b *batch) {
 		hosts = nil
 	}
 	c.setTenant(name, &old, &next, hosts, accepted || old.Policy == 0, redelegated)
-	change.review = len(c.problems[change.Key]) > 0 || slices.ContainsFunc(c.policies.entries[next.Policy].decks, func(deck int32) bool { return c.decks[deck].Missing })
+	change.review = len(c.problems[change.Key]) > 0 || slices.ContainsFunc(c.policies.entries[next.Policy].Decks(), func(deck int32) bool { return c.decks[deck].Missing })
 }
 
 // findPolicy finds, or compiles, the policy of a form. What no check foresaw in one document
@@ -167,16 +167,16 @@ func (c *Compiler) refuseTenant(old *store.TenantRecord, name string, form *tena
 	if old.Policy == 0 || form.known && form.policy == old.Policy {
 		return "", "" // nothing to fall back to: what names an unknown deck gets deck_down
 	}
-	before := c.policies.entries[old.Policy].decks
+	before := c.policies.entries[old.Policy].Decks()
 	if form.known {
-		for _, deck := range c.policies.entries[form.policy].decks {
+		for _, deck := range c.policies.entries[form.policy].Decks() {
 			if c.decks[deck].Missing && !slices.Contains(before, deck) {
 				return ProblemUnknownDeck, c.decks[deck].Name
 			}
 		}
 		return "", ""
 	}
-	decksOf(form.document, func(deck string) {
+	form.document.EachDeck(func(deck string) {
 		if code == "" && !c.deckKnown(deck) && !slices.ContainsFunc(before, func(id int32) bool { return c.decks[id].Name == deck }) {
 			code, message = ProblemUnknownDeck, deck
 		}

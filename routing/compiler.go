@@ -77,8 +77,7 @@ type Update struct {
 // the highest epoch seen of each tenant, who claims which host, and the IDs of decks. One
 // goroutine at a time.
 type Compiler struct {
-	decode    Decoder
-	cachePins bool
+	decode Decoder
 
 	pairs   map[string]*storedPair // of decks and of what has no store of its own
 	stored  int                    // how many pairs are stored, of all kinds
@@ -97,9 +96,7 @@ type Compiler struct {
 	deckIDs  map[string]int32
 	decks    []*CompiledDeck // by ID, copied on change
 	deckPins []int           // by ID: how many pins name the deck
-	splits   map[string]*compiledSplit
-	costs    map[string][]uint64 // of a deck's slots
-	race     race
+	compiler *PolicyCompiler
 	packed   []byte // a record on its way into a store
 
 	policies  policies
@@ -126,18 +123,20 @@ type storedPair struct {
 
 // NewCompiler returns a compiler without documents.
 func NewCompiler(decode Decoder) *Compiler {
-	return &Compiler{
+	c := &Compiler{
 		decode: decode, pairs: map[string]*storedPair{}, waiting: map[string]*Change{}, setBack: setBackPins{}, origins: map[string]string{},
 		behind: map[string]uint64{}, problems: map[string][]Problem{},
-		deckIDs: map[string]int32{}, splits: map[string]*compiledSplit{}, costs: map[string][]uint64{},
+		deckIDs:  map[string]int32{},
 		policies: newPolicies(), maps: store.NewEditors(),
 		pinCounts: map[string]int{}, seen: map[string]uint64{}, claims: newClaims(), guard: newGuard(),
 	}
+	c.compiler = NewPolicyCompiler(c.deckID)
+	return c
 }
 
 // CachePins tells the compiler, before its first update, that pins of tenants with "pins:
 // cached" are read on demand. Without it they are held like resident ones.
-func (c *Compiler) CachePins() { c.cachePins = true }
+func (c *Compiler) CachePins() { c.compiler.CachePins = true }
 
 // batch is an update, sorted by what depends on what.
 type batch struct {
@@ -195,7 +194,7 @@ func (c *Compiler) Compile(u Update) *Table {
 	c.maps.Tenants.Expect(0)
 	c.maps.Hosts.Expect(0)
 	if u.Whole {
-		clear(c.costs) // many decks' at once, and seldom wanted again
+		c.compiler.ForgetCosts() // many decks' at once, and seldom wanted again
 	}
 	return c.publish(u.Revision)
 }
@@ -462,28 +461,29 @@ func (c *Compiler) checkOther(change *Change) {
 
 // publish makes the table of the present state.
 func (c *Compiler) publish(revision int64) *Table {
-	t := &Table{revision: revision, hash: c.hash, effective: c.effective.plus(c.claims.effective), decks: c.decks, refused: c.claims.refused}
-	before := c.last
-	if before == nil {
-		before = &Table{}
+	before := Parts{}
+	if c.last != nil {
+		before = c.last.Parts()
 	}
-	t.maps, t.weight = c.maps.Seal(before.maps)
-	t.policies = c.policies.published.Seal()
-	t.guard = c.guardState()
+	p := Parts{
+		Revision: revision, Hash: c.hash.String(), EffectiveHash: c.effective.plus(c.claims.effective).String(), Decks: c.decks, Refused: c.claims.refused,
+		Wildcards: c.claims.wildcards > 0, Policies: c.policies.published.Seal(),
+	}
+	p.Maps, p.Weight = c.maps.Seal(before.Maps)
+	p.Guard = c.guardState()
 	if c.complaints {
-		t.weight += len(c.sorted) * int(unsafe.Sizeof(Problem{}))
+		p.Weight += len(c.sorted) * int(unsafe.Sizeof(Problem{}))
 	}
 	if changed := c.complaints; changed || c.last == nil {
-		t.problems = c.sortedProblems()
-		t.rewound = c.rewound(t.problems)
+		p.Problems = c.sortedProblems()
+		p.Rewound = c.rewound(p.Problems)
 	} else {
-		t.problems, t.rewound = c.sortedProblems(), c.last.rewound
+		p.Problems, p.Rewound = c.sortedProblems(), before.Rewound
 	}
-	t.wildcards = c.claims.wildcards > 0
-	c.counts.Hosts, c.counts.Tenants, c.counts.Problems = t.maps.Hosts.Len(), t.maps.Tenants.Len(), len(t.problems)
-	t.counts = c.counts
-	c.last = t
-	return t
+	c.counts.Hosts, c.counts.Tenants, c.counts.Problems = p.Maps.Hosts.Len(), p.Maps.Tenants.Len(), len(p.Problems)
+	p.Counts = c.counts
+	c.last = NewTable(p)
+	return c.last
 }
 
 // sortedProblems returns all problems by key, anew only if they changed.

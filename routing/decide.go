@@ -25,7 +25,7 @@ func (t *Table) decide(r *Request, pin *Pinned, trace *tracer) Decision {
 		return Decision{Fault: FaultNoTenant, Reason: "no tenant owns the host"}
 	}
 	id, epoch, tenant := store.UnpackHost(packed)
-	p := t.policies.At(id)
+	p := t.parts.Policies.At(id)
 	d := Decision{Tenant: tenant, Epoch: epoch, Policy: p}
 	if p.document == nil {
 		return d.refuse(FaultTenantInvalid, "the tenant's document is bad and never was good")
@@ -143,12 +143,12 @@ func (t *Table) pinOf(r *Request, rule *compiledRule, pin *Pinned, d *Decision) 
 		return store.PinUnreadable, true // what is stored is of another time than what is in force
 	}
 	r.pin = append(append(append(r.pin[:0], d.Tenant...), '/'), d.Key...)
-	packed, held := t.maps.Pins.Get(r.pin)
+	packed, held := t.parts.Maps.Pins.Get(r.pin)
 	if held && rule.pins {
 		return store.UnpackPin(packed).Deck, true
 	}
 	switch {
-	case !held && !t.maps.Unheld.HasUnheld(r.pin):
+	case !held && !t.parts.Maps.Unheld.HasUnheld(r.pin):
 		return 0, false
 	case pin == nil:
 		return pinWanted, true
@@ -160,7 +160,7 @@ func (t *Table) pinOf(r *Request, rule *compiledRule, pin *Pinned, d *Decision) 
 
 // deckNamed returns the ID of a deck, or deckUnknown.
 func (t *Table) deckNamed(name string) int32 {
-	for id, deck := range t.decks {
+	for id, deck := range t.parts.Decks {
 		if deck.Name == name {
 			return int32(id)
 		}
@@ -185,7 +185,7 @@ func (t *Table) missing(d *Decision, rule *compiledRule) bool {
 // serve ends the search with a deck: the one that the rule names, or, while that is
 // down, its standby. A rule whose deck is down ends the search all the same.
 func (t *Table) serve(d *Decision, rule *compiledRule, via Via, id int32) bool {
-	deck := t.decks[id]
+	deck := t.parts.Decks[id]
 	d.Rule, d.Via, d.Mapped = rule.name, via, deck
 	if deck.State != DeckDown {
 		d.Deck = deck
@@ -196,10 +196,10 @@ func (t *Table) serve(d *Decision, rule *compiledRule, via Via, id int32) bool {
 		*d = d.refuse(FaultDeckDown, "the deck that the rule names does not exist")
 	case deck.standby < 0:
 		*d = d.refuse(FaultDeckDown, "the deck is down and has no standby")
-	case t.decks[deck.standby].State == DeckDown:
+	case t.parts.Decks[deck.standby].State == DeckDown:
 		*d = d.refuse(FaultDeckDown, "the deck is down, and so is its standby")
 	default:
-		d.Deck = t.decks[deck.standby]
+		d.Deck = t.parts.Decks[deck.standby]
 	}
 	return true
 }
@@ -245,4 +245,11 @@ func (m *compiledMatch) unmet(r *Request) (condition string, ambiguous bool) {
 // met says whether a value that was read fulfils the condition.
 func (c *condition) met(value []byte, result keyResult) bool {
 	return result == keyFound && string(value) == c.value
+}
+
+// isSetBack says whether a tenant is stored with a lower epoch than was seen: whoever reads its pins
+// from the source then reads those of the backup.
+func (t *Table) isSetBack(tenant string) bool {
+	_, rewound := t.parts.Rewound[tenant]
+	return rewound
 }

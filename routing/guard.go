@@ -51,26 +51,6 @@ type recentMove struct {
 
 func newGuard() guard { return guard{held: map[string]*Change{}, recent: map[string]recentMove{}} }
 
-// GuardState says what the guard holds back.
-type GuardState struct {
-	// Revision accepts all that is held.
-	Revision int64 `json:"revision"`
-	// Before is the revision of the table before the change, if the update that began the hold was
-	// too much by itself; 0: it was the last of many within the window.
-	Before int64 `json:"before,omitempty"`
-	// Since is when the first of it was held.
-	Since time.Time `json:"since"`
-	// Documents counts the changes of documents that are held, of which Dropped delete a
-	// tenant and Repointed change one.
-	Documents int `json:"documents"`
-	Dropped   int `json:"dropped"`
-	Repointed int `json:"repointed"`
-	// Limit is how many tenants could have changed.
-	Limit int `json:"limit"`
-	// Tenants are the first 100 of the tenants concerned, sorted.
-	Tenants []string `json:"tenants"`
-}
-
 // release forgets a change that is held, since another one came, or it is accepted.
 func (g *guard) release(key string) {
 	if _, held := g.held[key]; held {
@@ -233,7 +213,7 @@ func (c *Compiler) deckHazards(b *batch, h *hazards) {
 		return
 	}
 	for _, entry := range c.policies.entries[1:] {
-		if entry != nil && slices.ContainsFunc(entry.decks, func(deck int32) bool { return gone[deck] }) {
+		if entry != nil && slices.ContainsFunc(entry.Decks(), func(deck int32) bool { return gone[deck] }) {
 			h.onDecks += entry.tenants
 		}
 	}
@@ -255,7 +235,7 @@ func (c *Compiler) tenantHazard(change *Change, h *hazards) {
 	if !change.Deleted {
 		form, err := c.readTenant(change)
 		if err != nil || form.known && form.policy == record.Policy ||
-			sameRules(c.rules(&form), c.policies.entries[record.Policy].document) {
+			sameRules(c.rules(&form), c.policies.entries[record.Policy].Document()) {
 			return
 		}
 	}
@@ -294,7 +274,7 @@ func (c *Compiler) holdHazards(u *Update, b *batch, h *hazards) {
 		g.since, g.revision, g.before = u.At, 0, 0
 		alone := len(h.tenants) + h.onDecks
 		if alone > GuardLimit(c.maps.Tenants.Len()) || h.leavesNone(c, u.MayLookEmpty) || len(b.unlisted) > GuardLimit(c.maps.Unheld.Len()) {
-			g.before = c.last.revision
+			g.before = c.last.Revision()
 		}
 	}
 	g.revision = max(g.revision, u.Revision)
@@ -383,7 +363,7 @@ func (c *Compiler) holdPin(change *Change) {
 // dropped and repointed note what happened to a tenant, for the window.
 func (g *guard) dropped(c *Compiler, name string, old *store.TenantRecord) {
 	if !g.now.IsZero() && old.Policy != 0 {
-		g.note(name, c.policies.entries[old.Policy].document)
+		g.note(name, c.policies.entries[old.Policy].Document())
 	}
 }
 
@@ -391,10 +371,10 @@ func (g *guard) repointed(c *Compiler, name string, old *store.TenantRecord, pol
 	if g.now.IsZero() || old.Policy == policy && len(g.recent) == 0 {
 		return
 	}
-	next := c.policies.entries[policy].document
+	next := c.policies.entries[policy].Document()
 	if move, ok := g.recent[name]; ok && old.Policy != 0 {
 		if move.form == nil { // it was held, and never moved
-			move.form = c.policies.entries[old.Policy].document
+			move.form = c.policies.entries[old.Policy].Document()
 		}
 		if sameRules(move.form, next) {
 			delete(g.recent, name) // it is as it was at the start of the window
@@ -404,7 +384,7 @@ func (g *guard) repointed(c *Compiler, name string, old *store.TenantRecord, pol
 	if old.Policy == 0 || old.Policy == policy {
 		return
 	}
-	if before := c.policies.entries[old.Policy].document; !sameRules(before, next) {
+	if before := c.policies.entries[old.Policy].Document(); !sameRules(before, next) {
 		g.note(name, before)
 	}
 }
@@ -422,8 +402,10 @@ func (c *Compiler) guardState() *GuardState {
 		g.stale, g.tally, g.listed = false, GuardState{}, 0
 		return nil
 	}
-	if last := c.last; !g.stale && last != nil && last.guard != nil && last.guard.Revision == g.revision && last.guard.Documents == len(g.held)+g.unlisted {
-		return last.guard
+	if c.last != nil && !g.stale {
+		if last := c.last.Guard(); last != nil && last.Revision == g.revision && last.Documents == len(g.held)+g.unlisted {
+			return last
+		}
 	}
 	if g.stale {
 		g.stale, g.tally, g.listed = false, GuardState{}, 0

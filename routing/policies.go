@@ -73,7 +73,7 @@ func (c *Compiler) policyID(t *Tenant) uint32 {
 	}
 	shared := *t
 	shared.Name, shared.Hosts, shared.Delegates, shared.Epoch = "", nil, nil, 0
-	return p.insert(&policyEntry{Policy: c.compilePolicy(&shared), form: form})
+	return p.insert(&policyEntry{Policy: c.compiler.Compile(&shared), form: form})
 }
 
 // insert gives a new policy an ID.

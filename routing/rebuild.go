@@ -34,7 +34,7 @@ func (c *Compiler) Rebuilt() (next *Compiler, err error) {
 
 func (c *Compiler) rebuilt() (*Compiler, error) {
 	next := NewCompiler(c.decode)
-	next.cachePins, next.origin = c.cachePins, c.origin
+	next.compiler.CachePins, next.origin = c.compiler.CachePins, c.origin
 	maps.Copy(next.origins, c.origins)
 	maps.Copy(next.seen, c.seen)
 	next.guard.accepted = c.guard.accepted
@@ -43,14 +43,15 @@ func (c *Compiler) rebuilt() (*Compiler, error) {
 		return next, nil
 	}
 	next.last, next.faults, next.complaints = t, c.faults, true
-	next.maps = t.maps.Edit()
-	if err := next.rebuildDecks(t); err != nil {
+	parts := t.Parts()
+	next.maps = parts.Maps.Edit()
+	if err := next.rebuildDecks(&parts); err != nil {
 		return nil, err
 	}
-	next.rebuildPolicies(t)
-	next.rebuildTenants(t)
-	next.rebuildPins(t)
-	next.rebuildClaims(t)
+	next.rebuildPolicies(&parts)
+	next.rebuildTenants(&parts)
+	next.rebuildPins(&parts)
+	next.rebuildClaims(&parts)
 	for range next.stored {
 		next.hash.add(standIn)
 	}
@@ -84,8 +85,8 @@ func faultPlace() string {
 	}
 }
 
-func (c *Compiler) rebuildDecks(t *Table) error {
-	c.decks = slices.Clone(t.decks)
+func (c *Compiler) rebuildDecks(p *Parts) error {
+	c.decks = slices.Clone(p.Decks)
 	for id, deck := range c.decks {
 		c.deckIDs[deck.Name] = int32(id)
 		if deck.Missing {
@@ -102,19 +103,19 @@ func (c *Compiler) rebuildDecks(t *Table) error {
 	return nil
 }
 
-func (c *Compiler) rebuildPolicies(t *Table) {
-	for id, policy := range t.policies.All() {
+func (c *Compiler) rebuildPolicies(p *Parts) {
+	for id, policy := range p.Policies.All() {
 		if id == 0 {
 			continue
 		}
 		for len(c.policies.entries) <= int(id) {
 			c.policies.entries = append(c.policies.entries, nil)
 		}
-		entry := &policyEntry{Policy: policy, form: formOf(policy.document)}
+		entry := &policyEntry{Policy: policy, form: formOf(policy.Document())}
 		c.policies.entries[id] = entry
 		c.policies.byForm[entry.form] = id
 	}
-	c.policies.published = t.policies.Edit()
+	c.policies.published = p.Policies.Edit()
 	for id, entry := range c.policies.entries {
 		if entry == nil {
 			c.policies.free = append(c.policies.free, uint32(id))
@@ -123,8 +124,8 @@ func (c *Compiler) rebuildPolicies(t *Table) {
 }
 
 // rebuildTenants lets each record stand for a pair that is stored.
-func (c *Compiler) rebuildTenants(t *Table) {
-	t.maps.Tenants.Each(func(name, packed string) bool {
+func (c *Compiler) rebuildTenants(p *Parts) {
+	p.Maps.Tenants.Each(func(name, packed string) bool {
 		record := store.UnpackTenant(packed)
 		record.Digest, record.Gone = standIn, false
 		if record.Policy != 0 {
@@ -137,8 +138,8 @@ func (c *Compiler) rebuildTenants(t *Table) {
 	})
 }
 
-func (c *Compiler) rebuildPins(t *Table) {
-	t.maps.Pins.Each(func(at, packed string) bool {
+func (c *Compiler) rebuildPins(p *Parts) {
+	p.Maps.Pins.Each(func(at, packed string) bool {
 		record := store.UnpackPin(packed)
 		record.Digest, record.Gone = standIn, false
 		c.packed = record.Pack(c.packed[:0])
@@ -148,26 +149,26 @@ func (c *Compiler) rebuildPins(t *Table) {
 	})
 	c.restorePinCounts()
 	sum := binary.LittleEndian.AppendUint64(nil, standIn)
-	t.maps.Unheld.Each(func(key, _ string) bool {
+	p.Maps.Unheld.Each(func(key, _ string) bool {
 		c.maps.Unheld.Put(key, sum)
 		c.stored++
 		return true
 	})
-	c.counts.Pins = t.maps.Pins.Len() + t.maps.Unheld.Len()
+	c.counts.Pins = p.Maps.Pins.Len() + p.Maps.Unheld.Len()
 }
 
 // rebuildClaims finds who claims what: those who hold a host, and those who were refused. What
 // is contested is settled anew, and so is all below wildcards, which brings their problems back.
-func (c *Compiler) rebuildClaims(t *Table) {
+func (c *Compiler) rebuildClaims(p *Parts) {
 	s := &c.claims
-	t.maps.Hosts.Each(func(key, packed string) bool {
+	p.Maps.Hosts.Each(func(key, packed string) bool {
 		host := store.HostOfKey(key)
 		_, _, tenant := store.UnpackHost(packed)
 		s.effective.add(pairDigest("host/"+host, tenant))
 		s.wildcard(host, 1)
 		return true
 	})
-	for tenant, hosts := range t.refused {
+	for tenant, hosts := range p.Refused {
 		for _, host := range hosts {
 			if _, listed := s.contested[host]; !listed {
 				if holder := c.holder(host); holder != "" {
@@ -179,5 +180,5 @@ func (c *Compiler) rebuildClaims(t *Table) {
 			s.touched[host] = true
 		}
 	}
-	s.refused = t.refused
+	s.refused = p.Refused
 }

@@ -148,13 +148,6 @@ func (c *Compiler) redirects(change *Change) bool {
 	return deck == store.PinUnreadable || c.decks[deck].Name != pin.Deck && c.deckKnown(pin.Deck)
 }
 
-// isSetBack says whether a tenant is stored with a lower epoch than was seen: whoever reads its pins
-// from the source then reads those of the backup.
-func (t *Table) isSetBack(tenant string) bool {
-	_, rewound := t.rewound[tenant]
-	return rewound
-}
-
 // rewound returns the tenants whose stored epoch is lower than one that was seen, with that one.
 func (c *Compiler) rewound(problems []Problem) map[string]uint64 {
 	var rewound map[string]uint64
