@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"gridrouter.io/routing"
+	"gridrouter.io/routing/compile"
 )
 
 func urlEscaped(text string) string { return url.QueryEscape(text) }
@@ -107,12 +108,12 @@ func TestKeptTablesAreBounded(t *testing.T) {
 
 // TestKeptTablesAreBoundedInBytes replaces a large part of the table again and again.
 func TestKeptTablesAreBoundedInBytes(t *testing.T) {
-	compiler := routing.NewCompiler(decodeJSON)
-	update := routing.Update{Whole: true}
+	compiler := compile.NewCompiler(decodeJSON)
+	update := compile.Update{Whole: true}
 	const pins, most = 500, 1 << 20
 	for i := range pins {
 		key := fmt.Sprint("pins/acme/", i)
-		update.Changes = append(update.Changes, routing.Change{Key: key})
+		update.Changes = append(update.Changes, compile.Change{Key: key})
 	}
 	recent := recentTables{mostBytes: most}
 	heaviest, total := 0, 0

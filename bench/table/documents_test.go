@@ -7,6 +7,7 @@ import (
 
 	"gridrouter.io/discovery/catalog"
 	"gridrouter.io/routing"
+	"gridrouter.io/routing/compile"
 	"gridrouter.io/routing/document"
 )
 
@@ -94,13 +95,13 @@ func TestEpochIsReadFromTheStoredForm(t *testing.T) {
 
 func TestRulesFitTheRequestsThatAreMeasured(t *testing.T) {
 	docs := someDocuments(t, MostPolicies)
-	compiler := routing.NewCompiler(catalog.NewReader().Decode)
+	compiler := compile.NewCompiler(catalog.NewReader().Decode)
 	b := &bench{docs: docs}
 	changes, err := b.whole(20)
 	if err != nil {
 		t.Fatal(err)
 	}
-	table := compiler.Compile(routing.Update{Whole: true, Revision: 1, Changes: changes})
+	table := compiler.Compile(compile.Update{Whole: true, Revision: 1, Changes: changes})
 	if err := complete(table, 20, 0); err != nil {
 		t.Fatal(err)
 	}

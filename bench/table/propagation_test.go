@@ -5,7 +5,7 @@ import (
 
 	"gridrouter.io/discovery"
 	"gridrouter.io/discovery/catalog"
-	"gridrouter.io/routing"
+	"gridrouter.io/routing/compile"
 )
 
 // watched is a watcher with a compiler of the same documents.
@@ -22,7 +22,7 @@ func watched(t *testing.T) (w *watcher, h *holding) {
 // take compiles the nth write and returns the batch that brought it.
 func take(w *watcher, h *holding, n int) discovery.Batch {
 	key, value := w.plan.change(n)
-	h.apply(routing.Update{Changes: []routing.Change{{Key: key, Value: value, Revision: h.revision + 1, Created: 1}}})
+	h.apply(compile.Update{Changes: []compile.Change{{Key: key, Value: value, Revision: h.revision + 1, Created: 1}}})
 	return discovery.Batch{Put: []discovery.Entry{{Key: key, Value: value}}}
 }
 

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"gridrouter.io/routing"
+	"gridrouter.io/routing/compile"
 )
 
 // ErrNoRouter says that no router announces itself under the prefix.
@@ -253,7 +253,7 @@ func (w *wait) withOtherDocuments(ctx context.Context, members, late []Member) (
 		if err != nil {
 			return nil, err
 		}
-		w.hash = routing.NewCompiler(w.reader.Decode).Compile(update).Hash()
+		w.hash = compile.NewCompiler(w.reader.Decode).Compile(update).Hash()
 		w.looked = time.Now() // reading may have taken long
 	}
 	right[w.hash] = true

@@ -11,7 +11,7 @@ import (
 
 	"gridrouter.io/discovery"
 	"gridrouter.io/discovery/catalog"
-	"gridrouter.io/routing"
+	"gridrouter.io/routing/compile"
 )
 
 // says lets a router tell of itself.
@@ -27,7 +27,7 @@ func (g *grid) hash() string {
 	if err != nil {
 		g.Fatal(err)
 	}
-	return routing.NewCompiler(g.Reader().Decode).Compile(update).Hash()
+	return compile.NewCompiler(g.Reader().Decode).Compile(update).Hash()
 }
 
 // newest is the revision of the newest document.

@@ -10,6 +10,7 @@ import (
 	"gridrouter.io/discovery"
 	"gridrouter.io/discovery/catalog"
 	"gridrouter.io/routing"
+	"gridrouter.io/routing/compile"
 )
 
 func TestListingGoesPageByPageAtOneRevision(t *testing.T) {
@@ -60,7 +61,7 @@ func TestACompilerTakesWhatIsStored(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	table := routing.NewCompiler(g.Reader().Decode).Compile(update)
+	table := compile.NewCompiler(g.Reader().Decode).Compile(update)
 	decision := table.Decide(&routing.Request{Host: []byte("a.example"), Method: []byte("GET"), Path: []byte("/")})
 	if decision.Deck == nil || decision.Deck.Name != "east-1" || table.Revision() != update.Revision || len(table.Problems()) != 0 {
 		t.Errorf("decided %+v at revision %d, problems %v", decision, table.Revision(), table.Problems())

@@ -7,10 +7,11 @@ import (
 
 	"gridrouter.io/router/admission"
 	"gridrouter.io/routing"
+	"gridrouter.io/routing/compile"
 )
 
 func TestBatchAnswersLineByLineAndNamesTheLineItStopsAt(t *testing.T) {
-	table := routing.NewCompiler(nil).Compile(routing.Update{Revision: 7})
+	table := compile.NewCompiler(nil).Compile(compile.Update{Revision: 7})
 	f := func(in string, answers int, fault string) {
 		t.Helper()
 		var out strings.Builder

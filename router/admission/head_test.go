@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"gridrouter.io/routing"
+	"gridrouter.io/routing/compile"
 )
 
 func line(method, target, version string) RequestLine {
@@ -327,7 +328,7 @@ func TestACheckAllocatesNothing(t *testing.T) {
 }
 
 func TestExplainRunsTheChecks(t *testing.T) {
-	table := routing.NewCompiler(func(string, []byte) (any, error) { return nil, nil }).Compile(routing.Update{Whole: true, Revision: 3})
+	table := compile.NewCompiler(func(string, []byte) (any, error) { return nil, nil }).Compile(compile.Update{Whole: true, Revision: 3})
 	f := func(method, url string, headers []string, fault routing.Fault, host, path string) {
 		t.Helper()
 		e, err := Explain(table, method, url, headers, netip.Addr{})

@@ -1,4 +1,4 @@
-package routing_test
+package compile_test
 
 import (
 	"fmt"
@@ -8,7 +8,9 @@ import (
 	"testing"
 
 	"gridrouter.io/routing"
+	"gridrouter.io/routing/compile"
 	"gridrouter.io/routing/document"
+	"gridrouter.io/routing/routingtest"
 )
 
 // TestARestoredCompilerGoesOnAsIfItHadNotStopped drives two compilers through the same
@@ -18,8 +20,8 @@ func TestARestoredCompilerGoesOnAsIfItHadNotStopped(t *testing.T) {
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 1))
 	reader := document.NewReader()
-	straight, restored := routing.NewCompiler(reader.Decode), routing.NewCompiler(reader.Decode)
-	stored := map[string]routing.Change{}
+	straight, restored := compile.NewCompiler(reader.Decode), compile.NewCompiler(reader.Decode)
+	stored := map[string]compile.Change{}
 	for round := range 150 {
 		update := randomUpdate(random, stored, int64(round+2))
 		a, b := straight.Compile(cloneUpdate(update)), restored.Compile(cloneUpdate(update))
@@ -29,7 +31,7 @@ func TestARestoredCompilerGoesOnAsIfItHadNotStopped(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			restored = routing.NewCompiler(reader.Decode)
+			restored = compile.NewCompiler(reader.Decode)
 			table, err := restored.Restore(sections)
 			if err != nil {
 				t.Fatal(err)
@@ -48,8 +50,8 @@ func TestARebuiltCompilerGoesOnFromTheTableInForce(t *testing.T) {
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 1))
 	reader := document.NewReader()
-	straight, rebuilt := routing.NewCompiler(reader.Decode), routing.NewCompiler(reader.Decode)
-	stored := map[string]routing.Change{}
+	straight, rebuilt := compile.NewCompiler(reader.Decode), compile.NewCompiler(reader.Decode)
+	stored := map[string]compile.Change{}
 	for round := range 120 {
 		update := randomUpdate(random, stored, int64(round+2))
 		a := straight.Compile(cloneUpdate(update))
@@ -62,7 +64,7 @@ func TestARebuiltCompilerGoesOnFromTheTableInForce(t *testing.T) {
 				t.Fatal(err)
 			}
 			rebuilt = next
-			whole := routing.Update{Whole: true, Revision: int64(round + 2)}
+			whole := compile.Update{Whole: true, Revision: int64(round + 2)}
 			for _, change := range stored {
 				whole.Changes = append(whole.Changes, change)
 			}
@@ -82,15 +84,15 @@ func TestIncrementsLeadWhereAWholeListLeads(t *testing.T) {
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 2))
 	reader := document.NewReader()
-	compiler := routing.NewCompiler(reader.Decode)
-	stored := map[string]routing.Change{}
+	compiler := compile.NewCompiler(reader.Decode)
+	stored := map[string]compile.Change{}
 	for round := range 150 {
 		table := compiler.Compile(randomUpdate(random, stored, int64(round+2)))
-		whole := routing.Update{Whole: true, Revision: int64(round + 2)}
+		whole := compile.Update{Whole: true, Revision: int64(round + 2)}
 		for _, change := range stored {
 			whole.Changes = append(whole.Changes, change)
 		}
-		fresh := routing.NewCompiler(reader.Decode).Compile(cloneUpdate(whole))
+		fresh := compile.NewCompiler(reader.Decode).Compile(cloneUpdate(whole))
 		if fresh.Hash() != table.Hash() {
 			t.Fatalf("round %d: hash %s by increments, %s at once", round, table.Hash(), fresh.Hash())
 		}
@@ -111,14 +113,14 @@ var oddKeys = []string{
 	"pins/t1/%zz", "pins/t1/%6b1", "pins/t1/k/1", "pins/\xff/k1", "pins/T1/k1", "pins/t1/" + strings.Repeat("k", 4096), "gslb/\xfe", "\xff/\xfe", "other/t1",
 }
 
-func cloneUpdate(u routing.Update) routing.Update {
+func cloneUpdate(u compile.Update) compile.Update {
 	u.Changes = slices.Clone(u.Changes)
 	return u
 }
 
 // randomUpdate writes and deletes some documents, good and bad.
-func randomUpdate(random *rand.Rand, stored map[string]routing.Change, revision int64) routing.Update {
-	update := routing.Update{Revision: revision}
+func randomUpdate(random *rand.Rand, stored map[string]compile.Change, revision int64) compile.Update {
+	update := compile.Update{Revision: revision}
 	changed := map[string]bool{}
 	for range 1 + random.IntN(6) {
 		key, value := randomDocument(random)
@@ -129,10 +131,10 @@ func randomUpdate(random *rand.Rand, stored map[string]routing.Change, revision 
 		before, exists := stored[key]
 		if exists && random.IntN(4) == 0 {
 			delete(stored, key)
-			update.Changes = append(update.Changes, routing.Change{Key: key, Deleted: true, Revision: revision})
+			update.Changes = append(update.Changes, compile.Change{Key: key, Deleted: true, Revision: revision})
 			continue
 		}
-		change := routing.Change{Key: key, Value: []byte(value), Revision: revision, Created: revision, Origin: "here"}
+		change := compile.Change{Key: key, Value: []byte(value), Revision: revision, Created: revision, Origin: "here"}
 		if exists {
 			change.Created = before.Created
 		}
@@ -208,7 +210,7 @@ func mustAgreeOn(t *testing.T, what string, want, got *routing.Table, same func(
 	}
 	for _, host := range []string{"h1.a.example", "h9.a.example", "q.x0.a.example", "h3.x1.a.example", "h9.b.example", "a.example"} {
 		for _, user := range []string{"k1", "k2", "other"} {
-			request := routing.Request{Host: []byte(host), Method: []byte("GET"), Path: []byte("/"), Fields: fields{{"x-user-id", user}}}
+			request := routing.Request{Host: []byte(host), Method: []byte("GET"), Path: []byte("/"), Fields: routingtest.Fields{{"x-user-id", user}}}
 			a, b := want.Explain(&request), got.Explain(&request)
 			a.Revision, b.Revision = 0, 0
 			if a.Text() != b.Text() {

@@ -1,4 +1,4 @@
-package routing
+package compile
 
 import (
 	"fmt"
@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"gridrouter.io/routing"
 	"gridrouter.io/routing/store"
 )
 
@@ -21,7 +22,7 @@ func (c *Compiler) heed(seen map[string]uint64) (news []string) {
 		if packed, ok := c.maps.Tenants.Get(name); ok {
 			present = max(present, store.UnpackTenant(packed).Epoch)
 		}
-		if epoch > present && epoch <= MaxEpoch && CheckName(name) == nil {
+		if epoch > present && epoch <= routing.MaxEpoch && routing.CheckName(name) == nil {
 			c.seen[name] = epoch
 			news = append(news, name)
 		}
@@ -48,7 +49,7 @@ func (c *Compiler) withdrawSetBack(name string) {
 	c.policies.release(old.Policy)
 	c.setTenant(name, &old, &next, nil, false, false)
 	c.praise(change.Key)
-	c.complain(change.Key, ProblemEpochRewound, fmt.Sprintf(
+	c.complain(change.Key, routing.ProblemEpochRewound, fmt.Sprintf(
 		"has epoch %d, and another router has seen %d: it was set back; settle it with gridctl restored", old.Epoch, c.seen[name]), old.Revision)
 }
 
@@ -122,7 +123,7 @@ func (s setBackPins) all() map[string]*Change {
 // isSetBack says whether a tenant is stored with a lower epoch than was seen, and has the form in
 // force that it had before.
 func (c *Compiler) isSetBack(tenant string) bool {
-	if !slices.ContainsFunc(c.problems["tenants/"+tenant], func(p Problem) bool { return p.Code == ProblemEpochRewound }) {
+	if !slices.ContainsFunc(c.problems["tenants/"+tenant], func(p routing.Problem) bool { return p.Code == routing.ProblemEpochRewound }) {
 		return false
 	}
 	packed, ok := c.maps.Tenants.Get(tenant)
@@ -137,7 +138,7 @@ func (c *Compiler) redirects(change *Change) bool {
 		return held
 	}
 	document, err := c.decode(change.Key, change.Value)
-	pin, ok := document.(*Pin)
+	pin, ok := document.(*routing.Pin)
 	switch {
 	case err != nil || !ok:
 		return false
@@ -149,10 +150,10 @@ func (c *Compiler) redirects(change *Change) bool {
 }
 
 // rewound returns the tenants whose stored epoch is lower than one that was seen, with that one.
-func (c *Compiler) rewound(problems []Problem) map[string]uint64 {
+func (c *Compiler) rewound(problems []routing.Problem) map[string]uint64 {
 	var rewound map[string]uint64
 	for i := range problems {
-		if problems[i].Code != ProblemEpochRewound {
+		if problems[i].Code != routing.ProblemEpochRewound {
 			continue
 		}
 		name := strings.TrimPrefix(problems[i].Key, "tenants/")

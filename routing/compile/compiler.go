@@ -1,4 +1,4 @@
-package routing
+package compile
 
 import (
 	"fmt"
@@ -9,6 +9,7 @@ import (
 	"time"
 	"unsafe"
 
+	"gridrouter.io/routing"
 	"gridrouter.io/routing/store"
 )
 
@@ -54,7 +55,7 @@ type Update struct {
 	// Faults are the complete list of what the source cannot read at present. Documents whose
 	// Origin is in a place that cannot be read (the Origin of a fault, or a line of it) are not
 	// gone when a whole list does not name them.
-	Faults []Problem
+	Faults []routing.Problem
 	// Origin is where a person finds documents whose change does not say it.
 	Origin string
 	// At is the time of the update, for the guard against mass changes. The zero Time turns
@@ -85,18 +86,18 @@ type Compiler struct {
 	setBack setBackPins
 	origin  string
 	origins map[string]string // of documents that have one of their own
-	faults  []Problem
+	faults  []routing.Problem
 
 	hash, effective digest
-	behind          map[string]uint64    // key -> hash of the pair in force, where that is not the stored one
-	problems        map[string][]Problem // by document key
-	sorted          []Problem            // all problems as published last
-	complaints      bool                 // they changed since
+	behind          map[string]uint64            // key -> hash of the pair in force, where that is not the stored one
+	problems        map[string][]routing.Problem // by document key
+	sorted          []routing.Problem            // all problems as published last
+	complaints      bool                         // they changed since
 
 	deckIDs  map[string]int32
-	decks    []*CompiledDeck // by ID, copied on change
-	deckPins []int           // by ID: how many pins name the deck
-	compiler *PolicyCompiler
+	decks    []*routing.CompiledDeck // by ID, copied on change
+	deckPins []int                   // by ID: how many pins name the deck
+	compiler *routing.PolicyCompiler
 	packed   []byte // a record on its way into a store
 
 	policies  policies
@@ -106,8 +107,8 @@ type Compiler struct {
 
 	claims claims
 	guard  guard
-	counts Counts
-	last   *Table
+	counts routing.Counts
+	last   *routing.Table
 	found  int // stored pairs that the present update named
 	moved  int // pairs that it changed
 }
@@ -125,12 +126,12 @@ type storedPair struct {
 func NewCompiler(decode Decoder) *Compiler {
 	c := &Compiler{
 		decode: decode, pairs: map[string]*storedPair{}, waiting: map[string]*Change{}, setBack: setBackPins{}, origins: map[string]string{},
-		behind: map[string]uint64{}, problems: map[string][]Problem{},
+		behind: map[string]uint64{}, problems: map[string][]routing.Problem{},
 		deckIDs:  map[string]int32{},
 		policies: newPolicies(), maps: store.NewEditors(),
 		pinCounts: map[string]int{}, seen: map[string]uint64{}, claims: newClaims(), guard: newGuard(),
 	}
-	c.compiler = NewPolicyCompiler(c.deckID)
+	c.compiler = routing.NewPolicyCompiler(c.deckID)
 	return c
 }
 
@@ -155,8 +156,8 @@ func (b *batch) flip(c *Compiler, tenant string, flipped bool) {
 // Compile applies an update and returns the table that is then in force. A document
 // that does not compile never stops the others: it keeps its last good form, and the
 // table lists a problem.
-func (c *Compiler) Compile(u Update) *Table {
-	if !slices.EqualFunc(c.faults, u.Faults, func(a, b Problem) bool { return a == b }) {
+func (c *Compiler) Compile(u Update) *routing.Table {
+	if !slices.EqualFunc(c.faults, u.Faults, func(a, b routing.Problem) bool { return a == b }) {
 		c.complaints = true
 	}
 	c.faults, c.origin = u.Faults, u.Origin
@@ -200,7 +201,7 @@ func (c *Compiler) Compile(u Update) *Table {
 }
 
 // Last returns the table of the last update, or of the restored snapshot; nil: there is none.
-func (c *Compiler) Last() *Table { return c.last }
+func (c *Compiler) Last() *routing.Table { return c.last }
 
 // Moved returns how many stored pairs the last update changed.
 func (c *Compiler) Moved() int { return c.moved }
@@ -239,7 +240,7 @@ func (c *Compiler) sort(u Update) batch {
 }
 
 // placesOf returns the places that faults are about as a whole, such as files, and not a line of.
-func placesOf(faults []Problem) map[string]bool {
+func placesOf(faults []routing.Problem) map[string]bool {
 	places := map[string]bool{}
 	for _, fault := range faults {
 		if fault.Origin != "" && placeOf(fault.Origin) == fault.Origin {
@@ -360,7 +361,7 @@ func (c *Compiler) missingFrom(b *batch, changes []Change) (gone []string) {
 	c.maps.Pins.Each(func(key, packed string) bool {
 		if !store.UnpackPin(packed).Gone {
 			tenant, rest, _ := strings.Cut(key, "/")
-			look("pins/" + tenant + "/" + EscapeKey(rest))
+			look("pins/" + tenant + "/" + routing.EscapeKey(rest))
 		}
 		return true
 	})
@@ -402,7 +403,7 @@ func (c *Compiler) inForce(change *Change) uint64 {
 // complain notes what is wrong with a stored document; praise takes all of it back.
 func (c *Compiler) complain(key, code, message string, revision int64) {
 	c.complaints = true
-	c.problems[key] = append(c.problems[key], Problem{Key: key, Code: code, Message: message, Origin: c.originOf(key), Revision: revision})
+	c.problems[key] = append(c.problems[key], routing.Problem{Key: key, Code: code, Message: message, Origin: c.originOf(key), Revision: revision})
 }
 
 func (c *Compiler) praise(key string) {
@@ -433,7 +434,7 @@ func (c *Compiler) wait(change *Change, deck string) {
 	kept := *change
 	kept.Value, kept.packed = slices.Clone(change.Value), ""
 	c.waiting[change.Key] = &kept
-	c.complain(change.Key, ProblemUnknownDeck, "names the deck "+deck+", which does not exist; the last good form stays in force until it does", change.Revision)
+	c.complain(change.Key, routing.ProblemUnknownDeck, "names the deck "+deck+", which does not exist; the last good form stays in force until it does", change.Revision)
 }
 
 // checkOther lists what is wrong with documents of other kinds, whose meaning is for others,
@@ -447,12 +448,12 @@ func (c *Compiler) checkOther(change *Change) {
 	c.praise(change.Key)
 	c.pairs[change.Key] = &storedPair{Digest: change.sum, Created: change.Created, Revision: change.Revision}
 	if change.kind == keyMisspelled {
-		c.complain(change.Key, ProblemBadKey, whyMisspelled(change.Key), change.Revision)
+		c.complain(change.Key, routing.ProblemBadKey, whyMisspelled(change.Key), change.Revision)
 		c.keep(change)
 		return
 	}
 	if _, err := c.decode(change.Key, change.Value); err != nil {
-		c.complain(change.Key, ProblemBadDocument, err.Error(), change.Revision)
+		c.complain(change.Key, routing.ProblemBadDocument, err.Error(), change.Revision)
 		c.keep(change)
 		return
 	}
@@ -460,19 +461,19 @@ func (c *Compiler) checkOther(change *Change) {
 }
 
 // publish makes the table of the present state.
-func (c *Compiler) publish(revision int64) *Table {
-	before := Parts{}
+func (c *Compiler) publish(revision int64) *routing.Table {
+	before := routing.Parts{}
 	if c.last != nil {
 		before = c.last.Parts()
 	}
-	p := Parts{
+	p := routing.Parts{
 		Revision: revision, Hash: c.hash.String(), EffectiveHash: c.effective.plus(c.claims.effective).String(), Decks: c.decks, Refused: c.claims.refused,
 		Wildcards: c.claims.wildcards > 0, Policies: c.policies.published.Seal(),
 	}
 	p.Maps, p.Weight = c.maps.Seal(before.Maps)
 	p.Guard = c.guardState()
 	if c.complaints {
-		p.Weight += len(c.sorted) * int(unsafe.Sizeof(Problem{}))
+		p.Weight += len(c.sorted) * int(unsafe.Sizeof(routing.Problem{}))
 	}
 	if changed := c.complaints; changed || c.last == nil {
 		p.Problems = c.sortedProblems()
@@ -482,17 +483,17 @@ func (c *Compiler) publish(revision int64) *Table {
 	}
 	c.counts.Hosts, c.counts.Tenants, c.counts.Problems = p.Maps.Hosts.Len(), p.Maps.Tenants.Len(), len(p.Problems)
 	p.Counts = c.counts
-	c.last = NewTable(p)
+	c.last = routing.NewTable(p)
 	return c.last
 }
 
 // sortedProblems returns all problems by key, anew only if they changed.
-func (c *Compiler) sortedProblems() []Problem {
+func (c *Compiler) sortedProblems() []routing.Problem {
 	if !c.complaints {
 		return c.sorted
 	}
 	c.complaints = false
-	var all []Problem
+	var all []routing.Problem
 	for _, list := range c.problems {
 		all = append(all, list...)
 	}
@@ -501,10 +502,10 @@ func (c *Compiler) sortedProblems() []Problem {
 	}
 	all = append(all, c.faults...)
 	if more := len(c.guard.held) + c.guard.unlisted - c.guard.listed; more > 0 {
-		all = append(all, Problem{Code: ProblemHeld, Origin: c.origin, Revision: c.guard.revision, Message: fmt.Sprintf(
+		all = append(all, routing.Problem{Code: routing.ProblemHeld, Origin: c.origin, Revision: c.guard.revision, Message: fmt.Sprintf(
 			"%d more changes are held that came with many others at once, until somebody says that they are meant: gridctl guard", more)})
 	}
-	slices.SortStableFunc(all, func(a, b Problem) int {
+	slices.SortStableFunc(all, func(a, b routing.Problem) int {
 		if order := strings.Compare(a.Key, b.Key); order != 0 {
 			return order
 		}

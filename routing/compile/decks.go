@@ -1,10 +1,11 @@
-package routing
+package compile
 
 import (
 	"errors"
 	"slices"
 	"strings"
 
+	"gridrouter.io/routing"
 	"gridrouter.io/routing/store"
 )
 
@@ -16,7 +17,7 @@ func (c *Compiler) deckID(name string) int32 {
 	}
 	id := int32(len(c.decks)) // far fewer decks
 	c.deckIDs[name] = id
-	c.decks = append(c.decks, MissingDeck(name, id))
+	c.decks = append(c.decks, routing.MissingDeck(name, id))
 	return id
 }
 
@@ -53,7 +54,7 @@ func (c *Compiler) compileDeck(change *Change) {
 		delete(c.pairs, change.Key)
 		if c.deckKnown(name) {
 			id := c.deckIDs[name]
-			c.decks[id] = MissingDeck(name, id)
+			c.decks[id] = routing.MissingDeck(name, id)
 			c.counts.Decks--
 		}
 		return
@@ -69,21 +70,21 @@ func (c *Compiler) compileDeck(change *Change) {
 	deck, err := c.readDeck(change.Key, change.Value)
 	if err != nil {
 		c.keep(change)
-		c.complain(change.Key, ProblemBadDocument, err.Error(), change.Revision)
+		c.complain(change.Key, routing.ProblemBadDocument, err.Error(), change.Revision)
 		return
 	}
 	if err := contained(func() { c.setDeck(name, deck) }); err != nil {
 		c.keep(change)
-		c.complain(change.Key, ProblemBadDocument, err.Error(), change.Revision)
+		c.complain(change.Key, routing.ProblemBadDocument, err.Error(), change.Revision)
 		return
 	}
 	pair.Good = nil
 	c.enforce(change)
 }
 
-func (c *Compiler) readDeck(key string, value []byte) (*Deck, error) {
+func (c *Compiler) readDeck(key string, value []byte) (*routing.Deck, error) {
 	document, err := c.decode(key, value)
-	deck, ok := document.(*Deck)
+	deck, ok := document.(*routing.Deck)
 	if err == nil && !ok {
 		err = errors.New("the value is no deck")
 	}
@@ -91,13 +92,13 @@ func (c *Compiler) readDeck(key string, value []byte) (*Deck, error) {
 }
 
 // setDeck puts a deck's form in force.
-func (c *Compiler) setDeck(name string, deck *Deck) {
+func (c *Compiler) setDeck(name string, deck *routing.Deck) {
 	standby := int32(-1)
 	if deck.Standby != "" {
 		standby = c.deckID(deck.Standby)
 	}
 	id := c.deckID(name)
-	compiled := CompileDeck(deck, id, standby)
+	compiled := routing.CompileDeck(deck, id, standby)
 	if c.decks[id].Missing {
 		c.counts.Decks++
 	}
@@ -127,11 +128,11 @@ func (c *Compiler) reviewReferences(b *batch, flipped map[int32]bool) {
 	c.reviewPins(b, flipped)
 }
 
-func (c *Compiler) reviewDeck(deck *CompiledDeck) {
+func (c *Compiler) reviewDeck(deck *routing.CompiledDeck) {
 	key := "decks/" + deck.Name
-	c.absolve(key, ProblemUnknownDeck)
+	c.absolve(key, routing.ProblemUnknownDeck)
 	if deck.Standby != "" && !c.deckKnown(deck.Standby) {
-		c.complain(key, ProblemUnknownDeck, "has the standby "+deck.Standby+", which does not exist", c.pairs[key].Revision)
+		c.complain(key, routing.ProblemUnknownDeck, "has the standby "+deck.Standby+", which does not exist", c.pairs[key].Revision)
 	}
 }
 
@@ -169,10 +170,10 @@ func (c *Compiler) reviewTenant(name string) {
 	if record.Policy == 0 {
 		return
 	}
-	c.absolve(key, ProblemUnknownDeck)
+	c.absolve(key, routing.ProblemUnknownDeck)
 	for _, deck := range c.policies.entries[record.Policy].Decks() {
 		if c.decks[deck].Missing {
-			c.complain(key, ProblemUnknownDeck, "names the deck "+c.decks[deck].Name+", which does not exist; what is mapped to it gets deck_down", record.Revision)
+			c.complain(key, routing.ProblemUnknownDeck, "names the deck "+c.decks[deck].Name+", which does not exist; what is mapped to it gets deck_down", record.Revision)
 		}
 	}
 }
@@ -192,7 +193,7 @@ func (c *Compiler) reviewPins(b *batch, flipped map[int32]bool) {
 	c.maps.Pins.Each(func(at, packed string) bool {
 		tenant, key, _ := strings.Cut(at, "/")
 		if deck := store.UnpackPin(packed).Deck; b.flipped[tenant] || flipped[deck] {
-			c.reviewPin(strings.Clone(tenant), "pins/"+tenant+"/"+EscapeKey(key), deck, 0)
+			c.reviewPin(strings.Clone(tenant), "pins/"+tenant+"/"+routing.EscapeKey(key), deck, 0)
 		}
 		return true
 	})
@@ -217,16 +218,16 @@ func (c *Compiler) concernsOtherPins(b *batch, flipped map[int32]bool) bool {
 }
 
 func (c *Compiler) reviewPin(tenant, docKey string, deck int32, revision int64) {
-	c.absolve(docKey, ProblemUnknownTenant)
+	c.absolve(docKey, routing.ProblemUnknownTenant)
 	if _, ok := c.maps.Tenants.Get(tenant); !ok {
-		c.complain(docKey, ProblemUnknownTenant, "is for the tenant "+tenant+", which does not exist", revision)
+		c.complain(docKey, routing.ProblemUnknownTenant, "is for the tenant "+tenant+", which does not exist", revision)
 	}
 	if c.waiting[docKey] != nil {
 		return
 	}
-	c.absolve(docKey, ProblemUnknownDeck)
+	c.absolve(docKey, routing.ProblemUnknownDeck)
 	if deck != store.PinUnreadable && c.decks[deck].Missing {
-		c.complain(docKey, ProblemUnknownDeck, "names the deck "+c.decks[deck].Name+", which does not exist; the key gets deck_down", revision)
+		c.complain(docKey, routing.ProblemUnknownDeck, "names the deck "+c.decks[deck].Name+", which does not exist; the key gets deck_down", revision)
 	}
 }
 
@@ -236,7 +237,7 @@ func (c *Compiler) absolve(key, code string) {
 	if !ok {
 		return
 	}
-	kept := slices.DeleteFunc(slices.Clone(list), func(p Problem) bool { return p.Code == code })
+	kept := slices.DeleteFunc(slices.Clone(list), func(p routing.Problem) bool { return p.Code == code })
 	if len(kept) == len(list) {
 		return
 	}

@@ -1,8 +1,10 @@
-package routing
+package compile
 
 import (
 	"fmt"
 	"strings"
+
+	"gridrouter.io/routing"
 )
 
 // documentKind says what kind of document a key is that of. A key is bytes that anybody with access
@@ -23,17 +25,17 @@ func kindOfKey(docKey string) (kind documentKind, tenant, key string) {
 	folder, rest, _ := strings.Cut(docKey, "/")
 	switch folder {
 	case "decks":
-		if CheckName(rest) == nil {
+		if routing.CheckName(rest) == nil {
 			return keyOfDeck, "", ""
 		}
 	case "tenants":
-		if CheckName(rest) == nil {
+		if routing.CheckName(rest) == nil {
 			return keyOfTenant, rest, ""
 		}
 	case "pins":
 		name, escaped, _ := strings.Cut(rest, "/")
-		if CheckName(name) == nil {
-			if key, err := UnescapeKey(escaped); err == nil {
+		if routing.CheckName(name) == nil {
+			if key, err := routing.UnescapeKey(escaped); err == nil {
 				return keyOfPin, name, key
 			}
 		}
@@ -51,12 +53,12 @@ func whyMisspelled(docKey string) string {
 	if folder != "pins" {
 		name, more = rest, true
 	}
-	if err := CheckName(name); err != nil {
+	if err := routing.CheckName(name); err != nil {
 		return fmt.Sprintf("is no key of a document in %s: %v", folder, err) + mend
 	}
 	if !more {
 		return "names a tenant, and no key of it" + mend
 	}
-	_, err := UnescapeKey(escaped)
+	_, err := routing.UnescapeKey(escaped)
 	return fmt.Sprintf("is no key of a pin: %v", err) + mend
 }

@@ -1,4 +1,4 @@
-package routing_test
+package compile_test
 
 import (
 	"fmt"
@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"gridrouter.io/routing"
+	"gridrouter.io/routing/compile"
 	"gridrouter.io/routing/document"
 )
 
@@ -15,11 +16,11 @@ import (
 // is held already.
 func TestWhatTheGuardHoldsCostsInProportion(t *testing.T) {
 	const tenants = 8_000
-	compiler, now := routing.NewCompiler(document.NewReader().Decode), time.Now()
-	update := routing.Update{Revision: 1, At: now, Changes: []routing.Change{{Key: "decks/d1", Value: []byte(
+	compiler, now := compile.NewCompiler(document.NewReader().Decode), time.Now()
+	update := compile.Update{Revision: 1, At: now, Changes: []compile.Change{{Key: "decks/d1", Value: []byte(
 		`{"kind":"Deck","name":"d1","domain":"d1.example","attach":"direct","addresses":["127.0.0.1:1"]}`)}}}
 	for i := range tenants {
-		update.Changes = append(update.Changes, routing.Change{Key: fmt.Sprintf("tenants/t%d", i), Value: fmt.Appendf(nil,
+		update.Changes = append(update.Changes, compile.Change{Key: fmt.Sprintf("tenants/t%d", i), Value: fmt.Appendf(nil,
 			`{"kind":"Tenant","name":"t%d","hosts":["t%d.example"],"epoch":1,"rules":[{"name":"all","deck":"d1"}]}`, i, i)})
 	}
 	table := compiler.Compile(update)
@@ -30,7 +31,7 @@ func TestWhatTheGuardHoldsCostsInProportion(t *testing.T) {
 		for i := from; i < to; i++ {
 			revision++
 			now = now.Add(time.Second / 300)
-			table = compiler.Compile(routing.Update{Revision: revision, At: now, Changes: []routing.Change{{Key: fmt.Sprintf("tenants/t%d", i), Deleted: true, Revision: revision}}})
+			table = compiler.Compile(compile.Update{Revision: revision, At: now, Changes: []compile.Change{{Key: fmt.Sprintf("tenants/t%d", i), Deleted: true, Revision: revision}}})
 		}
 		runtime.ReadMemStats(&after)
 		return (after.TotalAlloc - before.TotalAlloc) / uint64(to-from)
@@ -54,7 +55,7 @@ func TestWhatTheGuardHoldsCostsInProportion(t *testing.T) {
 		t.Errorf("a deletion allocates %d bytes when many are held, and %d when few are", late, early)
 	}
 	t.Logf("bytes a deletion: %d when few are held, %d when many are", early, late)
-	table = compiler.Compile(routing.Update{Revision: revision, At: now, Accepted: revision})
+	table = compiler.Compile(compile.Update{Revision: revision, At: now, Accepted: revision})
 	if table.Guard() != nil || table.Counts().Tenants != tenants-4000 || table.Counts().Problems != 0 {
 		t.Errorf("after it was accepted: %+v, %+v", table.Guard(), table.Counts())
 	}

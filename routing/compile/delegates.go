@@ -1,8 +1,9 @@
-package routing
+package compile
 
 import (
 	"slices"
 
+	"gridrouter.io/routing"
 	"gridrouter.io/routing/store"
 )
 
@@ -34,7 +35,7 @@ func (c *Compiler) delegated(by *claimant, host string) bool {
 	if _, ok := c.maps.Delegates.Get(store.DelegateKey(by.tenant, host)); ok {
 		return true
 	}
-	return slices.ContainsFunc(WildcardsAbove(host), func(above string) bool {
+	return slices.ContainsFunc(routing.WildcardsAbove(host), func(above string) bool {
 		_, ok := c.maps.Delegates.Get(store.DelegateKey(by.tenant, above))
 		return ok
 	})

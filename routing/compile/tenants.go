@@ -1,4 +1,4 @@
-package routing
+package compile
 
 import (
 	"errors"
@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"gridrouter.io/routing"
 	"gridrouter.io/routing/store"
 )
 
@@ -13,10 +14,10 @@ import (
 type tenantForm struct {
 	hosts, delegates []string
 	epoch            uint64
-	policy           uint32  // if known is true
-	known            bool    // its policy is in force already
-	document         *Tenant // nil if known by its text
-	text             string  // of the policy, to know it again; empty: not in the usual form
+	policy           uint32          // if known is true
+	known            bool            // its policy is in force already
+	document         *routing.Tenant // nil if known by its text
+	text             string          // of the policy, to know it again; empty: not in the usual form
 }
 
 // readTenant reads a stored tenant. A text of which the policy is known is only cut.
@@ -30,13 +31,13 @@ func (c *Compiler) readTenant(change *Change) (form tenantForm, err error) {
 		}
 	}
 	document, err := c.decode(change.Key, change.Value)
-	tenant, ok := document.(*Tenant)
+	tenant, ok := document.(*routing.Tenant)
 	if err == nil && !ok {
 		err = errors.New("the value is no tenant")
 	}
 	if err != nil {
 		if tenant != nil { // its hosts, if they parse, answer tenant_invalid
-			form.hosts = slices.DeleteFunc(slices.Clone(tenant.Hosts), func(h string) bool { return CheckHost(h, true) != nil })
+			form.hosts = slices.DeleteFunc(slices.Clone(tenant.Hosts), func(h string) bool { return routing.CheckHost(h, true) != nil })
 			slices.Sort(form.hosts)
 			form.hosts = slices.Compact(form.hosts)
 		}
@@ -50,7 +51,7 @@ func (c *Compiler) readTenant(change *Change) (form tenantForm, err error) {
 }
 
 // rules returns the rules of a form.
-func (c *Compiler) rules(form *tenantForm) *Tenant {
+func (c *Compiler) rules(form *tenantForm) *routing.Tenant {
 	if form.known {
 		return c.policies.entries[form.policy].Document()
 	}
@@ -81,10 +82,10 @@ func (c *Compiler) compileTenant(change *Change, b *batch) {
 	code, message := c.refuseTenant(&old, name, &form, err)
 	if code == "" {
 		if err := c.findPolicy(&form); err != nil {
-			code, message = ProblemBadDocument, err.Error()
+			code, message = routing.ProblemBadDocument, err.Error()
 		}
 	}
-	if code != ProblemEpochRewound {
+	if code != routing.ProblemEpochRewound {
 		c.setBack.release(name, b)
 	}
 	switch code {
@@ -99,7 +100,7 @@ func (c *Compiler) compileTenant(change *Change, b *batch) {
 			c.policies.release(old.Policy)
 		}
 		c.enforce(change)
-	case ProblemUnknownDeck:
+	case routing.ProblemUnknownDeck:
 		c.keep(change)
 		c.wait(change, message)
 	default:
@@ -155,13 +156,13 @@ func (c *Compiler) deleteTenant(change *Change, name string, exists bool, old *s
 // deck's name for [ProblemUnknownDeck].
 func (c *Compiler) refuseTenant(old *store.TenantRecord, name string, form *tenantForm, err error) (code, message string) {
 	if err != nil {
-		return ProblemBadDocument, err.Error()
+		return routing.ProblemBadDocument, err.Error()
 	}
 	switch seen := max(c.seen[name], old.Epoch); {
 	case form.epoch < seen:
-		return ProblemEpochRewound, fmt.Sprintf("has epoch %d, but epoch %d was seen; write it with at least that epoch", form.epoch, seen)
-	case !EpochFollows(seen, form.epoch):
-		return ProblemEpochLeapt, fmt.Sprintf("has epoch %d, and the highest one seen was %d: no change by apply makes such a step; apply the document again without an epoch",
+		return routing.ProblemEpochRewound, fmt.Sprintf("has epoch %d, but epoch %d was seen; write it with at least that epoch", form.epoch, seen)
+	case !routing.EpochFollows(seen, form.epoch):
+		return routing.ProblemEpochLeapt, fmt.Sprintf("has epoch %d, and the highest one seen was %d: no change by apply makes such a step; apply the document again without an epoch",
 			form.epoch, seen)
 	}
 	if old.Policy == 0 || form.known && form.policy == old.Policy {
@@ -171,14 +172,14 @@ func (c *Compiler) refuseTenant(old *store.TenantRecord, name string, form *tena
 	if form.known {
 		for _, deck := range c.policies.entries[form.policy].Decks() {
 			if c.decks[deck].Missing && !slices.Contains(before, deck) {
-				return ProblemUnknownDeck, c.decks[deck].Name
+				return routing.ProblemUnknownDeck, c.decks[deck].Name
 			}
 		}
 		return "", ""
 	}
 	form.document.EachDeck(func(deck string) {
 		if code == "" && !c.deckKnown(deck) && !slices.ContainsFunc(before, func(id int32) bool { return c.decks[id].Name == deck }) {
-			code, message = ProblemUnknownDeck, deck
+			code, message = routing.ProblemUnknownDeck, deck
 		}
 	})
 	return code, message

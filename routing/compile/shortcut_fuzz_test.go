@@ -1,9 +1,11 @@
-package routing
+package compile
 
 import (
 	"encoding/json"
 	"slices"
 	"testing"
+
+	"gridrouter.io/routing"
 )
 
 // FuzzACutTenantSaysWhatItsTextSays compares the short way of reading a tenant with a JSON
@@ -39,7 +41,7 @@ func FuzzACutTenantSaysWhatItsTextSays(f *testing.F) {
 		if twice(text) {
 			return // a name that stands twice is for the decoder, which sees each rest once
 		}
-		if whole.Kind != KindTenant || whole.Name != cut.name || epoch != cut.epoch || !slices.Equal(whole.Hosts, cut.hosts) {
+		if whole.Kind != routing.KindTenant || whole.Name != cut.name || epoch != cut.epoch || !slices.Equal(whole.Hosts, cut.hosts) {
 			t.Fatalf("%s\nis cut as %+v", text, cut)
 		}
 	})

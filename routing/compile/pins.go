@@ -1,9 +1,10 @@
-package routing
+package compile
 
 import (
 	"errors"
 	"strings"
 
+	"gridrouter.io/routing"
 	"gridrouter.io/routing/store"
 )
 
@@ -32,7 +33,7 @@ func (c *Compiler) dropUnheld(b *batch, present map[string]struct{}) {
 	for key := range present {
 		if rest, ok := strings.CutPrefix(key, "pins/"); ok {
 			tenant, escaped, _ := strings.Cut(rest, "/")
-			if key, err := UnescapeKey(escaped); err == nil {
+			if key, err := routing.UnescapeKey(escaped); err == nil {
 				there[c.maps.Unheld.UnheldKey(tenant, key)] = true
 			}
 		}
@@ -134,14 +135,14 @@ func (c *Compiler) compilePin(change *Change) {
 		c.countPin(change.tenant, 1)
 	}
 	document, err := c.decode(change.Key, change.Value)
-	pin, ok := document.(*Pin)
+	pin, ok := document.(*routing.Pin)
 	if err == nil && !ok {
 		err = errors.New("the value is no pin")
 	}
 	deck := present
 	switch {
 	case err != nil:
-		c.complain(change.Key, ProblemBadDocument, err.Error(), change.Revision)
+		c.complain(change.Key, routing.ProblemBadDocument, err.Error(), change.Revision)
 		c.keep(change)
 	case present != store.PinUnreadable && !c.deckKnown(pin.Deck) && c.decks[present].Name != pin.Deck:
 		c.wait(change, pin.Deck)

@@ -1,30 +1,34 @@
-package routing_test
+package compile_test
 
-import "testing"
+import (
+	"testing"
+
+	"gridrouter.io/routing/routingtest"
+)
 
 // TestTheHashTellsBadValuesApart writes bad values in place of a good one: each has a hash
 // of its own, which every router shows that holds the same, and what is in force has not
 // changed with any of them.
 func TestTheHashTellsBadValuesApart(t *testing.T) {
-	g := newGrid(t, twoDecks, tenant("acme", "east", "acme.example"))
-	good, effective := g.table.Hash(), g.table.EffectiveHash()
+	g := routingtest.NewGrid(t, routingtest.TwoDecks, routingtest.TenantYAML("acme", "east", "acme.example"))
+	good, effective := g.Table.Hash(), g.Table.EffectiveHash()
 	seen := map[string]string{good: "the good value"}
 	for _, value := range []string{`garbage`, `{"kind":"Tenant"}`, `{"kind":"Tenant" }`} {
-		g.raw("tenants/acme", value)
-		hash := g.table.Hash()
+		g.Raw("tenants/acme", value)
+		hash := g.Table.Hash()
 		if other, twice := seen[hash]; twice {
 			t.Errorf("%s has the hash of %s", value, other)
 		}
 		seen[hash] = value
-		if fresh := g.fresh(); fresh.Hash() != hash {
+		if fresh := g.Fresh(); fresh.Hash() != hash {
 			t.Errorf("%s: a router that starts has another hash", value)
 		}
-		if g.table.EffectiveHash() != effective {
+		if g.Table.EffectiveHash() != effective {
 			t.Errorf("%s changes what is in force", value)
 		}
 	}
-	g.put(tenant("acme", "east", "acme.example"))
-	if g.table.Hash() != good {
+	g.Put(routingtest.TenantYAML("acme", "east", "acme.example"))
+	if g.Table.Hash() != good {
 		t.Error("bad values leave traces in the hash")
 	}
 }

@@ -1,4 +1,4 @@
-package routing
+package compile
 
 import (
 	"maps"
@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"gridrouter.io/routing"
 	"gridrouter.io/routing/store"
 )
 
@@ -30,9 +31,9 @@ type guard struct {
 	recent map[string]recentMove
 	now    time.Time // of the present update
 
-	tally  GuardState // of what is held, but for Revision, Since and Limit
-	stale  bool       // the tally is to be made anew
-	listed int        // how many of what is held have a problem of their own
+	tally  routing.GuardState // of what is held, but for Revision, Since and Limit
+	stale  bool               // the tally is to be made anew
+	listed int                // how many of what is held have a problem of their own
 	// unlisted counts the deletions that are held of pins that are read on demand and that a
 	// whole list did not name: of these there are only hashes.
 	unlisted int
@@ -46,7 +47,7 @@ const (
 
 type recentMove struct {
 	at   time.Time
-	form *Tenant // what was in force before
+	form *routing.Tenant // what was in force before
 }
 
 func newGuard() guard { return guard{held: map[string]*Change{}, recent: map[string]recentMove{}} }
@@ -63,12 +64,13 @@ func (g *guard) release(key string) {
 func (g *guard) hold(change *Change) {
 	g.held[change.Key] = change
 	if !g.stale {
-		g.tally.count(change)
+		g.count(change)
 	}
 }
 
 // count adds a change to what is told of those that are held.
-func (s *GuardState) count(change *Change) {
+func (g *guard) count(change *Change) {
+	s := &g.tally
 	s.Documents++
 	if change.kind != keyOfTenant {
 		return
@@ -256,7 +258,7 @@ func (c *Compiler) pinHazard(change *Change, h *hazards) {
 	if !change.Deleted {
 		deck := store.UnpackPin(packed).Deck
 		document, err := c.decode(change.Key, change.Value)
-		if pin, ok := document.(*Pin); err != nil || !ok || deck != store.PinUnreadable && c.decks[deck].Name == pin.Deck {
+		if pin, ok := document.(*routing.Pin); err != nil || !ok || deck != store.PinUnreadable && c.decks[deck].Name == pin.Deck {
 			return
 		}
 	}
@@ -265,7 +267,7 @@ func (c *Compiler) pinHazard(change *Change, h *hazards) {
 }
 
 // sameRules says whether two policies lead every key to the same deck.
-func sameRules(a, b *Tenant) bool { return reflect.DeepEqual(a.Rules, b.Rules) }
+func sameRules(a, b *routing.Tenant) bool { return reflect.DeepEqual(a.Rules, b.Rules) }
 
 // holdHazards takes the changes that do harm out of a batch and holds them.
 func (c *Compiler) holdHazards(u *Update, b *batch, h *hazards) {
@@ -320,7 +322,7 @@ func (c *Compiler) holdChange(change *Change, revision int64) {
 	}
 	if c.guard.listed < maxHeldProblems { // of more than these the number says enough
 		c.guard.listed++
-		c.complain(change.Key, ProblemHeld, what+" came with those of many others at once, and is held until somebody says that it is meant: gridctl guard", change.Revision)
+		c.complain(change.Key, routing.ProblemHeld, what+" came with those of many others at once, and is held until somebody says that it is meant: gridctl guard", change.Revision)
 	}
 	c.complaints = true
 	if name, ok := strings.CutPrefix(change.Key, "tenants/"); ok {
@@ -389,17 +391,17 @@ func (g *guard) repointed(c *Compiler, name string, old *store.TenantRecord, pol
 	}
 }
 
-func (g *guard) note(name string, form *Tenant) {
+func (g *guard) note(name string, form *routing.Tenant) {
 	if _, known := g.recent[name]; !known {
 		g.recent[name] = recentMove{g.now, form}
 	}
 }
 
 // guardState returns what is held; nil: nothing.
-func (c *Compiler) guardState() *GuardState {
+func (c *Compiler) guardState() *routing.GuardState {
 	g := &c.guard
 	if len(g.held)+g.unlisted == 0 {
-		g.stale, g.tally, g.listed = false, GuardState{}, 0
+		g.stale, g.tally, g.listed = false, routing.GuardState{}, 0
 		return nil
 	}
 	if c.last != nil && !g.stale {
@@ -408,10 +410,10 @@ func (c *Compiler) guardState() *GuardState {
 		}
 	}
 	if g.stale {
-		g.stale, g.tally, g.listed = false, GuardState{}, 0
+		g.stale, g.tally, g.listed = false, routing.GuardState{}, 0
 		for _, key := range slices.Sorted(maps.Keys(g.held)) {
-			g.tally.count(g.held[key])
-			if slices.ContainsFunc(c.problems[key], func(p Problem) bool { return p.Code == ProblemHeld }) {
+			g.count(g.held[key])
+			if slices.ContainsFunc(c.problems[key], func(p routing.Problem) bool { return p.Code == routing.ProblemHeld }) {
 				g.listed++
 			}
 		}

@@ -1,4 +1,4 @@
-package routing_test
+package compile_test
 
 import (
 	"encoding/json"
@@ -10,7 +10,9 @@ import (
 	"time"
 
 	"gridrouter.io/routing"
+	"gridrouter.io/routing/compile"
 	"gridrouter.io/routing/document"
+	"gridrouter.io/routing/routingtest"
 )
 
 // TestCachedPinsDecideAsResidentOnes drives a compiler that holds all pins and one that
@@ -23,13 +25,13 @@ func TestCachedPinsDecideAsResidentOnes(t *testing.T) {
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 3))
 	reader := document.NewReader()
-	resident, cached := routing.NewCompiler(reader.Decode), routing.NewCompiler(reader.Decode)
+	resident, cached := compile.NewCompiler(reader.Decode), compile.NewCompiler(reader.Decode)
 	cached.CachePins()
-	stored := map[string]routing.Change{}
-	update := routing.Update{Revision: 1}
+	stored := map[string]compile.Change{}
+	update := compile.Update{Revision: 1}
 	for n := range 4 {
 		key := fmt.Sprintf("decks/d%d", n)
-		stored[key] = routing.Change{Key: key, Value: fmt.Appendf(nil, `{"kind":"Deck","name":"d%d","domain":"d%d.example","attach":"mesh"}`, n, n), Revision: 1, Created: 1}
+		stored[key] = compile.Change{Key: key, Value: fmt.Appendf(nil, `{"kind":"Deck","name":"d%d","domain":"d%d.example","attach":"mesh"}`, n, n), Revision: 1, Created: 1}
 		update.Changes = append(update.Changes, stored[key])
 	}
 	asked := map[routing.Via]int{}
@@ -42,17 +44,17 @@ func TestCachedPinsDecideAsResidentOnes(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			cached = routing.NewCompiler(reader.Decode)
+			cached = compile.NewCompiler(reader.Decode)
 			cached.CachePins()
 			if unheld, err = cached.Restore(sections); err != nil {
 				t.Fatal(err)
 			}
 		}
-		whole := routing.Update{Whole: true, Revision: update.Revision}
+		whole := compile.Update{Whole: true, Revision: update.Revision}
 		for _, change := range stored {
 			whole.Changes = append(whole.Changes, change)
 		}
-		heldAtOnce, cachedAtOnce := routing.NewCompiler(reader.Decode), routing.NewCompiler(reader.Decode)
+		heldAtOnce, cachedAtOnce := compile.NewCompiler(reader.Decode), compile.NewCompiler(reader.Decode)
 		cachedAtOnce.CachePins()
 		tables := []*routing.Table{held, unheld, heldAtOnce.Compile(cloneUpdate(whole)), cachedAtOnce.Compile(cloneUpdate(whole))}
 		if a, b := tables[0], tables[2]; a.EffectiveHash() != b.EffectiveHash() || a.Counts() != b.Counts() {
@@ -88,7 +90,7 @@ func TestCachedPinsDecideAsResidentOnes(t *testing.T) {
 
 func pinRequest(tenant, user int) routing.Request {
 	return routing.Request{Host: fmt.Appendf(nil, "h%d.example", tenant), Method: []byte("GET"), Path: []byte("/"),
-		Fields: fields{{"x-user-id", fmt.Sprint("k", user)}}}
+		Fields: routingtest.Fields{{"x-user-id", fmt.Sprint("k", user)}}}
 }
 
 func deckOf(d routing.Decision) string {
@@ -99,7 +101,7 @@ func deckOf(d routing.Decision) string {
 }
 
 // readPin does what reading a pin on demand does.
-func readPin(t *testing.T, stored map[string]routing.Change, tenant string, user int) routing.Pinned {
+func readPin(t *testing.T, stored map[string]compile.Change, tenant string, user int) routing.Pinned {
 	t.Helper()
 	change, ok := stored[fmt.Sprintf("pins/%s/k%d", tenant, user)]
 	if !ok {
@@ -113,8 +115,8 @@ func readPin(t *testing.T, stored map[string]routing.Change, tenant string, user
 }
 
 // goodUpdate writes and deletes some documents, all of them good.
-func goodUpdate(random *rand.Rand, stored map[string]routing.Change, revision int64) routing.Update {
-	update := routing.Update{Revision: revision}
+func goodUpdate(random *rand.Rand, stored map[string]compile.Change, revision int64) compile.Update {
+	update := compile.Update{Revision: revision}
 	changed := map[string]bool{}
 	for range 1 + random.IntN(5) {
 		tenant := random.IntN(6)
@@ -128,11 +130,11 @@ func goodUpdate(random *rand.Rand, stored map[string]routing.Change, revision in
 			continue
 		}
 		changed[key] = true
-		change := routing.Change{Key: key, Value: []byte(value), Revision: revision, Created: revision}
+		change := compile.Change{Key: key, Value: []byte(value), Revision: revision, Created: revision}
 		if before, exists := stored[key]; exists {
 			if random.IntN(4) == 0 {
 				delete(stored, key)
-				update.Changes = append(update.Changes, routing.Change{Key: key, Deleted: true, Revision: revision})
+				update.Changes = append(update.Changes, compile.Change{Key: key, Deleted: true, Revision: revision})
 				continue
 			}
 			change.Created = before.Created
@@ -162,20 +164,20 @@ func TestCachedPinsThatAreWipedAreNotTakenForAbsent(t *testing.T) {
 	const tenants = 30
 	reader := document.NewReader()
 	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	deckOne := routing.Change{Key: "decks/d0", Value: []byte(`{"kind":"Deck","name":"d0","domain":"d0.example","attach":"mesh"}`), Revision: 1, Created: 1}
-	deckTwo := routing.Change{Key: "decks/d1", Value: []byte(`{"kind":"Deck","name":"d1","domain":"d1.example","attach":"mesh"}`), Revision: 1, Created: 1}
-	var all, pins []routing.Change
+	deckOne := compile.Change{Key: "decks/d0", Value: []byte(`{"kind":"Deck","name":"d0","domain":"d0.example","attach":"mesh"}`), Revision: 1, Created: 1}
+	deckTwo := compile.Change{Key: "decks/d1", Value: []byte(`{"kind":"Deck","name":"d1","domain":"d1.example","attach":"mesh"}`), Revision: 1, Created: 1}
+	var all, pins []compile.Change
 	for i := range tenants {
-		all = append(all, routing.Change{Key: fmt.Sprintf("tenants/t%d", i), Revision: 1, Created: 1, Value: fmt.Appendf(nil,
+		all = append(all, compile.Change{Key: fmt.Sprintf("tenants/t%d", i), Revision: 1, Created: 1, Value: fmt.Appendf(nil,
 			`{"kind":"Tenant","name":"t%d","hosts":["h%d.example"],"epoch":1,"rules":[{"name":"users","key":{"header":"x-user-id"},"pins":"cached","split":{"d0":1}}]}`, i, i)})
-		pins = append(pins, routing.Change{Key: fmt.Sprintf("pins/t%d/k1", i), Revision: 1, Created: 1, Value: fmt.Appendf(nil,
+		pins = append(pins, compile.Change{Key: fmt.Sprintf("pins/t%d/k1", i), Revision: 1, Created: 1, Value: fmt.Appendf(nil,
 			`{"kind":"Pin","tenant":"t%d","key":"k1","deck":"d1"}`, i)})
 	}
-	decks := []routing.Change{deckOne, deckTwo}
+	decks := []compile.Change{deckOne, deckTwo}
 	everything := slices.Concat(decks, all, pins)
-	gone := func(changes []routing.Change, revision int64) (deleted []routing.Change) {
+	gone := func(changes []compile.Change, revision int64) (deleted []compile.Change) {
 		for _, change := range changes {
-			deleted = append(deleted, routing.Change{Key: change.Key, Deleted: true, Revision: revision})
+			deleted = append(deleted, compile.Change{Key: change.Key, Deleted: true, Revision: revision})
 		}
 		return deleted
 	}
@@ -187,7 +189,7 @@ func TestCachedPinsThatAreWipedAreNotTakenForAbsent(t *testing.T) {
 		}
 		return deckOf(d) + string(d.Fault)
 	}
-	ways := map[string]routing.Update{
+	ways := map[string]compile.Update{
 		"all by events":  {Changes: gone(slices.Concat(all, pins), 2)},
 		"pins by events": {Changes: gone(pins, 2)},
 		"all by a list":  {Whole: true, Changes: decks},
@@ -197,21 +199,21 @@ func TestCachedPinsThatAreWipedAreNotTakenForAbsent(t *testing.T) {
 		for _, between := range []string{"nothing", "restored", "rebuilt"} {
 			for _, end := range []string{"comes back by events", "comes back by a list", "is accepted"} {
 				what := way + ", " + between + ", " + end
-				compiler := routing.NewCompiler(reader.Decode)
+				compiler := compile.NewCompiler(reader.Decode)
 				compiler.CachePins()
-				compile := func(u routing.Update, revision int64) *routing.Table {
+				step := func(u compile.Update, revision int64) *routing.Table {
 					u.Revision, u.At = revision, start.Add(time.Duration(revision)*time.Second)
 					return compiler.Compile(cloneUpdate(u))
 				}
-				before := compile(routing.Update{Whole: true, Changes: everything}, 1)
-				table := compile(wipe, 2)
+				before := step(compile.Update{Whole: true, Changes: everything}, 1)
+				table := step(wipe, 2)
 				switch between {
 				case "restored":
 					sections, err := compiler.Checkpoint().Sections()
 					if err != nil {
 						t.Fatal(err)
 					}
-					compiler = routing.NewCompiler(reader.Decode)
+					compiler = compile.NewCompiler(reader.Decode)
 					compiler.CachePins()
 					if table, err = compiler.Restore(sections); err != nil {
 						t.Fatal(err)
@@ -226,7 +228,7 @@ func TestCachedPinsThatAreWipedAreNotTakenForAbsent(t *testing.T) {
 					if strings.HasPrefix(way, "pins") {
 						stored = slices.Concat(decks, all)
 					}
-					table = compile(routing.Update{Whole: true, Changes: stored}, 2)
+					table = step(compile.Update{Whole: true, Changes: stored}, 2)
 				}
 				if got := outcome(table, routing.Pinned{State: routing.PinAbsent}); got != "pin_unreadable" || table.Guard() == nil || table.Guard().Documents < tenants {
 					t.Errorf("%s: while it is held the key gets %q; %+v", what, got, table.Guard())
@@ -238,14 +240,14 @@ func TestCachedPinsThatAreWipedAreNotTakenForAbsent(t *testing.T) {
 				wanted := "d1"
 				switch end {
 				case "comes back by events":
-					table = compile(routing.Update{Changes: slices.Concat(all, pins)}, 3)
+					table = step(compile.Update{Changes: slices.Concat(all, pins)}, 3)
 					want = before
 				case "comes back by a list":
-					table = compile(routing.Update{Whole: true, Changes: everything}, 3)
+					table = step(compile.Update{Whole: true, Changes: everything}, 3)
 					want = before
 				case "is accepted":
-					table = compile(routing.Update{Accepted: 2}, 3)
-					fresh := routing.NewCompiler(reader.Decode)
+					table = step(compile.Update{Accepted: 2}, 3)
+					fresh := compile.NewCompiler(reader.Decode)
 					fresh.CachePins()
 					left := decks
 					if strings.HasPrefix(way, "pins") {
@@ -253,7 +255,7 @@ func TestCachedPinsThatAreWipedAreNotTakenForAbsent(t *testing.T) {
 					} else {
 						wanted = "no_tenant"
 					}
-					want = fresh.Compile(routing.Update{Whole: true, Changes: slices.Clone(left)})
+					want = fresh.Compile(compile.Update{Whole: true, Changes: slices.Clone(left)})
 				}
 				if table.Guard() != nil || table.Hash() != want.Hash() || table.EffectiveHash() != want.EffectiveHash() || table.Counts() != want.Counts() {
 					t.Errorf("%s: %s %s %+v %+v, want %s %s %+v", what, table.Hash(), table.EffectiveHash(), table.Counts(), table.Guard(), want.Hash(), want.EffectiveHash(), want.Counts())

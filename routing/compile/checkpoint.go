@@ -1,4 +1,4 @@
-package routing
+package compile
 
 import (
 	"bytes"
@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"gridrouter.io/routing"
 	"gridrouter.io/routing/store"
 )
 
@@ -32,7 +33,7 @@ const (
 // Checkpoint is all that a compiler knows at one moment: its table, and what it needs to
 // go on from there. It is immutable, and any goroutine may use it.
 type Checkpoint struct {
-	table    *Table
+	table    *routing.Table
 	state    state
 	policies []storedPolicy
 }
@@ -50,17 +51,17 @@ type state struct {
 	Waiting   map[string]*heldChange
 	Held      map[string]*heldChange
 	SetBack   map[string]*heldChange
-	Guard     *GuardState
+	Guard     *routing.GuardState
 	Accepted  int64
 	Origin    string
 	Origins   map[string]string
 	Behind    map[string]uint64
-	Problems  map[string][]Problem
+	Problems  map[string][]routing.Problem
 	Seen      map[string]uint64
 	Contested map[string][]string
 	Refused   map[string][]string
 	Wildcards int
-	Claims    map[string][]Problem
+	Claims    map[string][]routing.Problem
 	Owned     digest
 	Pins      int
 	Unlisted  int
@@ -78,10 +79,10 @@ type heldChange struct {
 
 // storedPolicy is a policy as a snapshot holds it.
 type storedPolicy struct {
-	ID      uint32   `json:"id"`
-	Form    *Tenant  `json:"form"`
-	Texts   []string `json:"texts,omitempty"`
-	Tenants int      `json:"tenants"`
+	ID      uint32          `json:"id"`
+	Form    *routing.Tenant `json:"form"`
+	Texts   []string        `json:"texts,omitempty"`
+	Tenants int             `json:"tenants"`
 }
 
 // Checkpoint returns what the compiler knows after its last update; nil before the first.
@@ -120,7 +121,7 @@ func heldChanges(changes map[string]*Change) map[string]*heldChange {
 func (k *Checkpoint) Revision() int64 { return k.table.Revision() }
 
 // Counts returns how much the table holds.
-func (k *Checkpoint) Counts() Counts { return k.table.Counts() }
+func (k *Checkpoint) Counts() routing.Counts { return k.table.Counts() }
 
 // Hash returns the hash of the stored pairs.
 func (k *Checkpoint) Hash() string { return k.table.Hash() }
@@ -149,7 +150,7 @@ func (k *Checkpoint) Sections() ([]Section, error) {
 
 // Restore brings a new compiler to where another one was when it made a checkpoint, and
 // returns the table. After an error the compiler is of no use.
-func (c *Compiler) Restore(sections []Section) (table *Table, err error) {
+func (c *Compiler) Restore(sections []Section) (table *routing.Table, err error) {
 	if c.last != nil {
 		return nil, errors.New("only a new compiler can be restored")
 	}
@@ -159,7 +160,7 @@ func (c *Compiler) Restore(sections []Section) (table *Table, err error) {
 	return table, err
 }
 
-func (c *Compiler) restore(sections []Section) (*Table, error) {
+func (c *Compiler) restore(sections []Section) (*routing.Table, error) {
 	data := map[string][]byte{}
 	for _, section := range sections {
 		data[section.Name] = section.Data
@@ -190,7 +191,7 @@ func (c *Compiler) restore(sections []Section) (*Table, error) {
 func (c *Compiler) restoreState(s *state) error {
 	c.hash, c.effective, c.stored, c.origin = s.Hash, s.Effective, s.Stored, s.Origin
 	c.claims.wildcards, c.claims.effective, c.counts.Pins = s.Wildcards, s.Owned, s.Pins
-	for _, m := range []struct{ to, from map[string][]Problem }{{c.problems, s.Problems}, {c.claims.problems, s.Claims}} {
+	for _, m := range []struct{ to, from map[string][]routing.Problem }{{c.problems, s.Problems}, {c.claims.problems, s.Claims}} {
 		maps.Copy(m.to, m.from)
 	}
 	maps.Copy(c.pairs, s.Pairs)

@@ -1,10 +1,11 @@
-package routing
+package compile
 
 import (
 	"fmt"
 	"slices"
 	"strings"
 
+	"gridrouter.io/routing"
 	"gridrouter.io/routing/store"
 )
 
@@ -22,12 +23,12 @@ type claims struct {
 	touched map[string]bool // hosts to settle again
 	wild    map[string]bool // wildcards, as keys, under which all is to settle again
 
-	problems  map[string][]Problem // by host
-	effective digest               // of who owns what
+	problems  map[string][]routing.Problem // by host
+	effective digest                       // of who owns what
 }
 
 func newClaims() claims {
-	return claims{contested: map[string][]string{}, touched: map[string]bool{}, wild: map[string]bool{}, problems: map[string][]Problem{}}
+	return claims{contested: map[string][]string{}, touched: map[string]bool{}, wild: map[string]bool{}, problems: map[string][]routing.Problem{}}
 }
 
 // claimant is one tenant's claim to one host.
@@ -200,7 +201,7 @@ func (c *Compiler) settle(host string) {
 	}
 	for _, tenant := range s.contested[host] {
 		if tenant != winner.tenant {
-			c.complainClaim(host, c.claimant(tenant), ProblemHostConflict, fmt.Sprintf("claims the host %s, which belongs to the tenant %s", host, winner.tenant))
+			c.complainClaim(host, c.claimant(tenant), routing.ProblemHostConflict, fmt.Sprintf("claims the host %s, which belongs to the tenant %s", host, winner.tenant))
 		}
 	}
 	for _, above := range slices.Backward(c.holdersAbove(host)) {
@@ -208,7 +209,7 @@ func (c *Compiler) settle(host string) {
 			continue
 		}
 		if above.older(winner) {
-			c.complainClaim(host, winner, ProblemNotDelegated, fmt.Sprintf(
+			c.complainClaim(host, winner, routing.ProblemNotDelegated, fmt.Sprintf(
 				"claims the host %s, which lies under %s of the tenant %s; that tenant must list it under delegates", host, above.wildcard, above.tenant))
 			if _, listed := s.contested[host]; !listed {
 				s.contested[host] = []string{winner.tenant}
@@ -216,7 +217,7 @@ func (c *Compiler) settle(host string) {
 			c.giveHost(host, nil)
 			return
 		}
-		c.complainClaim(host, above.claimant, ProblemWildcardContested, fmt.Sprintf(
+		c.complainClaim(host, above.claimant, routing.ProblemWildcardContested, fmt.Sprintf(
 			"has the wildcard %s, but %s under it belongs to the tenant %s, whose claim is older; list it under delegates", above.wildcard, host, winner.tenant))
 	}
 	if len(s.contested[host]) == 1 {
@@ -244,7 +245,7 @@ func (c *Compiler) holdersAbove(host string) []holding {
 		return nil
 	}
 	var held []holding
-	for _, above := range slices.Backward(WildcardsAbove(host)) {
+	for _, above := range slices.Backward(routing.WildcardsAbove(host)) {
 		claim, ok := c.first(above)
 		if ok && !slices.ContainsFunc(held, func(h holding) bool { return c.forbids(h, above, claim.tenant) && h.older(claim) }) {
 			held = append(held, holding{above, claim})
@@ -273,7 +274,7 @@ func (c *Compiler) first(host string) (oldest claimant, ok bool) {
 func (c *Compiler) complainClaim(host string, of claimant, code, message string) {
 	key := "tenants/" + of.tenant
 	c.complaints = true
-	c.claims.problems[host] = append(c.claims.problems[host], Problem{
+	c.claims.problems[host] = append(c.claims.problems[host], routing.Problem{
 		Key: key, Origin: c.originOf(key), Code: code, Message: message, Revision: of.record.Revision,
 	})
 }

@@ -1,10 +1,12 @@
-package routing
+package compile
 
 import (
 	"bytes"
 	"strconv"
 	"strings"
 	"unsafe"
+
+	"gridrouter.io/routing"
 )
 
 // tenantText is a stored tenant, cut but not decoded: what differs from tenant to tenant,
@@ -25,7 +27,7 @@ func cutTenant(value []byte) (cut tenantText, ok bool) {
 		return cut, false
 	}
 	t := unsafe.String(unsafe.SliceData(text), len(text)) //nolint:gosec // as above: a copy of each of a million documents takes half a second
-	if cut.name, t, ok = strings.Cut(t, `"`); !ok || CheckName(cut.name) != nil {
+	if cut.name, t, ok = strings.Cut(t, `"`); !ok || routing.CheckName(cut.name) != nil {
 		return cut, false
 	}
 	if t, ok = strings.CutPrefix(t, `,"hosts":[`); !ok {
@@ -56,7 +58,7 @@ func cutHosts(t string) (hosts []string, rest string, ok bool) {
 			return nil, t, false
 		}
 		var host string
-		if host, t, ok = strings.Cut(t, `"`); !ok || strings.Contains(host, "--") || CheckHost(host, true) != nil { // A-labels are for the decoder
+		if host, t, ok = strings.Cut(t, `"`); !ok || strings.Contains(host, "--") || routing.CheckHost(host, true) != nil { // A-labels are for the decoder
 			return nil, t, false
 		}
 		for _, other := range hosts {

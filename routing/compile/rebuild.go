@@ -1,4 +1,4 @@
-package routing
+package compile
 
 import (
 	"encoding/binary"
@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"gridrouter.io/routing"
 	"gridrouter.io/routing/store"
 )
 
@@ -85,7 +86,7 @@ func faultPlace() string {
 	}
 }
 
-func (c *Compiler) rebuildDecks(p *Parts) error {
+func (c *Compiler) rebuildDecks(p *routing.Parts) error {
 	c.decks = slices.Clone(p.Decks)
 	for id, deck := range c.decks {
 		c.deckIDs[deck.Name] = int32(id)
@@ -103,7 +104,7 @@ func (c *Compiler) rebuildDecks(p *Parts) error {
 	return nil
 }
 
-func (c *Compiler) rebuildPolicies(p *Parts) {
+func (c *Compiler) rebuildPolicies(p *routing.Parts) {
 	for id, policy := range p.Policies.All() {
 		if id == 0 {
 			continue
@@ -124,7 +125,7 @@ func (c *Compiler) rebuildPolicies(p *Parts) {
 }
 
 // rebuildTenants lets each record stand for a pair that is stored.
-func (c *Compiler) rebuildTenants(p *Parts) {
+func (c *Compiler) rebuildTenants(p *routing.Parts) {
 	p.Maps.Tenants.Each(func(name, packed string) bool {
 		record := store.UnpackTenant(packed)
 		record.Digest, record.Gone = standIn, false
@@ -138,7 +139,7 @@ func (c *Compiler) rebuildTenants(p *Parts) {
 	})
 }
 
-func (c *Compiler) rebuildPins(p *Parts) {
+func (c *Compiler) rebuildPins(p *routing.Parts) {
 	p.Maps.Pins.Each(func(at, packed string) bool {
 		record := store.UnpackPin(packed)
 		record.Digest, record.Gone = standIn, false
@@ -159,7 +160,7 @@ func (c *Compiler) rebuildPins(p *Parts) {
 
 // rebuildClaims finds who claims what: those who hold a host, and those who were refused. What
 // is contested is settled anew, and so is all below wildcards, which brings their problems back.
-func (c *Compiler) rebuildClaims(p *Parts) {
+func (c *Compiler) rebuildClaims(p *routing.Parts) {
 	s := &c.claims
 	p.Maps.Hosts.Each(func(key, packed string) bool {
 		host := store.HostOfKey(key)

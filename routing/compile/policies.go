@@ -1,10 +1,11 @@
-package routing
+package compile
 
 import (
 	"encoding/json"
 	"fmt"
 	"strings"
 
+	"gridrouter.io/routing"
 	"gridrouter.io/routing/store"
 )
 
@@ -15,12 +16,12 @@ type policies struct {
 	free      []uint32
 	byForm    map[string]uint32
 	byText    map[string]uint32
-	published store.ListEditor[Policy] // by ID
+	published store.ListEditor[routing.Policy] // by ID
 }
 
 // policyEntry is one policy, and how many tenants have it.
 type policyEntry struct {
-	*Policy
+	*routing.Policy
 	form    string   // what makes it this policy: the document without what is the tenant's own
 	texts   []string // spellings of it that were seen, at most maxSpellings
 	tenants int
@@ -31,13 +32,13 @@ const maxSpellings = 4
 
 func newPolicies() policies {
 	p := policies{byForm: map[string]uint32{}, byText: map[string]uint32{}}
-	p.entries = append(p.entries, &policyEntry{Policy: &Policy{}, tenants: 1})
+	p.entries = append(p.entries, &policyEntry{Policy: &routing.Policy{}, tenants: 1})
 	p.published.Set(0, p.entries[0].Policy)
 	return p
 }
 
 // formOf returns what makes a tenant's policy: its document without what is its own.
-func formOf(t *Tenant) string {
+func formOf(t *routing.Tenant) string {
 	shared := *t
 	shared.Name, shared.Hosts, shared.Delegates, shared.Epoch = "", nil, nil, 0
 	form, err := json.Marshal(&shared)
@@ -65,7 +66,7 @@ func (p *policies) spelled(id uint32, rest string) {
 }
 
 // policyID returns the ID of a tenant's policy, which is compiled if it is new.
-func (c *Compiler) policyID(t *Tenant) uint32 {
+func (c *Compiler) policyID(t *routing.Tenant) uint32 {
 	p := &c.policies
 	form := formOf(t)
 	if id, ok := p.byForm[form]; ok {

@@ -1,0 +1,15 @@
+// Package compile turns documents into tables: a [Compiler] is handed what changed in a source and
+// returns the [routing.Table] that is then in force. One bad document never stops the others: it
+// keeps its last good form, and the table lists a problem.
+//
+// Like package routing it is pure: it opens no file and no socket, starts no goroutine and reads no
+// clock. docs/TABLE.md follows a document's change through the package.
+//
+//   - compiler.go: an update from its changes to the table
+//   - decks.go, tenants.go, pins.go: what each kind of document does
+//   - claims.go, delegates.go: who owns which host
+//   - guard.go: what holds back changes that concern too many tenants at once
+//   - setback.go: tenants that a restore of the source has set back
+//   - policies.go: compiled policies by ID; shortcut.go: the fast way to read a tenant
+//   - checkpoint.go, rebuild.go: two ways to go on after a stop: from a snapshot, and from the table
+package compile
