@@ -92,9 +92,9 @@ func (c *Compiler) Checkpoint() *Checkpoint {
 		return nil
 	}
 	k := &Checkpoint{table: c.last, state: state{
-		Revision: c.last.Revision(), CachePins: c.compiler.CachePins, Hash: c.hash, Effective: c.effective, Stored: c.stored,
+		Revision: c.last.Revision(), CachePins: c.compiler.CachePins, Hash: c.ledger.hash, Effective: c.ledger.effective, Stored: c.ledger.stored,
 		Pairs: maps.Clone(c.pairs), Waiting: heldChanges(c.waiting), Held: heldChanges(c.guard.held), SetBack: heldChanges(c.setBack.all()), Guard: c.last.Guard(), Accepted: c.guard.accepted,
-		Origin: c.origin, Origins: maps.Clone(c.origins), Behind: maps.Clone(c.behind), Problems: maps.Clone(c.problems), Seen: maps.Clone(c.seen),
+		Origin: c.problems.origin, Origins: maps.Clone(c.problems.origins), Behind: maps.Clone(c.ledger.behind), Problems: maps.Clone(c.problems.byKey), Seen: maps.Clone(c.seen),
 		Contested: maps.Clone(c.claims.contested), Refused: c.claims.refused, Wildcards: c.claims.wildcards,
 		Claims: maps.Clone(c.claims.problems), Owned: c.claims.effective, Pins: c.counts.Pins, Unlisted: c.guard.unlisted,
 	}}
@@ -184,19 +184,19 @@ func (c *Compiler) restore(sections []Section) (*routing.Table, error) {
 		return nil, fmt.Errorf("section %s: %w", sectionPolicies, err)
 	}
 	c.restorePinCounts()
-	c.complaints = true
+	c.problems.changed = true
 	return c.publish(s.Revision), nil
 }
 
 func (c *Compiler) restoreState(s *state) error {
-	c.hash, c.effective, c.stored, c.origin = s.Hash, s.Effective, s.Stored, s.Origin
+	c.ledger.hash, c.ledger.effective, c.ledger.stored, c.problems.origin = s.Hash, s.Effective, s.Stored, s.Origin
 	c.claims.wildcards, c.claims.effective, c.counts.Pins = s.Wildcards, s.Owned, s.Pins
-	for _, m := range []struct{ to, from map[string][]routing.Problem }{{c.problems, s.Problems}, {c.claims.problems, s.Claims}} {
+	for _, m := range []struct{ to, from map[string][]routing.Problem }{{c.problems.byKey, s.Problems}, {c.claims.problems, s.Claims}} {
 		maps.Copy(m.to, m.from)
 	}
 	maps.Copy(c.pairs, s.Pairs)
-	maps.Copy(c.origins, s.Origins)
-	maps.Copy(c.behind, s.Behind)
+	maps.Copy(c.problems.origins, s.Origins)
+	maps.Copy(c.ledger.behind, s.Behind)
 	maps.Copy(c.seen, s.Seen)
 	maps.Copy(c.claims.contested, s.Contested)
 	c.claims.refused = s.Refused

@@ -191,7 +191,7 @@ func (c *Compiler) settle(host string) {
 	s := &c.claims
 	if _, ok := s.problems[host]; ok {
 		delete(s.problems, host)
-		c.complaints = true
+		c.problems.changed = true
 	}
 	winner, ok := c.first(host)
 	if !ok {
@@ -273,8 +273,8 @@ func (c *Compiler) first(host string) (oldest claimant, ok bool) {
 
 func (c *Compiler) complainClaim(host string, of claimant, code, message string) {
 	key := "tenants/" + of.tenant
-	c.complaints = true
+	c.problems.changed = true
 	c.claims.problems[host] = append(c.claims.problems[host], routing.Problem{
-		Key: key, Origin: c.originOf(key), Code: code, Message: message, Revision: of.record.Revision,
+		Key: key, Origin: c.problems.originOf(key), Code: code, Message: message, Revision: of.record.Revision,
 	})
 }

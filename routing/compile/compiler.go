@@ -81,18 +81,11 @@ type Compiler struct {
 	decode Decoder
 
 	pairs   map[string]*storedPair // of decks and of what has no store of its own
-	stored  int                    // how many pairs are stored, of all kinds
 	waiting map[string]*Change     // held back until a deck exists
 	setBack setBackPins
-	origin  string
-	origins map[string]string // of documents that have one of their own
-	faults  []routing.Problem
 
-	hash, effective digest
-	behind          map[string]uint64            // key -> hash of the pair in force, where that is not the stored one
-	problems        map[string][]routing.Problem // by document key
-	sorted          []routing.Problem            // all problems as published last
-	complaints      bool                         // they changed since
+	ledger   ledger
+	problems problems
 
 	deckIDs  map[string]int32
 	decks    []*routing.CompiledDeck // by ID, copied on change
@@ -109,8 +102,6 @@ type Compiler struct {
 	guard  guard
 	counts routing.Counts
 	last   *routing.Table
-	found  int // stored pairs that the present update named
-	moved  int // pairs that it changed
 }
 
 // storedPair is what the compiler remembers of one stored pair that is in no store.
@@ -125,8 +116,8 @@ type storedPair struct {
 // NewCompiler returns a compiler without documents.
 func NewCompiler(decode Decoder) *Compiler {
 	c := &Compiler{
-		decode: decode, pairs: map[string]*storedPair{}, waiting: map[string]*Change{}, setBack: setBackPins{}, origins: map[string]string{},
-		behind: map[string]uint64{}, problems: map[string][]routing.Problem{},
+		decode: decode, pairs: map[string]*storedPair{}, waiting: map[string]*Change{}, setBack: setBackPins{},
+		ledger: newLedger(), problems: newProblems(),
 		deckIDs:  map[string]int32{},
 		policies: newPolicies(), maps: store.NewEditors(),
 		pinCounts: map[string]int{}, seen: map[string]uint64{}, claims: newClaims(), guard: newGuard(),
@@ -157,10 +148,7 @@ func (b *batch) flip(c *Compiler, tenant string, flipped bool) {
 // that does not compile never stops the others: it keeps its last good form, and the
 // table lists a problem.
 func (c *Compiler) Compile(u Update) *routing.Table {
-	if !slices.EqualFunc(c.faults, u.Faults, func(a, b routing.Problem) bool { return a == b }) {
-		c.complaints = true
-	}
-	c.faults, c.origin = u.Faults, u.Origin
+	c.problems.hear(&u)
 	setBack := c.heed(u.Seen)
 	b := c.sort(u)
 	c.guardUpdate(&u, &b)
@@ -204,15 +192,15 @@ func (c *Compiler) Compile(u Update) *routing.Table {
 func (c *Compiler) Last() *routing.Table { return c.last }
 
 // Moved returns how many stored pairs the last update changed.
-func (c *Compiler) Moved() int { return c.moved }
+func (c *Compiler) Moved() int { return c.ledger.moved }
 
 // sort picks the changes that change something, keeps the hash of the stored pairs up to
 // date, and adds what a whole list leaves out.
 func (c *Compiler) sort(u Update) batch {
 	b := batch{flipped: map[string]bool{}}
-	c.found, c.moved = 0, 0
+	c.ledger.found, c.ledger.moved = 0, 0
 	fresh := 0
-	if c.stored == 0 { // all that comes is new: nearly all of it tenants, with a host each
+	if c.ledger.stored == 0 { // all that comes is new: nearly all of it tenants, with a host each
 		c.maps.Tenants.Expect(len(u.Changes))
 		c.maps.Hosts.Expect(len(u.Changes))
 	}
@@ -221,10 +209,10 @@ func (c *Compiler) sort(u Update) batch {
 			fresh++
 		}
 	}
-	if u.Whole && c.found+fresh < c.stored {
+	if u.Whole && c.ledger.found+fresh < c.ledger.stored {
 		unread := placesOf(u.Faults)
 		for _, key := range c.missingFrom(&b, u.Changes) {
-			if unread[placeOf(c.originOf(key))] {
+			if unread[placeOf(c.problems.originOf(key))] {
 				continue
 			}
 			c.place(&b, &Change{Key: key, Deleted: true, Revision: u.Revision})
@@ -266,29 +254,29 @@ func (c *Compiler) place(b *batch, change *Change) (fresh bool) {
 	was, created := c.storedPairOf(change)
 	change.was = was
 	if was != 0 {
-		c.found++
+		c.ledger.found++
 	}
 	if change.Deleted {
 		if was == 0 {
 			return false
 		}
-		c.stored--
-		delete(c.origins, change.Key)
+		c.ledger.stored--
+		delete(c.problems.origins, change.Key)
 	} else {
 		change.sum = pairDigest(change.Key, change.Value)
 		if was == change.sum && created == change.Created {
 			return false
 		}
 		if fresh = was == 0; fresh {
-			c.stored++
+			c.ledger.stored++
 		}
-		c.hash.add(change.sum)
+		c.ledger.hash.add(change.sum)
 		if change.Origin != "" {
-			c.origins[change.Key] = change.Origin
+			c.problems.origins[change.Key] = change.Origin
 		}
 	}
-	c.moved++
-	c.hash.sub(was)
+	c.ledger.moved++
+	c.ledger.hash.sub(was)
 	delete(c.waiting, change.Key)
 	c.setBack.forget(change)
 	c.guard.release(change.Key)
@@ -375,51 +363,6 @@ func (c *Compiler) missingFrom(b *batch, changes []Change) (gone []string) {
 	return slices.Compact(gone) // a pin may be in force in one form, and stored in another that was set back
 }
 
-// enforce notes that the present value of a key is the one in force.
-func (c *Compiler) enforce(change *Change) {
-	c.effective.sub(c.inForce(change))
-	c.effective.add(change.sum)
-	delete(c.behind, change.Key)
-}
-
-// keep notes that what was in force stays so, though another value is stored.
-func (c *Compiler) keep(change *Change) { c.behind[change.Key] = c.inForce(change) }
-
-// forget notes that a key is gone, and nothing of it is in force.
-func (c *Compiler) forget(change *Change) {
-	c.effective.sub(c.inForce(change))
-	delete(c.behind, change.Key)
-	c.praise(change.Key)
-}
-
-// inForce returns the hash of the pair that is in force before a change; 0: none.
-func (c *Compiler) inForce(change *Change) uint64 {
-	if sum, ok := c.behind[change.Key]; ok {
-		return sum
-	}
-	return change.was
-}
-
-// complain notes what is wrong with a stored document; praise takes all of it back.
-func (c *Compiler) complain(key, code, message string, revision int64) {
-	c.complaints = true
-	c.problems[key] = append(c.problems[key], routing.Problem{Key: key, Code: code, Message: message, Origin: c.originOf(key), Revision: revision})
-}
-
-func (c *Compiler) praise(key string) {
-	if _, ok := c.problems[key]; ok {
-		delete(c.problems, key)
-		c.complaints = true
-	}
-}
-
-func (c *Compiler) originOf(key string) string {
-	if origin, ok := c.origins[key]; ok {
-		return origin
-	}
-	return c.origin
-}
-
 // retryWaiting brings back what was held for want of a deck, now that the decks have changed.
 func (c *Compiler) retryWaiting(b *batch) {
 	for _, key := range slices.Sorted(maps.Keys(c.waiting)) {
@@ -434,30 +377,31 @@ func (c *Compiler) wait(change *Change, deck string) {
 	kept := *change
 	kept.Value, kept.packed = slices.Clone(change.Value), ""
 	c.waiting[change.Key] = &kept
-	c.complain(change.Key, routing.ProblemUnknownDeck, "names the deck "+deck+", which does not exist; the last good form stays in force until it does", change.Revision)
+	c.problems.add(change.Key, routing.ProblemUnknownDeck, "names the deck "+deck+", which does not exist; the last good form stays in force until it does", change.Revision)
 }
 
 // checkOther lists what is wrong with documents of other kinds, whose meaning is for others,
 // and with keys that no document has.
 func (c *Compiler) checkOther(change *Change) {
 	if change.Deleted {
-		c.forget(change)
+		c.ledger.forget(change)
+		c.problems.clear(change.Key)
 		delete(c.pairs, change.Key)
 		return
 	}
-	c.praise(change.Key)
+	c.problems.clear(change.Key)
 	c.pairs[change.Key] = &storedPair{Digest: change.sum, Created: change.Created, Revision: change.Revision}
 	if change.kind == keyMisspelled {
-		c.complain(change.Key, routing.ProblemBadKey, whyMisspelled(change.Key), change.Revision)
-		c.keep(change)
+		c.problems.add(change.Key, routing.ProblemBadKey, whyMisspelled(change.Key), change.Revision)
+		c.ledger.keep(change)
 		return
 	}
 	if _, err := c.decode(change.Key, change.Value); err != nil {
-		c.complain(change.Key, routing.ProblemBadDocument, err.Error(), change.Revision)
-		c.keep(change)
+		c.problems.add(change.Key, routing.ProblemBadDocument, err.Error(), change.Revision)
+		c.ledger.keep(change)
 		return
 	}
-	c.enforce(change)
+	c.ledger.enforce(change)
 }
 
 // publish makes the table of the present state.
@@ -467,19 +411,19 @@ func (c *Compiler) publish(revision int64) *routing.Table {
 		before = c.last.Parts()
 	}
 	p := routing.Parts{
-		Revision: revision, Hash: c.hash.String(), EffectiveHash: c.effective.plus(c.claims.effective).String(), Decks: c.decks, Refused: c.claims.refused,
+		Revision: revision, Hash: c.ledger.hash.String(), EffectiveHash: c.ledger.effective.plus(c.claims.effective).String(), Decks: c.decks, Refused: c.claims.refused,
 		Wildcards: c.claims.wildcards > 0, Policies: c.policies.published.Seal(),
 	}
 	p.Maps, p.Weight = c.maps.Seal(before.Maps)
 	p.Guard = c.guardState()
-	if c.complaints {
-		p.Weight += len(c.sorted) * int(unsafe.Sizeof(routing.Problem{}))
+	if c.problems.changed {
+		p.Weight += len(c.problems.listed) * int(unsafe.Sizeof(routing.Problem{}))
 	}
-	if changed := c.complaints; changed || c.last == nil {
-		p.Problems = c.sortedProblems()
+	if changed := c.problems.changed; changed || c.last == nil {
+		p.Problems = c.listProblems()
 		p.Rewound = c.rewound(p.Problems)
 	} else {
-		p.Problems, p.Rewound = c.sortedProblems(), before.Rewound
+		p.Problems, p.Rewound = c.problems.listed, before.Rewound
 	}
 	c.counts.Hosts, c.counts.Tenants, c.counts.Problems = p.Maps.Hosts.Len(), p.Maps.Tenants.Len(), len(p.Problems)
 	p.Counts = c.counts
@@ -487,33 +431,18 @@ func (c *Compiler) publish(revision int64) *routing.Table {
 	return c.last
 }
 
-// sortedProblems returns all problems by key, anew only if they changed.
-func (c *Compiler) sortedProblems() []routing.Problem {
-	if !c.complaints {
-		return c.sorted
+// listProblems returns all problems, sorted by key.
+func (c *Compiler) listProblems() []routing.Problem {
+	if !c.problems.changed {
+		return c.problems.listed
 	}
-	c.complaints = false
-	var all []routing.Problem
-	for _, list := range c.problems {
-		all = append(all, list...)
-	}
+	var elsewhere []routing.Problem
 	for _, list := range c.claims.problems {
-		all = append(all, list...)
+		elsewhere = append(elsewhere, list...)
 	}
-	all = append(all, c.faults...)
 	if more := len(c.guard.held) + c.guard.unlisted - c.guard.listed; more > 0 {
-		all = append(all, routing.Problem{Code: routing.ProblemHeld, Origin: c.origin, Revision: c.guard.revision, Message: fmt.Sprintf(
+		elsewhere = append(elsewhere, routing.Problem{Code: routing.ProblemHeld, Origin: c.problems.origin, Revision: c.guard.revision, Message: fmt.Sprintf(
 			"%d more changes are held that came with many others at once, until somebody says that they are meant: gridctl guard", more)})
 	}
-	slices.SortStableFunc(all, func(a, b routing.Problem) int {
-		if order := strings.Compare(a.Key, b.Key); order != 0 {
-			return order
-		}
-		if order := strings.Compare(a.Code, b.Code); order != 0 {
-			return order
-		}
-		return strings.Compare(a.Message, b.Message)
-	})
-	c.sorted = all
-	return all
+	return c.problems.list(elsewhere)
 }

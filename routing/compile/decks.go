@@ -50,7 +50,8 @@ func (c *Compiler) flippedDecks(known []bool) map[int32]bool {
 func (c *Compiler) compileDeck(change *Change) {
 	name := strings.TrimPrefix(change.Key, "decks/")
 	if change.Deleted {
-		c.forget(change)
+		c.ledger.forget(change)
+		c.problems.clear(change.Key)
 		delete(c.pairs, change.Key)
 		if c.deckKnown(name) {
 			id := c.deckIDs[name]
@@ -59,7 +60,7 @@ func (c *Compiler) compileDeck(change *Change) {
 		}
 		return
 	}
-	c.praise(change.Key)
+	c.problems.clear(change.Key)
 	pair := &storedPair{Digest: change.sum, Created: change.Created, Revision: change.Revision, Value: slices.Clone(change.Value)}
 	if before := c.pairs[change.Key]; before != nil {
 		if pair.Good = before.Good; pair.Good == nil {
@@ -69,17 +70,17 @@ func (c *Compiler) compileDeck(change *Change) {
 	c.pairs[change.Key] = pair
 	deck, err := c.readDeck(change.Key, change.Value)
 	if err != nil {
-		c.keep(change)
-		c.complain(change.Key, routing.ProblemBadDocument, err.Error(), change.Revision)
+		c.ledger.keep(change)
+		c.problems.add(change.Key, routing.ProblemBadDocument, err.Error(), change.Revision)
 		return
 	}
 	if err := contained(func() { c.setDeck(name, deck) }); err != nil {
-		c.keep(change)
-		c.complain(change.Key, routing.ProblemBadDocument, err.Error(), change.Revision)
+		c.ledger.keep(change)
+		c.problems.add(change.Key, routing.ProblemBadDocument, err.Error(), change.Revision)
 		return
 	}
 	pair.Good = nil
-	c.enforce(change)
+	c.ledger.enforce(change)
 }
 
 func (c *Compiler) readDeck(key string, value []byte) (*routing.Deck, error) {
@@ -130,9 +131,9 @@ func (c *Compiler) reviewReferences(b *batch, flipped map[int32]bool) {
 
 func (c *Compiler) reviewDeck(deck *routing.CompiledDeck) {
 	key := "decks/" + deck.Name
-	c.absolve(key, routing.ProblemUnknownDeck)
+	c.problems.clearCode(key, routing.ProblemUnknownDeck)
 	if deck.Standby != "" && !c.deckKnown(deck.Standby) {
-		c.complain(key, routing.ProblemUnknownDeck, "has the standby "+deck.Standby+", which does not exist", c.pairs[key].Revision)
+		c.problems.add(key, routing.ProblemUnknownDeck, "has the standby "+deck.Standby+", which does not exist", c.pairs[key].Revision)
 	}
 }
 
@@ -170,10 +171,10 @@ func (c *Compiler) reviewTenant(name string) {
 	if record.Policy == 0 {
 		return
 	}
-	c.absolve(key, routing.ProblemUnknownDeck)
+	c.problems.clearCode(key, routing.ProblemUnknownDeck)
 	for _, deck := range c.policies.entries[record.Policy].Decks() {
 		if c.decks[deck].Missing {
-			c.complain(key, routing.ProblemUnknownDeck, "names the deck "+c.decks[deck].Name+", which does not exist; what is mapped to it gets deck_down", record.Revision)
+			c.problems.add(key, routing.ProblemUnknownDeck, "names the deck "+c.decks[deck].Name+", which does not exist; what is mapped to it gets deck_down", record.Revision)
 		}
 	}
 }
@@ -218,31 +219,15 @@ func (c *Compiler) concernsOtherPins(b *batch, flipped map[int32]bool) bool {
 }
 
 func (c *Compiler) reviewPin(tenant, docKey string, deck int32, revision int64) {
-	c.absolve(docKey, routing.ProblemUnknownTenant)
+	c.problems.clearCode(docKey, routing.ProblemUnknownTenant)
 	if _, ok := c.maps.Tenants.Get(tenant); !ok {
-		c.complain(docKey, routing.ProblemUnknownTenant, "is for the tenant "+tenant+", which does not exist", revision)
+		c.problems.add(docKey, routing.ProblemUnknownTenant, "is for the tenant "+tenant+", which does not exist", revision)
 	}
 	if c.waiting[docKey] != nil {
 		return
 	}
-	c.absolve(docKey, routing.ProblemUnknownDeck)
+	c.problems.clearCode(docKey, routing.ProblemUnknownDeck)
 	if deck != store.PinUnreadable && c.decks[deck].Missing {
-		c.complain(docKey, routing.ProblemUnknownDeck, "names the deck "+c.decks[deck].Name+", which does not exist; the key gets deck_down", revision)
-	}
-}
-
-// absolve takes back the problems of one code.
-func (c *Compiler) absolve(key, code string) {
-	list, ok := c.problems[key]
-	if !ok {
-		return
-	}
-	kept := slices.DeleteFunc(slices.Clone(list), func(p routing.Problem) bool { return p.Code == code })
-	if len(kept) == len(list) {
-		return
-	}
-	c.complaints = true
-	if c.problems[key] = kept; len(kept) == 0 {
-		delete(c.problems, key)
+		c.problems.add(docKey, routing.ProblemUnknownDeck, "names the deck "+c.decks[deck].Name+", which does not exist; the key gets deck_down", revision)
 	}
 }

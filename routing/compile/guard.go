@@ -127,7 +127,7 @@ func (c *Compiler) releaseAccepted(u *Update, b *batch) {
 	for _, key := range slices.Sorted(maps.Keys(g.held)) {
 		if change := g.held[key]; change.Revision <= g.accepted {
 			b.add(change)
-			c.praise(key)
+			c.problems.clear(key)
 			g.release(key)
 		}
 	}
@@ -314,17 +314,17 @@ func (c *Compiler) holdChange(change *Change, revision int64) {
 	kept.Revision = max(kept.Revision, revision)
 	c.guard.hold(&kept)
 	c.guard.revision = max(c.guard.revision, kept.Revision)
-	c.keep(change)
-	c.praise(change.Key)
+	c.ledger.keep(change)
+	c.problems.clear(change.Key)
 	what := "its change"
 	if change.Deleted {
 		what = "its deletion"
 	}
 	if c.guard.listed < maxHeldProblems { // of more than these the number says enough
 		c.guard.listed++
-		c.complain(change.Key, routing.ProblemHeld, what+" came with those of many others at once, and is held until somebody says that it is meant: gridctl guard", change.Revision)
+		c.problems.add(change.Key, routing.ProblemHeld, what+" came with those of many others at once, and is held until somebody says that it is meant: gridctl guard", change.Revision)
 	}
-	c.complaints = true
+	c.problems.changed = true
 	if name, ok := strings.CutPrefix(change.Key, "tenants/"); ok {
 		packed, _ := c.maps.Tenants.Get(name)
 		record := store.UnpackTenant(packed)
@@ -413,7 +413,7 @@ func (c *Compiler) guardState() *routing.GuardState {
 		g.stale, g.tally, g.listed = false, routing.GuardState{}, 0
 		for _, key := range slices.Sorted(maps.Keys(g.held)) {
 			g.count(g.held[key])
-			if slices.ContainsFunc(c.problems[key], func(p routing.Problem) bool { return p.Code == routing.ProblemHeld }) {
+			if c.problems.has(key, routing.ProblemHeld) {
 				g.listed++
 			}
 		}

@@ -46,10 +46,10 @@ func (c *Compiler) dropUnheld(b *batch, present map[string]struct{}) {
 		return true
 	})
 	for _, sum := range gone {
-		c.hash.sub(sum)
+		c.ledger.hash.sub(sum)
 	}
-	c.stored -= len(gone)
-	c.moved += len(gone)
+	c.ledger.stored -= len(gone)
+	c.ledger.moved += len(gone)
 	b.unlisted = gone
 }
 
@@ -60,10 +60,10 @@ func (c *Compiler) dropUnlisted(unlisted map[string]uint64, hold bool) {
 		if hold {
 			c.maps.Unheld.Put(key, store.PackUnheld(sum, true))
 			c.guard.unlisted++
-			c.guard.stale, c.complaints = true, true
+			c.guard.stale, c.problems.changed = true, true
 			continue
 		}
-		c.effective.sub(sum)
+		c.ledger.effective.sub(sum)
 		c.maps.Unheld.Delete(key)
 		c.counts.Pins--
 	}
@@ -88,7 +88,7 @@ func (c *Compiler) dropGone() {
 		return true
 	})
 	c.dropUnlisted(gone, false)
-	c.guard.unlisted, c.guard.stale, c.complaints = 0, true, true
+	c.guard.unlisted, c.guard.stale, c.problems.changed = 0, true, true
 }
 
 // returned notes that a pin comes back whose deletion is held, if it is.
@@ -97,13 +97,13 @@ func (c *Compiler) returned(change *Change, packed string) {
 	if !gone {
 		return
 	}
-	c.effective.sub(sum)
-	if _, named := c.behind[change.Key]; named {
-		delete(c.behind, change.Key)
+	c.ledger.effective.sub(sum)
+	if _, named := c.ledger.behind[change.Key]; named {
+		delete(c.ledger.behind, change.Key)
 	} else {
 		c.guard.unlisted--
 	}
-	c.guard.stale, c.complaints = true, true
+	c.guard.stale, c.problems.changed = true, true
 }
 
 // compilePin applies one change of a pin.
@@ -111,11 +111,12 @@ func (c *Compiler) compilePin(change *Change) {
 	at := change.tenant + "/" + change.key
 	packed, exists := c.maps.Pins.Get(at)
 	if change.Deleted {
-		c.forget(change)
+		c.ledger.forget(change)
+		c.problems.clear(change.Key)
 		c.dropPin(change, exists)
 		return
 	}
-	c.praise(change.Key)
+	c.problems.clear(change.Key)
 	if !exists && c.readsPins(change.tenant) {
 		c.putUnheld(change)
 		return
@@ -142,14 +143,14 @@ func (c *Compiler) compilePin(change *Change) {
 	deck := present
 	switch {
 	case err != nil:
-		c.complain(change.Key, routing.ProblemBadDocument, err.Error(), change.Revision)
-		c.keep(change)
+		c.problems.add(change.Key, routing.ProblemBadDocument, err.Error(), change.Revision)
+		c.ledger.keep(change)
 	case present != store.PinUnreadable && !c.deckKnown(pin.Deck) && c.decks[present].Name != pin.Deck:
 		c.wait(change, pin.Deck)
-		c.keep(change)
+		c.ledger.keep(change)
 	default:
 		deck = c.deckID(pin.Deck)
-		c.enforce(change)
+		c.ledger.enforce(change)
 	}
 	c.countDeck(present, -1)
 	c.countDeck(deck, 1)
@@ -175,7 +176,7 @@ func (c *Compiler) putUnheld(change *Change) {
 	} else {
 		c.counts.Pins++
 	}
-	c.enforce(change)
+	c.ledger.enforce(change)
 	c.maps.Unheld.Put(key, store.PackUnheld(change.sum, false))
 }
 

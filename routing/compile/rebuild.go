@@ -35,15 +35,15 @@ func (c *Compiler) Rebuilt() (next *Compiler, err error) {
 
 func (c *Compiler) rebuilt() (*Compiler, error) {
 	next := NewCompiler(c.decode)
-	next.compiler.CachePins, next.origin = c.compiler.CachePins, c.origin
-	maps.Copy(next.origins, c.origins)
+	next.compiler.CachePins, next.problems.origin = c.compiler.CachePins, c.problems.origin
+	maps.Copy(next.problems.origins, c.problems.origins)
 	maps.Copy(next.seen, c.seen)
 	next.guard.accepted = c.guard.accepted
 	t := c.last
 	if t == nil {
 		return next, nil
 	}
-	next.last, next.faults, next.complaints = t, c.faults, true
+	next.last, next.problems.faults, next.problems.changed = t, c.problems.faults, true
 	parts := t.Parts()
 	next.maps = parts.Maps.Edit()
 	if err := next.rebuildDecks(&parts); err != nil {
@@ -53,10 +53,10 @@ func (c *Compiler) rebuilt() (*Compiler, error) {
 	next.rebuildTenants(&parts)
 	next.rebuildPins(&parts)
 	next.rebuildClaims(&parts)
-	for range next.stored {
-		next.hash.add(standIn)
+	for range next.ledger.stored {
+		next.ledger.hash.add(standIn)
 	}
-	next.effective = next.hash
+	next.ledger.effective = next.ledger.hash
 	return next, nil
 }
 
@@ -99,7 +99,7 @@ func (c *Compiler) rebuildDecks(p *routing.Parts) error {
 		}
 		c.pairs["decks/"+deck.Name] = &storedPair{Digest: standIn, Value: value}
 		c.counts.Decks++
-		c.stored++
+		c.ledger.stored++
 	}
 	return nil
 }
@@ -134,7 +134,7 @@ func (c *Compiler) rebuildTenants(p *routing.Parts) {
 		}
 		c.packed = record.Pack(c.packed[:0])
 		c.maps.Tenants.Put(name, c.packed)
-		c.stored++
+		c.ledger.stored++
 		return true
 	})
 }
@@ -145,14 +145,14 @@ func (c *Compiler) rebuildPins(p *routing.Parts) {
 		record.Digest, record.Gone = standIn, false
 		c.packed = record.Pack(c.packed[:0])
 		c.maps.Pins.Put(at, c.packed)
-		c.stored++
+		c.ledger.stored++
 		return true
 	})
 	c.restorePinCounts()
 	sum := binary.LittleEndian.AppendUint64(nil, standIn)
 	p.Maps.Unheld.Each(func(key, _ string) bool {
 		c.maps.Unheld.Put(key, sum)
-		c.stored++
+		c.ledger.stored++
 		return true
 	})
 	c.counts.Pins = p.Maps.Pins.Len() + p.Maps.Unheld.Len()

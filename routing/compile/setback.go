@@ -42,14 +42,14 @@ func (c *Compiler) withdrawSetBack(name string) {
 		return
 	}
 	change := &Change{Key: "tenants/" + name, was: old.Digest}
-	c.effective.sub(c.inForce(change))
-	c.behind[change.Key] = 0 // nothing is
+	c.ledger.effective.sub(c.ledger.inForce(change))
+	c.ledger.behind[change.Key] = 0 // nothing is
 	next := old
 	next.Policy, next.Epoch = 0, 0
 	c.policies.release(old.Policy)
 	c.setTenant(name, &old, &next, nil, false, false)
-	c.praise(change.Key)
-	c.complain(change.Key, routing.ProblemEpochRewound, fmt.Sprintf(
+	c.problems.clear(change.Key)
+	c.problems.add(change.Key, routing.ProblemEpochRewound, fmt.Sprintf(
 		"has epoch %d, and another router has seen %d: it was set back; settle it with gridctl restored", old.Epoch, c.seen[name]), old.Revision)
 }
 
@@ -68,8 +68,8 @@ func (s setBackPins) take(c *Compiler, change *Change) bool {
 	}
 	kept := *change
 	kept.Value, kept.packed = slices.Clone(change.Value), ""
-	c.keep(change)
-	c.praise(change.Key)
+	c.ledger.keep(change)
+	c.problems.clear(change.Key)
 	s.put(&kept)
 	return true
 }
@@ -123,7 +123,7 @@ func (s setBackPins) all() map[string]*Change {
 // isSetBack says whether a tenant is stored with a lower epoch than was seen, and has the form in
 // force that it had before.
 func (c *Compiler) isSetBack(tenant string) bool {
-	if !slices.ContainsFunc(c.problems["tenants/"+tenant], func(p routing.Problem) bool { return p.Code == routing.ProblemEpochRewound }) {
+	if !c.problems.has("tenants/"+tenant, routing.ProblemEpochRewound) {
 		return false
 	}
 	packed, ok := c.maps.Tenants.Get(tenant)

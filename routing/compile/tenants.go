@@ -73,7 +73,7 @@ func (c *Compiler) compileTenant(change *Change, b *batch) {
 		c.deleteTenant(change, name, exists, &old, b)
 		return
 	}
-	c.praise(change.Key)
+	c.problems.clear(change.Key)
 	b.flip(c, name, !exists)
 	form, err := c.readTenant(change)
 	next := old
@@ -99,20 +99,20 @@ func (c *Compiler) compileTenant(change *Change, b *batch) {
 		if old.Policy != 0 {
 			c.policies.release(old.Policy)
 		}
-		c.enforce(change)
+		c.ledger.enforce(change)
 	case routing.ProblemUnknownDeck:
-		c.keep(change)
+		c.ledger.keep(change)
 		c.wait(change, message)
 	default:
-		c.keep(change)
-		c.complain(change.Key, code, message, change.Revision)
+		c.ledger.keep(change)
+		c.problems.add(change.Key, code, message, change.Revision)
 		hosts = form.hosts
 	}
 	if !accepted && old.Policy != 0 { // the last good form keeps its hosts
 		hosts = nil
 	}
 	c.setTenant(name, &old, &next, hosts, accepted || old.Policy == 0, redelegated)
-	change.review = len(c.problems[change.Key]) > 0 || slices.ContainsFunc(c.policies.entries[next.Policy].Decks(), func(deck int32) bool { return c.decks[deck].Missing })
+	change.review = len(c.problems.byKey[change.Key]) > 0 || slices.ContainsFunc(c.policies.entries[next.Policy].Decks(), func(deck int32) bool { return c.decks[deck].Missing })
 }
 
 // findPolicy finds, or compiles, the policy of a form. What no check foresaw in one document
@@ -136,7 +136,8 @@ func (c *Compiler) takePolicy(name string, form *tenantForm) {
 }
 
 func (c *Compiler) deleteTenant(change *Change, name string, exists bool, old *store.TenantRecord, b *batch) {
-	c.forget(change)
+	c.ledger.forget(change)
+	c.problems.clear(change.Key)
 	c.setBack.release(name, b)
 	if !exists {
 		return
