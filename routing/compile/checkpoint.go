@@ -96,9 +96,9 @@ func (c *Compiler) Checkpoint() *Checkpoint {
 		Pairs: maps.Clone(c.pairs), Waiting: heldChanges(c.waiting), Held: heldChanges(c.guard.held), SetBack: heldChanges(c.setBack.all()), Guard: c.last.Guard(), Accepted: c.guard.accepted,
 		Origin: c.problems.origin, Origins: maps.Clone(c.problems.origins), Behind: maps.Clone(c.ledger.behind), Problems: maps.Clone(c.problems.byKey), Seen: maps.Clone(c.seen),
 		Contested: maps.Clone(c.claims.contested), Refused: c.claims.refused, Wildcards: c.claims.wildcards,
-		Claims: maps.Clone(c.claims.problems), Owned: c.claims.effective, Pins: c.counts.Pins, Unlisted: c.guard.unlisted,
+		Claims: maps.Clone(c.claims.problems), Owned: c.claims.effective, Pins: c.last.Counts().Pins, Unlisted: c.guard.unlisted,
 	}}
-	for _, deck := range c.decks {
+	for _, deck := range c.decks.list {
 		k.state.Decks = append(k.state.Decks, deck.Name)
 	}
 	for id, entry := range c.policies.entries {
@@ -190,7 +190,7 @@ func (c *Compiler) restore(sections []Section) (*routing.Table, error) {
 
 func (c *Compiler) restoreState(s *state) error {
 	c.ledger.hash, c.ledger.effective, c.ledger.stored, c.problems.origin = s.Hash, s.Effective, s.Stored, s.Origin
-	c.claims.wildcards, c.claims.effective, c.counts.Pins = s.Wildcards, s.Owned, s.Pins
+	c.claims.wildcards, c.claims.effective = s.Wildcards, s.Owned
 	for _, m := range []struct{ to, from map[string][]routing.Problem }{{c.problems.byKey, s.Problems}, {c.claims.problems, s.Claims}} {
 		maps.Copy(m.to, m.from)
 	}
@@ -212,7 +212,7 @@ func (c *Compiler) restoreState(s *state) error {
 		c.guard.revision, c.guard.since, c.guard.before = s.Guard.Revision, s.Guard.Since, s.Guard.Before
 	}
 	for _, name := range s.Decks {
-		c.deckID(name)
+		c.decks.id(name)
 	}
 	for key, pair := range s.Pairs {
 		name, ok := strings.CutPrefix(key, "decks/")
@@ -225,7 +225,7 @@ func (c *Compiler) restoreState(s *state) error {
 		}
 		deck, err := c.readDeck(key, value)
 		if err == nil {
-			c.setDeck(name, deck)
+			c.decks.set(name, deck)
 		} else if len(s.Problems[key]) == 0 {
 			return fmt.Errorf("%s: %w", key, err)
 		}
@@ -273,15 +273,13 @@ func (c *Compiler) restorePolicies(data []byte) error {
 
 // restorePinCounts counts pins by tenant and by deck.
 func (c *Compiler) restorePinCounts() {
-	total := c.counts.Pins
 	c.maps.Pins.Each(func(at, packed string) bool {
 		tenant, _, _ := strings.Cut(at, "/")
 		if _, known := c.pinCounts[tenant]; !known {
 			tenant = strings.Clone(tenant)
 		}
 		c.pinCounts[tenant]++
-		c.countDeck(store.UnpackPin(packed).Deck, 1)
+		c.decks.countPin(store.UnpackPin(packed).Deck, 1)
 		return true
 	})
-	c.counts.Pins = total
 }

@@ -87,9 +87,7 @@ type Compiler struct {
 	ledger   ledger
 	problems problems
 
-	deckIDs  map[string]int32
-	decks    []*routing.CompiledDeck // by ID, copied on change
-	deckPins []int                   // by ID: how many pins name the deck
+	decks    decks
 	compiler *routing.PolicyCompiler
 	packed   []byte // a record on its way into a store
 
@@ -100,7 +98,6 @@ type Compiler struct {
 
 	claims claims
 	guard  guard
-	counts routing.Counts
 	last   *routing.Table
 }
 
@@ -118,11 +115,11 @@ func NewCompiler(decode Decoder) *Compiler {
 	c := &Compiler{
 		decode: decode, pairs: map[string]*storedPair{}, waiting: map[string]*Change{}, setBack: setBackPins{},
 		ledger: newLedger(), problems: newProblems(),
-		deckIDs:  map[string]int32{},
+		decks:    newDecks(),
 		policies: newPolicies(), maps: store.NewEditors(),
 		pinCounts: map[string]int{}, seen: map[string]uint64{}, claims: newClaims(), guard: newGuard(),
 	}
-	c.compiler = routing.NewPolicyCompiler(c.deckID)
+	c.compiler = routing.NewPolicyCompiler(c.decks.id)
 	return c
 }
 
@@ -153,14 +150,11 @@ func (c *Compiler) Compile(u Update) *routing.Table {
 	b := c.sort(u)
 	c.guardUpdate(&u, &b)
 	c.dropUnlisted(b.unlisted, b.holds)
-	c.decks = slices.Clone(c.decks)
-
-	known := c.knownDecks()
+	c.decks.begin()
 	for _, change := range b.decks {
 		c.compileDeck(change)
 	}
-	flippedDecks := c.flippedDecks(known)
-	if len(flippedDecks) > 0 {
+	if len(c.decks.flipped()) > 0 {
 		c.retryWaiting(&b)
 		c.setBack.retry(&b)
 	}
@@ -179,7 +173,7 @@ func (c *Compiler) Compile(u Update) *routing.Table {
 		c.checkOther(change)
 	}
 	c.settleHosts()
-	c.reviewReferences(&b, c.flippedDecks(known))
+	c.reviewReferences(&b, c.decks.flipped())
 	c.maps.Tenants.Expect(0)
 	c.maps.Hosts.Expect(0)
 	if u.Whole {
@@ -411,7 +405,7 @@ func (c *Compiler) publish(revision int64) *routing.Table {
 		before = c.last.Parts()
 	}
 	p := routing.Parts{
-		Revision: revision, Hash: c.ledger.hash.String(), EffectiveHash: c.ledger.effective.plus(c.claims.effective).String(), Decks: c.decks, Refused: c.claims.refused,
+		Revision: revision, Hash: c.ledger.hash.String(), EffectiveHash: c.ledger.effective.plus(c.claims.effective).String(), Decks: c.decks.list, Refused: c.claims.refused,
 		Wildcards: c.claims.wildcards > 0, Policies: c.policies.published.Seal(),
 	}
 	p.Maps, p.Weight = c.maps.Seal(before.Maps)
@@ -425,8 +419,10 @@ func (c *Compiler) publish(revision int64) *routing.Table {
 	} else {
 		p.Problems, p.Rewound = c.problems.listed, before.Rewound
 	}
-	c.counts.Hosts, c.counts.Tenants, c.counts.Problems = p.Maps.Hosts.Len(), p.Maps.Tenants.Len(), len(p.Problems)
-	p.Counts = c.counts
+	p.Counts = routing.Counts{
+		Tenants: p.Maps.Tenants.Len(), Hosts: p.Maps.Hosts.Len(), Decks: c.decks.count,
+		Pins: p.Maps.Pins.Len() + p.Maps.Unheld.Len(), Problems: len(p.Problems),
+	}
 	c.last = routing.NewTable(p)
 	return c.last
 }

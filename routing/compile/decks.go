@@ -9,55 +9,99 @@ import (
 	"gridrouter.io/routing/store"
 )
 
-// deckID returns the ID of a deck's name, and gives out a new one, for a missing deck,
-// if it has none.
-func (c *Compiler) deckID(name string) int32 {
-	if id, ok := c.deckIDs[name]; ok {
-		return id
+// decks are the compiled decks by ID. A name that was ever mentioned has an ID, and keeps it.
+type decks struct {
+	ids   map[string]int32
+	list  []*routing.CompiledDeck // by ID; copied by begin
+	pins  []int                   // by ID: how many pins name the deck
+	known []bool                  // by ID: which decks had a form in force when the update began
+	count int                     // how many have one
+}
+
+func newDecks() decks { return decks{ids: map[string]int32{}} }
+
+// begin copies the list, which a table has, before an update changes it.
+func (d *decks) begin() {
+	d.list = slices.Clone(d.list)
+	d.known = make([]bool, len(d.list))
+	for id, deck := range d.list {
+		d.known[id] = !deck.Missing
 	}
-	id := int32(len(c.decks)) // far fewer decks
-	c.deckIDs[name] = id
-	c.decks = append(c.decks, routing.MissingDeck(name, id))
-	return id
 }
 
-// deckKnown says whether a deck has a form in force.
-func (c *Compiler) deckKnown(name string) bool {
-	id, ok := c.deckIDs[name]
-	return ok && !c.decks[id].Missing
-}
-
-// knownDecks says of each ID whether its deck has a form in force.
-func (c *Compiler) knownDecks() []bool {
-	known := make([]bool, len(c.decks))
-	for id, deck := range c.decks {
-		known[id] = !deck.Missing
-	}
-	return known
-}
-
-// flippedDecks returns the decks that came or went since.
-func (c *Compiler) flippedDecks(known []bool) map[int32]bool {
+// flipped returns the decks that came or went since begin.
+func (d *decks) flipped() map[int32]bool {
 	flipped := map[int32]bool{}
-	for id, deck := range c.decks {
-		if before := id < len(known) && known[id]; before == deck.Missing {
+	for id, deck := range d.list {
+		if before := id < len(d.known) && d.known[id]; before == deck.Missing {
 			flipped[int32(id)] = true
 		}
 	}
 	return flipped
 }
 
+// id returns the ID of a deck's name, and gives out a new one, for a missing deck, if it has none.
+func (d *decks) id(name string) int32 {
+	if id, ok := d.ids[name]; ok {
+		return id
+	}
+	id := int32(len(d.list)) // far fewer decks
+	d.ids[name] = id
+	d.list = append(d.list, routing.MissingDeck(name, id))
+	return id
+}
+
+// has says whether a deck has a form in force.
+func (d *decks) has(name string) bool {
+	id, ok := d.ids[name]
+	return ok && !d.list[id].Missing
+}
+
+// set puts a deck's form in force.
+func (d *decks) set(name string, deck *routing.Deck) {
+	standby := int32(-1)
+	if deck.Standby != "" {
+		standby = d.id(deck.Standby)
+	}
+	id := d.id(name)
+	compiled := routing.CompileDeck(deck, id, standby)
+	if d.list[id].Missing {
+		d.count++
+	}
+	d.list[id] = compiled
+}
+
+// remove leaves a missing deck in the place of one.
+func (d *decks) remove(name string) {
+	if d.has(name) {
+		id := d.ids[name]
+		d.list[id] = routing.MissingDeck(name, id)
+		d.count--
+	}
+}
+
+// countPin counts the pins that name a deck.
+func (d *decks) countPin(deck int32, by int) {
+	if deck == store.PinUnreadable {
+		return
+	}
+	for len(d.pins) <= int(deck) {
+		d.pins = append(d.pins, 0)
+	}
+	d.pins[deck] += by
+}
+
+// pinned says whether pins name a deck.
+func (d *decks) pinned(id int32) bool { return int(id) < len(d.pins) && d.pins[id] > 0 }
+
+// compileDeck applies one change of a deck.
 func (c *Compiler) compileDeck(change *Change) {
 	name := strings.TrimPrefix(change.Key, "decks/")
 	if change.Deleted {
 		c.ledger.forget(change)
 		c.problems.clear(change.Key)
 		delete(c.pairs, change.Key)
-		if c.deckKnown(name) {
-			id := c.deckIDs[name]
-			c.decks[id] = routing.MissingDeck(name, id)
-			c.counts.Decks--
-		}
+		c.decks.remove(name)
 		return
 	}
 	c.problems.clear(change.Key)
@@ -74,7 +118,7 @@ func (c *Compiler) compileDeck(change *Change) {
 		c.problems.add(change.Key, routing.ProblemBadDocument, err.Error(), change.Revision)
 		return
 	}
-	if err := contained(func() { c.setDeck(name, deck) }); err != nil {
+	if err := contained(func() { c.decks.set(name, deck) }); err != nil {
 		c.ledger.keep(change)
 		c.problems.add(change.Key, routing.ProblemBadDocument, err.Error(), change.Revision)
 		return
@@ -90,144 +134,4 @@ func (c *Compiler) readDeck(key string, value []byte) (*routing.Deck, error) {
 		err = errors.New("the value is no deck")
 	}
 	return deck, err
-}
-
-// setDeck puts a deck's form in force.
-func (c *Compiler) setDeck(name string, deck *routing.Deck) {
-	standby := int32(-1)
-	if deck.Standby != "" {
-		standby = c.deckID(deck.Standby)
-	}
-	id := c.deckID(name)
-	compiled := routing.CompileDeck(deck, id, standby)
-	if c.decks[id].Missing {
-		c.counts.Decks++
-	}
-	c.decks[id] = compiled
-}
-
-// reviewReferences lists what refers to decks or tenants that do not exist: in the
-// documents of the batch, and wherever a deck that came or went is named.
-func (c *Compiler) reviewReferences(b *batch, flipped map[int32]bool) {
-	for _, change := range b.decks {
-		if id, ok := c.deckIDs[strings.TrimPrefix(change.Key, "decks/")]; ok {
-			c.reviewDeck(c.decks[id])
-		}
-	}
-	if len(flipped) > 0 {
-		for _, deck := range c.decks {
-			c.reviewDeck(deck)
-		}
-		c.reviewTenantsOf(flipped)
-	}
-	for _, change := range b.tenants {
-		if !change.review {
-			continue
-		}
-		c.reviewTenant(strings.TrimPrefix(change.Key, "tenants/"))
-	}
-	c.reviewPins(b, flipped)
-}
-
-func (c *Compiler) reviewDeck(deck *routing.CompiledDeck) {
-	key := "decks/" + deck.Name
-	c.problems.clearCode(key, routing.ProblemUnknownDeck)
-	if deck.Standby != "" && !c.deckKnown(deck.Standby) {
-		c.problems.add(key, routing.ProblemUnknownDeck, "has the standby "+deck.Standby+", which does not exist", c.pairs[key].Revision)
-	}
-}
-
-// reviewTenantsOf looks at the tenants whose policies name one of the decks.
-func (c *Compiler) reviewTenantsOf(flipped map[int32]bool) {
-	concerned := map[uint32]bool{}
-	for id, entry := range c.policies.entries {
-		if entry == nil || entry.Document() == nil {
-			continue
-		}
-		entry.Document().EachDeck(func(deck string) {
-			if flipped[c.deckIDs[deck]] {
-				concerned[uint32(id)] = true
-			}
-		})
-	}
-	if len(concerned) == 0 {
-		return
-	}
-	c.maps.Tenants.Each(func(name, packed string) bool {
-		if concerned[store.UnpackTenant(packed).Policy] {
-			c.reviewTenant(strings.Clone(name))
-		}
-		return true
-	})
-}
-
-func (c *Compiler) reviewTenant(name string) {
-	key := "tenants/" + name
-	packed, ok := c.maps.Tenants.Get(name)
-	if !ok || c.waiting[key] != nil {
-		return
-	}
-	record := store.UnpackTenant(packed)
-	if record.Policy == 0 {
-		return
-	}
-	c.problems.clearCode(key, routing.ProblemUnknownDeck)
-	for _, deck := range c.policies.entries[record.Policy].Decks() {
-		if c.decks[deck].Missing {
-			c.problems.add(key, routing.ProblemUnknownDeck, "names the deck "+c.decks[deck].Name+", which does not exist; what is mapped to it gets deck_down", record.Revision)
-		}
-	}
-}
-
-// reviewPins looks at the pins that a batch may have set right or wrong.
-func (c *Compiler) reviewPins(b *batch, flipped map[int32]bool) {
-	for _, change := range b.pins {
-		if change.key != "" {
-			if packed, ok := c.maps.Pins.Get(change.tenant + "/" + change.key); ok {
-				c.reviewPin(change.tenant, change.Key, store.UnpackPin(packed).Deck, change.Revision)
-			}
-		}
-	}
-	if !c.concernsOtherPins(b, flipped) {
-		return
-	}
-	c.maps.Pins.Each(func(at, packed string) bool {
-		tenant, key, _ := strings.Cut(at, "/")
-		if deck := store.UnpackPin(packed).Deck; b.flipped[tenant] || flipped[deck] {
-			c.reviewPin(strings.Clone(tenant), "pins/"+tenant+"/"+routing.EscapeKey(key), deck, 0)
-		}
-		return true
-	})
-}
-
-// concernsOtherPins says whether a batch can make pins right or wrong that it does not hold.
-func (c *Compiler) concernsOtherPins(b *batch, flipped map[int32]bool) bool {
-	for id := range flipped {
-		if int(id) < len(c.deckPins) && c.deckPins[id] > 0 {
-			return true
-		}
-	}
-	if len(b.pins) >= c.maps.Pins.Len() { // it holds them all
-		return false
-	}
-	for tenant := range b.flipped {
-		if c.pinCounts[tenant] > 0 {
-			return true
-		}
-	}
-	return false
-}
-
-func (c *Compiler) reviewPin(tenant, docKey string, deck int32, revision int64) {
-	c.problems.clearCode(docKey, routing.ProblemUnknownTenant)
-	if _, ok := c.maps.Tenants.Get(tenant); !ok {
-		c.problems.add(docKey, routing.ProblemUnknownTenant, "is for the tenant "+tenant+", which does not exist", revision)
-	}
-	if c.waiting[docKey] != nil {
-		return
-	}
-	c.problems.clearCode(docKey, routing.ProblemUnknownDeck)
-	if deck != store.PinUnreadable && c.decks[deck].Missing {
-		c.problems.add(docKey, routing.ProblemUnknownDeck, "names the deck "+c.decks[deck].Name+", which does not exist; the key gets deck_down", revision)
-	}
 }

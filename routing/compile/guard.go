@@ -206,8 +206,8 @@ func (c *Compiler) deckHazards(b *batch, h *hazards) {
 	gone := map[int32]bool{}
 	for _, change := range b.decks {
 		name := strings.TrimPrefix(change.Key, "decks/")
-		if change.Deleted && c.deckKnown(name) {
-			gone[c.deckIDs[name]] = true
+		if change.Deleted && c.decks.has(name) {
+			gone[c.decks.ids[name]] = true
 			h.keys[change.Key] = true
 		}
 	}
@@ -258,7 +258,7 @@ func (c *Compiler) pinHazard(change *Change, h *hazards) {
 	if !change.Deleted {
 		deck := store.UnpackPin(packed).Deck
 		document, err := c.decode(change.Key, change.Value)
-		if pin, ok := document.(*routing.Pin); err != nil || !ok || deck != store.PinUnreadable && c.decks[deck].Name == pin.Deck {
+		if pin, ok := document.(*routing.Pin); err != nil || !ok || deck != store.PinUnreadable && c.decks.list[deck].Name == pin.Deck {
 			return
 		}
 	}

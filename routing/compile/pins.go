@@ -65,7 +65,6 @@ func (c *Compiler) dropUnlisted(unlisted map[string]uint64, hold bool) {
 		}
 		c.ledger.effective.sub(sum)
 		c.maps.Unheld.Delete(key)
-		c.counts.Pins--
 	}
 }
 
@@ -126,7 +125,6 @@ func (c *Compiler) compilePin(change *Change) {
 		if packed, known := c.maps.Unheld.Get(key); known {
 			c.returned(change, packed)
 			c.maps.Unheld.Delete(key)
-			c.counts.Pins--
 		}
 	}
 	present := int32(store.PinUnreadable)
@@ -145,15 +143,15 @@ func (c *Compiler) compilePin(change *Change) {
 	case err != nil:
 		c.problems.add(change.Key, routing.ProblemBadDocument, err.Error(), change.Revision)
 		c.ledger.keep(change)
-	case present != store.PinUnreadable && !c.deckKnown(pin.Deck) && c.decks[present].Name != pin.Deck:
+	case present != store.PinUnreadable && !c.decks.has(pin.Deck) && c.decks.list[present].Name != pin.Deck:
 		c.wait(change, pin.Deck)
 		c.ledger.keep(change)
 	default:
-		deck = c.deckID(pin.Deck)
+		deck = c.decks.id(pin.Deck)
 		c.ledger.enforce(change)
 	}
-	c.countDeck(present, -1)
-	c.countDeck(deck, 1)
+	c.decks.countPin(present, -1)
+	c.decks.countPin(deck, 1)
 	c.packed = store.PinRecord{Deck: deck, Digest: change.sum}.Pack(c.packed[:0])
 	c.maps.Pins.Put(at, c.packed)
 }
@@ -173,8 +171,6 @@ func (c *Compiler) putUnheld(change *Change) {
 	key := c.maps.Unheld.UnheldKey(change.tenant, change.key)
 	if packed, known := c.maps.Unheld.Get(key); known {
 		c.returned(change, packed)
-	} else {
-		c.counts.Pins++
 	}
 	c.ledger.enforce(change)
 	c.maps.Unheld.Put(key, store.PackUnheld(change.sum, false))
@@ -183,32 +179,18 @@ func (c *Compiler) putUnheld(change *Change) {
 // dropPin takes a pin out of the store that it is in.
 func (c *Compiler) dropPin(change *Change, held bool) {
 	if !held {
-		if c.maps.Unheld.Delete(c.maps.Unheld.UnheldKey(change.tenant, change.key)) {
-			c.counts.Pins--
-		}
+		c.maps.Unheld.Delete(c.maps.Unheld.UnheldKey(change.tenant, change.key))
 		return
 	}
 	at := change.tenant + "/" + change.key
 	packed, _ := c.maps.Pins.Get(at)
-	c.countDeck(store.UnpackPin(packed).Deck, -1)
+	c.decks.countPin(store.UnpackPin(packed).Deck, -1)
 	c.maps.Pins.Delete(at)
 	c.countPin(change.tenant, -1)
 }
 
 func (c *Compiler) countPin(tenant string, by int) {
-	c.counts.Pins += by
 	if c.pinCounts[tenant] += by; c.pinCounts[tenant] == 0 {
 		delete(c.pinCounts, tenant)
 	}
-}
-
-// countDeck counts the pins that name a deck.
-func (c *Compiler) countDeck(deck int32, by int) {
-	if deck == store.PinUnreadable {
-		return
-	}
-	for len(c.deckPins) <= int(deck) {
-		c.deckPins = append(c.deckPins, 0)
-	}
-	c.deckPins[deck] += by
 }

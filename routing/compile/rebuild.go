@@ -87,9 +87,9 @@ func faultPlace() string {
 }
 
 func (c *Compiler) rebuildDecks(p *routing.Parts) error {
-	c.decks = slices.Clone(p.Decks)
-	for id, deck := range c.decks {
-		c.deckIDs[deck.Name] = int32(id)
+	c.decks.list = slices.Clone(p.Decks)
+	for id, deck := range c.decks.list {
+		c.decks.ids[deck.Name] = int32(id)
 		if deck.Missing {
 			continue
 		}
@@ -98,7 +98,7 @@ func (c *Compiler) rebuildDecks(p *routing.Parts) error {
 			return fmt.Errorf("deck %s: %w", deck.Name, err)
 		}
 		c.pairs["decks/"+deck.Name] = &storedPair{Digest: standIn, Value: value}
-		c.counts.Decks++
+		c.decks.count++
 		c.ledger.stored++
 	}
 	return nil
@@ -155,7 +155,6 @@ func (c *Compiler) rebuildPins(p *routing.Parts) {
 		c.ledger.stored++
 		return true
 	})
-	c.counts.Pins = p.Maps.Pins.Len() + p.Maps.Unheld.Len()
 }
 
 // rebuildClaims finds who claims what: those who hold a host, and those who were refused. What

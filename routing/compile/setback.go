@@ -146,7 +146,7 @@ func (c *Compiler) redirects(change *Change) bool {
 		return !c.readsPins(change.tenant)
 	}
 	deck := store.UnpackPin(packed).Deck
-	return deck == store.PinUnreadable || c.decks[deck].Name != pin.Deck && c.deckKnown(pin.Deck)
+	return deck == store.PinUnreadable || c.decks.list[deck].Name != pin.Deck && c.decks.has(pin.Deck)
 }
 
 // rewound returns the tenants whose stored epoch is lower than one that was seen, with that one.

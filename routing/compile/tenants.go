@@ -112,7 +112,7 @@ func (c *Compiler) compileTenant(change *Change, b *batch) {
 		hosts = nil
 	}
 	c.setTenant(name, &old, &next, hosts, accepted || old.Policy == 0, redelegated)
-	change.review = len(c.problems.byKey[change.Key]) > 0 || slices.ContainsFunc(c.policies.entries[next.Policy].Decks(), func(deck int32) bool { return c.decks[deck].Missing })
+	change.review = len(c.problems.byKey[change.Key]) > 0 || slices.ContainsFunc(c.policies.entries[next.Policy].Decks(), func(deck int32) bool { return c.decks.list[deck].Missing })
 }
 
 // findPolicy finds, or compiles, the policy of a form. What no check foresaw in one document
@@ -172,14 +172,14 @@ func (c *Compiler) refuseTenant(old *store.TenantRecord, name string, form *tena
 	before := c.policies.entries[old.Policy].Decks()
 	if form.known {
 		for _, deck := range c.policies.entries[form.policy].Decks() {
-			if c.decks[deck].Missing && !slices.Contains(before, deck) {
-				return routing.ProblemUnknownDeck, c.decks[deck].Name
+			if c.decks.list[deck].Missing && !slices.Contains(before, deck) {
+				return routing.ProblemUnknownDeck, c.decks.list[deck].Name
 			}
 		}
 		return "", ""
 	}
 	form.document.EachDeck(func(deck string) {
-		if code == "" && !c.deckKnown(deck) && !slices.ContainsFunc(before, func(id int32) bool { return c.decks[id].Name == deck }) {
+		if code == "" && !c.decks.has(deck) && !slices.ContainsFunc(before, func(id int32) bool { return c.decks.list[id].Name == deck }) {
 			code, message = routing.ProblemUnknownDeck, deck
 		}
 	})
