@@ -16,6 +16,10 @@ import (
 // Nearly every host has one claim, which is good: that is its entry in the store of hosts,
 // and nothing here. Only the others are listed.
 type claims struct {
+	maps   *store.Editors // of which it edits hosts and delegates, and reads tenants
+	listed *problems      // for where documents are found
+	packed []byte         // a record on its way into a map
+
 	contested map[string][]string // host -> all tenants that claim it
 	refused   map[string][]string // tenant -> hosts that it claims and does not hold; replaced on change
 	wildcards int                 // how many claims are to wildcards
@@ -27,8 +31,8 @@ type claims struct {
 	effective digest                       // of who owns what
 }
 
-func newClaims() claims {
-	return claims{contested: map[string][]string{}, touched: map[string]bool{}, wild: map[string]bool{}, problems: map[string][]routing.Problem{}}
+func newClaims(maps *store.Editors, listed *problems) claims {
+	return claims{maps: maps, listed: listed, contested: map[string][]string{}, touched: map[string]bool{}, wild: map[string]bool{}, problems: map[string][]routing.Problem{}}
 }
 
 // claimant is one tenant's claim to one host.
@@ -49,16 +53,16 @@ func (a claimant) older(b claimant) bool {
 	return a.tenant < b.tenant
 }
 
-func (c *Compiler) claimant(tenant string) claimant {
-	packed, ok := c.maps.Tenants.Get(tenant)
+func (s *claims) claimant(tenant string) claimant {
+	packed, ok := s.maps.Tenants.Get(tenant)
 	if !ok {
-		panic("routing: a claim of a tenant that is not there") // it is withdrawn with the tenant
+		panic("compile: a claim of a tenant that is not there") // it is withdrawn with the tenant
 	}
 	return claimant{tenant, store.UnpackTenant(packed)}
 }
 
 // withdraw takes back a tenant's claims.
-func (s *claims) withdraw(c *Compiler, tenant string, hosts []string) {
+func (s *claims) withdraw(tenant string, hosts []string) {
 	for _, host := range hosts {
 		s.wildcard(host, -1)
 		if list, ok := s.contested[host]; ok {
@@ -67,8 +71,8 @@ func (s *claims) withdraw(c *Compiler, tenant string, hosts []string) {
 			s.touched[host] = true
 			continue
 		}
-		if c.holder(host) == tenant {
-			c.giveHost(host, nil)
+		if s.holder(host) == tenant {
+			s.giveHost(host, nil)
 		}
 		if _, ok := s.problems[host]; ok {
 			s.touched[host] = true
@@ -77,15 +81,15 @@ func (s *claims) withdraw(c *Compiler, tenant string, hosts []string) {
 }
 
 // stake makes a tenant's claims.
-func (s *claims) stake(c *Compiler, tenant string, record *store.TenantRecord, hosts []string) {
+func (s *claims) stake(tenant string, record *store.TenantRecord, hosts []string) {
 	for _, host := range hosts {
 		s.wildcard(host, 1)
 		list, contested := s.contested[host]
 		if !contested {
-			if holder := c.holder(host); holder != "" {
+			if holder := s.holder(host); holder != "" {
 				list = []string{holder}
-			} else if !c.wildcardAbove(host) {
-				c.setHolder(host, tenant, record)
+			} else if !s.wildcardAbove(host) {
+				s.setHolder(host, tenant, record)
 				continue
 			}
 		}
@@ -96,8 +100,8 @@ func (s *claims) stake(c *Compiler, tenant string, record *store.TenantRecord, h
 }
 
 // wildcardAbove says whether anybody claims a wildcard above a host, or the host is one.
-func (c *Compiler) wildcardAbove(host string) bool {
-	if c.claims.wildcards == 0 {
+func (s *claims) wildcardAbove(host string) bool {
+	if s.wildcards == 0 {
 		return false
 	}
 	key := store.HostKey(host)
@@ -105,7 +109,7 @@ func (c *Compiler) wildcardAbove(host string) bool {
 		if key[i] != '.' {
 			continue
 		}
-		if _, held := c.maps.Hosts.Get(key[i:]); held || len(c.claims.contested["*"+key[i:]]) > 0 || i == 0 {
+		if _, held := s.maps.Hosts.Get(key[i:]); held || len(s.contested["*"+key[i:]]) > 0 || i == 0 {
 			return true
 		}
 	}
@@ -121,44 +125,43 @@ func (s *claims) wildcard(host string, by int) {
 }
 
 // giveHost lets a host be held by a tenant; nil: by nobody.
-func (c *Compiler) giveHost(host string, to *claimant) {
+func (s *claims) giveHost(host string, to *claimant) {
 	key := store.HostKey(host)
-	if packed, ok := c.maps.Hosts.Get(key); ok {
+	if packed, ok := s.maps.Hosts.Get(key); ok {
 		_, _, holder := store.UnpackHost(packed)
-		c.claims.effective.sub(pairDigest("host/"+host, holder))
+		s.effective.sub(pairDigest("host/"+host, holder))
 		if to == nil {
-			c.maps.Hosts.Delete(key)
+			s.maps.Hosts.Delete(key)
 		}
 	}
 	if to != nil {
-		c.setHolder(host, to.tenant, &to.record)
+		s.setHolder(host, to.tenant, &to.record)
 	}
 }
 
 // setHolder lets a host that nobody holds be held by a tenant.
-func (c *Compiler) setHolder(host, tenant string, record *store.TenantRecord) {
-	c.claims.effective.add(pairDigest("host/"+host, tenant))
-	c.packed = store.PackHost(c.packed[:0], record.Policy, record.Epoch, tenant)
-	c.maps.Hosts.Put(store.HostKey(host), c.packed)
+func (s *claims) setHolder(host, tenant string, record *store.TenantRecord) {
+	s.effective.add(pairDigest("host/"+host, tenant))
+	s.packed = store.PackHost(s.packed[:0], record.Policy, record.Epoch, tenant)
+	s.maps.Hosts.Put(store.HostKey(host), s.packed)
 }
 
-// settleHosts brings the holders of hosts up to date with the claims.
-func (c *Compiler) settleHosts() {
-	s := &c.claims
+// settle brings the holders of hosts up to date with the claims.
+func (s *claims) settle() {
 	if len(s.wild) > 0 {
-		s.touchBelow(c)
+		s.touchBelow()
 	}
 	clear(s.wild)
 	if len(s.touched) == 0 {
 		return
 	}
 	for host := range s.touched {
-		c.settle(host)
+		s.settleHost(host)
 	}
 	clear(s.touched)
 	s.refused = map[string][]string{}
 	for host, list := range s.contested {
-		holder := c.holder(host)
+		holder := s.holder(host)
 		for _, tenant := range list {
 			if tenant != holder {
 				s.refused[tenant] = append(s.refused[tenant], host)
@@ -168,7 +171,7 @@ func (c *Compiler) settleHosts() {
 }
 
 // touchBelow touches every host under a wildcard that was touched. It looks at all hosts.
-func (s *claims) touchBelow(c *Compiler) {
+func (s *claims) touchBelow() {
 	touch := func(key string) {
 		for i := 1; i < len(key); i++ {
 			if key[i] == '.' && s.wild[key[i:]] {
@@ -177,7 +180,7 @@ func (s *claims) touchBelow(c *Compiler) {
 			}
 		}
 	}
-	c.maps.Hosts.Each(func(key, _ string) bool {
+	s.maps.Hosts.Each(func(key, _ string) bool {
 		touch(key)
 		return true
 	})
@@ -186,44 +189,43 @@ func (s *claims) touchBelow(c *Compiler) {
 	}
 }
 
-// settle decides who owns one host.
-func (c *Compiler) settle(host string) {
-	s := &c.claims
+// settleHost decides who owns one host.
+func (s *claims) settleHost(host string) {
 	if _, ok := s.problems[host]; ok {
 		delete(s.problems, host)
-		c.problems.changed = true
+		s.listed.changed = true
 	}
-	winner, ok := c.first(host)
+	winner, ok := s.first(host)
 	if !ok {
 		delete(s.contested, host)
-		c.giveHost(host, nil)
+		s.giveHost(host, nil)
 		return
 	}
 	for _, tenant := range s.contested[host] {
 		if tenant != winner.tenant {
-			c.complainClaim(host, c.claimant(tenant), routing.ProblemHostConflict, fmt.Sprintf("claims the host %s, which belongs to the tenant %s", host, winner.tenant))
+			s.complain(host, s.claimant(tenant), routing.ProblemHostConflict, fmt.Sprintf("claims the host %s, which belongs to the tenant %s", host, winner.tenant))
 		}
 	}
-	for _, above := range slices.Backward(c.holdersAbove(host)) {
-		if !c.forbids(above, host, winner.tenant) {
+	for _, above := range slices.Backward(s.holdersAbove(host)) {
+		if !s.forbids(above, host, winner.tenant) {
 			continue
 		}
 		if above.older(winner) {
-			c.complainClaim(host, winner, routing.ProblemNotDelegated, fmt.Sprintf(
+			s.complain(host, winner, routing.ProblemNotDelegated, fmt.Sprintf(
 				"claims the host %s, which lies under %s of the tenant %s; that tenant must list it under delegates", host, above.wildcard, above.tenant))
 			if _, listed := s.contested[host]; !listed {
 				s.contested[host] = []string{winner.tenant}
 			}
-			c.giveHost(host, nil)
+			s.giveHost(host, nil)
 			return
 		}
-		c.complainClaim(host, above.claimant, routing.ProblemWildcardContested, fmt.Sprintf(
+		s.complain(host, above.claimant, routing.ProblemWildcardContested, fmt.Sprintf(
 			"has the wildcard %s, but %s under it belongs to the tenant %s, whose claim is older; list it under delegates", above.wildcard, host, winner.tenant))
 	}
 	if len(s.contested[host]) == 1 {
 		delete(s.contested, host)
 	}
-	c.giveHost(host, &winner)
+	s.giveHost(host, &winner)
 }
 
 // holding is a wildcard and who holds it.
@@ -233,21 +235,21 @@ type holding struct {
 }
 
 // forbids says whether a host under the wildcard is not for the tenant to have.
-func (c *Compiler) forbids(h holding, host, tenant string) bool {
-	return h.tenant != tenant && !c.delegated(&h.claimant, host)
+func (s *claims) forbids(h holding, host, tenant string) bool {
+	return h.tenant != tenant && !s.delegated(&h.claimant, host)
 }
 
 // holdersAbove returns the wildcards above a host that somebody holds, the shortest first.
 // One that is refused itself, because it lies under another tenant's, holds nothing, and
 // so takes nothing from those below.
-func (c *Compiler) holdersAbove(host string) []holding {
-	if c.claims.wildcards == 0 {
+func (s *claims) holdersAbove(host string) []holding {
+	if s.wildcards == 0 {
 		return nil
 	}
 	var held []holding
 	for _, above := range slices.Backward(routing.WildcardsAbove(host)) {
-		claim, ok := c.first(above)
-		if ok && !slices.ContainsFunc(held, func(h holding) bool { return c.forbids(h, above, claim.tenant) && h.older(claim) }) {
+		claim, ok := s.first(above)
+		if ok && !slices.ContainsFunc(held, func(h holding) bool { return s.forbids(h, above, claim.tenant) && h.older(claim) }) {
 			held = append(held, holding{above, claim})
 		}
 	}
@@ -255,26 +257,69 @@ func (c *Compiler) holdersAbove(host string) []holding {
 }
 
 // first returns the oldest claim to a host.
-func (c *Compiler) first(host string) (oldest claimant, ok bool) {
-	list, contested := c.claims.contested[host]
+func (s *claims) first(host string) (oldest claimant, ok bool) {
+	list, contested := s.contested[host]
 	if !contested {
-		if holder := c.holder(host); holder != "" {
-			return c.claimant(holder), true
+		if holder := s.holder(host); holder != "" {
+			return s.claimant(holder), true
 		}
 		return oldest, false
 	}
 	for _, tenant := range list {
-		if claim := c.claimant(tenant); !ok || claim.older(oldest) {
+		if claim := s.claimant(tenant); !ok || claim.older(oldest) {
 			oldest, ok = claim, true
 		}
 	}
 	return oldest, ok
 }
 
-func (c *Compiler) complainClaim(host string, of claimant, code, message string) {
+func (s *claims) complain(host string, of claimant, code, message string) {
 	key := "tenants/" + of.tenant
-	c.problems.changed = true
-	c.claims.problems[host] = append(c.claims.problems[host], routing.Problem{
-		Key: key, Origin: c.problems.originOf(key), Code: code, Message: message, Revision: of.record.Revision,
+	s.listed.changed = true
+	s.problems[host] = append(s.problems[host], routing.Problem{
+		Key: key, Origin: s.listed.originOf(key), Code: code, Message: message, Revision: of.record.Revision,
 	})
+}
+
+// claimsAll says whether a tenant holds or claims all of the hosts.
+func (s *claims) claimsAll(name string, hosts []string) bool {
+	for _, host := range hosts {
+		if s.holder(host) != name && !slices.Contains(s.contested[host], name) {
+			return false
+		}
+	}
+	return true
+}
+
+// rewriteHosts lets the hosts that a tenant holds lead to its new form. It claims all of
+// those given.
+func (s *claims) rewriteHosts(name string, record *store.TenantRecord, hosts []string) {
+	s.packed = store.PackHost(s.packed[:0], record.Policy, record.Epoch, name)
+	for _, host := range hosts {
+		if _, contested := s.contested[host]; !contested || s.holder(host) == name {
+			s.maps.Hosts.Put(store.HostKey(host), s.packed)
+		}
+	}
+}
+
+// holder returns the tenant that holds a host.
+func (s *claims) holder(host string) string {
+	if packed, ok := s.maps.Hosts.Get(store.HostKey(host)); ok {
+		_, _, tenant := store.UnpackHost(packed)
+		return tenant
+	}
+	return ""
+}
+
+// hostsOf returns the hosts that a tenant claims: those it holds, and those it does not.
+func (s *claims) hostsOf(name string, record *store.TenantRecord) []string {
+	hosts := slices.Clone(s.refused[name])
+	s.maps.Hosts.EachIn(record.Hosts, func(key, packed string) {
+		if _, _, tenant := store.UnpackHost(packed); tenant == name {
+			hosts = append(hosts, strings.Clone(store.HostOfKey(key)))
+		}
+	})
+	// A claim that this very update contests is in both.
+	slices.Sort(hosts)
+	return slices.Compact(hosts)
 }

@@ -117,8 +117,9 @@ func NewCompiler(decode Decoder) *Compiler {
 		ledger: newLedger(), problems: newProblems(),
 		decks:    newDecks(),
 		policies: newPolicies(), maps: store.NewEditors(),
-		pinCounts: map[string]int{}, seen: map[string]uint64{}, claims: newClaims(), guard: newGuard(),
+		pinCounts: map[string]int{}, seen: map[string]uint64{}, guard: newGuard(),
 	}
+	c.claims = newClaims(&c.maps, &c.problems)
 	c.compiler = routing.NewPolicyCompiler(c.decks.id)
 	return c
 }
@@ -172,7 +173,7 @@ func (c *Compiler) Compile(u Update) *routing.Table {
 	for _, change := range b.others {
 		c.checkOther(change)
 	}
-	c.settleHosts()
+	c.claims.settle()
 	c.reviewReferences(&b, c.decks.flipped())
 	c.maps.Tenants.Expect(0)
 	c.maps.Hosts.Expect(0)

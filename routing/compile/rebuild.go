@@ -171,7 +171,7 @@ func (c *Compiler) rebuildClaims(p *routing.Parts) {
 	for tenant, hosts := range p.Refused {
 		for _, host := range hosts {
 			if _, listed := s.contested[host]; !listed {
-				if holder := c.holder(host); holder != "" {
+				if holder := c.claims.holder(host); holder != "" {
 					s.contested[host] = []string{holder}
 				}
 			}

@@ -92,7 +92,7 @@ func (c *Compiler) compileTenant(change *Change, b *batch) {
 	case "":
 		accepted = true
 		hosts, next.Epoch = form.hosts, form.epoch
-		redelegated = c.setDelegates(name, &next, form.delegates)
+		redelegated = c.claims.setDelegates(name, &next, form.delegates)
 		next.Policy = form.policy
 		c.takePolicy(name, &form)
 		c.guard.repointed(c, name, &old, next.Policy)
@@ -143,8 +143,8 @@ func (c *Compiler) deleteTenant(change *Change, name string, exists bool, old *s
 		return
 	}
 	c.guard.dropped(c, name, old)
-	c.claims.withdraw(c, name, c.hostsOf(name, old))
-	c.setDelegates(name, old, nil)
+	c.claims.withdraw(name, c.claims.hostsOf(name, old))
+	c.claims.setDelegates(name, old, nil)
 	c.maps.Tenants.Delete(name)
 	if old.Policy != 0 {
 		c.policies.release(old.Policy)
@@ -192,68 +192,25 @@ func (c *Compiler) setTenant(name string, old, next *store.TenantRecord, hosts [
 	same := old.Created == next.Created && (old.Policy == 0) == (next.Policy == 0) && !redelegated
 	if rehost {
 		next.Hosts = c.maps.Hosts.ShardsOf(hosts, store.HostKey)
-		same = same && old.Hosts == next.Hosts && c.claimsAll(name, hosts)
+		same = same && old.Hosts == next.Hosts && c.claims.claimsAll(name, hosts)
 	}
 	if same {
 		c.packed = next.Pack(c.packed[:0])
 		c.maps.Tenants.Put(name, c.packed)
 		if old.Policy != next.Policy || old.Epoch != next.Epoch {
-			c.rewriteHosts(name, next, hosts)
+			c.claims.rewriteHosts(name, next, hosts)
 		}
 		return
 	}
 	var claimed []string
 	if old.Hosts != "" {
-		claimed = c.hostsOf(name, old)
+		claimed = c.claims.hostsOf(name, old)
 	}
 	if !rehost {
 		hosts = claimed
 	}
-	c.claims.withdraw(c, name, claimed)
+	c.claims.withdraw(name, claimed)
 	c.packed = next.Pack(c.packed[:0])
 	c.maps.Tenants.Put(name, c.packed)
-	c.claims.stake(c, name, next, hosts)
-}
-
-// claimsAll says whether a tenant holds or claims all of the hosts.
-func (c *Compiler) claimsAll(name string, hosts []string) bool {
-	for _, host := range hosts {
-		if c.holder(host) != name && !slices.Contains(c.claims.contested[host], name) {
-			return false
-		}
-	}
-	return true
-}
-
-// rewriteHosts lets the hosts that a tenant holds lead to its new form. It claims all of
-// those given.
-func (c *Compiler) rewriteHosts(name string, record *store.TenantRecord, hosts []string) {
-	c.packed = store.PackHost(c.packed[:0], record.Policy, record.Epoch, name)
-	for _, host := range hosts {
-		if _, contested := c.claims.contested[host]; !contested || c.holder(host) == name {
-			c.maps.Hosts.Put(store.HostKey(host), c.packed)
-		}
-	}
-}
-
-// holder returns the tenant that holds a host.
-func (c *Compiler) holder(host string) string {
-	if packed, ok := c.maps.Hosts.Get(store.HostKey(host)); ok {
-		_, _, tenant := store.UnpackHost(packed)
-		return tenant
-	}
-	return ""
-}
-
-// hostsOf returns the hosts that a tenant claims: those it holds, and those it does not.
-func (c *Compiler) hostsOf(name string, record *store.TenantRecord) []string {
-	hosts := slices.Clone(c.claims.refused[name])
-	c.maps.Hosts.EachIn(record.Hosts, func(key, packed string) {
-		if _, _, tenant := store.UnpackHost(packed); tenant == name {
-			hosts = append(hosts, strings.Clone(store.HostOfKey(key)))
-		}
-	})
-	// A claim that this very update contests is in both.
-	slices.Sort(hosts)
-	return slices.Compact(hosts)
+	c.claims.stake(name, next, hosts)
 }
