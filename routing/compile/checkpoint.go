@@ -92,7 +92,7 @@ func (c *Compiler) Checkpoint() *Checkpoint {
 		return nil
 	}
 	k := &Checkpoint{table: c.last, state: state{
-		Revision: c.last.Revision(), CachePins: c.compiler.CachePins, Hash: c.ledger.hash, Effective: c.ledger.effective, Stored: c.ledger.stored,
+		Revision: c.last.Revision(), CachePins: c.policies.compiler.CachePins, Hash: c.ledger.hash, Effective: c.ledger.effective, Stored: c.ledger.stored,
 		Pairs: maps.Clone(c.pairs), Waiting: heldChanges(c.waiting), Held: heldChanges(c.guard.held), SetBack: heldChanges(c.setBack.all()), Guard: c.last.Guard(), Accepted: c.guard.accepted,
 		Origin: c.problems.origin, Origins: maps.Clone(c.problems.origins), Behind: maps.Clone(c.ledger.behind), Problems: maps.Clone(c.problems.byKey), Seen: maps.Clone(c.seen),
 		Contested: maps.Clone(c.claims.contested), Refused: c.claims.refused, Wildcards: c.claims.wildcards,
@@ -169,7 +169,7 @@ func (c *Compiler) restore(sections []Section) (*routing.Table, error) {
 	if err := gob.NewDecoder(bytes.NewReader(data[sectionState])).Decode(&s); err != nil {
 		return nil, fmt.Errorf("section %s: %w", sectionState, err)
 	}
-	if s.CachePins != c.compiler.CachePins {
+	if s.CachePins != c.policies.compiler.CachePins {
 		return nil, errors.New("it was written by a router that treats cached pins in another way")
 	}
 	maps, err := store.DecodeMaps(func(name string) []byte { return data[name] })
@@ -223,7 +223,7 @@ func (c *Compiler) restoreState(s *state) error {
 		if pair.Good != nil {
 			value = pair.Good
 		}
-		deck, err := c.readDeck(key, value)
+		deck, err := c.read.deck(key, value)
 		if err == nil {
 			c.decks.set(name, deck)
 		} else if len(s.Problems[key]) == 0 {
@@ -254,7 +254,7 @@ func (c *Compiler) restorePolicies(data []byte) error {
 		for len(p.entries) <= int(one.ID) {
 			p.entries = append(p.entries, nil)
 		}
-		entry := &policyEntry{Policy: c.compiler.Compile(one.Form), form: formOf(one.Form), texts: one.Texts, tenants: one.Tenants}
+		entry := &policyEntry{Policy: c.policies.compiler.Compile(one.Form), form: formOf(one.Form), texts: one.Texts, tenants: one.Tenants}
 		p.entries[one.ID] = entry
 		p.byForm[entry.form] = one.ID
 		for _, text := range one.Texts {

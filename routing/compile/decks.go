@@ -1,7 +1,6 @@
 package compile
 
 import (
-	"errors"
 	"slices"
 	"strings"
 
@@ -112,7 +111,7 @@ func (c *Compiler) compileDeck(change *Change) {
 		}
 	}
 	c.pairs[change.Key] = pair
-	deck, err := c.readDeck(change.Key, change.Value)
+	deck, err := c.read.deck(change.Key, change.Value)
 	if err != nil {
 		c.ledger.keep(change)
 		c.problems.add(change.Key, routing.ProblemBadDocument, err.Error(), change.Revision)
@@ -125,13 +124,4 @@ func (c *Compiler) compileDeck(change *Change) {
 	}
 	pair.Good = nil
 	c.ledger.enforce(change)
-}
-
-func (c *Compiler) readDeck(key string, value []byte) (*routing.Deck, error) {
-	document, err := c.decode(key, value)
-	deck, ok := document.(*routing.Deck)
-	if err == nil && !ok {
-		err = errors.New("the value is no deck")
-	}
-	return deck, err
 }

@@ -2,7 +2,6 @@ package compile
 
 import (
 	"maps"
-	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -110,11 +109,11 @@ func (c *Compiler) guardUpdate(u *Update, b *batch) {
 		return
 	}
 	g.prune()
-	hazards := c.hazards(b)
-	within := hazards.concerned(g) <= GuardLimit(c.maps.Tenants.Len()+c.recentlyDropped()) && !hazards.leavesNone(c, u.MayLookEmpty) &&
+	h := c.hazardsOf(b)
+	within := h.concerned(g) <= GuardLimit(c.maps.Tenants.Len()+c.recentlyDropped()) && !h.leavesNone(u.MayLookEmpty) &&
 		len(b.unlisted) <= GuardLimit(c.maps.Unheld.Len())
-	if !within && len(hazards.keys)+len(b.unlisted) > 0 {
-		c.holdHazards(u, b, hazards)
+	if !within && len(h.keys)+len(b.unlisted) > 0 {
+		c.holdHazards(u, b, h)
 	}
 }
 
@@ -164,118 +163,13 @@ func (c *Compiler) recentlyDropped() (n int) {
 	return n
 }
 
-// hazards are what a batch would do to tenants that are in force.
-type hazards struct {
-	keys    map[string]bool // of the documents that do it
-	tenants map[string]bool
-	dropped int
-	onDecks int // tenants on decks that go
-}
-
-// concerned counts the tenants of the batch, and those of the window.
-func (h *hazards) concerned(g *guard) int {
-	n := len(g.recent) + h.onDecks
-	for name := range h.tenants {
-		if _, counted := g.recent[name]; !counted {
-			n++
-		}
-	}
-	return n
-}
-
-// leavesNone says whether the batch leaves no tenant where there were several, or, where one may
-// be enough, one.
-func (h *hazards) leavesNone(c *Compiler, one bool) bool {
-	return (h.dropped > 1 || one && h.dropped == 1) && h.dropped == c.maps.Tenants.Len()
-}
-
-// hazards finds what a batch would do.
-func (c *Compiler) hazards(b *batch) *hazards {
-	h := &hazards{keys: map[string]bool{}, tenants: map[string]bool{}}
-	c.deckHazards(b, h)
-	for _, change := range b.tenants {
-		c.tenantHazard(change, h)
-	}
-	for _, change := range b.pins {
-		c.pinHazard(change, h)
-	}
-	return h
-}
-
-func (c *Compiler) deckHazards(b *batch, h *hazards) {
-	gone := map[int32]bool{}
-	for _, change := range b.decks {
-		name := strings.TrimPrefix(change.Key, "decks/")
-		if change.Deleted && c.decks.has(name) {
-			gone[c.decks.ids[name]] = true
-			h.keys[change.Key] = true
-		}
-	}
-	if len(gone) == 0 {
-		return
-	}
-	for _, entry := range c.policies.entries[1:] {
-		if entry != nil && slices.ContainsFunc(entry.Decks(), func(deck int32) bool { return gone[deck] }) {
-			h.onDecks += entry.tenants
-		}
-	}
-}
-
-func (c *Compiler) tenantHazard(change *Change, h *hazards) {
-	name := strings.TrimPrefix(change.Key, "tenants/")
-	packed, ok := c.maps.Tenants.Get(name)
-	if !ok {
-		return
-	}
-	record := store.UnpackTenant(packed)
-	if change.Deleted {
-		h.dropped++
-	}
-	if record.Policy == 0 {
-		return
-	}
-	if !change.Deleted {
-		form, err := c.readTenant(change)
-		if err != nil || form.known && form.policy == record.Policy ||
-			sameRules(c.rules(&form), c.policies.entries[record.Policy].Document()) {
-			return
-		}
-	}
-	h.keys[change.Key] = true
-	h.tenants[name] = true
-}
-
-func (c *Compiler) pinHazard(change *Change, h *hazards) {
-	if _, ok := c.maps.Tenants.Get(change.tenant); !ok {
-		return
-	}
-	packed, held := c.maps.Pins.Get(change.tenant + "/" + change.key)
-	if !held {
-		if _, unheld := c.maps.Unheld.Get(c.maps.Unheld.UnheldKey(change.tenant, change.key)); !unheld || !change.Deleted {
-			return // what the value of a pin is that is read on demand only its reader knows
-		}
-	}
-	if !change.Deleted {
-		deck := store.UnpackPin(packed).Deck
-		document, err := c.decode(change.Key, change.Value)
-		if pin, ok := document.(*routing.Pin); err != nil || !ok || deck != store.PinUnreadable && c.decks.list[deck].Name == pin.Deck {
-			return
-		}
-	}
-	h.keys[change.Key] = true
-	h.tenants[change.tenant] = true
-}
-
-// sameRules says whether two policies lead every key to the same deck.
-func sameRules(a, b *routing.Tenant) bool { return reflect.DeepEqual(a.Rules, b.Rules) }
-
 // holdHazards takes the changes that do harm out of a batch and holds them.
 func (c *Compiler) holdHazards(u *Update, b *batch, h *hazards) {
 	g := &c.guard
 	if len(g.held)+g.unlisted == 0 {
 		g.since, g.revision, g.before = u.At, 0, 0
 		alone := len(h.tenants) + h.onDecks
-		if alone > GuardLimit(c.maps.Tenants.Len()) || h.leavesNone(c, u.MayLookEmpty) || len(b.unlisted) > GuardLimit(c.maps.Unheld.Len()) {
+		if alone > GuardLimit(c.maps.Tenants.Len()) || h.leavesNone(u.MayLookEmpty) || len(b.unlisted) > GuardLimit(c.maps.Unheld.Len()) {
 			g.before = c.last.Revision()
 		}
 	}

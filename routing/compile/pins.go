@@ -1,7 +1,6 @@
 package compile
 
 import (
-	"errors"
 	"strings"
 
 	"gridrouter.io/routing"
@@ -133,11 +132,7 @@ func (c *Compiler) compilePin(change *Change) {
 	} else {
 		c.countPin(change.tenant, 1)
 	}
-	document, err := c.decode(change.Key, change.Value)
-	pin, ok := document.(*routing.Pin)
-	if err == nil && !ok {
-		err = errors.New("the value is no pin")
-	}
+	pin, err := c.read.pin(change)
 	deck := present
 	switch {
 	case err != nil:
@@ -158,7 +153,7 @@ func (c *Compiler) compilePin(change *Change) {
 
 // readsPins says whether the pins of a tenant are read on demand.
 func (c *Compiler) readsPins(tenant string) bool {
-	if !c.compiler.CachePins {
+	if !c.policies.compiler.CachePins {
 		return false
 	}
 	packed, ok := c.maps.Tenants.Get(tenant)

@@ -12,6 +12,8 @@ import (
 // policies holds the compiled policies by ID. Tenants whose documents are alike but for
 // name, hosts and epoch share one. ID 0 is the policy of tenants that never were good.
 type policies struct {
+	compiler *routing.PolicyCompiler
+
 	entries   []*policyEntry
 	free      []uint32
 	byForm    map[string]uint32
@@ -30,8 +32,8 @@ type policyEntry struct {
 // maxSpellings bounds how many spellings of one policy are remembered.
 const maxSpellings = 4
 
-func newPolicies() policies {
-	p := policies{byForm: map[string]uint32{}, byText: map[string]uint32{}}
+func newPolicies(compiler *routing.PolicyCompiler) policies {
+	p := policies{compiler: compiler, byForm: map[string]uint32{}, byText: map[string]uint32{}}
 	p.entries = append(p.entries, &policyEntry{Policy: &routing.Policy{}, tenants: 1})
 	p.published.Set(0, p.entries[0].Policy)
 	return p
@@ -65,16 +67,15 @@ func (p *policies) spelled(id uint32, rest string) {
 	p.byText[rest] = id
 }
 
-// policyID returns the ID of a tenant's policy, which is compiled if it is new.
-func (c *Compiler) policyID(t *routing.Tenant) uint32 {
-	p := &c.policies
+// idOf returns the ID of a tenant's policy, which is compiled if it is new.
+func (p *policies) idOf(t *routing.Tenant) uint32 {
 	form := formOf(t)
 	if id, ok := p.byForm[form]; ok {
 		return id
 	}
 	shared := *t
 	shared.Name, shared.Hosts, shared.Delegates, shared.Epoch = "", nil, nil, 0
-	return p.insert(&policyEntry{Policy: c.compiler.Compile(&shared), form: form})
+	return p.insert(&policyEntry{Policy: p.compiler.Compile(&shared), form: form})
 }
 
 // insert gives a new policy an ID.

@@ -34,8 +34,8 @@ func (c *Compiler) Rebuilt() (next *Compiler, err error) {
 }
 
 func (c *Compiler) rebuilt() (*Compiler, error) {
-	next := NewCompiler(c.decode)
-	next.compiler.CachePins, next.problems.origin = c.compiler.CachePins, c.problems.origin
+	next := NewCompiler(c.read.decode)
+	next.policies.compiler.CachePins, next.problems.origin = c.policies.compiler.CachePins, c.problems.origin
 	maps.Copy(next.problems.origins, c.problems.origins)
 	maps.Copy(next.seen, c.seen)
 	next.guard.accepted = c.guard.accepted

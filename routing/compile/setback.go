@@ -137,10 +137,9 @@ func (c *Compiler) redirects(change *Change) bool {
 	if change.Deleted {
 		return held
 	}
-	document, err := c.decode(change.Key, change.Value)
-	pin, ok := document.(*routing.Pin)
+	pin, err := c.read.pin(change)
 	switch {
-	case err != nil || !ok:
+	case err != nil:
 		return false
 	case !held:
 		return !c.readsPins(change.tenant)

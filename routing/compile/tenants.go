@@ -1,7 +1,6 @@
 package compile
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,54 +9,7 @@ import (
 	"gridrouter.io/routing/store"
 )
 
-// tenantForm is what a stored tenant says.
-type tenantForm struct {
-	hosts, delegates []string
-	epoch            uint64
-	policy           uint32          // if known is true
-	known            bool            // its policy is in force already
-	document         *routing.Tenant // nil if known by its text
-	text             string          // of the policy, to know it again; empty: not in the usual form
-}
-
-// readTenant reads a stored tenant. A text of which the policy is known is only cut.
-func (c *Compiler) readTenant(change *Change) (form tenantForm, err error) {
-	name := strings.TrimPrefix(change.Key, "tenants/")
-	cut, usual := cutTenant(change.Value)
-	usual = usual && cut.name == name
-	if usual {
-		if id, ok := c.policies.ofText(cut.rest); ok {
-			return tenantForm{hosts: cut.hosts, epoch: cut.epoch, policy: id, known: true}, nil
-		}
-	}
-	document, err := c.decode(change.Key, change.Value)
-	tenant, ok := document.(*routing.Tenant)
-	if err == nil && !ok {
-		err = errors.New("the value is no tenant")
-	}
-	if err != nil {
-		if tenant != nil { // its hosts, if they parse, answer tenant_invalid
-			form.hosts = slices.DeleteFunc(slices.Clone(tenant.Hosts), func(h string) bool { return routing.CheckHost(h, true) != nil })
-			slices.Sort(form.hosts)
-			form.hosts = slices.Compact(form.hosts)
-		}
-		return form, err
-	}
-	form = tenantForm{hosts: tenant.Hosts, delegates: tenant.Delegates, epoch: max(tenant.Epoch, 1), document: tenant}
-	if usual && slices.Equal(cut.hosts, tenant.Hosts) && cut.epoch == form.epoch && len(tenant.Delegates) == 0 {
-		form.text = cut.rest
-	}
-	return form, nil
-}
-
-// rules returns the rules of a form.
-func (c *Compiler) rules(form *tenantForm) *routing.Tenant {
-	if form.known {
-		return c.policies.entries[form.policy].Document()
-	}
-	return form.document
-}
-
+// compileTenant applies one change of a tenant.
 func (c *Compiler) compileTenant(change *Change, b *batch) {
 	name := strings.TrimPrefix(change.Key, "tenants/")
 	packed := change.packed
@@ -75,7 +27,7 @@ func (c *Compiler) compileTenant(change *Change, b *batch) {
 	}
 	c.problems.clear(change.Key)
 	b.flip(c, name, !exists)
-	form, err := c.readTenant(change)
+	form, err := c.read.tenant(change)
 	next := old
 	next.Digest, next.Gone, next.Created, next.Revision = change.sum, false, change.Created, change.Revision
 	hosts, accepted, redelegated := []string(nil), false, false
@@ -121,7 +73,7 @@ func (c *Compiler) findPolicy(form *tenantForm) error {
 	if form.known {
 		return nil
 	}
-	return contained(func() { form.policy = c.policyID(form.document) })
+	return contained(func() { form.policy = c.policies.idOf(form.document) })
 }
 
 // takePolicy counts the policy of an accepted form for its tenant.
