@@ -23,6 +23,7 @@ import (
 	"gridrouter.io/router/admission"
 	"gridrouter.io/routing"
 	"gridrouter.io/routing/compile"
+	"gridrouter.io/routing/routingtest"
 )
 
 func TestMain(m *testing.M) {
@@ -121,7 +122,7 @@ func (g *grid) publish() {
 	for key, value := range g.docs {
 		update.Changes = append(update.Changes, compile.Change{Key: key, Value: value, Revision: g.revision})
 	}
-	table := g.compiler.Compile(update)
+	table := routingtest.Compile(g.t, g.compiler, update)
 	g.router.Publish(table)
 }
 

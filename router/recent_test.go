@@ -10,6 +10,7 @@ import (
 
 	"gridrouter.io/routing"
 	"gridrouter.io/routing/compile"
+	"gridrouter.io/routing/routingtest"
 )
 
 func urlEscaped(text string) string { return url.QueryEscape(text) }
@@ -123,7 +124,7 @@ func TestKeptTablesAreBoundedInBytes(t *testing.T) {
 			update.Changes[i].Value = fmt.Appendf(nil, `{"kind":"Pin","tenant":"acme","key":"%d","deck":"d%d"}`, i, n%7)
 			update.Changes[i].Revision = update.Revision
 		}
-		table := compiler.Compile(update)
+		table := routingtest.Compile(t, compiler, update)
 		recent.add(table)
 		heaviest, total = max(heaviest, table.Weight()), total+table.Weight()
 		if update.Whole = false; total > 3*most {

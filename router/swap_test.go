@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"gridrouter.io/routing/compile"
+	"gridrouter.io/routing/routingtest"
 )
 
 // TestTablesAndAddressesChangeUnderLoad publishes tables and addresses while requests
@@ -101,7 +102,7 @@ func TestTheLogTellsOfProblemsThatAreNew(t *testing.T) {
 	publish := func(changes ...compile.Change) (lines, more int) {
 		t.Helper()
 		linesBefore, moreBefore := g.logs.FilterMessage("a document has a problem").Len(), g.logs.FilterMessageSnippet("new problems").Len()
-		g.router.Publish(compiler.Compile(compile.Update{Changes: changes}))
+		g.router.Publish(routingtest.Compile(t, compiler, compile.Update{Changes: changes}))
 		return g.logs.FilterMessage("a document has a problem").Len() - linesBefore, g.logs.FilterMessageSnippet("new problems").Len() - moreBefore
 	}
 	bad := func(i int) compile.Change {

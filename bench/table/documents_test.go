@@ -9,6 +9,7 @@ import (
 	"gridrouter.io/routing"
 	"gridrouter.io/routing/compile"
 	"gridrouter.io/routing/document"
+	"gridrouter.io/routing/routingtest"
 )
 
 func someDocuments(t *testing.T, policies int) *documents {
@@ -101,7 +102,7 @@ func TestRulesFitTheRequestsThatAreMeasured(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	table := compiler.Compile(compile.Update{Whole: true, Revision: 1, Changes: changes})
+	table := routingtest.Compile(t, compiler, compile.Update{Whole: true, Revision: 1, Changes: changes})
 	if err := complete(table, 20, 0); err != nil {
 		t.Fatal(err)
 	}

@@ -83,7 +83,10 @@ func (f *follower) apply(batch discovery.Batch) {
 	}
 	update.Revision = f.revision
 	first := f.table.Load() == nil
-	table := f.compiler.Compile(update)
+	table, err := f.compiler.Compile(update)
+	if err != nil {
+		panic(err) // a fault of ours: what would be measured from here on is nothing
+	}
 	f.table.Store(table)
 	switch {
 	case first:

@@ -20,10 +20,14 @@ type holding struct {
 }
 
 // apply compiles and publishes changes, as a router does with what its source delivers.
-func (h *holding) apply(u compile.Update) {
+func (h *holding) apply(u compile.Update) error {
 	h.revision++
 	u.Revision, u.At = h.revision, time.Now()
-	h.table.Store(h.compiler.Compile(u))
+	table, err := h.compiler.Compile(u)
+	if err == nil {
+		h.table.Store(table)
+	}
+	return err
 }
 
 // whole returns the documents of the decks and of n tenants as changes.
@@ -51,8 +55,7 @@ func (b *bench) hold(n int, profile string) (h *holding, took time.Duration, err
 	}
 	h = &holding{tenants: n, compiler: b.newCompiler()}
 	took, err = b.timed(profile, func() error {
-		h.apply(compile.Update{Whole: true, Changes: changes, Origin: "memory"})
-		return nil
+		return h.apply(compile.Update{Whole: true, Changes: changes, Origin: "memory"})
 	})
 	if err == nil {
 		err = complete(h.table.Load(), n, 0)

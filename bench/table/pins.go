@@ -78,8 +78,7 @@ func (b *bench) holdPins() (h *holding, took time.Duration, err error) {
 	}
 	h = &holding{tenants: pinTenants, compiler: b.newCompiler()}
 	took, err = b.timed("load-pins", func() error {
-		h.apply(compile.Update{Whole: true, Changes: changes, Origin: "memory"})
-		return nil
+		return h.apply(compile.Update{Whole: true, Changes: changes, Origin: "memory"})
 	})
 	return h, took, err
 }

@@ -49,7 +49,9 @@ func (b *bench) updateSingles(h *holding) error {
 			key, value := b.docs.tenant(tenant, tenant+round+1, uint64(round+2))
 			changes := []compile.Change{{Key: key, Value: value, Revision: h.revision + 1, Created: 1}}
 			begun := time.Now()
-			h.apply(compile.Update{Changes: changes, Origin: "memory"})
+			if err := h.apply(compile.Update{Changes: changes, Origin: "memory"}); err != nil {
+				return err
+			}
 			taken[i] = time.Since(begun)
 			if err := b.inEffect(h, tenant, uint64(round+2)); err != nil {
 				return err
@@ -80,7 +82,9 @@ func (b *bench) updateBursts(h *holding) error {
 				changes = append(changes, compile.Change{Key: key, Value: value, Revision: h.revision + 1, Created: 1})
 			}
 			begun := time.Now()
-			h.apply(compile.Update{Changes: changes, Origin: "memory", Accepted: h.revision + 1})
+			if err := h.apply(compile.Update{Changes: changes, Origin: "memory", Accepted: h.revision + 1}); err != nil {
+				return err
+			}
 			taken[round] = time.Since(begun)
 			if err := b.inEffect(h, 0, epoch); err != nil {
 				return err

@@ -13,13 +13,14 @@ import (
 	"gridrouter.io/discovery"
 	"gridrouter.io/discovery/catalog"
 	"gridrouter.io/routing/compile"
+	"gridrouter.io/routing/routingtest"
 )
 
 // TestAnExportSaysWhatItLacks writes the snapshot of a router that reads pins on demand.
 func TestAnExportSaysWhatItLacks(t *testing.T) {
 	compiler := compile.NewCompiler(catalog.NewReader().Decode)
 	compiler.CachePins()
-	compiler.Compile(compile.Update{Whole: true, Revision: 1, Changes: []compile.Change{
+	routingtest.Compile(t, compiler, compile.Update{Whole: true, Revision: 1, Changes: []compile.Change{
 		{Key: "decks/d1", Value: []byte(`{"kind":"Deck","name":"d1","domain":"d1.deck.example","attach":"direct","addresses":["127.0.0.1:1"]}`)},
 		{Key: "tenants/acme", Value: []byte(`{"kind":"Tenant","name":"acme","hosts":["a.example"],"epoch":1,"rules":[{"name":"all","key":{"header":"x-user-id"},"pins":"cached","split":{"d1":1}}]}`)},
 		{Key: "pins/acme/1", Value: []byte(`{"kind":"Pin","tenant":"acme","key":"1","deck":"d1"}`)},

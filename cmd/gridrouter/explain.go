@@ -146,7 +146,10 @@ func tableOf(cmd *cobra.Command, dir string) (*routing.Table, error) {
 			update.Changes = append(update.Changes, compile.Change{Key: entry.Key, Value: entry.Value, Revision: 1, Origin: entry.Origin})
 		}
 	}
-	table := compile.NewCompiler(reader.Decode).Compile(update)
+	table, err := compile.NewCompiler(reader.Decode).Compile(update)
+	if err != nil {
+		return nil, err
+	}
 	for _, problem := range table.Problems() {
 		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "problem: %s: %s: %s\n", problem.Origin, problem.Code, problem.Message)
 	}

@@ -22,6 +22,7 @@ import (
 	"gridrouter.io/discovery/catalog"
 	"gridrouter.io/routing"
 	"gridrouter.io/routing/compile"
+	"gridrouter.io/routing/routingtest"
 )
 
 // gate is a TCP proxy in front of etcd that can be cut and stalled.
@@ -176,7 +177,11 @@ func (f *follower) start() {
 			defer d.mu.Unlock()
 			update := d.update(batch)
 			update.At = time.Time{} // mass changes are meant here
-			f.table.Store(compiler.Compile(update))
+			table, err := compiler.Compile(update)
+			if err != nil {
+				panic(err)
+			}
+			f.table.Store(table)
 		})
 	}()
 	f.stop = func() {
@@ -277,7 +282,7 @@ func (w *world) agrees(f *follower) {
 	for key, value := range w.stored {
 		whole.Changes = append(whole.Changes, compile.Change{Key: key, Value: []byte(value)})
 	}
-	want := compile.NewCompiler(catalog.NewReader().Decode).Compile(whole).Hash()
+	want := routingtest.Compile(f.t, compile.NewCompiler(catalog.NewReader().Decode), whole).Hash()
 	eventually(w.t, "the follower holds what is stored", func() bool {
 		table := f.table.Load()
 		return table != nil && table.Hash() == want

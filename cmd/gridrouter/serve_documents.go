@@ -56,7 +56,7 @@ func (d *documents) apply(batch discovery.Batch) {
 	if d.pins != nil {
 		d.pins.heed(&batch)
 	}
-	table, err := d.compile(func() *routing.Table { return d.guard.compile(d.compiler, d.update(batch), batch) })
+	table, err := d.compile(func() (*routing.Table, error) { return d.guard.compile(d.compiler, d.update(batch), batch) })
 	if err != nil {
 		d.failed(err, batch.Revision)
 		return
@@ -92,7 +92,7 @@ func (d *documents) accept(revision int64) error {
 	case revision < table.Guard().Revision:
 		return fmt.Errorf("what is held came up to revision %d; accept that", table.Guard().Revision)
 	}
-	table, err := d.compile(func() *routing.Table {
+	table, err := d.compile(func() (*routing.Table, error) {
 		d.guard.accepted = d.compiler.Last().Guard().Revision
 		return d.compiler.Compile(compile.Update{Revision: d.revision, Faults: d.faults, Origin: d.kind, At: time.Now(), Accepted: d.guard.accepted})
 	})
@@ -105,17 +105,19 @@ func (d *documents) accept(revision int64) error {
 	return nil
 }
 
-// compile runs a compilation. An error is a panic on the way: a fault of ours that some document
-// brought out, and of which nobody knows how far it went.
-func (d *documents) compile(with func() *routing.Table) (table *routing.Table, err error) {
+// compile runs a compilation. An error is a fault of ours that some document brought out, and of
+// which nobody knows how far it went. A panic before the compiler is called is one too.
+func (d *documents) compile(with func() (*routing.Table, error)) (table *routing.Table, err error) {
 	accepted := d.guard.accepted
 	defer func() {
 		if p := recover(); p != nil {
-			d.guard.accepted = accepted // or the whole list that is to come would pass by what did not
 			err = fmt.Errorf("%v\n%s", p, debug.Stack())
 		}
+		if err != nil {
+			d.guard.accepted = accepted // or the whole list that is to come would pass by what did not
+		}
 	}()
-	return with(), nil
+	return with()
 }
 
 // failed leaves in force what is, gives the compiler up, and has everything listed anew for

@@ -7,6 +7,7 @@ import (
 	"gridrouter.io/discovery/catalog"
 	"gridrouter.io/routing"
 	"gridrouter.io/routing/compile"
+	"gridrouter.io/routing/routingtest"
 )
 
 // TestARouterHoldsWhatEtcdHasLost exports the documents of a router, and compiles them: the table is the
@@ -39,7 +40,7 @@ func TestARouterHoldsWhatEtcdHasLost(t *testing.T) {
 			}
 			update.Changes = append(update.Changes, compile.Change{Key: doc.Key, Value: doc.JSON})
 		}
-		return compile.NewCompiler(reader.Decode).Compile(update)
+		return routingtest.Compile(t, compile.NewCompiler(reader.Decode), update)
 	}
 	table := compile("export.json", body)
 	if counts := table.Counts(); counts.Tenants != 2 || counts.Decks != 2 || counts.Pins != 2 || counts.Hosts != 4 || counts.Problems != 0 {

@@ -383,7 +383,11 @@ func TestAMarkInAWholeListSpeaksUpToItsRevision(t *testing.T) {
 			d := &documents{compiler: compiler, guard: g, publish: func(*routing.Table) {}, kind: "etcd", first: make(chan struct{})}
 			update := d.update(batch)
 			update.At = now
-			g.look(g.compile(compiler, update, batch), batch.Revision)
+			table, err := g.compile(compiler, update, batch)
+			if err != nil {
+				t.Fatal(err)
+			}
+			g.look(table, batch.Revision)
 		}
 		deliver(batch)
 		deliver(discovery.Batch{

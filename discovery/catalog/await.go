@@ -253,7 +253,11 @@ func (w *wait) withOtherDocuments(ctx context.Context, members, late []Member) (
 		if err != nil {
 			return nil, err
 		}
-		w.hash = compile.NewCompiler(w.reader.Decode).Compile(update).Hash()
+		table, err := compile.NewCompiler(w.reader.Decode).Compile(update)
+		if err != nil {
+			return nil, err
+		}
+		w.hash = table.Hash()
 		w.looked = time.Now() // reading may have taken long
 	}
 	right[w.hash] = true

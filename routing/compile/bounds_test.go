@@ -42,14 +42,14 @@ func TestNoNamesFillAShard(t *testing.T) {
 			update.Changes = append(update.Changes, compile.Change{Key: "tenants/" + name, Value: []byte(name)})
 		}
 	}
-	table := compiler.Compile(update)
+	table := routingtest.Compile(t, compiler, update)
 	for _, name := range names {
 		view, ok := table.Tenant(name)
 		if !ok || view.Document == nil || len(view.Document.Delegates) != routing.MaxHosts {
 			t.Fatalf("%s is not in force with its delegates", name)
 		}
 	}
-	table = compiler.Compile(compile.Update{Revision: 2, Changes: []compile.Change{{Key: "tenants/" + names[3], Deleted: true}}})
+	table = routingtest.Compile(t, compiler, compile.Update{Revision: 2, Changes: []compile.Change{{Key: "tenants/" + names[3], Deleted: true}}})
 	if _, ok := table.Tenant(names[3]); ok || table.Counts().Tenants != 23 {
 		t.Error("a tenant among them cannot be deleted")
 	}

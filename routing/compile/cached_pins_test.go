@@ -37,8 +37,8 @@ func TestCachedPinsDecideAsResidentOnes(t *testing.T) {
 	asked := map[routing.Via]int{}
 	wanted := 0
 	for round := range 60 {
-		held := resident.Compile(cloneUpdate(update))
-		unheld := cached.Compile(cloneUpdate(update))
+		held := routingtest.Compile(t, resident, cloneUpdate(update))
+		unheld := routingtest.Compile(t, cached, cloneUpdate(update))
 		if round%5 == 4 {
 			sections, err := cached.Checkpoint().Sections()
 			if err != nil {
@@ -56,7 +56,7 @@ func TestCachedPinsDecideAsResidentOnes(t *testing.T) {
 		}
 		heldAtOnce, cachedAtOnce := compile.NewCompiler(reader.Decode), compile.NewCompiler(reader.Decode)
 		cachedAtOnce.CachePins()
-		tables := []*routing.Table{held, unheld, heldAtOnce.Compile(cloneUpdate(whole)), cachedAtOnce.Compile(cloneUpdate(whole))}
+		tables := []*routing.Table{held, unheld, routingtest.Compile(t, heldAtOnce, cloneUpdate(whole)), routingtest.Compile(t, cachedAtOnce, cloneUpdate(whole))}
 		if a, b := tables[0], tables[2]; a.EffectiveHash() != b.EffectiveHash() || a.Counts() != b.Counts() {
 			t.Fatalf("round %d: step by step %s %+v, at once %s %+v", round, a.EffectiveHash(), a.Counts(), b.EffectiveHash(), b.Counts())
 		}
@@ -203,7 +203,7 @@ func TestCachedPinsThatAreWipedAreNotTakenForAbsent(t *testing.T) {
 				compiler.CachePins()
 				step := func(u compile.Update, revision int64) *routing.Table {
 					u.Revision, u.At = revision, start.Add(time.Duration(revision)*time.Second)
-					return compiler.Compile(cloneUpdate(u))
+					return routingtest.Compile(t, compiler, cloneUpdate(u))
 				}
 				before := step(compile.Update{Whole: true, Changes: everything}, 1)
 				table := step(wipe, 2)
@@ -255,7 +255,7 @@ func TestCachedPinsThatAreWipedAreNotTakenForAbsent(t *testing.T) {
 					} else {
 						wanted = "no_tenant"
 					}
-					want = fresh.Compile(compile.Update{Whole: true, Changes: slices.Clone(left)})
+					want = routingtest.Compile(t, fresh, compile.Update{Whole: true, Changes: slices.Clone(left)})
 				}
 				if table.Guard() != nil || table.Hash() != want.Hash() || table.EffectiveHash() != want.EffectiveHash() || table.Counts() != want.Counts() {
 					t.Errorf("%s: %s %s %+v %+v, want %s %s %+v", what, table.Hash(), table.EffectiveHash(), table.Counts(), table.Guard(), want.Hash(), want.EffectiveHash(), want.Counts())

@@ -24,7 +24,7 @@ func TestARestoredCompilerGoesOnAsIfItHadNotStopped(t *testing.T) {
 	stored := map[string]compile.Change{}
 	for round := range 150 {
 		update := randomUpdate(random, stored, int64(round+2))
-		a, b := straight.Compile(cloneUpdate(update)), restored.Compile(cloneUpdate(update))
+		a, b := routingtest.Compile(t, straight, cloneUpdate(update)), routingtest.Compile(t, restored, cloneUpdate(update))
 		mustAgree(t, "the restored compiler", a, b)
 		if round%7 == 0 {
 			sections, err := restored.Checkpoint().Sections()
@@ -54,10 +54,10 @@ func TestARebuiltCompilerGoesOnFromTheTableInForce(t *testing.T) {
 	stored := map[string]compile.Change{}
 	for round := range 120 {
 		update := randomUpdate(random, stored, int64(round+2))
-		a := straight.Compile(cloneUpdate(update))
+		a := routingtest.Compile(t, straight, cloneUpdate(update))
 		var b *routing.Table
 		if round%5 < 4 {
-			b = rebuilt.Compile(cloneUpdate(update))
+			b = routingtest.Compile(t, rebuilt, cloneUpdate(update))
 		} else {
 			next, err := rebuilt.Rebuilt()
 			if err != nil {
@@ -68,7 +68,7 @@ func TestARebuiltCompilerGoesOnFromTheTableInForce(t *testing.T) {
 			for _, change := range stored {
 				whole.Changes = append(whole.Changes, change)
 			}
-			b = rebuilt.Compile(whole)
+			b = routingtest.Compile(t, rebuilt, whole)
 		}
 		mustAgreeOn(t, fmt.Sprintf("round %d", round), a, b, func(a, b routing.Problem) bool {
 			a.Revision = b.Revision // of a claim it is that of the moment when it was looked at last
@@ -87,17 +87,17 @@ func TestIncrementsLeadWhereAWholeListLeads(t *testing.T) {
 	compiler := compile.NewCompiler(reader.Decode)
 	stored := map[string]compile.Change{}
 	for round := range 150 {
-		table := compiler.Compile(randomUpdate(random, stored, int64(round+2)))
+		table := routingtest.Compile(t, compiler, randomUpdate(random, stored, int64(round+2)))
 		whole := compile.Update{Whole: true, Revision: int64(round + 2)}
 		for _, change := range stored {
 			whole.Changes = append(whole.Changes, change)
 		}
-		fresh := compile.NewCompiler(reader.Decode).Compile(cloneUpdate(whole))
+		fresh := routingtest.Compile(t, compile.NewCompiler(reader.Decode), cloneUpdate(whole))
 		if fresh.Hash() != table.Hash() {
 			t.Fatalf("round %d: hash %s by increments, %s at once", round, table.Hash(), fresh.Hash())
 		}
 		if random.IntN(4) == 0 { // a list of the same changes nothing
-			again := compiler.Compile(cloneUpdate(whole))
+			again := routingtest.Compile(t, compiler, cloneUpdate(whole))
 			mustAgree(t, "the table after a whole list", table, again)
 			if compiler.Moved() != 0 {
 				t.Fatalf("round %d: a list of what is there moved %d pairs", round, compiler.Moved())

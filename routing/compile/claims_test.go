@@ -25,7 +25,7 @@ func TestOlderClaimKeepsAHost(t *testing.T) {
 func TestWithoutCreateRevisionsNamesDecideAboutHosts(t *testing.T) {
 	g := routingtest.NewGrid(t)
 	changes := g.Changes(routingtest.TwoDecks, routingtest.TenantYAML("zeta", "east", "shop.example"), routingtest.TenantYAML("alpha", "west", "shop.example"))
-	table := g.Compiler.Compile(compile.Update{Whole: true, Revision: 1, Changes: changes})
+	table := routingtest.Compile(t, g.Compiler, compile.Update{Whole: true, Revision: 1, Changes: changes})
 	if got := routingtest.Outcome(table.Decide(routingtest.Request(t, "GET shop.example/"))); got != "west" {
 		t.Errorf("%s serves, want alpha's west", got)
 	}
@@ -35,12 +35,12 @@ func TestATenantThatNeverWasGoodTakesNoHostByItsNameAlone(t *testing.T) {
 	g := routingtest.NewGrid(t)
 	changes := g.Changes(routingtest.TwoDecks, routingtest.TenantYAML("zeta", "east", "shop.example"))
 	bad := compile.Change{Key: "tenants/alpha", Value: []byte(`{"kind":"Tenant","name":"alpha","hosts":["shop.example"],"rules":[]}`)}
-	table := g.Compiler.Compile(compile.Update{Whole: true, Revision: 1, Changes: append(changes, bad)})
+	table := routingtest.Compile(t, g.Compiler, compile.Update{Whole: true, Revision: 1, Changes: append(changes, bad)})
 	if got := routingtest.Outcome(table.Decide(routingtest.Request(t, "GET shop.example/"))); got != "east" {
 		t.Errorf("%s serves, want zeta's east", got)
 	}
 	good := g.Changes(routingtest.TenantYAML("alpha", "west", "shop.example"))
-	table = g.Compiler.Compile(compile.Update{Revision: 2, Changes: good})
+	table = routingtest.Compile(t, g.Compiler, compile.Update{Revision: 2, Changes: good})
 	if got := routingtest.Outcome(table.Decide(routingtest.Request(t, "GET shop.example/"))); got != "west" {
 		t.Errorf("%s serves, want alpha's west, now that it is good", got)
 	}

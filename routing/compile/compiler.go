@@ -3,6 +3,7 @@ package compile
 import (
 	"fmt"
 	"maps"
+	"runtime/debug"
 	"slices"
 	"unsafe"
 
@@ -67,8 +68,20 @@ func (c *Compiler) CachePins() { c.policies.compiler.CachePins = true }
 
 // Compile applies an update and returns the table that is then in force. A document
 // that does not compile never stops the others: it keeps its last good form, and the
-// table lists a problem.
-func (c *Compiler) Compile(u Update) *routing.Table {
+// table lists a problem. An error is a fault of the compiler's own that the update has
+// brought out, with the stack where it did. Nobody knows then what of the compiler's memory
+// is true: only [Compiler.Last] and [Compiler.Rebuilt] are of use.
+func (c *Compiler) Compile(u Update) (table *routing.Table, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			table, err = nil, fmt.Errorf("%v\n%s", p, debug.Stack())
+		}
+	}()
+	return c.compile(u), nil
+}
+
+// compile is the course of an update.
+func (c *Compiler) compile(u Update) *routing.Table {
 	c.problems.hear(&u)
 	setBack := c.heed(u.Seen)
 	b := c.sort(u)

@@ -65,7 +65,7 @@ func TestWhatOtherRoutersHaveSeenIsHeeded(t *testing.T) {
 		for _, u := range updates {
 			g.Revision++
 			u.Revision = g.Revision
-			g.Table = g.Compiler.Compile(u)
+			g.Table = routingtest.Compile(t, g.Compiler, u)
 		}
 		for _, host := range []string{"a.example", "x.b.example"} {
 			g.Want("GET "+host+"/", want)
@@ -81,10 +81,10 @@ func TestWhatOtherRoutersHaveSeenIsHeeded(t *testing.T) {
 	f("after a newer one", "east", compile.Update{Changes: []compile.Change{acme(23, "east")}}, compile.Update{Seen: seen})
 	g := f("and then a higher one", "west", compile.Update{Changes: []compile.Change{acme(18, "east")}}, compile.Update{Seen: seen}, compile.Update{Changes: []compile.Change{acme(24, "west")}})
 	fresh := routingtest.NewGrid(t, routingtest.TwoDecks)
-	fresh.Table = fresh.Compiler.Compile(compile.Update{Changes: []compile.Change{acme(24, "west")}})
+	fresh.Table = routingtest.Compile(t, fresh.Compiler, compile.Update{Changes: []compile.Change{acme(24, "west")}})
 	if g.Table.EffectiveHash() != fresh.Table.EffectiveHash() || g.Table.Hash() != fresh.Table.Hash() || len(g.Table.Problems()) > 0 {
 		t.Errorf("in the end: %+v", g.Table.Problems())
 	}
-	late.Table = late.Compiler.Compile(compile.Update{Changes: []compile.Change{{Key: "tenants/acme", Deleted: true}}})
+	late.Table = routingtest.Compile(t, late.Compiler, compile.Update{Changes: []compile.Change{{Key: "tenants/acme", Deleted: true}}})
 	late.Want("GET a.example/", "no_tenant")
 }

@@ -9,6 +9,7 @@ import (
 	"gridrouter.io/routing"
 	"gridrouter.io/routing/compile"
 	"gridrouter.io/routing/document"
+	"gridrouter.io/routing/routingtest"
 )
 
 // TestWhatTheGuardHoldsCostsInProportion deletes half of many tenants, one after the other, fast:
@@ -23,7 +24,7 @@ func TestWhatTheGuardHoldsCostsInProportion(t *testing.T) {
 		update.Changes = append(update.Changes, compile.Change{Key: fmt.Sprintf("tenants/t%d", i), Value: fmt.Appendf(nil,
 			`{"kind":"Tenant","name":"t%d","hosts":["t%d.example"],"epoch":1,"rules":[{"name":"all","deck":"d1"}]}`, i, i)})
 	}
-	table := compiler.Compile(update)
+	table := routingtest.Compile(t, compiler, update)
 	revision := int64(1)
 	remove := func(from, to int) (bytes uint64) {
 		var before, after runtime.MemStats
@@ -31,7 +32,7 @@ func TestWhatTheGuardHoldsCostsInProportion(t *testing.T) {
 		for i := from; i < to; i++ {
 			revision++
 			now = now.Add(time.Second / 300)
-			table = compiler.Compile(compile.Update{Revision: revision, At: now, Changes: []compile.Change{{Key: fmt.Sprintf("tenants/t%d", i), Deleted: true, Revision: revision}}})
+			table = routingtest.Compile(t, compiler, compile.Update{Revision: revision, At: now, Changes: []compile.Change{{Key: fmt.Sprintf("tenants/t%d", i), Deleted: true, Revision: revision}}})
 		}
 		runtime.ReadMemStats(&after)
 		return (after.TotalAlloc - before.TotalAlloc) / uint64(to-from)
@@ -55,7 +56,7 @@ func TestWhatTheGuardHoldsCostsInProportion(t *testing.T) {
 		t.Errorf("a deletion allocates %d bytes when many are held, and %d when few are", late, early)
 	}
 	t.Logf("bytes a deletion: %d when few are held, %d when many are", early, late)
-	table = compiler.Compile(compile.Update{Revision: revision, At: now, Accepted: revision})
+	table = routingtest.Compile(t, compiler, compile.Update{Revision: revision, At: now, Accepted: revision})
 	if table.Guard() != nil || table.Counts().Tenants != tenants-4000 || table.Counts().Problems != 0 {
 		t.Errorf("after it was accepted: %+v, %+v", table.Guard(), table.Counts())
 	}

@@ -8,6 +8,7 @@ import (
 	"gridrouter.io/routing"
 	"gridrouter.io/routing/compile"
 	"gridrouter.io/routing/document"
+	"gridrouter.io/routing/routingtest"
 )
 
 // guarded is a compiler with forty tenants on one deck, and a clock.
@@ -59,7 +60,7 @@ func (g *guarded) apply(u compile.Update) {
 	g.t.Helper()
 	g.revision++
 	u.Revision, u.At = g.revision, g.now
-	g.table = g.compiler.Compile(u)
+	g.table = routingtest.Compile(g.t, g.compiler, u)
 }
 
 // holds wants so many documents to be held; 0: none.

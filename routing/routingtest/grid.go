@@ -88,12 +88,22 @@ func (g *Grid) Apply(changes ...compile.Change) {
 		}
 		g.Stored[change.Key] = *change
 	}
-	g.Table = g.Compiler.Compile(compile.Update{Revision: g.Revision, Changes: changes})
+	g.Table = Compile(g.t, g.Compiler, compile.Update{Revision: g.Revision, Changes: changes})
+}
+
+// Compile returns the table that an update leads to. An error ends the test.
+func Compile(t testing.TB, c *compile.Compiler, u compile.Update) *routing.Table {
+	t.Helper()
+	table, err := c.Compile(u)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return table
 }
 
 // Fresh compiles all that is stored with a new compiler, as a router that starts does.
 func (g *Grid) Fresh() *routing.Table {
-	return compile.NewCompiler(g.Reader.Decode).Compile(g.Whole())
+	return Compile(g.t, compile.NewCompiler(g.Reader.Decode), g.Whole())
 }
 
 // Whole returns all that is stored as a whole list.
