@@ -4,10 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"gridrouter.io/routing"
 	"gridrouter.io/routing/compile"
@@ -60,32 +58,40 @@ func TestCachedPinsDecideAsResidentOnes(t *testing.T) {
 		if a, b := tables[0], tables[2]; a.EffectiveHash() != b.EffectiveHash() || a.Counts() != b.Counts() {
 			t.Fatalf("round %d: step by step %s %+v, at once %s %+v", round, a.EffectiveHash(), a.Counts(), b.EffectiveHash(), b.Counts())
 		}
-		for tenant := range 6 {
-			for user := range 7 {
-				var first routing.Decision
-				for i, table := range tables {
-					r := pinRequest(tenant, user)
-					d := table.Decide(&r)
-					if d.PinWanted {
-						wanted++
-						d = table.DecidePinned(&r, readPin(t, stored, d.Tenant, user))
-					}
-					if i == 0 {
-						first = d
-						asked[d.Via]++
-					}
-					if deckOf(first) != deckOf(d) || first.Fault != d.Fault || first.Via != d.Via || first.Rule != d.Rule || first.Epoch != d.Epoch || table.Hash() != held.Hash() {
-						t.Fatalf("round %d: h%d, user k%d: resident: deck %q %s %s; cached, resident at once, cached at once [%d]: deck %q %s %s",
-							round, tenant, user, deckOf(first), first.Via, first.Fault, i, deckOf(d), d.Via, d.Fault)
-					}
-				}
-			}
-		}
+		wanted += mustDecideAlike(t, round, tables, stored, asked)
 		update = goodUpdate(random, stored, int64(round+2))
 	}
 	if wanted < 50 || asked[routing.ViaPin] < 100 || asked[routing.ViaSplit] < 100 {
 		t.Errorf("too little was tried: %d pins read on demand, %v", wanted, asked)
 	}
+}
+
+// mustDecideAlike asks all tables about all keys. It counts what the first one went by in asked, and
+// returns how many pins were read on demand.
+func mustDecideAlike(t *testing.T, round int, tables []*routing.Table, stored map[string]compile.Change, asked map[routing.Via]int) (wanted int) {
+	t.Helper()
+	for tenant := range 6 {
+		for user := range 7 {
+			var first routing.Decision
+			for i, table := range tables {
+				r := pinRequest(tenant, user)
+				d := table.Decide(&r)
+				if d.PinWanted {
+					wanted++
+					d = table.DecidePinned(&r, readPin(t, stored, d.Tenant, user))
+				}
+				if i == 0 {
+					first = d
+					asked[d.Via]++
+				}
+				if deckOf(first) != deckOf(d) || first.Fault != d.Fault || first.Via != d.Via || first.Rule != d.Rule || first.Epoch != d.Epoch || table.Hash() != tables[0].Hash() {
+					t.Fatalf("round %d: h%d, user k%d: resident: deck %q %s %s; cached, resident at once, cached at once [%d]: deck %q %s %s",
+						round, tenant, user, deckOf(first), first.Via, first.Fault, i, deckOf(d), d.Via, d.Fault)
+				}
+			}
+		}
+	}
+	return wanted
 }
 
 func pinRequest(tenant, user int) routing.Request {
@@ -154,116 +160,4 @@ func goodTenant(random *rand.Rand, tenant int, revision int64) string {
 		text = strings.Replace(text, `"split"`, ` "split"`, 1)
 	}
 	return text
-}
-
-// TestCachedPinsThatAreWipedAreNotTakenForAbsent wipes tenants and pins, or pins alone, by events and
-// by a list, of a compiler that goes on, is restored, or is rebuilt meanwhile. While the guard
-// holds, a key whose pin cannot be read goes nowhere; when all comes back, or the loss is
-// accepted, all is as if nothing had happened, or as if nothing had ever been there.
-func TestCachedPinsThatAreWipedAreNotTakenForAbsent(t *testing.T) {
-	const tenants = 30
-	reader := document.NewReader()
-	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	deckOne := compile.Change{Key: "decks/d0", Value: []byte(`{"kind":"Deck","name":"d0","domain":"d0.example","attach":"mesh"}`), Revision: 1, Created: 1}
-	deckTwo := compile.Change{Key: "decks/d1", Value: []byte(`{"kind":"Deck","name":"d1","domain":"d1.example","attach":"mesh"}`), Revision: 1, Created: 1}
-	var all, pins []compile.Change
-	for i := range tenants {
-		all = append(all, compile.Change{Key: fmt.Sprintf("tenants/t%d", i), Revision: 1, Created: 1, Value: fmt.Appendf(nil,
-			`{"kind":"Tenant","name":"t%d","hosts":["h%d.example"],"epoch":1,"rules":[{"name":"users","key":{"header":"x-user-id"},"pins":"cached","split":{"d0":1}}]}`, i, i)})
-		pins = append(pins, compile.Change{Key: fmt.Sprintf("pins/t%d/k1", i), Revision: 1, Created: 1, Value: fmt.Appendf(nil,
-			`{"kind":"Pin","tenant":"t%d","key":"k1","deck":"d1"}`, i)})
-	}
-	decks := []compile.Change{deckOne, deckTwo}
-	everything := slices.Concat(decks, all, pins)
-	gone := func(changes []compile.Change, revision int64) (deleted []compile.Change) {
-		for _, change := range changes {
-			deleted = append(deleted, compile.Change{Key: change.Key, Deleted: true, Revision: revision})
-		}
-		return deleted
-	}
-	outcome := func(table *routing.Table, etcdSays routing.Pinned) string {
-		request := pinRequest(7, 1)
-		d := table.Decide(&request)
-		if d.PinWanted {
-			d = table.DecidePinned(&request, etcdSays)
-		}
-		return deckOf(d) + string(d.Fault)
-	}
-	ways := map[string]compile.Update{
-		"all by events":  {Changes: gone(slices.Concat(all, pins), 2)},
-		"pins by events": {Changes: gone(pins, 2)},
-		"all by a list":  {Whole: true, Changes: decks},
-		"pins by a list": {Whole: true, Changes: slices.Concat(decks, all)},
-	}
-	for way, wipe := range ways {
-		for _, between := range []string{"nothing", "restored", "rebuilt"} {
-			for _, end := range []string{"comes back by events", "comes back by a list", "is accepted"} {
-				what := way + ", " + between + ", " + end
-				compiler := compile.NewCompiler(reader.Decode)
-				compiler.CachePins()
-				step := func(u compile.Update, revision int64) *routing.Table {
-					u.Revision, u.At = revision, start.Add(time.Duration(revision)*time.Second)
-					return routingtest.Compile(t, compiler, cloneUpdate(u))
-				}
-				before := step(compile.Update{Whole: true, Changes: everything}, 1)
-				table := step(wipe, 2)
-				switch between {
-				case "restored":
-					sections, err := compiler.Checkpoint().Sections()
-					if err != nil {
-						t.Fatal(err)
-					}
-					compiler = compile.NewCompiler(reader.Decode)
-					compiler.CachePins()
-					if table, err = compiler.Restore(sections); err != nil {
-						t.Fatal(err)
-					}
-				case "rebuilt":
-					next, err := compiler.Rebuilt()
-					if err != nil {
-						t.Fatal(err)
-					}
-					compiler = next
-					stored := decks
-					if strings.HasPrefix(way, "pins") {
-						stored = slices.Concat(decks, all)
-					}
-					table = step(compile.Update{Whole: true, Changes: stored}, 2)
-				}
-				if got := outcome(table, routing.Pinned{State: routing.PinAbsent}); got != "pin_unreadable" || table.Guard() == nil || table.Guard().Documents < tenants {
-					t.Errorf("%s: while it is held the key gets %q; %+v", what, got, table.Guard())
-				}
-				if table.Counts() != (routing.Counts{Tenants: tenants, Hosts: tenants, Decks: 2, Pins: tenants, Problems: table.Counts().Problems}) {
-					t.Errorf("%s: while it is held there are %+v", what, table.Counts())
-				}
-				var want *routing.Table
-				wanted := "d1"
-				switch end {
-				case "comes back by events":
-					table = step(compile.Update{Changes: slices.Concat(all, pins)}, 3)
-					want = before
-				case "comes back by a list":
-					table = step(compile.Update{Whole: true, Changes: everything}, 3)
-					want = before
-				case "is accepted":
-					table = step(compile.Update{Accepted: 2}, 3)
-					fresh := compile.NewCompiler(reader.Decode)
-					fresh.CachePins()
-					left := decks
-					if strings.HasPrefix(way, "pins") {
-						left, wanted = slices.Concat(decks, all), "d0"
-					} else {
-						wanted = "no_tenant"
-					}
-					want = routingtest.Compile(t, fresh, compile.Update{Whole: true, Changes: slices.Clone(left)})
-				}
-				if table.Guard() != nil || table.Hash() != want.Hash() || table.EffectiveHash() != want.EffectiveHash() || table.Counts() != want.Counts() {
-					t.Errorf("%s: %s %s %+v %+v, want %s %s %+v", what, table.Hash(), table.EffectiveHash(), table.Counts(), table.Guard(), want.Hash(), want.EffectiveHash(), want.Counts())
-				}
-				if got := outcome(table, routing.Pinned{State: routing.PinFound, Deck: "d1"}); got != wanted {
-					t.Errorf("%s: in the end the key gets %q, want %q", what, got, wanted)
-				}
-			}
-		}
-	}
 }
