@@ -22,6 +22,8 @@ import (
 
 	"gridrouter.io/router/admission"
 	"gridrouter.io/routing"
+	"gridrouter.io/routing/compile"
+	"gridrouter.io/routing/routingtest"
 )
 
 func TestMain(m *testing.M) {
@@ -36,7 +38,7 @@ type grid struct {
 	router   *Router
 	addr     string
 	logs     *observer.ObservedLogs
-	compiler *routing.Compiler
+	compiler *compile.Compiler
 	revision int64
 	docs     map[string][]byte
 }
@@ -58,7 +60,7 @@ func newGrid(t testing.TB, adjust func(*Config)) *grid {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &grid{t: t, router: r, addr: addr.String(), logs: logs, compiler: routing.NewCompiler(decodeJSON), docs: map[string][]byte{}}
+	return &grid{t: t, router: r, addr: addr.String(), logs: logs, compiler: compile.NewCompiler(decodeJSON), docs: map[string][]byte{}}
 }
 
 func decodeJSON(key string, value []byte) (any, error) {
@@ -116,11 +118,11 @@ func (g *grid) drop(keys ...string) {
 func (g *grid) publish() {
 	g.t.Helper()
 	g.revision++
-	update := routing.Update{Whole: true, Revision: g.revision}
+	update := compile.Update{Whole: true, Revision: g.revision}
 	for key, value := range g.docs {
-		update.Changes = append(update.Changes, routing.Change{Key: key, Value: value, Revision: g.revision})
+		update.Changes = append(update.Changes, compile.Change{Key: key, Value: value, Revision: g.revision})
 	}
-	table := g.compiler.Compile(update)
+	table := routingtest.Compile(g.t, g.compiler, update)
 	g.router.Publish(table)
 }
 

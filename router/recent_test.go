@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"gridrouter.io/routing"
+	"gridrouter.io/routing/compile"
+	"gridrouter.io/routing/routingtest"
 )
 
 func urlEscaped(text string) string { return url.QueryEscape(text) }
@@ -107,12 +109,12 @@ func TestKeptTablesAreBounded(t *testing.T) {
 
 // TestKeptTablesAreBoundedInBytes replaces a large part of the table again and again.
 func TestKeptTablesAreBoundedInBytes(t *testing.T) {
-	compiler := routing.NewCompiler(decodeJSON)
-	update := routing.Update{Whole: true}
+	compiler := compile.NewCompiler(decodeJSON)
+	update := compile.Update{Whole: true}
 	const pins, most = 500, 1 << 20
 	for i := range pins {
 		key := fmt.Sprint("pins/acme/", i)
-		update.Changes = append(update.Changes, routing.Change{Key: key})
+		update.Changes = append(update.Changes, compile.Change{Key: key})
 	}
 	recent := recentTables{mostBytes: most}
 	heaviest, total := 0, 0
@@ -122,7 +124,7 @@ func TestKeptTablesAreBoundedInBytes(t *testing.T) {
 			update.Changes[i].Value = fmt.Appendf(nil, `{"kind":"Pin","tenant":"acme","key":"%d","deck":"d%d"}`, i, n%7)
 			update.Changes[i].Revision = update.Revision
 		}
-		table := compiler.Compile(update)
+		table := routingtest.Compile(t, compiler, update)
 		recent.add(table)
 		heaviest, total = max(heaviest, table.Weight()), total+table.Weight()
 		if update.Whole = false; total > 3*most {

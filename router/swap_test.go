@@ -9,7 +9,8 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"gridrouter.io/routing"
+	"gridrouter.io/routing/compile"
+	"gridrouter.io/routing/routingtest"
 )
 
 // TestTablesAndAddressesChangeUnderLoad publishes tables and addresses while requests
@@ -97,17 +98,17 @@ func TestARouterNeedsAnIDThatCanBeAFieldsValue(t *testing.T) {
 // TestTheLogTellsOfProblemsThatAreNew publishes tables whose problems come and go.
 func TestTheLogTellsOfProblemsThatAreNew(t *testing.T) {
 	g := newGrid(t, nil)
-	compiler := routing.NewCompiler(decodeJSON)
-	publish := func(changes ...routing.Change) (lines, more int) {
+	compiler := compile.NewCompiler(decodeJSON)
+	publish := func(changes ...compile.Change) (lines, more int) {
 		t.Helper()
 		linesBefore, moreBefore := g.logs.FilterMessage("a document has a problem").Len(), g.logs.FilterMessageSnippet("new problems").Len()
-		g.router.Publish(compiler.Compile(routing.Update{Changes: changes}))
+		g.router.Publish(routingtest.Compile(t, compiler, compile.Update{Changes: changes}))
 		return g.logs.FilterMessage("a document has a problem").Len() - linesBefore, g.logs.FilterMessageSnippet("new problems").Len() - moreBefore
 	}
-	bad := func(i int) routing.Change {
-		return routing.Change{Key: fmt.Sprintf("tenants/t%02d", i), Value: []byte("{")}
+	bad := func(i int) compile.Change {
+		return compile.Change{Key: fmt.Sprintf("tenants/t%02d", i), Value: []byte("{")}
 	}
-	var many []routing.Change
+	var many []compile.Change
 	for i := range 50 {
 		many = append(many, bad(i))
 	}
@@ -121,7 +122,7 @@ func TestTheLogTellsOfProblemsThatAreNew(t *testing.T) {
 	check("fifty", lines, more, toldProblems, 1)
 	lines, more = publish(bad(60))
 	check("one more", lines, more, 1, 0)
-	lines, more = publish(routing.Change{Key: "tenants/t07", Deleted: true})
+	lines, more = publish(compile.Change{Key: "tenants/t07", Deleted: true})
 	check("one that went", lines, more, 0, 0)
 	lines, more = publish(bad(7))
 	check("one that came back", lines, more, 1, 0)

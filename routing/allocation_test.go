@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"gridrouter.io/routing"
+	"gridrouter.io/routing/routingtest"
 )
 
 const everyKeySource = `
@@ -55,9 +56,9 @@ func (c *cheapFields) Line(name string, n int) []byte {
 // onThePath returns the request as a router would hold it.
 func onThePath(t testing.TB, text string) *routing.Request {
 	t.Helper()
-	r := request(t.(*testing.T), text)
+	r := routingtest.Request(t.(*testing.T), text)
 	cheap := &cheapFields{}
-	for _, line := range r.Fields.(fields) {
+	for _, line := range r.Fields.(routingtest.Fields) {
 		cheap.names = append(cheap.names, strings.ToLower(line[0]))
 		cheap.values = append(cheap.values, []byte(line[1]))
 	}
@@ -66,16 +67,16 @@ func onThePath(t testing.TB, text string) *routing.Request {
 }
 
 func TestDecidingAllocatesNothing(t *testing.T) {
-	g := newGrid(t, twoDecks, everyKeySource, pin("7", "west"))
+	g := routingtest.NewGrid(t, routingtest.TwoDecks, everyKeySource, routingtest.PinYAML("7", "west"))
 	token := "Bearer e30." + base64.RawURLEncoding.EncodeToString([]byte(`{"a":[1,2],"sub":"u\u0041"}`)) + ".c2ln"
 	f := func(text, rule string, via routing.Via) {
 		t.Helper()
 		r := onThePath(t, text)
-		d := g.table.Decide(r) // grows the scratch space
+		d := g.Table.Decide(r) // grows the scratch space
 		if d.Rule != rule || d.Via != via {
 			t.Errorf("%q was decided by %q via %q, want %q via %q (%s)", text, d.Rule, d.Via, rule, via, d.Reason)
 		}
-		if n := testing.AllocsPerRun(200, func() { g.table.Decide(r) }); n != 0 {
+		if n := testing.AllocsPerRun(200, func() { g.Table.Decide(r) }); n != 0 {
 			t.Errorf("%q: %v allocations", text, n)
 		}
 	}
@@ -96,13 +97,13 @@ func TestDecidingAllocatesNothing(t *testing.T) {
 
 func BenchmarkDecide(b *testing.B) {
 	t := &testing.T{}
-	g := newGrid(t, twoDecks, everyKeySource, pin("7", "west"))
+	g := routingtest.NewGrid(t, routingtest.TwoDecks, everyKeySource, routingtest.PinYAML("7", "west"))
 	run := func(name, text string) {
 		r := onThePath(t, text)
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				g.table.Decide(r)
+				g.Table.Decide(r)
 			}
 		})
 	}

@@ -1,11 +1,10 @@
 package routing
 
 import (
-	"encoding/binary"
 	"slices"
 	"sort"
 
-	"github.com/cespare/xxhash/v2"
+	"gridrouter.io/routing/store"
 )
 
 // Decide says which deck owns the request. It allocates nothing once the request's
@@ -25,8 +24,8 @@ func (t *Table) decide(r *Request, pin *Pinned, trace *tracer) Decision {
 	if !ok {
 		return Decision{Fault: FaultNoTenant, Reason: "no tenant owns the host"}
 	}
-	id, epoch, tenant := unpackHost(packed)
-	p := t.policies.at(id)
+	id, epoch, tenant := store.UnpackHost(packed)
+	p := t.parts.Policies.At(id)
 	d := Decision{Tenant: tenant, Epoch: epoch, Policy: p}
 	if p.document == nil {
 		return d.refuse(FaultTenantInvalid, "the tenant's document is bad and never was good")
@@ -98,7 +97,7 @@ func (t *Table) try(r *Request, rule *compiledRule, pin *Pinned, d *Decision, tr
 		d.Rule, d.Via = rule.name, via
 		*d = d.refuse(FaultDeckDown, "the deck that the pin names does not exist")
 		return true
-	case deck == pinUnreadable:
+	case deck == store.PinUnreadable:
 		d.Rule, d.Via = rule.name, via
 		*d = d.refuse(FaultPinUnreadable, "the key is pinned, but its pin cannot be read")
 		return true
@@ -110,7 +109,7 @@ func (t *Table) try(r *Request, rule *compiledRule, pin *Pinned, d *Decision, tr
 	return t.serve(d, rule, via, deck)
 }
 
-// What stands for a deck besides its ID and pinUnreadable.
+// What stands for a deck besides its ID and store.PinUnreadable.
 const (
 	pinWanted   = -2 // somebody has to read the pin first
 	deckUnknown = -3 // no document has ever named it
@@ -146,16 +145,16 @@ func (t *Table) ownerOf(r *Request, rule *compiledRule, pin *Pinned, d *Decision
 // still knows which keys have one, so that nobody asks for a pin that is not there.
 func (t *Table) pinOf(r *Request, rule *compiledRule, pin *Pinned, d *Decision) (deck int32, found bool) {
 	if rule.asks && t.isSetBack(d.Tenant) {
-		return pinUnreadable, true // what is stored is of another time than what is in force
+		return store.PinUnreadable, true // what is stored is of another time than what is in force
 	}
 	r.pin = append(append(append(r.pin[:0], d.Tenant...), '/'), d.Key...)
-	packed, held := t.pins.get(r.pin)
+	packed, held := t.parts.Maps.Pins.Get(r.pin)
 	if held && rule.pins {
-		return unpackPin(packed).deck, true
+		return store.UnpackPin(packed).Deck, true
 	}
 	var sum uint64
 	if !held {
-		if sum, found = t.unheldSum(r.pin); !found {
+		if sum, found = t.parts.Maps.Unheld.UnheldSum(r.pin); !found {
 			return 0, false
 		}
 	}
@@ -168,29 +167,12 @@ func (t *Table) pinOf(r *Request, rule *compiledRule, pin *Pinned, d *Decision) 
 	default:
 		return pinOther, true
 	}
-	return pinUnreadable, true
-}
-
-// unheldSum returns the hash of a pin of which no more is kept, and whether there is such a pin.
-func (t *Table) unheldSum(pin []byte) (sum uint64, known bool) {
-	if t.unheld.count == 0 {
-		return 0, false
-	}
-	var d xxhash.Digest
-	d.ResetWithSeed(t.unheld.seed)
-	_, _ = d.Write(pin)
-	var key [8]byte
-	binary.LittleEndian.PutUint64(key[:], d.Sum64())
-	packed, known := t.unheld.get(key[:])
-	if !known {
-		return 0, false
-	}
-	return unpackSum(packed), true
+	return store.PinUnreadable, true
 }
 
 // deckNamed returns the ID of a deck, or deckUnknown.
 func (t *Table) deckNamed(name string) int32 {
-	for id, deck := range t.decks {
+	for id, deck := range t.parts.Decks {
 		if deck.Name == name {
 			return int32(id)
 		}
@@ -215,7 +197,7 @@ func (t *Table) missing(d *Decision, rule *compiledRule) bool {
 // serve ends the search with a deck: the one that the rule names, or, while that is
 // down, its standby. A rule whose deck is down ends the search all the same.
 func (t *Table) serve(d *Decision, rule *compiledRule, via Via, id int32) bool {
-	deck := t.decks[id]
+	deck := t.parts.Decks[id]
 	d.Rule, d.Via, d.Mapped = rule.name, via, deck
 	if deck.State != DeckDown {
 		d.Deck = deck
@@ -226,10 +208,10 @@ func (t *Table) serve(d *Decision, rule *compiledRule, via Via, id int32) bool {
 		*d = d.refuse(FaultDeckDown, "the deck that the rule names does not exist")
 	case deck.standby < 0:
 		*d = d.refuse(FaultDeckDown, "the deck is down and has no standby")
-	case t.decks[deck.standby].State == DeckDown:
+	case t.parts.Decks[deck.standby].State == DeckDown:
 		*d = d.refuse(FaultDeckDown, "the deck is down, and so is its standby")
 	default:
-		d.Deck = t.decks[deck.standby]
+		d.Deck = t.parts.Decks[deck.standby]
 	}
 	return true
 }
@@ -275,4 +257,11 @@ func (m *compiledMatch) unmet(r *Request) (condition string, ambiguous bool) {
 // met says whether a value that was read fulfils the condition.
 func (c *condition) met(value []byte, result keyResult) bool {
 	return result == keyFound && string(value) == c.value
+}
+
+// isSetBack says whether a tenant is stored with a lower epoch than was seen: whoever reads its pins
+// from the source then reads those of the backup.
+func (t *Table) isSetBack(tenant string) bool {
+	_, rewound := t.parts.Rewound[tenant]
+	return rewound
 }

@@ -1,5 +1,7 @@
 package routing
 
+import "gridrouter.io/routing/store"
+
 // Fault is the code of a decision that leads to no deck, as clients see it in
 // X-Grid-Fault. The empty Fault means that there is none.
 type Fault string
@@ -93,4 +95,4 @@ type Pinned struct {
 // value. A table takes a pin that was read on demand only if it knows it by the same hash: whoever
 // reads pins asks etcd by itself, and may find those of a time before the table, as after a restore
 // from a backup, or of one after it.
-func PinSum(key string, value []byte) uint64 { return pairDigest(key, value) }
+func PinSum(key string, value []byte) uint64 { return store.PairDigest(key, value) }

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/txtar"
+
+	"gridrouter.io/routing/routingtest"
 )
 
 var update = flag.Bool("update", false, "rewrite the expected explanations of the decision goldens")
@@ -39,23 +41,23 @@ func TestDecisions(t *testing.T) {
 
 func checkDecisions(t *testing.T, archive *txtar.Archive) {
 	t.Helper()
-	var g *grid
+	var g *routingtest.Grid
 	asked := ""
 	for i := range archive.Files {
 		file := &archive.Files[i]
 		switch {
 		case file.Name == "documents":
-			g = newGrid(t, string(file.Data))
-			if problems := g.problems(); problems != "" {
+			g = routingtest.NewGrid(t, string(file.Data))
+			if problems := g.Problems(); problems != "" {
 				t.Logf("problems: %s", problems)
 			}
 		case strings.HasPrefix(file.Name, "request"):
 			asked = string(file.Data)
 		case file.Name == "explain":
-			explanation := g.table.Explain(request(t, asked))
+			explanation := g.Table.Explain(routingtest.Request(t, asked))
 			explanation.Hash, explanation.Revision = "", 1
 			got := strings.TrimSuffix(explanation.Text(), "table     revision 1, hash \n")
-			if decided := outcome(g.table.Decide(request(t, asked))); decided != explanation.Deck && decided != string(explanation.Fault) {
+			if decided := routingtest.Outcome(g.Table.Decide(routingtest.Request(t, asked))); decided != explanation.Deck && decided != string(explanation.Fault) {
 				t.Errorf("%s: decided %s, explained %s%s", asked, decided, explanation.Deck, explanation.Fault)
 			}
 			if *update {

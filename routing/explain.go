@@ -105,7 +105,7 @@ func (t *Table) explain(r *Request, pin *Pinned) Explanation {
 	}
 	e := Explanation{
 		Method: string(r.Method), Host: string(r.Host), Path: string(r.Path),
-		Tenant: d.Tenant, Epoch: d.Epoch, Revision: t.revision, Hash: t.Hash(),
+		Tenant: d.Tenant, Epoch: d.Epoch, Revision: t.parts.Revision, Hash: t.Hash(),
 		Rules: trace.rules, Rule: d.Rule, Slot: -1, Via: d.Via, Key: string(d.Key), Fault: d.Fault, Reason: d.Reason,
 	}
 	if d.Rule != "" {

@@ -3,12 +3,14 @@ package routing_test
 import (
 	"strings"
 	"testing"
+
+	"gridrouter.io/routing/routingtest"
 )
 
 // TestAKeyBeyondItsLimitIsRefusedFromEverySource takes each source of keys to its last
 // good length and one byte beyond, where no other rule gets its turn.
 func TestAKeyBeyondItsLimitIsRefusedFromEverySource(t *testing.T) {
-	g := newGrid(t, twoDecks, `
+	g := routingtest.NewGrid(t, routingtest.TwoDecks, `
 kind: Tenant
 name: acme
 hosts: [acme.example]
@@ -20,7 +22,7 @@ rules:
   - {name: rest, deck: west}
 `)
 	for _, before := range []string{"GET acme.example/header\nx-id: ", "GET acme.example/cookie\ncookie: id=", "GET acme.example/query?id=", "GET acme.example/path/"} {
-		g.want(before+strings.Repeat("k", 512), "east")
-		g.want(before+strings.Repeat("k", 513), "bad_request")
+		g.Want(before+strings.Repeat("k", 512), "east")
+		g.Want(before+strings.Repeat("k", 513), "bad_request")
 	}
 }

@@ -6,9 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cespare/xxhash/v2"
-
 	"gridrouter.io/routing"
+	"gridrouter.io/routing/routingtest"
 )
 
 func validTenant() *routing.Tenant {
@@ -217,9 +216,9 @@ func TestEndpoints(t *testing.T) {
 }
 
 func TestDefaultsOfDecks(t *testing.T) {
-	g := newGrid(t, twoDecks, "kind: Deck\nname: mesh\ndomain: mesh.example\nattach: mesh\ntimeouts: {connect: 2s, firstByte: 3s, idle: 4s}\nhostHeader: original\n")
+	g := routingtest.NewGrid(t, routingtest.TwoDecks, "kind: Deck\nname: mesh\ndomain: mesh.example\nattach: mesh\ntimeouts: {connect: 2s, firstByte: 3s, idle: 4s}\nhostHeader: original\n")
 	byName := map[string]*routing.CompiledDeck{}
-	for _, deck := range g.table.Decks() {
+	for _, deck := range g.Table.Decks() {
 		byName[deck.Name] = deck
 	}
 	east, mesh := byName["east"], byName["mesh"]
@@ -230,48 +229,5 @@ func TestDefaultsOfDecks(t *testing.T) {
 	if mesh.Port != 80 || mesh.Endpoints[0].String() != "mesh.example:80" || mesh.Connect != 2*time.Second ||
 		mesh.FirstByte != 3*time.Second || mesh.Idle != 4*time.Second || mesh.HostHeader != routing.HostHeaderOriginal {
 		t.Errorf("%+v", mesh)
-	}
-}
-
-func TestSplitsAreSharedAndRememberedWithinBounds(t *testing.T) {
-	g := newGrid(t, twoDecks)
-	for i := range 300 { // more decks than costs are remembered for
-		g.put(fmt.Sprintf("kind: Tenant\nname: t-%d\nhosts: [t-%d.example]\nrules: [{name: all, key: {host: true}, split: {deck-%d: 1, east: 1}}]\n", i, i, i))
-	}
-	if d := g.table.Decide(request(t, "GET t-0.example/")); d.Via != routing.ViaSplit {
-		t.Errorf("%+v", d)
-	}
-}
-
-// TestNoNamesFillAShard writes tenants with as many delegates as one may have, whose names lie
-// in one shard by the unseeded hash, which anybody can compute: together they are larger than a
-// shard can be. All are in force, and so is the next one.
-func TestNoNamesFillAShard(t *testing.T) {
-	compiler := routing.NewCompiler(func(key string, _ []byte) (any, error) {
-		name := strings.TrimPrefix(key, "tenants/")
-		tenant := &routing.Tenant{Kind: routing.KindTenant, Name: name, Hosts: []string{"*." + name + ".example"}, Epoch: 1, Rules: []routing.Rule{{Name: "all", Deck: "d"}}}
-		for i := range routing.MaxHosts {
-			tenant.Delegates = append(tenant.Delegates, fmt.Sprintf("%s%05d.%s.example", strings.Repeat("d", 58), i, name))
-		}
-		return tenant, nil
-	})
-	update := routing.Update{Revision: 1}
-	var names []string
-	for i := 0; len(names) < 24; i++ {
-		if name := fmt.Sprintf("t%d", i); xxhash.Sum64String(name)>>48 == 0x5555 {
-			names = append(names, name)
-			update.Changes = append(update.Changes, routing.Change{Key: "tenants/" + name, Value: []byte(name)})
-		}
-	}
-	table := compiler.Compile(update)
-	for _, name := range names {
-		view, ok := table.Tenant(name)
-		if !ok || view.Document == nil || len(view.Document.Delegates) != routing.MaxHosts {
-			t.Fatalf("%s is not in force with its delegates", name)
-		}
-	}
-	table = compiler.Compile(routing.Update{Revision: 2, Changes: []routing.Change{{Key: "tenants/" + names[3], Deleted: true}}})
-	if _, ok := table.Tenant(names[3]); ok || table.Counts().Tenants != 23 {
-		t.Error("a tenant among them cannot be deleted")
 	}
 }

@@ -1,6 +1,9 @@
 package routing
 
-import "slices"
+import (
+	"maps"
+	"slices"
+)
 
 // Tenant is the document that describes who owns a set of hosts and by which rules
 // its requests are mapped to decks. The zero value is not valid: see
@@ -155,4 +158,23 @@ func (t *Tenant) PassesSlashesByRules() bool {
 // readsPath says whether the rule reads a request's path.
 func (r *Rule) readsPath() bool {
 	return r.Match != nil && r.Match.Path != "" || r.Key != nil && r.Key.Path > 0
+}
+
+// EachDeck calls f with every deck that the tenant's rules name, as often as they name it.
+func (t *Tenant) EachDeck(f func(deck string)) {
+	for i := range t.Rules {
+		r := &t.Rules[i]
+		if r.Deck != "" {
+			f(r.Deck)
+		}
+		for _, rng := range r.Ranges {
+			f(rng.Deck)
+		}
+		for _, deck := range slices.Sorted(maps.Keys(r.Split)) {
+			f(deck)
+		}
+		if r.Missing != "" && r.Missing != MissingReject && r.Missing != MissingNext {
+			f(r.Missing)
+		}
+	}
 }

@@ -95,6 +95,24 @@ func Covers(pattern, host string) bool {
 	return ok && pattern != CatchAll && len(host) > len(suffix) && strings.HasSuffix(host, suffix)
 }
 
+// WildcardsAbove lists the wildcards that stand for a host, or for all that a wildcard
+// stands for, the longest first. An IPv6 address has none.
+func WildcardsAbove(host string) []string {
+	rest := strings.TrimPrefix(host, "*.")
+	if strings.HasPrefix(rest, "[") {
+		return nil
+	}
+	above := make([]string, 0, strings.Count(rest, "."))
+	for {
+		_, parent, more := strings.Cut(rest, ".")
+		if !more {
+			return above
+		}
+		above = append(above, "*."+parent)
+		rest = parent
+	}
+}
+
 // validatePins holds the tenant to one namespace, one mode and one key source for its pins.
 func (t *Tenant) validatePins(c *complaints) {
 	first := -1

@@ -1,6 +1,6 @@
 package table
 
-import "gridrouter.io/routing"
+import "gridrouter.io/routing/compile"
 
 // newCompiler returns a compiler as gridrouter sets it up.
-func (b *bench) newCompiler() *routing.Compiler { return routing.NewCompiler(b.decode) }
+func (b *bench) newCompiler() *compile.Compiler { return compile.NewCompiler(b.decode) }

@@ -7,7 +7,9 @@ import (
 
 	"gridrouter.io/discovery/catalog"
 	"gridrouter.io/routing"
+	"gridrouter.io/routing/compile"
 	"gridrouter.io/routing/document"
+	"gridrouter.io/routing/routingtest"
 )
 
 func someDocuments(t *testing.T, policies int) *documents {
@@ -94,13 +96,13 @@ func TestEpochIsReadFromTheStoredForm(t *testing.T) {
 
 func TestRulesFitTheRequestsThatAreMeasured(t *testing.T) {
 	docs := someDocuments(t, MostPolicies)
-	compiler := routing.NewCompiler(catalog.NewReader().Decode)
+	compiler := compile.NewCompiler(catalog.NewReader().Decode)
 	b := &bench{docs: docs}
 	changes, err := b.whole(20)
 	if err != nil {
 		t.Fatal(err)
 	}
-	table := compiler.Compile(routing.Update{Whole: true, Revision: 1, Changes: changes})
+	table := routingtest.Compile(t, compiler, compile.Update{Whole: true, Revision: 1, Changes: changes})
 	if err := complete(table, 20, 0); err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"gridrouter.io/discovery"
 	"gridrouter.io/routing"
+	"gridrouter.io/routing/compile"
 )
 
 // root is where the documents are in etcd, and marks where the words to the guard are.
@@ -20,7 +21,7 @@ const (
 // follower is what of a router follows etcd: a client of its own, source and compiler.
 type follower struct {
 	source   *discovery.Etcd
-	compiler *routing.Compiler
+	compiler *compile.Compiler
 	table    atomic.Pointer[routing.Table]
 	revision int64
 	// first is closed when the first table is published.
@@ -65,9 +66,9 @@ func (f *follower) wait(ctx context.Context) (*routing.Table, error) {
 
 // apply compiles and publishes a batch, as cmd/gridrouter does.
 func (f *follower) apply(batch discovery.Batch) {
-	update := routing.Update{
+	update := compile.Update{
 		Whole: batch.Whole, SourceChanged: batch.SourceChanged, Origin: "etcd", At: time.Now(),
-		Changes: make([]routing.Change, 0, len(batch.Put)+len(batch.Deleted)),
+		Changes: make([]compile.Change, 0, len(batch.Put)+len(batch.Deleted)),
 	}
 	if !batch.Whole {
 		f.revision = batch.Revision
@@ -75,14 +76,17 @@ func (f *follower) apply(batch discovery.Batch) {
 	for i := range batch.Put {
 		entry := &batch.Put[i]
 		f.revision = max(f.revision, entry.Revision)
-		update.Changes = append(update.Changes, routing.Change{Key: entry.Key, Value: entry.Value, Revision: entry.Revision, Created: entry.Created})
+		update.Changes = append(update.Changes, compile.Change{Key: entry.Key, Value: entry.Value, Revision: entry.Revision, Created: entry.Created})
 	}
 	for _, key := range batch.Deleted {
-		update.Changes = append(update.Changes, routing.Change{Key: key, Deleted: true, Revision: batch.Revision})
+		update.Changes = append(update.Changes, compile.Change{Key: key, Deleted: true, Revision: batch.Revision})
 	}
 	update.Revision = f.revision
 	first := f.table.Load() == nil
-	table := f.compiler.Compile(update)
+	table, err := f.compiler.Compile(update)
+	if err != nil {
+		panic(err) // a fault of ours: what would be measured from here on is nothing
+	}
 	f.table.Store(table)
 	switch {
 	case first:

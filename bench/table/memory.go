@@ -8,36 +8,41 @@ import (
 	"time"
 
 	"gridrouter.io/routing"
+	"gridrouter.io/routing/compile"
 )
 
 // holding is a compiler and the table that it published last.
 type holding struct {
 	tenants  int
-	compiler *routing.Compiler
+	compiler *compile.Compiler
 	table    atomic.Pointer[routing.Table]
 	revision int64
 }
 
 // apply compiles and publishes changes, as a router does with what its source delivers.
-func (h *holding) apply(u routing.Update) {
+func (h *holding) apply(u compile.Update) error {
 	h.revision++
 	u.Revision, u.At = h.revision, time.Now()
-	h.table.Store(h.compiler.Compile(u))
+	table, err := h.compiler.Compile(u)
+	if err == nil {
+		h.table.Store(table)
+	}
+	return err
 }
 
 // whole returns the documents of the decks and of n tenants as changes.
-func (b *bench) whole(n int) ([]routing.Change, error) {
-	changes := make([]routing.Change, 0, decks+n)
+func (b *bench) whole(n int) ([]compile.Change, error) {
+	changes := make([]compile.Change, 0, decks+n)
 	for i := range decks {
 		key, value, err := b.docs.deck(i)
 		if err != nil {
 			return nil, err
 		}
-		changes = append(changes, routing.Change{Key: key, Value: value, Revision: 1, Created: 1})
+		changes = append(changes, compile.Change{Key: key, Value: value, Revision: 1, Created: 1})
 	}
 	for i := range n {
 		key, value := b.docs.tenant(i, i, 1)
-		changes = append(changes, routing.Change{Key: key, Value: value, Revision: 1, Created: 1})
+		changes = append(changes, compile.Change{Key: key, Value: value, Revision: 1, Created: 1})
 	}
 	return changes, nil
 }
@@ -50,8 +55,7 @@ func (b *bench) hold(n int, profile string) (h *holding, took time.Duration, err
 	}
 	h = &holding{tenants: n, compiler: b.newCompiler()}
 	took, err = b.timed(profile, func() error {
-		h.apply(routing.Update{Whole: true, Changes: changes, Origin: "memory"})
-		return nil
+		return h.apply(compile.Update{Whole: true, Changes: changes, Origin: "memory"})
 	})
 	if err == nil {
 		err = complete(h.table.Load(), n, 0)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"gridrouter.io/routing"
+	"gridrouter.io/routing/compile"
 	"gridrouter.io/routing/document"
 )
 
@@ -49,9 +50,9 @@ func (b *bench) pins(context.Context) error {
 
 // holdPins loads tenants that look at their pins, and all pins, as one whole list.
 func (b *bench) holdPins() (h *holding, took time.Duration, err error) {
-	changes := make([]routing.Change, 0, decks+pinTenants+b.Pins)
+	changes := make([]compile.Change, 0, decks+pinTenants+b.Pins)
 	add := func(key string, value []byte) {
-		changes = append(changes, routing.Change{Key: key, Value: value, Revision: 1, Created: 1})
+		changes = append(changes, compile.Change{Key: key, Value: value, Revision: 1, Created: 1})
 	}
 	for i := range decks {
 		key, value, err := b.docs.deck(i)
@@ -77,8 +78,7 @@ func (b *bench) holdPins() (h *holding, took time.Duration, err error) {
 	}
 	h = &holding{tenants: pinTenants, compiler: b.newCompiler()}
 	took, err = b.timed("load-pins", func() error {
-		h.apply(routing.Update{Whole: true, Changes: changes, Origin: "memory"})
-		return nil
+		return h.apply(compile.Update{Whole: true, Changes: changes, Origin: "memory"})
 	})
 	return h, took, err
 }

@@ -17,7 +17,7 @@ import (
 
 	"gridrouter.io/bench/report"
 	"gridrouter.io/discovery/catalog"
-	"gridrouter.io/routing"
+	"gridrouter.io/routing/compile"
 )
 
 // Config says how much is measured. All fields without a remark are required.
@@ -83,7 +83,7 @@ func Parts() []string {
 type bench struct {
 	Config
 	docs   *documents
-	decode routing.Decoder
+	decode compile.Decoder
 	report *Report
 
 	held   *holding    // tenants in memory; nil: none at present

@@ -10,6 +10,7 @@ import (
 
 	"gridrouter.io/discovery"
 	"gridrouter.io/routing"
+	"gridrouter.io/routing/compile"
 )
 
 // snapshot measures the start of a router that finds its snapshot.
@@ -63,7 +64,7 @@ func (b *bench) writeSnapshot(h *holding, file string) error {
 			sections = append(sections, discovery.SnapshotSection(part))
 		}
 		return discovery.WriteSnapshot(file, discovery.SnapshotHeader{
-			Format: routing.SnapshotFormat, Revision: checkpoint.Revision(), Hash: checkpoint.Hash(), Written: time.Now().UTC(), Router: "bench",
+			Format: compile.SnapshotFormat, Revision: checkpoint.Revision(), Hash: checkpoint.Hash(), Written: time.Now().UTC(), Router: "bench",
 		}, sections)
 	})
 	if err != nil {
@@ -85,12 +86,12 @@ func (b *bench) restore(file string) (*routing.Table, error) {
 	if err != nil {
 		return nil, err
 	}
-	if header.Format != routing.SnapshotFormat {
-		return nil, fmt.Errorf("the snapshot has format %d, not %d", header.Format, routing.SnapshotFormat)
+	if header.Format != compile.SnapshotFormat {
+		return nil, fmt.Errorf("the snapshot has format %d, not %d", header.Format, compile.SnapshotFormat)
 	}
-	sections := make([]routing.Section, 0, len(parts))
+	sections := make([]compile.Section, 0, len(parts))
 	for _, part := range parts {
-		sections = append(sections, routing.Section(part))
+		sections = append(sections, compile.Section(part))
 	}
 	return b.newCompiler().Restore(sections)
 }

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"gridrouter.io/routing"
+	"gridrouter.io/routing/compile"
 )
 
 // How often updates are measured, and how large a burst is.
@@ -47,9 +47,11 @@ func (b *bench) updateSingles(h *holding) error {
 		for i := range taken {
 			tenant, round := i%touched*(h.tenants/touched), i/touched
 			key, value := b.docs.tenant(tenant, tenant+round+1, uint64(round+2))
-			changes := []routing.Change{{Key: key, Value: value, Revision: h.revision + 1, Created: 1}}
+			changes := []compile.Change{{Key: key, Value: value, Revision: h.revision + 1, Created: 1}}
 			begun := time.Now()
-			h.apply(routing.Update{Changes: changes, Origin: "memory"})
+			if err := h.apply(compile.Update{Changes: changes, Origin: "memory"}); err != nil {
+				return err
+			}
 			taken[i] = time.Since(begun)
 			if err := b.inEffect(h, tenant, uint64(round+2)); err != nil {
 				return err
@@ -73,14 +75,16 @@ func (b *bench) updateBursts(h *holding) error {
 	if _, err := b.timed(fmt.Sprintf("update-burst-%d", h.tenants), func() error {
 		for round := range taken {
 			epoch := uint64(singleUpdates + round)
-			changes := make([]routing.Change, 0, size)
+			changes := make([]compile.Change, 0, size)
 			for i := range size {
 				tenant := i * (h.tenants / size)
 				key, value := b.docs.tenant(tenant, tenant+round+500, epoch)
-				changes = append(changes, routing.Change{Key: key, Value: value, Revision: h.revision + 1, Created: 1})
+				changes = append(changes, compile.Change{Key: key, Value: value, Revision: h.revision + 1, Created: 1})
 			}
 			begun := time.Now()
-			h.apply(routing.Update{Changes: changes, Origin: "memory", Accepted: h.revision + 1})
+			if err := h.apply(compile.Update{Changes: changes, Origin: "memory", Accepted: h.revision + 1}); err != nil {
+				return err
+			}
 			taken[round] = time.Since(begun)
 			if err := b.inEffect(h, 0, epoch); err != nil {
 				return err

@@ -20,6 +20,7 @@ import (
 	"gridrouter.io/discovery/catalog"
 	"gridrouter.io/router/admission"
 	"gridrouter.io/routing"
+	"gridrouter.io/routing/compile"
 )
 
 // question is what "gridctl explain" asks.
@@ -97,7 +98,10 @@ func explainBatch(ctx context.Context, cmd *cobra.Command, grid *catalog.Catalog
 	if err != nil {
 		return err
 	}
-	table := routing.NewCompiler(grid.Reader().Decode).Compile(update)
+	table, err := compile.NewCompiler(grid.Reader().Decode).Compile(update)
+	if err != nil {
+		return err
+	}
 	if err := admission.ExplainAll(table, bytes.NewReader(requests), cmd.OutOrStdout()); err != nil {
 		return flags.Usagef("--batch: %w", err)
 	}
@@ -118,7 +122,10 @@ func askEtcd(ctx context.Context, cmd *cobra.Command, grid *catalog.Catalog, q *
 	if err != nil {
 		return err
 	}
-	table := routing.NewCompiler(grid.Reader().Decode).Compile(update)
+	table, err := compile.NewCompiler(grid.Reader().Decode).Compile(update)
+	if err != nil {
+		return err
+	}
 	answer, err := admission.Explain(table, q.method, q.url, q.headers, ip)
 	if err != nil {
 		return flags.Usagef("%w", err)

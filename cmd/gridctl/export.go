@@ -16,6 +16,7 @@ import (
 	"gridrouter.io/discovery"
 	"gridrouter.io/discovery/catalog"
 	"gridrouter.io/routing"
+	"gridrouter.io/routing/compile"
 	"gridrouter.io/routing/document"
 )
 
@@ -101,12 +102,12 @@ func exportSnapshot(out, faults io.Writer, path string) error {
 	if strings.HasPrefix(header.Of, discovery.SnapshotOfNames) {
 		return exportNames(out, framed)
 	}
-	if header.Format != routing.SnapshotFormat {
-		return flags.Usagef("--snapshot: %s has format %d, and this gridctl reads %d; use the one of the router's version", path, header.Format, routing.SnapshotFormat)
+	if header.Format != compile.SnapshotFormat {
+		return flags.Usagef("--snapshot: %s has format %d, and this gridctl reads %d; use the one of the router's version", path, header.Format, compile.SnapshotFormat)
 	}
-	sections := make([]routing.Section, len(framed))
+	sections := make([]compile.Section, len(framed))
 	for i, section := range framed {
-		sections[i] = routing.Section(section)
+		sections[i] = compile.Section(section)
 	}
 	table, err := restoreTable(sections)
 	if err != nil {
@@ -127,13 +128,13 @@ func exportSnapshot(out, faults io.Writer, path string) error {
 }
 
 // restoreTable makes the table of a snapshot, whether its router read pins on demand or held all.
-func restoreTable(sections []routing.Section) (*routing.Table, error) {
-	held := routing.NewCompiler(catalog.NewReader().Decode)
+func restoreTable(sections []compile.Section) (*routing.Table, error) {
+	held := compile.NewCompiler(catalog.NewReader().Decode)
 	table, err := held.Restore(sections)
 	if err == nil {
 		return table, nil
 	}
-	asking := routing.NewCompiler(catalog.NewReader().Decode)
+	asking := compile.NewCompiler(catalog.NewReader().Decode)
 	asking.CachePins()
 	if table, again := asking.Restore(sections); again == nil {
 		return table, nil

@@ -12,14 +12,15 @@ import (
 
 	"gridrouter.io/discovery"
 	"gridrouter.io/discovery/catalog"
-	"gridrouter.io/routing"
+	"gridrouter.io/routing/compile"
+	"gridrouter.io/routing/routingtest"
 )
 
 // TestAnExportSaysWhatItLacks writes the snapshot of a router that reads pins on demand.
 func TestAnExportSaysWhatItLacks(t *testing.T) {
-	compiler := routing.NewCompiler(catalog.NewReader().Decode)
+	compiler := compile.NewCompiler(catalog.NewReader().Decode)
 	compiler.CachePins()
-	compiler.Compile(routing.Update{Whole: true, Revision: 1, Changes: []routing.Change{
+	routingtest.Compile(t, compiler, compile.Update{Whole: true, Revision: 1, Changes: []compile.Change{
 		{Key: "decks/d1", Value: []byte(`{"kind":"Deck","name":"d1","domain":"d1.deck.example","attach":"direct","addresses":["127.0.0.1:1"]}`)},
 		{Key: "tenants/acme", Value: []byte(`{"kind":"Tenant","name":"acme","hosts":["a.example"],"epoch":1,"rules":[{"name":"all","key":{"header":"x-user-id"},"pins":"cached","split":{"d1":1}}]}`)},
 		{Key: "pins/acme/1", Value: []byte(`{"kind":"Pin","tenant":"acme","key":"1","deck":"d1"}`)},
@@ -33,7 +34,7 @@ func TestAnExportSaysWhatItLacks(t *testing.T) {
 		sections[i] = discovery.SnapshotSection(part)
 	}
 	path := filepath.Join(t.TempDir(), "r1.snap")
-	if err := discovery.WriteSnapshot(path, discovery.SnapshotHeader{Format: routing.SnapshotFormat, Of: "etcd prefix /gridrouter/"}, sections); err != nil {
+	if err := discovery.WriteSnapshot(path, discovery.SnapshotHeader{Format: compile.SnapshotFormat, Of: "etcd prefix /gridrouter/"}, sections); err != nil {
 		t.Fatal(err)
 	}
 	var out, faults bytes.Buffer

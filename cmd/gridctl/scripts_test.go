@@ -24,7 +24,7 @@ import (
 	"gridrouter.io/discovery"
 	"gridrouter.io/discovery/catalog"
 	"gridrouter.io/router"
-	"gridrouter.io/routing"
+	"gridrouter.io/routing/compile"
 )
 
 func TestMain(m *testing.M) {
@@ -172,7 +172,9 @@ func (s *scripts) router(ts *testscript.TestScript, _ bool, args []string) {
 	relay, err := router.New(router.Config{ID: "r1"})
 	ts.Check(err)
 	ts.Defer(relay.Close)
-	relay.Publish(routing.NewCompiler(grid.Reader().Decode).Compile(update))
+	table, err := compile.NewCompiler(grid.Reader().Decode).Compile(update)
+	ts.Check(err)
+	relay.Publish(table)
 	ts.Setenv("REVISION", strconv.FormatInt(relay.Table().Revision(), 10))
 	config := router.AdminConfig{Version: "test", Gatherer: prometheus.NewRegistry()}
 	if len(args) > 0 {

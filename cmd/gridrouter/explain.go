@@ -12,6 +12,7 @@ import (
 	"gridrouter.io/discovery/catalog"
 	"gridrouter.io/router/admission"
 	"gridrouter.io/routing"
+	"gridrouter.io/routing/compile"
 )
 
 // explainFlags are the flags of "gridrouter explain".
@@ -124,7 +125,7 @@ func tableOf(cmd *cobra.Command, dir string) (*routing.Table, error) {
 		return nil, flags.Usagef("--routes: %w", err)
 	}
 	split := splitter("", reader)
-	update := routing.Update{Whole: true, Revision: 1}
+	update := compile.Update{Whole: true, Revision: 1}
 	seen := map[string]bool{}
 	for _, file := range files {
 		name, data, err := readDocumentFile(file, nil)
@@ -142,10 +143,13 @@ func tableOf(cmd *cobra.Command, dir string) (*routing.Table, error) {
 				continue
 			}
 			seen[entry.Key] = true
-			update.Changes = append(update.Changes, routing.Change{Key: entry.Key, Value: entry.Value, Revision: 1, Origin: entry.Origin})
+			update.Changes = append(update.Changes, compile.Change{Key: entry.Key, Value: entry.Value, Revision: 1, Origin: entry.Origin})
 		}
 	}
-	table := routing.NewCompiler(reader.Decode).Compile(update)
+	table, err := compile.NewCompiler(reader.Decode).Compile(update)
+	if err != nil {
+		return nil, err
+	}
 	for _, problem := range table.Problems() {
 		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "problem: %s: %s: %s\n", problem.Origin, problem.Code, problem.Message)
 	}

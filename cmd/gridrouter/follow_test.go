@@ -21,6 +21,8 @@ import (
 	"gridrouter.io/discovery"
 	"gridrouter.io/discovery/catalog"
 	"gridrouter.io/routing"
+	"gridrouter.io/routing/compile"
+	"gridrouter.io/routing/routingtest"
 )
 
 // gate is a TCP proxy in front of etcd that can be cut and stalled.
@@ -144,11 +146,11 @@ type follower struct {
 func (f *follower) start() {
 	f.t.Helper()
 	reader := catalog.NewReader()
-	compiler := routing.NewCompiler(reader.Decode)
+	compiler := compile.NewCompiler(reader.Decode)
 	if _, framed, err := discovery.ReadSnapshot(f.snap); err == nil {
-		sections := make([]routing.Section, len(framed))
+		sections := make([]compile.Section, len(framed))
 		for i := range framed {
-			sections[i] = routing.Section(framed[i])
+			sections[i] = compile.Section(framed[i])
 		}
 		table, err := compiler.Restore(sections)
 		if err != nil {
@@ -175,7 +177,11 @@ func (f *follower) start() {
 			defer d.mu.Unlock()
 			update := d.update(batch)
 			update.At = time.Time{} // mass changes are meant here
-			f.table.Store(compiler.Compile(update))
+			table, err := compiler.Compile(update)
+			if err != nil {
+				panic(err)
+			}
+			f.table.Store(table)
 		})
 	}()
 	f.stop = func() {
@@ -272,11 +278,11 @@ func (w *world) note(key, value string, deleted bool) {
 // agrees waits until a table is that of the model, and asks it where every host goes.
 func (w *world) agrees(f *follower) {
 	w.t.Helper()
-	whole := routing.Update{Whole: true}
+	whole := compile.Update{Whole: true}
 	for key, value := range w.stored {
-		whole.Changes = append(whole.Changes, routing.Change{Key: key, Value: []byte(value)})
+		whole.Changes = append(whole.Changes, compile.Change{Key: key, Value: []byte(value)})
 	}
-	want := routing.NewCompiler(catalog.NewReader().Decode).Compile(whole).Hash()
+	want := routingtest.Compile(f.t, compile.NewCompiler(catalog.NewReader().Decode), whole).Hash()
 	eventually(w.t, "the follower holds what is stored", func() bool {
 		table := f.table.Load()
 		return table != nil && table.Hash() == want

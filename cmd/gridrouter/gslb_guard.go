@@ -12,11 +12,11 @@ import (
 
 	"gridrouter.io/discovery/catalog"
 	"gridrouter.io/gslb"
-	"gridrouter.io/routing"
+	"gridrouter.io/routing/compile"
 )
 
 // gslbGuard holds back the deletion of many names at once, by the rule that routers hold changes
-// of tenants by: more than [routing.GuardLimit] of them within [routing.GuardWindow], or all where
+// of tenants by: more than [compile.GuardLimit] of them within [compile.GuardWindow], or all where
 // there are two or more. It belongs to who holds the lock of the names.
 type gslbGuard struct {
 	log      *zap.Logger
@@ -50,7 +50,7 @@ func newGslbGuard(log *zap.Logger, registry prometheus.Registerer) *gslbGuard {
 // holds says whether a deletion of names that are in force is too much. Where the source may look
 // empty although it is not, even the last name is.
 func (g *gslbGuard) holds(names []string, inForce map[string]*gslb.Document, mayLookEmpty bool) bool {
-	maps.DeleteFunc(g.recent, func(_ string, at time.Time) bool { return g.now.Sub(at) >= routing.GuardWindow })
+	maps.DeleteFunc(g.recent, func(_ string, at time.Time) bool { return g.now.Sub(at) >= compile.GuardWindow })
 	if len(names) == 0 {
 		return false
 	}
@@ -68,7 +68,7 @@ func (g *gslbGuard) holds(names []string, inForce map[string]*gslb.Document, may
 			before++
 		}
 	}
-	return counted > routing.GuardLimit(before)
+	return counted > compile.GuardLimit(before)
 }
 
 // hold keeps the deletion of names back.

@@ -16,12 +16,12 @@ import (
 	"gridrouter.io/discovery"
 	"gridrouter.io/discovery/catalog"
 	"gridrouter.io/gslb"
-	"gridrouter.io/routing"
+	"gridrouter.io/routing/compile"
 )
 
 // gslbNames keeps the last good form of each Gslb document, and publishes zones of them.
 type gslbNames struct {
-	decode  routing.Decoder
+	decode  compile.Decoder
 	newZone func([]*gslb.Document, gslb.ZoneConfig) *gslb.Zone
 	publish func(*gslb.Zone)
 	kind    string // of the source
@@ -56,7 +56,7 @@ type gslbState struct {
 }
 
 // newGslbNames returns a keeper without any documents. kind is that of the source.
-func newGslbNames(decode routing.Decoder, config gslb.ZoneConfig, kind string, publish func(*gslb.Zone), logger *zap.Logger, registry prometheus.Registerer) *gslbNames {
+func newGslbNames(decode compile.Decoder, config gslb.ZoneConfig, kind string, publish func(*gslb.Zone), logger *zap.Logger, registry prometheus.Registerer) *gslbNames {
 	gauge := func(name, help string) prometheus.Gauge {
 		g := prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
 		registry.MustRegister(g)

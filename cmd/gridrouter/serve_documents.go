@@ -21,12 +21,13 @@ import (
 	"gridrouter.io/discovery/catalog"
 	"gridrouter.io/router"
 	"gridrouter.io/routing"
+	"gridrouter.io/routing/compile"
 )
 
 // documents turns what a source delivers into published tables.
 type documents struct {
 	mu       sync.Mutex // guards the compiler
-	compiler *routing.Compiler
+	compiler *compile.Compiler
 	pins     *pinCache // nil: all pins are held
 	guard    *guardWatch
 	publish  func(*routing.Table)
@@ -45,8 +46,8 @@ type documents struct {
 	broken bool   // the compiler knows only what is in force: nothing but a whole list helps
 	stuck  bool   // the compiler has panicked and could not be rebuilt: nothing helps but a new start
 	relist func() // has the source deliver a whole list soon
-	// rebuild makes another compiler of one that has panicked: [routing.Compiler.Rebuilt].
-	rebuild func(*routing.Compiler) (*routing.Compiler, error)
+	// rebuild makes another compiler of one that has panicked: [compile.Compiler.Rebuilt].
+	rebuild func(*compile.Compiler) (*compile.Compiler, error)
 }
 
 // apply compiles and publishes one batch.
@@ -62,7 +63,7 @@ func (d *documents) apply(batch discovery.Batch) {
 	if d.pins != nil {
 		d.pins.heed(&batch)
 	}
-	table, err := d.compile(func() *routing.Table { return d.guard.compile(d.compiler, d.update(batch), batch) })
+	table, err := d.compile(func() (*routing.Table, error) { return d.guard.compile(d.compiler, d.update(batch), batch) })
 	if err != nil {
 		d.failed(err, batch.Revision)
 		return
@@ -113,9 +114,9 @@ func (d *documents) accept(revision int64) error {
 	case revision < table.Guard().Revision:
 		return fmt.Errorf("what is held came up to revision %d; accept that", table.Guard().Revision)
 	}
-	table, err := d.compile(func() *routing.Table {
+	table, err := d.compile(func() (*routing.Table, error) {
 		d.guard.accepted = d.compiler.Last().Guard().Revision
-		return d.compiler.Compile(routing.Update{Revision: d.revision, Faults: d.faults, Origin: d.kind, At: time.Now(), Accepted: d.guard.accepted})
+		return d.compiler.Compile(compile.Update{Revision: d.revision, Faults: d.faults, Origin: d.kind, At: time.Now(), Accepted: d.guard.accepted})
 	})
 	if err != nil {
 		d.failed(err, d.revision)
@@ -126,17 +127,19 @@ func (d *documents) accept(revision int64) error {
 	return nil
 }
 
-// compile runs a compilation. An error is a panic on the way: a fault of ours that some document
-// brought out, and of which nobody knows how far it went.
-func (d *documents) compile(with func() *routing.Table) (table *routing.Table, err error) {
+// compile runs a compilation. An error is a fault of ours that some document brought out, and of
+// which nobody knows how far it went. A panic before the compiler is called is one too.
+func (d *documents) compile(with func() (*routing.Table, error)) (table *routing.Table, err error) {
 	accepted := d.guard.accepted
 	defer func() {
 		if p := recover(); p != nil {
-			d.guard.accepted = accepted // or the whole list that is to come would pass by what did not
 			err = fmt.Errorf("%v\n%s", p, debug.Stack())
 		}
+		if err != nil {
+			d.guard.accepted = accepted // or the whole list that is to come would pass by what did not
+		}
 	}()
-	return with(), nil
+	return with()
 }
 
 // failed leaves in force what is, gives the compiler up, and has everything listed anew for
@@ -170,7 +173,7 @@ func (d *documents) failed(cause error, revision int64) {
 
 // restored goes on from where a snapshot was made. What revision that was does not count:
 // the source that answers next may be another. heldAfter is when began what the guard holds, if it does.
-func (d *documents) restored(compiler *routing.Compiler, table *routing.Table, heldAfter int64) {
+func (d *documents) restored(compiler *compile.Compiler, table *routing.Table, heldAfter int64) {
 	d.compiler = compiler
 	if heldAfter > 0 {
 		d.guard.stamps.note(d.guard.now, heldAfter)
@@ -181,7 +184,7 @@ func (d *documents) restored(compiler *routing.Compiler, table *routing.Table, h
 }
 
 // checkpoint returns what the compiler knows; nil: nothing yet.
-func (d *documents) checkpoint() *routing.Checkpoint {
+func (d *documents) checkpoint() *compile.Checkpoint {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.stuck {
@@ -190,12 +193,12 @@ func (d *documents) checkpoint() *routing.Checkpoint {
 	return d.compiler.Checkpoint()
 }
 
-func (d *documents) update(batch discovery.Batch) routing.Update {
+func (d *documents) update(batch discovery.Batch) compile.Update {
 	d.revision = d.newest(batch)
-	update := routing.Update{
+	update := compile.Update{
 		Whole: batch.Whole, Revision: d.revision, SourceChanged: batch.SourceChanged,
 		Origin:  d.kind,
-		Changes: make([]routing.Change, 0, len(batch.Put)+len(batch.Deleted)),
+		Changes: make([]compile.Change, 0, len(batch.Put)+len(batch.Deleted)),
 	}
 	update.At = time.Now()
 	update.MayLookEmpty = batch.MayLookEmpty
@@ -206,13 +209,13 @@ func (d *documents) update(batch discovery.Batch) routing.Update {
 		if entry.Origin == d.kind {
 			entry.Origin = "" // as that of all: it costs nothing then
 		}
-		update.Changes = append(update.Changes, routing.Change{
+		update.Changes = append(update.Changes, compile.Change{
 			Key: entry.Key, Value: entry.Value, Revision: entry.Revision, Created: entry.Created, Origin: entry.Origin,
 		})
 	}
 	update.Seen = d.seenEpochs(batch)
 	for _, key := range batch.Deleted {
-		update.Changes = append(update.Changes, routing.Change{Key: key, Deleted: true, Revision: batch.Revision})
+		update.Changes = append(update.Changes, compile.Change{Key: key, Deleted: true, Revision: batch.Revision})
 	}
 	defer func() { d.faults = update.Faults }()
 	for _, fault := range batch.Faults {

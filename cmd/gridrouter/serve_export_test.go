@@ -6,6 +6,8 @@ import (
 
 	"gridrouter.io/discovery/catalog"
 	"gridrouter.io/routing"
+	"gridrouter.io/routing/compile"
+	"gridrouter.io/routing/routingtest"
 )
 
 // TestARouterHoldsWhatEtcdHasLost exports the documents of a router, and compiles them: the table is the
@@ -31,14 +33,14 @@ func TestARouterHoldsWhatEtcdHasLost(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		update := routing.Update{Whole: true}
+		update := compile.Update{Whole: true}
 		for _, doc := range docs {
 			if doc.Err != nil {
 				t.Fatalf("%v of %s", doc.Err, doc.Key)
 			}
-			update.Changes = append(update.Changes, routing.Change{Key: doc.Key, Value: doc.JSON})
+			update.Changes = append(update.Changes, compile.Change{Key: doc.Key, Value: doc.JSON})
 		}
-		return routing.NewCompiler(reader.Decode).Compile(update)
+		return routingtest.Compile(t, compile.NewCompiler(reader.Decode), update)
 	}
 	table := compile("export.json", body)
 	if counts := table.Counts(); counts.Tenants != 2 || counts.Decks != 2 || counts.Pins != 2 || counts.Hosts != 4 || counts.Problems != 0 {

@@ -11,6 +11,7 @@ import (
 	"gridrouter.io/discovery"
 	"gridrouter.io/discovery/catalog"
 	"gridrouter.io/routing"
+	"gridrouter.io/routing/compile"
 )
 
 // guardWatch tells the guard of the compiler what is accepted, and everybody else what it
@@ -44,20 +45,23 @@ func newGuardWatch(log *zap.Logger, registry prometheus.Registerer) *guardWatch 
 // A mark that comes in the batch of its own revision speaks for all that is in it. One that
 // comes with a whole list does not: who knows what happened after it. There the guard has
 // its look first, and the mark its say afterwards, up to its revision.
-func (g *guardWatch) compile(compiler *routing.Compiler, update routing.Update, batch discovery.Batch) *routing.Table {
+func (g *guardWatch) compile(compiler *compile.Compiler, update compile.Update, batch discovery.Batch) (*routing.Table, error) {
 	known := g.accepted
 	g.readMarks(batch)
 	if update.Accepted = g.accepted; batch.Whole {
 		update.Accepted = min(known, g.accepted)
 	}
-	table := compiler.Compile(update)
-	if update.Accepted < g.accepted {
-		table = compiler.Compile(routing.Update{
+	table, err := compiler.Compile(update)
+	if err == nil && update.Accepted < g.accepted {
+		table, err = compiler.Compile(compile.Update{
 			Revision: update.Revision, Faults: update.Faults, Origin: update.Origin, At: update.At, Accepted: g.accepted,
 		})
 	}
+	if err != nil {
+		return nil, err
+	}
 	g.now = update.At
-	return table
+	return table, nil
 }
 
 // readMarks notes what is accepted. That a mark is deleted takes nothing back. Those that

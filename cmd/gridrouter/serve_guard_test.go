@@ -16,6 +16,7 @@ import (
 	"gridrouter.io/discovery"
 	"gridrouter.io/discovery/catalog"
 	"gridrouter.io/routing"
+	"gridrouter.io/routing/compile"
 )
 
 // guarded is a router that follows an etcd with many tenants, and a catalog of them.
@@ -371,7 +372,7 @@ func TestAMarkInAWholeListSpeaksUpToItsRevision(t *testing.T) {
 	f := func(mark int64, restored, held bool) {
 		t.Helper()
 		g := newGuardWatch(zap.NewNop(), prometheus.NewRegistry())
-		compiler, now := routing.NewCompiler(catalog.NewReader().Decode), time.Now()
+		compiler, now := compile.NewCompiler(catalog.NewReader().Decode), time.Now()
 		deck := discovery.Entry{Key: "decks/d1", Revision: 20, Value: []byte(`{"kind":"Deck","name":"d1","domain":"d1.deck.example","attach":"direct","addresses":["127.0.0.1:1"]}`)}
 		batch := discovery.Batch{Whole: true, Revision: 20, Put: []discovery.Entry{deck}}
 		for i := range 12 {
@@ -382,7 +383,11 @@ func TestAMarkInAWholeListSpeaksUpToItsRevision(t *testing.T) {
 			d := &documents{compiler: compiler, guard: g, publish: func(*routing.Table) {}, kind: "etcd", first: make(chan struct{})}
 			update := d.update(batch)
 			update.At = now
-			g.look(g.compile(compiler, update, batch), batch.Revision)
+			table, err := g.compile(compiler, update, batch)
+			if err != nil {
+				t.Fatal(err)
+			}
+			g.look(table, batch.Revision)
 		}
 		deliver(batch)
 		deliver(discovery.Batch{
@@ -424,17 +429,17 @@ func TestAnOlderMarkAcceptsNoWipe(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			newDocuments := func(compiler *routing.Compiler) *documents {
+			newDocuments := func(compiler *compile.Compiler) *documents {
 				return &documents{compiler: compiler, guard: newGuardWatch(zap.NewNop(), prometheus.NewRegistry()), publish: func(*routing.Table) {}, kind: "etcd", first: make(chan struct{}), log: zap.NewNop()}
 			}
-			d := newDocuments(routing.NewCompiler(catalog.NewReader().Decode))
+			d := newDocuments(compile.NewCompiler(catalog.NewReader().Decode))
 			d.apply(grid)
 			if c.snapshot {
 				sections, err := d.checkpoint().Sections()
 				if err != nil {
 					t.Fatal(err)
 				}
-				compiler := routing.NewCompiler(catalog.NewReader().Decode)
+				compiler := compile.NewCompiler(catalog.NewReader().Decode)
 				table, err := compiler.Restore(sections)
 				if err != nil {
 					t.Fatal(err)

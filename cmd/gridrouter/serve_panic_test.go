@@ -18,6 +18,7 @@ import (
 	"gridrouter.io/discovery/catalog"
 	"gridrouter.io/gslb"
 	"gridrouter.io/routing"
+	"gridrouter.io/routing/compile"
 )
 
 // TestAnUpdateThatPanicsLeavesInForceWhatIs brings out a panic amidst an update, at each list
@@ -33,8 +34,8 @@ func TestAnUpdateThatPanicsLeavesInForceWhatIs(t *testing.T) {
 	s := &service{log: zap.NewNop(), source: source, snapshots: &snapshots{}}
 	panics := prometheus.NewCounter(prometheus.CounterOpts{Name: "panics", Help: "x"})
 	s.documents = &documents{
-		rebuild: (*routing.Compiler).Rebuilt,
-		compiler: routing.NewCompiler(func(key string, value []byte) (any, error) {
+		rebuild: (*compile.Compiler).Rebuilt,
+		compiler: compile.NewCompiler(func(key string, value []byte) (any, error) {
 			if string(value) == "poison" {
 				return (*routing.Pin)(nil), nil // which nobody looks for
 			}
@@ -105,13 +106,13 @@ func TestAnAcceptanceThatPanicsLeavesInForceWhatIs(t *testing.T) {
 			var table atomic.Pointer[routing.Table]
 			lists := 0
 			d := &documents{
-				compiler: routing.NewCompiler(func(key string, value []byte) (any, error) {
+				compiler: compile.NewCompiler(func(key string, value []byte) (any, error) {
 					if armed && strings.HasPrefix(key, "pins/") {
 						return (*routing.Pin)(nil), nil // which nobody looks for
 					}
 					return decode(key, value)
 				}),
-				rebuild: func(c *routing.Compiler) (*routing.Compiler, error) {
+				rebuild: func(c *compile.Compiler) (*compile.Compiler, error) {
 					if !rebuilds {
 						return nil, errors.New("it cannot")
 					}

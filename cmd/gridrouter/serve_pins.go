@@ -11,6 +11,7 @@ import (
 
 	"gridrouter.io/discovery"
 	"gridrouter.io/routing"
+	"gridrouter.io/routing/compile"
 	"gridrouter.io/routing/document"
 )
 
@@ -46,8 +47,8 @@ func openPins(source *sourceFlags, entries int, reader *document.Reader, log *za
 }
 
 // newCompiler makes a compiler that holds the pins that nothing else reads.
-func (s *service) newCompiler(reader *document.Reader) *routing.Compiler {
-	compiler := routing.NewCompiler(reader.Decode)
+func (s *service) newCompiler(reader *document.Reader) *compile.Compiler {
+	compiler := compile.NewCompiler(reader.Decode)
 	if s.pins != nil {
 		compiler.CachePins()
 	}

@@ -20,6 +20,7 @@ import (
 	"gridrouter.io/router/accesslog"
 	"gridrouter.io/router/certs"
 	"gridrouter.io/routing"
+	"gridrouter.io/routing/compile"
 	"gridrouter.io/routing/document"
 )
 
@@ -128,7 +129,7 @@ func newService(f *serveFlags, reread func(context.Context) (string, error), tol
 	}
 	s.registry.MustRegister(router.NewCollector(s.router))
 	s.documents = &documents{
-		rebuild: (*routing.Compiler).Rebuilt, compiler: s.newCompiler(reader), pins: s.pins, guard: newGuardWatch(s.log.Named("guard"), s.registry),
+		rebuild: (*compile.Compiler).Rebuilt, compiler: s.newCompiler(reader), pins: s.pins, guard: newGuardWatch(s.log.Named("guard"), s.registry),
 		publish: s.router.Publish, kind: s.source.Status().Kind, first: make(chan struct{}),
 		log: s.log.Named("documents"), drift: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "gridrouter_table_drift_total", Help: "Documents that only an audit put in force: their changes had not been told of.",
@@ -152,17 +153,17 @@ func (s *service) openSnapshots(reader *document.Reader) error {
 		return err
 	}
 	s.snapshots = newSnapshots(&snapshots{
-		path: path, of: of, who: "the router", by: s.id, format: routing.SnapshotFormat, log: s.log.Named("snapshot"),
+		path: path, of: of, who: "the router", by: s.id, format: compile.SnapshotFormat, log: s.log.Named("snapshot"),
 	}, s.registry)
 	s.resolved = newAddresses(path, of, s.log.Named("snapshot"), map[string]*gslb.Resolver{"gslb": s.mesh, "resolver": s.names})
 	s.resolved.restore() // before the names of the first table are tracked
-	var compiler *routing.Compiler
+	var compiler *compile.Compiler
 	var table *routing.Table
 	var heldAfter int64
 	if s.snapshots.restore(func(header discovery.SnapshotHeader, framed []discovery.SnapshotSection) (err error) {
-		sections := make([]routing.Section, len(framed))
+		sections := make([]compile.Section, len(framed))
 		for i, section := range framed {
-			sections[i] = routing.Section(section)
+			sections[i] = compile.Section(section)
 		}
 		compiler, heldAfter = s.newCompiler(reader), header.HeldAfter
 		table, err = compiler.Restore(sections)

@@ -15,7 +15,7 @@ import (
 
 	"gridrouter.io/cmd/flags"
 	"gridrouter.io/discovery"
-	"gridrouter.io/routing"
+	"gridrouter.io/routing/compile"
 )
 
 // snapshotEvery is how often a snapshot is written at most, while documents change.
@@ -213,7 +213,7 @@ func (s *snapshots) writeTo(now *saved) (size int, err error) {
 }
 
 // savedTable is a router's checkpoint as a snapshot holds it.
-func savedTable(checkpoint *routing.Checkpoint, cluster string) *saved {
+func savedTable(checkpoint *compile.Checkpoint, cluster string) *saved {
 	counts := checkpoint.Counts()
 	return &saved{
 		header: discovery.SnapshotHeader{

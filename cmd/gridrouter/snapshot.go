@@ -13,7 +13,7 @@ import (
 
 	"gridrouter.io/cmd/flags"
 	"gridrouter.io/discovery"
-	"gridrouter.io/routing"
+	"gridrouter.io/routing/compile"
 )
 
 // newSnapshotCommand returns "gridrouter snapshot".
@@ -71,7 +71,7 @@ func inspectSnapshot(out io.Writer, file, output string) error {
 	for _, section := range sections {
 		seen.Sections = append(seen.Sections, inspectedSection{section.Name, len(section.Data)})
 	}
-	reads := routing.SnapshotFormat
+	reads := compile.SnapshotFormat
 	if strings.HasPrefix(header.Of, discovery.SnapshotOfNames) {
 		reads = gslbSnapshotFormat
 	}

@@ -3,7 +3,7 @@ package main
 import (
 	"time"
 
-	"gridrouter.io/routing"
+	"gridrouter.io/routing/compile"
 )
 
 // stamps tell up to which revision of the source the documents in force were at the times of the
@@ -39,7 +39,7 @@ func (s *stamps) before() int64 {
 // window is.
 func (s *stamps) forget(now time.Time) {
 	begin := 0
-	for begin+1 < len(*s) && now.Sub((*s)[begin+1].at) >= routing.GuardWindow {
+	for begin+1 < len(*s) && now.Sub((*s)[begin+1].at) >= compile.GuardWindow {
 		begin++
 	}
 	*s = append((*s)[:0], (*s)[begin:]...)

@@ -11,7 +11,7 @@ import (
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 
-	"gridrouter.io/routing"
+	"gridrouter.io/routing/compile"
 )
 
 // ErrNoRouter says that no router announces itself under the prefix.
@@ -345,7 +345,11 @@ func (w *wait) storedHash(ctx context.Context) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		w.hash = routing.NewCompiler(w.reader.Decode).Compile(update).Hash()
+		table, err := compile.NewCompiler(w.reader.Decode).Compile(update)
+		if err != nil {
+			return "", err
+		}
+		w.hash = table.Hash()
 		w.looked = time.Now() // reading may have taken long
 	}
 	return w.hash, nil

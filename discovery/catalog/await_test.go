@@ -11,7 +11,8 @@ import (
 
 	"gridrouter.io/discovery"
 	"gridrouter.io/discovery/catalog"
-	"gridrouter.io/routing"
+	"gridrouter.io/routing/compile"
+	"gridrouter.io/routing/routingtest"
 )
 
 // says lets a router tell of itself.
@@ -27,7 +28,7 @@ func (g *grid) hash() string {
 	if err != nil {
 		g.Fatal(err)
 	}
-	return routing.NewCompiler(g.Reader().Decode).Compile(update).Hash()
+	return routingtest.Compile(g, compile.NewCompiler(g.Reader().Decode), update).Hash()
 }
 
 // newest is the revision of the newest document.

@@ -8,14 +8,14 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
-	"gridrouter.io/routing"
+	"gridrouter.io/routing/compile"
 )
 
 // weigh refuses a plan that the guard of the routers or of the GSLB servers would hold, or, if it is allowed,
 // notes which documents' transactions tell them that it is meant. onDecks is how many
 // tenants are on decks that it deletes.
 //
-// Routers count all changes of [routing.GuardWindow] together, and so does this, as far as the
+// Routers count all changes of [compile.GuardWindow] together, and so does this, as far as the
 // calls before it have left word.
 func (p *planner) weigh(ctx context.Context, s *snapshot, onDecks int) error {
 	m := p.mass()
@@ -34,21 +34,21 @@ func (p *planner) weigh(ctx context.Context, s *snapshot, onDecks int) error {
 		return err
 	}
 	together := recent.with(m.changed) + onDecks
-	if together <= routing.GuardLimit(0) {
+	if together <= compile.GuardLimit(0) {
 		return nil // whatever the number of tenants: no plan deletes more than one
 	}
 	tenants, err := s.countDocuments(ctx, FolderTenants)
 	if err != nil {
 		return err
 	}
-	limit := routing.GuardLimit(tenants)
+	limit := compile.GuardLimit(tenants)
 	switch {
 	case together <= limit:
 		return nil
 	case changed <= limit:
 		return refused([]error{&ReasonError{Place: "guard", Message: fmt.Sprintf(
 			"with those of the last %s this drops, or changes where they lead, %d of %d tenants; routers hold more than %d within that time until they are told that it is meant: write it again in %s, or with --allow-mass-change",
-			routing.GuardWindow, together, tenants, limit, recent.clearsIn(together-limit, s.now()).Round(time.Second)+time.Second)}})
+			compile.GuardWindow, together, tenants, limit, recent.clearsIn(together-limit, s.now()).Round(time.Second)+time.Second)}})
 	}
 	return refused([]error{&ReasonError{Place: "guard", Message: fmt.Sprintf(
 		"this drops, or changes where they lead, %d of %d tenants; routers hold more than %d at once until they are told that it is meant: if it is, write --allow-mass-change",
@@ -59,20 +59,20 @@ func (p *planner) weigh(ctx context.Context, s *snapshot, onDecks int) error {
 // recent name them by their keys.
 func (s *snapshot) weighNames(ctx context.Context, gone map[string]bool, recent recentMoves) error {
 	together := recent.with(gone)
-	if len(gone) == 0 || together <= routing.GuardLimit(0) {
+	if len(gone) == 0 || together <= compile.GuardLimit(0) {
 		return nil
 	}
 	stored, err := s.countDocuments(ctx, FolderGslb)
 	if err != nil {
 		return err
 	}
-	limit := routing.GuardLimit(stored + len(recent)) // those that have just gone are of the names that there were
+	limit := compile.GuardLimit(stored + len(recent)) // those that have just gone are of the names that there were
 	if together <= limit {
 		return nil
 	}
 	return refused([]error{&ReasonError{Place: "guard", Message: fmt.Sprintf(
 		"with those of the last %s this drops %d of %d names; GSLB servers hold more than %d within that time until they are told that it is meant: write it again in %s, or with --allow-mass-change",
-		routing.GuardWindow, together, stored+len(recent), limit, recent.clearsIn(together-limit, s.now()).Round(time.Second)+time.Second)}})
+		compile.GuardWindow, together, stored+len(recent), limit, recent.clearsIn(together-limit, s.now()).Round(time.Second)+time.Second)}})
 }
 
 // weighHeld refuses a mark while routers hold something: it would accept that along with

@@ -9,7 +9,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
-	"gridrouter.io/routing"
+	"gridrouter.io/routing/compile"
 )
 
 // What the guard of the routers counts within its window, it counts over all calls. So a call
@@ -37,7 +37,7 @@ func (s *snapshot) readRecent(ctx context.Context) recentMoves {
 	}
 	now := s.now()
 	maps.DeleteFunc(moves, func(_ string, at time.Time) bool { // a clock that is ahead is no reason to wait for it
-		return now.Sub(at) >= routing.GuardWindow || at.Sub(now) > routing.GuardWindow
+		return now.Sub(at) >= compile.GuardWindow || at.Sub(now) > compile.GuardWindow
 	})
 	return moves
 }
@@ -70,7 +70,7 @@ func (m recentMoves) with(changed map[string]bool) int {
 func (m recentMoves) clearsIn(surplus int, now time.Time) time.Duration {
 	ages := make([]time.Duration, 0, len(m))
 	for _, at := range m {
-		ages = append(ages, routing.GuardWindow-now.Sub(at))
+		ages = append(ages, compile.GuardWindow-now.Sub(at))
 	}
 	slices.Sort(ages)
 	return ages[min(surplus, len(ages))-1]

@@ -7,7 +7,7 @@ import (
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 
-	"gridrouter.io/routing"
+	"gridrouter.io/routing/compile"
 )
 
 // Item is one stored document.
@@ -70,13 +70,13 @@ func (c *Catalog) GetMany(ctx context.Context, keys []string) (map[string]Item, 
 
 // Update returns all stored documents as a compiler takes them, so that what routers
 // would decide can be said without one.
-func (c *Catalog) Update(ctx context.Context) (routing.Update, error) {
-	update := routing.Update{Whole: true}
+func (c *Catalog) Update(ctx context.Context) (compile.Update, error) {
+	update := compile.Update{Whole: true}
 	s := &snapshot{Catalog: c}
 	err := s.scan(ctx, c.at.docs(), documentPage, func(kvs []*mvccpb.KeyValue) error {
 		for _, kv := range kvs {
 			update.Revision = max(update.Revision, kv.ModRevision)
-			update.Changes = append(update.Changes, routing.Change{
+			update.Changes = append(update.Changes, compile.Change{
 				Key: strings.TrimPrefix(string(kv.Key), c.at.docs()), Value: kv.Value,
 				Revision: kv.ModRevision, Created: kv.CreateRevision, Origin: string(kv.Key),
 			})

@@ -10,6 +10,8 @@ import (
 	"gridrouter.io/discovery"
 	"gridrouter.io/discovery/catalog"
 	"gridrouter.io/routing"
+	"gridrouter.io/routing/compile"
+	"gridrouter.io/routing/routingtest"
 )
 
 func TestListingGoesPageByPageAtOneRevision(t *testing.T) {
@@ -60,7 +62,7 @@ func TestACompilerTakesWhatIsStored(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	table := routing.NewCompiler(g.Reader().Decode).Compile(update)
+	table := routingtest.Compile(t, compile.NewCompiler(g.Reader().Decode), update)
 	decision := table.Decide(&routing.Request{Host: []byte("a.example"), Method: []byte("GET"), Path: []byte("/")})
 	if decision.Deck == nil || decision.Deck.Name != "east-1" || table.Revision() != update.Revision || len(table.Problems()) != 0 {
 		t.Errorf("decided %+v at revision %d, problems %v", decision, table.Revision(), table.Problems())

@@ -7,10 +7,12 @@ import (
 
 	"gridrouter.io/router/admission"
 	"gridrouter.io/routing"
+	"gridrouter.io/routing/compile"
+	"gridrouter.io/routing/routingtest"
 )
 
 func TestBatchAnswersLineByLineAndNamesTheLineItStopsAt(t *testing.T) {
-	table := routing.NewCompiler(nil).Compile(routing.Update{Revision: 7})
+	table := routingtest.Compile(t, compile.NewCompiler(nil), compile.Update{Revision: 7})
 	f := func(in string, answers int, fault string) {
 		t.Helper()
 		var out strings.Builder

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"gridrouter.io/routing"
+	"gridrouter.io/routing/compile"
+	"gridrouter.io/routing/routingtest"
 )
 
 func line(method, target, version string) RequestLine {
@@ -327,7 +329,7 @@ func TestACheckAllocatesNothing(t *testing.T) {
 }
 
 func TestExplainRunsTheChecks(t *testing.T) {
-	table := routing.NewCompiler(func(string, []byte) (any, error) { return nil, nil }).Compile(routing.Update{Whole: true, Revision: 3})
+	table := routingtest.Compile(t, compile.NewCompiler(func(string, []byte) (any, error) { return nil, nil }), compile.Update{Whole: true, Revision: 3})
 	f := func(method, url string, headers []string, fault routing.Fault, host, path string) {
 		t.Helper()
 		e, err := Explain(table, method, url, headers, netip.Addr{})

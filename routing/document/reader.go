@@ -9,8 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
-
-	"gridrouter.io/routing"
 )
 
 // Reader reads documents of the kinds it knows. It may be used concurrently.
@@ -183,10 +181,10 @@ func takeRevision(root *node, f *faults) (revision int64) {
 	return revision
 }
 
-// Decode reads a stored value under its key, relative to docs/: "tenants/acme". It is a
-// [routing.Decoder]. The document's kind and name must agree with the key. Beside an error
-// it returns what could be read, if the value is of the key's kind: of a bad tenant,
-// Hosts and Delegates hold canonical hosts, and "" where one does not read.
+// Decode reads a stored value under its key, relative to docs/: "tenants/acme". It is the
+// Decoder that package routing/compile asks for. The document's kind and name must agree with
+// the key. Beside an error it returns what could be read, if the value is of the key's kind: of
+// a bad tenant, Hosts and Delegates hold canonical hosts, and "" where one does not read.
 func (r *Reader) Decode(key string, value []byte) (doc any, err error) {
 	f := &faults{file: key}
 	defer contain(&doc, &err, key)
@@ -304,6 +302,3 @@ func eachFault(err error, report func(path, message string)) {
 	}
 	report(path, message)
 }
-
-// A Reader's Decode is what the compiler of package routing asks for.
-var _ routing.Decoder = (*Reader)(nil).Decode
