@@ -182,7 +182,7 @@ func TestAnOrdinaryRequestAllocatesNothingOfOurs(t *testing.T) {
 		x.out = x.appendAnswerHead(x.out[:0], to)
 		entry := x.logEntry(noFault, time.Millisecond)
 		x.log = entry.Append(x.log[:0])
-		x.lane.observe(time.Millisecond)
+		x.lane.Observe(time.Millisecond)
 	}); n != 0 {
 		t.Fatalf("%v allocations", n)
 	}

@@ -76,7 +76,7 @@ func (r *Router) newClient(conn *net.TCPConn, door *listener) (*client, error) {
 	c.trusted = r.trusts(c.peer)
 	c.frame = framing.Head{MaxLine: maxLineBytes, MaxFields: admission.MaxHeadBytes}
 	c.waitingSince.Store(r.clock.Coarse())
-	c.headBy = r.after(r.cfg.Patience.Head)
+	c.headBy = r.clock.After(r.cfg.Patience.Head)
 	c.place = nowhere
 	r.fresh.Add(1)
 	return c, nil
@@ -100,7 +100,7 @@ func (c *client) settled() {
 // send writes to the client, as long as it takes p within what Patience grants, and not
 // beyond the deadline unless that is noWait. It returns how many bytes the system took.
 func (c *client) send(p []byte, deadline int64) (int, error) {
-	by := c.router.after(c.router.cfg.Patience.Write)
+	by := c.router.clock.After(c.router.cfg.Patience.Write)
 	if deadline != wire.NoWait {
 		by = min(by, deadline)
 	}

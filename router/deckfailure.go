@@ -203,7 +203,7 @@ func (x *exchange) tellFailure() {
 	} else {
 		live.lastFailure.Store(&f)
 	}
-	if ok, left := live.failureLog.allow(f.at); ok {
+	if ok, left := live.failureLog.Allow(f.at); ok {
 		x.router.log.Warn("a deck failed a request", zap.String("deck", live.name), zap.String("address", address),
 			zap.String("cause", f.cause.String()), zap.String("what", f.what), zap.String("tenant", x.decision.Tenant),
 			zap.ByteString("requestId", x.who.requestID), zap.Int("notLogged", left))

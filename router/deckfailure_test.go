@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"gridrouter.io/router/accesslog"
+	"gridrouter.io/router/lograte"
 	"gridrouter.io/routing"
 )
 
@@ -208,7 +209,7 @@ func TestManyFailuresAreLoggedWithinBounds(t *testing.T) {
 	for range 100 {
 		g.ask(get("/"))
 	}
-	most := sampledLines * (2 + int(time.Since(begun)/sampledEvery))
+	most := lograte.Lines * (2 + int(time.Since(begun)/lograte.Every))
 	if n := g.logs.FilterMessage("a deck failed a request").Len(); n == 0 || n > most {
 		t.Errorf("%d lines, at most %d", n, most)
 	}

@@ -150,7 +150,7 @@ func (e *endpoint) retire() {
 
 // reuse takes an idle connection that is fit for use, the last one put back first.
 func (e *endpoint) reuse(lane int, idle time.Duration) *deckConn {
-	now := e.router.clock.Coarse() + int64(watchEvery) // not earlier than it is
+	now := e.router.clock.After(0) // not earlier than it is
 	for {
 		c := e.pool.get(lane)
 		switch {

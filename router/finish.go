@@ -23,15 +23,15 @@ func (x *exchange) finish(fault routing.Fault) {
 	}
 	took := time.Since(x.started)
 	if x.view != nil && !x.answered.IsZero() {
-		x.view.live.counters.lanes[x.lane.index].observe(x.answered.Sub(x.asked))
+		x.view.live.counters.lanes[x.lane.index].Observe(x.answered.Sub(x.asked))
 	}
 	if x.status != http.StatusSwitchingProtocols { // how long a tunnel lasts says nothing of requests
-		x.lane.observe(took)
+		x.lane.Observe(took)
 	}
 	if x.view != nil {
-		x.view.live.counters.lanes[x.lane.index].classes[classOf(x.status)].Add(1)
+		x.view.live.counters.lanes[x.lane.index].classes.Count(x.status)
 	} else {
-		x.lane.classes[classOf(x.status)].Add(1)
+		x.lane.classes.Count(x.status)
 	}
 	if log := x.router.cfg.AccessLog; log != nil && log.Wants() {
 		entry := x.logEntry(fault, took)

@@ -124,7 +124,7 @@ func (x *exchange) decide() routing.Fault {
 	}
 	x.decision = x.now.table.Decide(&x.head.Request)
 	if policy := x.decision.Policy; policy != nil && policy.Total > 0 {
-		x.deadline = x.router.after(policy.Total)
+		x.deadline = x.router.clock.After(policy.Total)
 	}
 	if x.decision.PinWanted {
 		x.decidePinned()

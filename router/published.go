@@ -12,6 +12,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"gridrouter.io/router/lograte"
 	"gridrouter.io/routing"
 )
 
@@ -44,7 +45,7 @@ type liveDeck struct {
 	retrying atomic.Int64 // requests that are being tried again
 	// lastFailure is the last that belongs to no address; nil: none.
 	lastFailure atomic.Pointer[failure]
-	failureLog  sampledLog
+	failureLog  lograte.Limit
 	// endpoints are those in use, by address. The publisher's lock guards them.
 	endpoints map[place]*endpoint
 	// tls is how it is spoken to, by identity.

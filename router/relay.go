@@ -278,7 +278,7 @@ func (x *exchange) answerBy() int64 {
 
 // firstByteBy is when the deck's time for its first byte is over, counted from now.
 func (x *exchange) firstByteBy() int64 {
-	return x.orDeadline(x.router.after(x.view.compiled.FirstByte))
+	return x.orDeadline(x.router.clock.After(x.view.compiled.FirstByte))
 }
 
 // headCame ends the time for the first byte.

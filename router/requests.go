@@ -105,9 +105,9 @@ func (c *client) awaitHead() (head []byte, err error) {
 	switch {
 	case c.requests == 0:
 	case begun:
-		by = c.router.after(patience.Head)
+		by = c.router.clock.After(patience.Head)
 	default:
-		by = c.router.after(patience.Idle)
+		by = c.router.clock.After(patience.Idle)
 	}
 	for {
 		if begun {
@@ -131,7 +131,7 @@ func (c *client) awaitHead() (head []byte, err error) {
 			return nil, err
 		}
 		if begun && c.requests > 0 {
-			by = c.router.after(patience.Head)
+			by = c.router.clock.After(patience.Head)
 		}
 	}
 }

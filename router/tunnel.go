@@ -59,7 +59,7 @@ func (x *exchange) appendSwitch(dst []byte) []byte {
 
 // touchTunnel notes that something came through the tunnel.
 func (x *exchange) touchTunnel() {
-	x.client.idleBy.Store(x.router.after(x.router.cfg.Patience.Tunnel))
+	x.client.idleBy.Store(x.router.clock.After(x.router.cfg.Patience.Tunnel))
 }
 
 // pump is one direction of a tunnel.
@@ -115,7 +115,7 @@ func (p *pump) pass(x *exchange, to *wire.Socket, data []byte) error {
 	if to != &x.client.Socket {
 		x.lane.received.Add(uint64(len(data)))
 	}
-	n, err := to.WriteUntil(data, x.router.after(x.router.cfg.Patience.Write))
+	n, err := to.WriteUntil(data, x.router.clock.After(x.router.cfg.Patience.Write))
 	p.bytes.Add(int64(n))
 	if to == &x.client.Socket {
 		x.lane.sent.Add(uint64(n))

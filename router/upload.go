@@ -115,9 +115,9 @@ func (u *upload) copy(x *exchange) (whole bool) {
 	if c.Secure {
 		pool = &r.records
 	}
-	by := r.after(r.cfg.Patience.Body)
+	by := r.clock.After(r.cfg.Patience.Body)
 	if u.expected { // the client rightly sends nothing until it is told to
-		by = r.after(r.cfg.Patience.Body + r.cfg.Patience.Continue)
+		by = r.clock.After(r.cfg.Patience.Body + r.cfg.Patience.Continue)
 	}
 	for !c.body.over {
 		c.bodySince.Store(r.clock.Coarse())
@@ -131,7 +131,7 @@ func (u *upload) copy(x *exchange) (whole bool) {
 			return false
 		}
 		c.lane.received.Add(uint64(n))
-		by = min(by+int64(n)*int64(time.Second)/minBodyRate, r.after(r.cfg.Patience.Body))
+		by = min(by+int64(n)*int64(time.Second)/minBodyRate, r.clock.After(r.cfg.Patience.Body))
 		ok := u.pass(x, b, n)
 		pool.Put(b)
 		if !ok {
@@ -182,7 +182,7 @@ func (u *upload) write(x *exchange, p []byte) bool {
 	if u.stop.Load() {
 		return false
 	}
-	_, err := x.conn.WriteUntil(p, x.orDeadline(x.router.after(x.view.compiled.FirstByte)))
+	_, err := x.conn.WriteUntil(p, x.orDeadline(x.router.clock.After(x.view.compiled.FirstByte)))
 	if err != nil && !u.stop.Load() && errors.Is(err, wire.ErrOverdue) {
 		u.fail(x, faultDeckTimeout)
 	}
