@@ -41,6 +41,8 @@ var rooms = []room{
 		"certificates know nothing of requests"},
 	{"router/accesslog", []string{"discovery/files"}, []string{"github.com/valyala/fasthttp", "go.etcd.io/", "github.com/prometheus/"},
 		"an entry in, a line out: what a request is, the log need not know"},
+	{"router/upstream", []string{"router/wire", "router/metrics", "router/lograte", "routing", "discovery/files"}, []string{"github.com/valyala/fasthttp", "go.etcd.io/"},
+		"connections to decks know neither clients nor what is said on them"},
 	{"router/metrics", nil, []string{"github.com/valyala/fasthttp", "go.etcd.io/", "go.uber.org/zap"},
 		"how counters are kept and shown concerns nobody who counts"},
 	{"router/lograte", nil, []string{"github.com/valyala/fasthttp", "net/http", "go.etcd.io/", "go.uber.org/zap", "github.com/prometheus/"},

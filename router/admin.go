@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"gridrouter.io/router/admission"
+	"gridrouter.io/router/upstream"
 	"gridrouter.io/routing"
 )
 
@@ -259,76 +260,16 @@ func (a *admin) tenant(w http.ResponseWriter, req *http.Request) {
 	show(w, http.StatusOK, view)
 }
 
-// deckStatus is what /decks shows of one deck.
-type deckStatus struct {
-	Name     string            `json:"name"`
-	Domain   string            `json:"domain,omitempty"`
-	Attach   routing.Attach    `json:"attach,omitempty"`
-	State    routing.DeckState `json:"state"`
-	Standby  string            `json:"standby,omitempty"`
-	Zone     string            `json:"zone,omitempty"`
-	InFlight int64             `json:"inFlight"`
-	// Resolved says that each name among the deck's addresses has been asked for.
-	Resolved bool `json:"resolved"`
-	// LastFailure is the last that was no single address's; absent: none.
-	LastFailure *failureStatus  `json:"lastFailure,omitempty"`
-	Addresses   []addressStatus `json:"addresses"`
-}
-
-type addressStatus struct {
-	Address     string `json:"address"`
-	Health      string `json:"health"` // "in use", "ejected"
-	InFlight    int64  `json:"inFlight"`
-	Connections int64  `json:"connections"`
-	Idle        int64  `json:"idle"`
-	// LastFailure is what went wrong there last; absent: nothing did.
-	LastFailure *failureStatus `json:"lastFailure,omitempty"`
-}
-
-// failureStatus is what went wrong with a deck.
-type failureStatus struct {
-	Cause      string  `json:"cause"` // as in gridrouter_deck_failures_total
-	What       string  `json:"what"`
-	SecondsAgo float64 `json:"secondsAgo"`
-}
-
-func statusOf(f *failure) *failureStatus {
-	if f == nil {
-		return nil
-	}
-	return &failureStatus{Cause: f.cause.String(), What: f.what, SecondsAgo: time.Since(f.at).Seconds()}
-}
-
 func (a *admin) decks(w http.ResponseWriter, _ *http.Request) {
-	decks := []deckStatus{}
+	decks := []upstream.DeckStatus{}
 	if now := a.router.published.Load(); now != nil {
 		for _, view := range now.decks {
 			if view != nil {
-				decks = append(decks, view.status())
+				decks = append(decks, view.live.Status(view.compiled, view.endpoints, view.tried))
 			}
 		}
 	}
 	show(w, http.StatusOK, decks)
-}
-
-func (v *deckView) status() deckStatus {
-	d := v.compiled
-	status := deckStatus{
-		Name: d.Name, Domain: d.Domain, Attach: d.Attach, State: d.State, Standby: d.Standby, Zone: d.Zone,
-		InFlight: v.live.inFlight.Load(), Resolved: v.tried, Addresses: []addressStatus{},
-		LastFailure: statusOf(v.live.lastFailure.Load()),
-	}
-	for _, e := range v.endpoints {
-		health := "in use"
-		if e.ejected() {
-			health = "ejected"
-		}
-		status.Addresses = append(status.Addresses, addressStatus{
-			Address: e.text, Health: health, InFlight: e.inFlight.Load(), Connections: e.connections.Load(), Idle: e.pool.idle.Load(),
-			LastFailure: statusOf(e.lastFailure.Load()),
-		})
-	}
-	return status
 }
 
 func (a *admin) gslb(w http.ResponseWriter, _ *http.Request) {

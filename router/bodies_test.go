@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"gridrouter.io/router/upstream"
 	"gridrouter.io/router/wire"
 	"gridrouter.io/routing"
 )
@@ -280,9 +281,8 @@ func TestAnAnswerThatTLSDoesNotEndIsCut(t *testing.T) {
 		if got := err == nil && r.err == nil; got != whole {
 			t.Errorf("%x, %.60q, farewell %v: whole is %v", version, answer, farewell, got)
 		}
-		counters := &g.router.publisher.live["d1"].counters
 		if !whole {
-			eventually(t, "it is counted", func() bool { return counters.failures[failedCut].Load() == 1 })
+			eventually(t, "it is counted", func() bool { return g.counts().Failures[upstream.FailedCut] == 1 })
 		}
 	}
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {

@@ -10,6 +10,7 @@ import (
 
 	"gridrouter.io/router/admission"
 	"gridrouter.io/router/framing"
+	"gridrouter.io/router/upstream"
 	"gridrouter.io/router/wire"
 	"gridrouter.io/routing"
 )
@@ -55,8 +56,8 @@ type client struct {
 	frame      framing.Head
 	body       requestBody
 
-	mu   sync.Mutex // guards deck, for the watch
-	deck *deckConn  // that works for the client
+	mu   sync.Mutex     // guards deck, for the watch
+	deck *upstream.Conn // that works for the client
 	sent atomic.Bool
 	left atomic.Bool
 	// silentSince is since when the deck is waited for, a moment of the clock; noWait: it is not.

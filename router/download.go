@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"gridrouter.io/router/framing"
+	"gridrouter.io/router/upstream"
 	"gridrouter.io/router/wire"
 	"gridrouter.io/routing"
 )
@@ -196,16 +197,16 @@ func (b *bodyFlow) broken(x *exchange, err error) routing.Fault {
 	switch {
 	case errors.Is(err, errClientWrite):
 		if x.late() {
-			x.reason = failedTotal.words()
+			x.reason = upstream.FailedTotal.Words()
 			return faultDeckTimeout
 		}
 		return faultClientGone
 	case errors.Is(err, framing.ErrChunk):
-		x.deckFailed(failedChunks, "")
+		x.deckFailed(upstream.FailedChunks, "")
 	case errors.Is(err, errClientGone), errors.Is(err, errUpload), errors.Is(err, wire.ErrOverdue):
 		return x.waitFault(err)
 	default:
-		x.deckFailed(failedCut, cutDetail(b, x.sent))
+		x.deckFailed(upstream.FailedCut, cutDetail(b, x.sent))
 	}
 	return faultBadDeckAnswer
 }
@@ -218,18 +219,16 @@ func (x *exchange) settle(b *bodyFlow) {
 	conn := x.detach()
 	switch {
 	case !x.upload.whole:
-		conn.close(closedEarly)
+		conn.Close(upstream.ClosedEarly)
 		x.closes = true
 	case b.surplus:
-		conn.close(closedUnsolicited)
+		conn.Close(upstream.ClosedUnsolicited)
 	case x.client.left.Load(): // the watch may have ended its reading
-		conn.close(closedByClient)
+		conn.Close(upstream.ClosedByClient)
 	case x.answer.closes || b.from == framedClose:
-		conn.close(closedByAnswer)
-	case conn.endpoint.retired.Load():
-		conn.close(closedRetired)
+		conn.Close(upstream.ClosedByAnswer)
 	default:
-		conn.release(x.lane.index)
+		conn.Release(x.lane.index)
 	}
 	if x.closes && (!x.head.Close || !x.upload.whole) { // the client may have sent more already, or still be sending
 		x.client.stay()

@@ -21,6 +21,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"gridrouter.io/router/admission"
+	"gridrouter.io/router/upstream"
 	"gridrouter.io/routing"
 )
 
@@ -386,3 +387,9 @@ func listenAt(addr string) (net.Listener, error) { return net.Listen("tcp", addr
 func wireOn(t testing.TB, conn net.Conn) *rawClient {
 	return &rawClient{Conn: conn, t: t, in: bufio.NewReader(conn)}
 }
+
+// live is what lives of the first deck.
+func (g *grid) live() *upstream.Deck { return g.router.published.Load().decks[0].live }
+
+// counts is what the first deck has counted.
+func (g *grid) counts() upstream.Counts { return g.live().Counts() }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"gridrouter.io/router/admission"
+	"gridrouter.io/router/upstream"
 	"gridrouter.io/routing"
 )
 
@@ -33,9 +34,9 @@ type exchange struct {
 	now      *published // the table and the decks of this request
 	decision routing.Decision
 	view     *deckView
-	endpoint *endpoint
-	conn     *deckConn
-	failure  failure // of the deck in this attempt; told by tellFailure
+	endpoint *upstream.Endpoint
+	conn     *upstream.Conn
+	failure  upstream.Failure // of the deck in this attempt; told by tellFailure
 
 	answer      answer
 	upload      upload
@@ -150,13 +151,12 @@ func (x *exchange) misdirected() bool {
 // address chooses where the deck is reached.
 func (x *exchange) address() routing.Fault {
 	x.view = x.now.decks[x.decision.Deck.ID]
-	x.endpoint = pick(x.view.endpoints)
+	x.endpoint = upstream.Pick(x.view.endpoints)
 	if x.endpoint == nil {
-		x.deckFailed(failedUnresolved, x.view.names())
+		x.deckFailed(upstream.FailedUnresolved, x.view.names())
 		return faultDeckUnresolved
 	}
-	x.endpoint.inFlight.Add(1)
-	x.view.live.inFlight.Add(1)
+	x.endpoint.Begin()
 	return noFault
 }
 

@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"gridrouter.io/router/metrics"
+	"gridrouter.io/router/upstream"
 )
 
 // AccessLogLanes is how many lanes an access log should have for a Router (see package accesslog).
@@ -49,34 +50,15 @@ func (c *counters) inFlight() int64 {
 	return total
 }
 
-// deckCounters are what is counted for one deck, for as long as documents name it.
-type deckCounters struct {
-	lanes           [metrics.Lanes]deckLane
-	opened          atomic.Uint64
-	reused          atomic.Uint64
-	closed          [closeReasons]atomic.Uint64
-	connectFailures atomic.Uint64
-	ejections       atomic.Uint64
-	retries         atomic.Uint64
-	retriesRefused  atomic.Uint64
-	failures        [failureCauses]atomic.Uint64
-}
-
-type deckLane struct {
-	classes metrics.Classes
-	metrics.Latencies
-	_ [64]byte
-}
-
 // collector shows the counters to Prometheus. Its labels come from documents (decks) and
 // from constants; never from clients.
 type collector struct {
 	router *Router
 
-	requests, faults, duration, deckDuration, deckFailures, inFlight, clients, clientsTotal, received, sent,
-	deckInFlight, deckAddresses, ejected, ejections, connectFailures,
-	retries, retriesRefused, tunnels, clientsRefused, clientTimeouts, acceptPauses, evictions,
-	upstreams, opened, reused, closed,
+	upstream *upstream.Metrics // of each deck
+
+	requests, faults, duration, inFlight, clients, clientsTotal, received, sent,
+	tunnels, clientsRefused, clientTimeouts, acceptPauses, evictions,
 	revision, age, problems, tenants, hosts, decks, pins, publishes, kept,
 	ready, draining, acceptErrors, logLines, logDropped *prometheus.Desc
 }
@@ -87,63 +69,51 @@ func NewCollector(r *Router) prometheus.Collector {
 	desc := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc("gridrouter_"+name, help, labels, nil)
 	}
+	requests := desc("requests_total", "Requests finished, by deck and class of the status; without a deck the label is empty.", "deck", "class")
 	return &collector{
-		router:          r,
-		requests:        desc("requests_total", "Requests finished, by deck and class of the status; without a deck the label is empty.", "deck", "class"),
-		faults:          desc("faults_total", "Requests that ended in a fault of the router's, by its code.", "fault"),
-		duration:        desc("request_duration_seconds", "Time from the head of a request to the end of its answer."),
-		deckDuration:    desc("deck_first_byte_seconds", "Time from choosing a deck's address, connecting included, to the head of its answer.", "deck"),
-		deckFailures:    desc("deck_failures_total", "Times that a deck failed a request, by what went wrong; one request may count twice if it is tried again.", "deck", "cause"),
-		inFlight:        desc("requests_in_flight", "Requests begun and not yet finished."),
-		clients:         desc("client_connections", "Open connections from clients."),
-		clientsTotal:    desc("client_connections_total", "Connections accepted from clients."),
-		received:        desc("client_received_bytes_total", "Bytes received from clients."),
-		sent:            desc("client_sent_bytes_total", "Bytes sent to clients."),
-		deckInFlight:    desc("deck_requests_in_flight", "Requests under way to a deck.", "deck"),
-		deckAddresses:   desc("deck_addresses", "Addresses of a deck in use.", "deck"),
-		ejected:         desc("deck_ejected_addresses", "Addresses of a deck that are taken out of use for a while.", "deck"),
-		ejections:       desc("deck_ejections_total", "Times that an address of a deck was taken out of use for a while.", "deck"),
-		connectFailures: desc("upstream_connect_failures_total", "Connections to a deck that could not be made.", "deck"),
-		retries:         desc("retries_total", "Requests that were sent to a deck once more.", "deck"),
-		retriesRefused:  desc("retries_refused_total", "Requests that were not sent once more because too many others were.", "deck"),
-		tunnels:         desc("tunnels", "Open tunnels: connections that were upgraded to another protocol, such as WebSocket."),
-		clientsRefused:  desc("client_connections_refused_total", "Connections from clients that ended before a request could, by the reason.", "reason"),
-		clientTimeouts:  desc("client_timeouts_total", "Clients given up because they took too long, by what was waited for.", "wait"),
-		evictions:       desc("client_evictions_total", "Connections whose client was waited for, closed to make room for another one.", "because"),
-		acceptPauses:    desc("accept_pauses_total", "Times that no connection was accepted for a moment because as many as allowed were open."),
-		upstreams:       desc("upstream_connections", "Open connections to a deck, by state.", "deck", "state"),
-		opened:          desc("upstream_connections_opened_total", "Connections made to a deck.", "deck"),
-		reused:          desc("upstream_connections_reused_total", "Requests that were sent on a connection made before.", "deck"),
-		closed:          desc("upstream_connections_closed_total", "Connections to a deck closed, by the reason.", "deck", "reason"),
-		revision:        desc("table_revision", "Revision of the table in force."),
-		age:             desc("table_age_seconds", "Time since the table in force was published."),
-		problems:        desc("table_problems", "Problems of the documents of the table in force."),
-		tenants:         desc("table_tenants", "Tenants of the table in force."),
-		hosts:           desc("table_hosts", "Hosts of the table in force."),
-		decks:           desc("table_decks", "Decks of the table in force."),
-		pins:            desc("table_pins", "Pins of the table in force."),
-		publishes:       desc("table_publishes_total", "Tables published."),
-		kept:            desc("tables_kept", "Tables kept to explain by: the one in force, and those before it."),
-		ready:           desc("ready", "1 while the router is ready, else 0."),
-		draining:        desc("draining", "1 from the beginning of draining, else 0."),
-		acceptErrors:    desc("accept_errors_total", "Failures to accept a connection, such as no free descriptors."),
-		logLines:        desc("access_log_lines_total", "Lines written to the access log."),
-		logDropped:      desc("access_log_dropped_total", "Lines of the access log that were lost, by the reason: too many waited to be written, or writing failed.", "reason"),
+		upstream:       upstream.NewMetrics(requests),
+		router:         r,
+		requests:       requests,
+		faults:         desc("faults_total", "Requests that ended in a fault of the router's, by its code.", "fault"),
+		duration:       desc("request_duration_seconds", "Time from the head of a request to the end of its answer."),
+		inFlight:       desc("requests_in_flight", "Requests begun and not yet finished."),
+		clients:        desc("client_connections", "Open connections from clients."),
+		clientsTotal:   desc("client_connections_total", "Connections accepted from clients."),
+		received:       desc("client_received_bytes_total", "Bytes received from clients."),
+		sent:           desc("client_sent_bytes_total", "Bytes sent to clients."),
+		tunnels:        desc("tunnels", "Open tunnels: connections that were upgraded to another protocol, such as WebSocket."),
+		clientsRefused: desc("client_connections_refused_total", "Connections from clients that ended before a request could, by the reason.", "reason"),
+		clientTimeouts: desc("client_timeouts_total", "Clients given up because they took too long, by what was waited for.", "wait"),
+		evictions:      desc("client_evictions_total", "Connections whose client was waited for, closed to make room for another one.", "because"),
+		acceptPauses:   desc("accept_pauses_total", "Times that no connection was accepted for a moment because as many as allowed were open."),
+		revision:       desc("table_revision", "Revision of the table in force."),
+		age:            desc("table_age_seconds", "Time since the table in force was published."),
+		problems:       desc("table_problems", "Problems of the documents of the table in force."),
+		tenants:        desc("table_tenants", "Tenants of the table in force."),
+		hosts:          desc("table_hosts", "Hosts of the table in force."),
+		decks:          desc("table_decks", "Decks of the table in force."),
+		pins:           desc("table_pins", "Pins of the table in force."),
+		publishes:      desc("table_publishes_total", "Tables published."),
+		kept:           desc("tables_kept", "Tables kept to explain by: the one in force, and those before it."),
+		ready:          desc("ready", "1 while the router is ready, else 0."),
+		draining:       desc("draining", "1 from the beginning of draining, else 0."),
+		acceptErrors:   desc("accept_errors_total", "Failures to accept a connection, such as no free descriptors."),
+		logLines:       desc("access_log_lines_total", "Lines written to the access log."),
+		logDropped:     desc("access_log_dropped_total", "Lines of the access log that were lost, by the reason: too many waited to be written, or writing failed.", "reason"),
 	}
 }
 
 // Describe implements [prometheus.Collector].
 func (c *collector) Describe(out chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{
-		c.requests, c.faults, c.duration, c.deckDuration, c.deckFailures, c.inFlight, c.clients, c.clientsTotal, c.received, c.sent,
-		c.deckInFlight, c.deckAddresses, c.ejected, c.ejections, c.connectFailures,
-		c.retries, c.retriesRefused, c.tunnels, c.clientsRefused, c.clientTimeouts, c.acceptPauses, c.evictions,
-		c.upstreams, c.opened, c.reused, c.closed,
+		c.requests, c.faults, c.duration, c.inFlight, c.clients, c.clientsTotal, c.received, c.sent,
+		c.tunnels, c.clientsRefused, c.clientTimeouts, c.acceptPauses, c.evictions,
 		c.revision, c.age, c.problems, c.tenants, c.hosts, c.decks, c.pins, c.publishes, c.kept,
 		c.ready, c.draining, c.acceptErrors, c.logLines, c.logDropped,
 	} {
 		out <- desc
 	}
+	c.upstream.Describe(out)
 }
 
 // Collect implements [prometheus.Collector].
@@ -208,41 +178,8 @@ func (c *collector) collectDecks(out chan<- prometheus.Metric) {
 		return
 	}
 	for _, view := range now.decks {
-		if view == nil {
-			continue
-		}
-		live, name := view.live, view.compiled.Name
-		var classes metrics.ClassSums
-		var took metrics.Histogram
-		for i := range live.counters.lanes {
-			took.Add(&live.counters.lanes[i].Latencies)
-			classes.Add(&live.counters.lanes[i].classes)
-		}
-		classes.Show(out, c.requests, name)
-		open, idle, ejected := int64(0), int64(0), 0
-		for _, e := range view.endpoints {
-			open, idle = open+e.connections.Load(), idle+e.pool.idle.Load()
-			if e.ejected() {
-				ejected++
-			}
-		}
-		metrics.Gauge(out, c.deckInFlight, float64(live.inFlight.Load()), name)
-		metrics.Gauge(out, c.deckAddresses, float64(len(view.endpoints)), name)
-		metrics.Gauge(out, c.ejected, float64(ejected), name)
-		took.Show(out, c.deckDuration, name)
-		for cause := noFailure + 1; cause < failureCauses; cause++ {
-			metrics.Count(out, c.deckFailures, live.counters.failures[cause].Load(), name, cause.String())
-		}
-		metrics.Count(out, c.ejections, live.counters.ejections.Load(), name)
-		metrics.Count(out, c.retries, live.counters.retries.Load(), name)
-		metrics.Count(out, c.retriesRefused, live.counters.retriesRefused.Load(), name)
-		metrics.Count(out, c.connectFailures, live.counters.connectFailures.Load(), name)
-		metrics.Gauge(out, c.upstreams, float64(max(0, open-idle)), name, "busy")
-		metrics.Gauge(out, c.upstreams, float64(idle), name, "idle")
-		metrics.Count(out, c.opened, live.counters.opened.Load(), name)
-		metrics.Count(out, c.reused, live.counters.reused.Load(), name)
-		for why := range closeReasons {
-			metrics.Count(out, c.closed, live.counters.closed[why].Load(), name, why.String())
+		if view != nil {
+			c.upstream.Collect(out, view.live, view.endpoints)
 		}
 	}
 }

@@ -3,9 +3,9 @@ package router
 import (
 	"errors"
 	"net/http"
-	"syscall"
 	"time"
 
+	"gridrouter.io/router/upstream"
 	"gridrouter.io/router/wire"
 	"gridrouter.io/routing"
 )
@@ -33,14 +33,14 @@ func (x *exchange) relay() routing.Fault {
 		case fault == noFault:
 			return x.passOn(rest)
 		}
-		stale := x.conn != nil && x.conn.reused && !x.heard // which is what becomes of idle connections
+		stale := x.conn != nil && x.conn.Reused() && !x.heard // which is what becomes of idle connections
 		if !stale {
 			x.tellFailure()
 		}
 		if !x.tryAgain(fault, tries) {
 			return fault
 		}
-		x.failure, x.reason = failure{}, ""
+		x.failure, x.reason = upstream.Failure{}, ""
 	}
 }
 
@@ -67,16 +67,13 @@ func (x *exchange) connect() routing.Fault {
 	if x.asked.IsZero() {
 		x.asked = x.started
 	}
-	var conn *deckConn
+	var conn *upstream.Conn
 	if !x.retrying { // what became of one idle connection may have become of all
-		conn = x.endpoint.reuse(x.lane.index, deck.Idle)
+		conn = x.endpoint.Reuse(x.lane.index, deck.Idle)
 	}
-	if conn != nil {
-		conn.reused = true
-		x.view.live.counters.reused.Add(1)
-	} else {
+	if conn == nil {
 		var err error
-		if conn, err = x.endpoint.dial(x.untilDeadline(deck.Connect)); err != nil {
+		if conn, err = x.endpoint.Dial(x.untilDeadline(deck.Connect)); err != nil {
 			return x.connectFault(err)
 		}
 	}
@@ -86,7 +83,7 @@ func (x *exchange) connect() routing.Fault {
 }
 
 // detach takes the connection out of the exchange's hands.
-func (x *exchange) detach() *deckConn {
+func (x *exchange) detach() *upstream.Conn {
 	conn := x.conn
 	x.conn = nil
 	x.client.detach()
@@ -95,27 +92,18 @@ func (x *exchange) detach() *deckConn {
 
 // connectFault says which fault it is that no connection could be made.
 func (x *exchange) connectFault(err error) routing.Fault {
-	x.view.live.counters.connectFailures.Add(1)
 	switch {
 	case x.late():
-		x.deckFailed(failedTotal, "")
+		x.deckFailed(upstream.FailedTotal, "")
 		return faultDeckTimeout
-	case ranOut(err):
+	case upstream.RanOut(err):
 		x.reason = "this machine ran out of what a connection needs: " + err.Error()
 		return faultOverloaded
 	}
-	cause := connectCause(err)
+	cause := upstream.ConnectCause(err)
 	x.deckFailed(cause, err.Error())
-	x.endpoint.failed(cause.words())
+	x.endpoint.Failed(cause)
 	return faultConnectFailed
-}
-
-// ranOut says whether a connection failed for want of something of this machine's, which
-// is no fault of the address and must not take it out of use. An address family that this
-// machine has no address of is not among these: it is only this address that cannot be reached.
-func ranOut(err error) bool {
-	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) ||
-		errors.Is(err, syscall.ENOBUFS) || errors.Is(err, syscall.ENOMEM)
 }
 
 // ask sends the head of the request with what is there of its body, and begins to send
@@ -148,7 +136,7 @@ func (x *exchange) ask() (have int, fault routing.Fault) {
 			x.tookNothing()
 			return 0, faultDeckTimeout
 		}
-		x.deckFailed(failedWrite, err.Error())
+		x.deckFailed(upstream.FailedWrite, err.Error())
 		return 0, faultBadDeckAnswer
 	}
 	if x.head.Continue && x.upload.bytes.Load() == 0 {
@@ -181,10 +169,10 @@ const badChunks = "the chunks of the body are malformed"
 // whole request was over before it did.
 func (x *exchange) tookNothing() {
 	if x.late() {
-		x.deckFailed(failedTotal, "")
+		x.deckFailed(upstream.FailedTotal, "")
 		return
 	}
-	x.deckFailed(failedWrite, "it took nothing more in time")
+	x.deckFailed(upstream.FailedWrite, "it took nothing more in time")
 }
 
 // awaitAnswer reads until the head of the answer is whole; interim answers are passed
@@ -196,7 +184,7 @@ func (x *exchange) awaitAnswer(have int) (rest []byte, fault routing.Fault) {
 		end, next, err := answerEnd(x.in[:have], searched)
 		switch searched = next; {
 		case err != nil:
-			x.deckFailed(failedHead, badHead(err, x.in[:have]))
+			x.deckFailed(upstream.FailedHead, badHead(err, x.in[:have]))
 			return nil, faultBadDeckAnswer
 		case end == 0:
 			n, err := x.readMore(have)
@@ -214,11 +202,11 @@ func (x *exchange) awaitAnswer(have int) (rest []byte, fault routing.Fault) {
 			return x.in[end:have], noFault
 		}
 		if x.answer.status == http.StatusSwitchingProtocols {
-			x.deckFailed(failedHead, "it switches to a protocol that nobody asked for")
+			x.deckFailed(upstream.FailedHead, "it switches to a protocol that nobody asked for")
 			return nil, faultBadDeckAnswer
 		}
 		if interim++; interim > maxInterim {
-			x.deckFailed(failedHead, "more than 16 interim answers came before the one that counts")
+			x.deckFailed(upstream.FailedHead, "more than 16 interim answers came before the one that counts")
 			return nil, faultBadDeckAnswer
 		}
 		if fault := x.passInterim(); fault != noFault {
@@ -290,7 +278,7 @@ func (x *exchange) headCame() {
 		c.mu.Unlock()
 	}
 	x.answered = time.Now()
-	x.endpoint.succeeded()
+	x.endpoint.Succeeded()
 }
 
 // waitFault says which fault it is that no answer came.
@@ -309,15 +297,15 @@ func (x *exchange) waitFault(err error) routing.Fault {
 		return faultClientGone
 	case errors.Is(err, wire.ErrOverdue):
 		if x.late() {
-			x.deckFailed(failedTotal, "")
+			x.deckFailed(upstream.FailedTotal, "")
 			return faultDeckTimeout
 		}
-		cause := failedFirstByte
+		cause := upstream.FailedFirstByte
 		if x.have > 0 {
-			cause = failedHeadTime
+			cause = upstream.FailedHeadTime
 		}
 		x.deckFailed(cause, "")
-		x.endpoint.failed(cause.words())
+		x.endpoint.Failed(cause)
 		return faultDeckTimeout
 	}
 	cause, detail := waitCause(err, x.in[:x.have])

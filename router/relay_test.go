@@ -376,7 +376,7 @@ func openConnections(g *grid) (open int64) {
 	for _, view := range g.router.published.Load().decks {
 		if view != nil {
 			for _, e := range view.endpoints {
-				open += e.connections.Load()
+				open += e.Status().Connections
 			}
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"gridrouter.io/router/admission"
+	"gridrouter.io/router/upstream"
 	"gridrouter.io/router/wire"
 	"gridrouter.io/routing"
 )
@@ -42,7 +43,7 @@ func (x *exchange) tunnel(rest []byte) routing.Fault {
 	if up.broken || down.broken {
 		c.abort() // so that nobody takes the part for the whole
 	}
-	x.detach().close(closedTunnel)
+	x.detach().Close(upstream.ClosedTunnel)
 	return noFault
 }
 
@@ -96,7 +97,7 @@ func (p *pump) copy(x *exchange, from, to *wire.Socket, before []byte) error {
 	}
 	for {
 		b, n, err := from.Receive(pool, wire.BodyBytes, wire.Forever)
-		if errors.Is(err, io.EOF) || errors.Is(err, errNoFarewell) { // what ends within a tunnel its own protocol tells
+		if errors.Is(err, io.EOF) || errors.Is(err, upstream.ErrNoCloseNotify) { // what ends within a tunnel its own protocol tells
 			return nil
 		}
 		if err != nil {

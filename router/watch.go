@@ -4,6 +4,7 @@ import (
 	"math"
 	"time"
 
+	"gridrouter.io/router/upstream"
 	"gridrouter.io/router/wire"
 )
 
@@ -100,7 +101,7 @@ func (c *client) deckWaitEnds() (left bool) {
 }
 
 // attach makes the watch look at a connection to a deck, on behalf of the client.
-func (c *client) attach(conn *deckConn) {
+func (c *client) attach(conn *upstream.Conn) {
 	c.mu.Lock()
 	c.deck = conn
 	c.mu.Unlock()
