@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"gridrouter.io/router/accesslog"
+	"gridrouter.io/router/admin"
 	"gridrouter.io/router/lograte"
 	"gridrouter.io/router/upstream"
 	"gridrouter.io/routing"
@@ -147,7 +148,7 @@ func checkTold(t *testing.T, g *grid, cause upstream.Cause, words string) {
 		}
 	}
 	answer := httptest.NewRecorder()
-	NewAdmin(g.router, AdminConfig{Gatherer: prometheus.NewRegistry()}).ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/decks", nil))
+	admin.New(g.router, admin.Config{Gatherer: prometheus.NewRegistry()}).ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/decks", nil))
 	var decks []upstream.DeckStatus
 	if err := json.Unmarshal(answer.Body.Bytes(), &decks); err != nil {
 		t.Fatal(err)

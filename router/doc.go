@@ -21,7 +21,7 @@
 //   - published.go: the table and the live decks, behind one atomic pointer
 //   - upstream/: decks, their addresses, connections to them, TLS towards them, what goes wrong there
 //   - faults.go: every code, whose fault it is, and what the client gets
-//   - metrics.go, metrics/, lograte/, accesslog/, admin.go: what people see
+//   - metrics.go, metrics/, lograte/, accesslog/, admin/: what people see
 //
 // The package knows documents only in the form that package routing compiles them to. It
 // takes addresses of names from a [Resolver], and everything else it needs by its [Config].

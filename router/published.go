@@ -197,6 +197,19 @@ func (p *publisher) view(deck *routing.CompiledDeck) *deckView {
 	return view
 }
 
+// Decks says how each deck of the table in force does. The list may be empty, and is never nil.
+func (r *Router) Decks() []upstream.DeckStatus {
+	decks := []upstream.DeckStatus{}
+	if now := r.published.Load(); now != nil {
+		for _, view := range now.decks {
+			if view != nil {
+				decks = append(decks, view.live.Status(view.compiled, view.endpoints, view.tried))
+			}
+		}
+	}
+	return decks
+}
+
 // names lists the names that the deck's addresses are to come from, for people.
 func (v *deckView) names() string {
 	var names []string

@@ -133,6 +133,9 @@ type tunnel struct {
 	client *client
 }
 
+// Tunnels counts the open tunnels of a tenant.
+func (r *Router) Tunnels(tenant string) int { return r.tunnels.of(tenant) }
+
 // tunnelSet is every open tunnel, by tenant. It is touched when one begins and when it ends.
 type tunnelSet struct {
 	mu    sync.Mutex

@@ -24,6 +24,7 @@ import (
 	"gridrouter.io/discovery"
 	"gridrouter.io/discovery/catalog"
 	"gridrouter.io/router"
+	"gridrouter.io/router/admin"
 	"gridrouter.io/routing"
 )
 
@@ -174,13 +175,13 @@ func (s *scripts) router(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Defer(relay.Close)
 	relay.Publish(routing.NewCompiler(grid.Reader().Decode).Compile(update))
 	ts.Setenv("REVISION", strconv.FormatInt(relay.Table().Revision(), 10))
-	config := router.AdminConfig{Version: "test", Gatherer: prometheus.NewRegistry()}
+	config := admin.Config{Version: "test", Gatherer: prometheus.NewRegistry()}
 	if len(args) > 0 {
 		config.Token = args[0]
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	ts.Check(err)
-	server := &http.Server{Handler: router.NewAdmin(relay, config), ReadHeaderTimeout: 10 * time.Second}
+	server := &http.Server{Handler: admin.New(relay, config), ReadHeaderTimeout: 10 * time.Second}
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)

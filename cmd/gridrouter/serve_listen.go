@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"gridrouter.io/cmd/flags"
-	"gridrouter.io/router"
+	"gridrouter.io/router/admin"
 )
 
 // listening is where a service can be reached.
@@ -24,7 +24,7 @@ type listening struct {
 // open takes all addresses: admin and health first, so that who asks whether the router
 // is ready gets an answer from the beginning.
 func (s *service) open(ctx context.Context, group *errgroup.Group) error {
-	admin := router.NewAdmin(s.router, router.AdminConfig{
+	handler := admin.New(s.router, admin.Config{
 		Version: flags.BuildVersion(version), Gatherer: s.registry, Source: s.sourceStatus, Token: s.flags.adminToken,
 		GSLB: func() any { return s.mesh.Status() }, AcceptHeld: s.documents.accept,
 		Drain: func() {
@@ -35,11 +35,11 @@ func (s *service) open(ctx context.Context, group *errgroup.Group) error {
 		},
 	})
 	var err error
-	if s.addresses.admin, err = serveHTTP(ctx, group, "admin", s.flags.admin, admin); err != nil {
+	if s.addresses.admin, err = serveHTTP(ctx, group, "admin", s.flags.admin, handler); err != nil {
 		return err
 	}
 	if s.flags.health != "" {
-		health := router.NewHealth(s.router, s.sourceStatus)
+		health := admin.NewHealth(s.router, s.sourceStatus)
 		if s.addresses.health, err = serveHTTP(ctx, group, "health", s.flags.health, health); err != nil {
 			return err
 		}

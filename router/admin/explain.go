@@ -1,0 +1,83 @@
+package admin
+
+import (
+	"errors"
+	"net/http"
+	"net/netip"
+	"strconv"
+
+	"gridrouter.io/router/admission"
+	"gridrouter.io/routing"
+)
+
+func (a *admin) explain(w http.ResponseWriter, req *http.Request) {
+	query := req.URL.Query()
+	client, err := readClientIP(query.Get("clientIP"))
+	if err != nil {
+		fail(w, http.StatusBadRequest, err.Error())
+		return
+	}
+	if query.Get("url") == "" {
+		fail(w, http.StatusBadRequest, "say which request: ?url=http://HOST/PATH&method=M&header=Name:Value&clientIP=IP&revision=N")
+		return
+	}
+	t, present := a.tableOf(w, req)
+	if t == nil {
+		return
+	}
+	explanation, err := admission.ExplainPinned(t, a.pinReader(present), query.Get("method"), query.Get("url"), query["header"], client)
+	if err != nil {
+		fail(w, http.StatusBadRequest, err.Error())
+		return
+	}
+	show(w, http.StatusOK, explanation)
+}
+
+func readClientIP(text string) (netip.Addr, error) {
+	if text == "" {
+		return netip.Addr{}, nil
+	}
+	address, err := netip.ParseAddr(text)
+	if err != nil {
+		return netip.Addr{}, errors.New("clientIP is no IP address; write one such as 192.0.2.7")
+	}
+	return address.Unmap(), nil
+}
+
+// noTable is what is said where no table has been published.
+const noTable = "no documents have been loaded yet"
+
+// tableOf returns the table that a question is about: the one in force, or the one of
+// ?revision=N. Without one it has answered, and returns nil. present says that the table
+// is in force now.
+func (a *admin) tableOf(w http.ResponseWriter, req *http.Request) (t *routing.Table, present bool) {
+	text := req.URL.Query().Get("revision")
+	if text == "" {
+		if t, _ = a.router.InForce(); t == nil {
+			fail(w, http.StatusServiceUnavailable, noTable)
+		}
+		return t, true
+	}
+	revision, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || revision < 0 {
+		fail(w, http.StatusBadRequest, "revision is no whole number; write one such as 4711")
+		return nil, false
+	}
+	t, present, err = a.router.TableAt(revision)
+	switch {
+	case err != nil:
+		fail(w, http.StatusNotFound, err.Error())
+	case t == nil:
+		fail(w, http.StatusServiceUnavailable, noTable)
+	}
+	return t, present
+}
+
+// pinReader returns who reads pins for an explanation: of what is in force, as a request
+// would. What a pin was earlier nobody remembers.
+func (a *admin) pinReader(present bool) admission.PinReader {
+	if !present {
+		return nil
+	}
+	return a.router.PinReader()
+}
