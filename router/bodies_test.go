@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"gridrouter.io/router/http1"
+
 	"gridrouter.io/router/upstream"
 	"gridrouter.io/router/wire"
 	"gridrouter.io/routing"
@@ -87,7 +89,7 @@ func answerBodies(conn net.Conn, in *bufio.Reader, request *http.Request) bool {
 		}
 		for rest := body; len(rest) > 0; {
 			n := min(len(rest), 20_000)
-			out = appendChunk(out, rest[:n], n == len(rest))
+			out = http1.AppendChunk(out, rest[:n], n == len(rest))
 			rest = rest[n:]
 		}
 		_, err := conn.Write(out)
@@ -209,7 +211,7 @@ func checkUpload(t *testing.T, g *bodiesGrid, client, deck leg, framing string, 
 	if framing == "length" {
 		w.send(head + "Content-Length: " + strconv.Itoa(size) + "\r\n\r\n" + string(body))
 	} else {
-		w.send(head + "Transfer-Encoding: chunked\r\n\r\n" + string(appendChunk(nil, body, true)))
+		w.send(head + "Transfer-Encoding: chunked\r\n\r\n" + string(http1.AppendChunk(nil, body, true)))
 	}
 	if r := w.reply("POST"); r.body != digest(body) {
 		t.Errorf("client %s, deck %s, upload by %s of %d: got %d %q", client.name, deck.name, framing, size, r.StatusCode, r.body)

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"gridrouter.io/router/admission"
-	"gridrouter.io/router/framing"
+	"gridrouter.io/router/http1"
 	"gridrouter.io/router/upstream"
 	"gridrouter.io/router/wire"
 	"gridrouter.io/routing"
@@ -53,7 +53,7 @@ type client struct {
 	buf        *wire.Buffer
 	start, end int
 	more       []byte
-	frame      framing.Head
+	frame      http1.HeadFinder
 	body       requestBody
 
 	mu   sync.Mutex     // guards deck, for the watch
@@ -75,7 +75,7 @@ func (r *Router) newClient(conn *net.TCPConn, door *listener) (*client, error) {
 		c.peer = address.AddrPort().Addr().Unmap().WithZone("")
 	}
 	c.trusted = r.trusts(c.peer)
-	c.frame = framing.Head{MaxLine: maxLineBytes, MaxFields: admission.MaxHeadBytes}
+	c.frame = http1.HeadFinder{MaxLine: maxLineBytes, MaxFields: admission.MaxHeadBytes}
 	c.waitingSince.Store(r.clock.Coarse())
 	c.headBy = r.clock.After(r.cfg.Patience.Head)
 	c.place = nowhere

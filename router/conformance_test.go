@@ -537,7 +537,7 @@ func checkAnswer(c rawCase, r *reply, err error) error {
 }
 
 // FuzzHeadAgainstNetHTTP holds that what is let in is let in by net/http as well, which sees
-// the same method, target, host and framing.
+// the same method, target, host and http1.
 func FuzzHeadAgainstNetHTTP(f *testing.F) {
 	for _, table := range []string{"testdata/valid-requests.txt", "testdata/invalid-requests.txt"} {
 		for _, c := range readCases(f, table) {

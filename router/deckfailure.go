@@ -1,7 +1,6 @@
 package router
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -9,13 +8,14 @@ import (
 	"strings"
 	"time"
 
-	"gridrouter.io/router/admission"
+	"gridrouter.io/router/http1"
+
 	"gridrouter.io/router/upstream"
 )
 
 // answerCause says what is wrong with an answer that cannot be read.
 func answerCause(err error) upstream.Cause {
-	if errors.Is(err, errHeadFraming) {
+	if errors.Is(err, http1.ErrAnswerFraming) {
 		return upstream.FailedFraming
 	}
 	return upstream.FailedHead
@@ -69,31 +69,12 @@ func (x *exchange) tellFailure() {
 	x.failure = upstream.Failure{}
 }
 
-// shownBytes is how much of a bad line is shown.
-const shownBytes = 60
-
-// badHead names the line that makes a head of an answer bad. Of a field it shows the name alone.
+// badHead says what is wrong with a head of an answer.
 func badHead(err error, head []byte) string {
 	if beginsAlert(head) {
 		return speaksTLS
 	}
-	if errors.Is(err, errHeadTooLarge) {
-		return err.Error()
-	}
-	for number, rest := 1, head; len(rest) > 0; number++ {
-		end := bytes.IndexByte(rest, '\n')
-		line := rest
-		if end >= 0 {
-			line, rest = rest[:end+1], rest[end+1:]
-		} else {
-			rest = nil
-		}
-		if badLine(err, number, line) {
-			name, _, _ := bytes.Cut(line, []byte(":"))
-			return fmt.Sprintf("%v: line %d, %q", err, number, name[:min(len(name), shownBytes)])
-		}
-	}
-	return err.Error()
+	return http1.DescribeBadAnswer(err, head)
 }
 
 const speaksTLS = "it speaks TLS at this port, and its document has no tls"
@@ -102,22 +83,4 @@ const speaksTLS = "it speaks TLS at this port, and its document has no tls"
 func beginsAlert(head []byte) bool {
 	const alert, major = 0x15, 0x03
 	return len(head) > 1 && head[0] == alert && head[1] == major
-}
-
-// badLine says whether it is this line that an error of a head is about.
-func badLine(err error, number int, line []byte) bool {
-	text, proper := bytes.CutSuffix(line, []byte("\r\n"))
-	name, value, found := bytes.Cut(text, []byte(":"))
-	value = admission.TrimSpace(value)
-	switch {
-	case errors.Is(err, errHeadBareLF):
-		return !proper
-	case errors.Is(err, errHeadStatus):
-		return number == 1
-	case number == 1 || len(text) == 0:
-		return false
-	case errors.Is(err, errHeadFraming):
-		return admission.EqualFold(name, "content-length") || admission.EqualFold(name, "transfer-encoding")
-	}
-	return !found || !admission.IsToken(name) || !admission.IsValue(value)
 }

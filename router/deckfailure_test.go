@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"gridrouter.io/router/http1"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"gridrouter.io/router/accesslog"
@@ -118,7 +120,7 @@ func TestEachWayThatADeckFailsIsTold(t *testing.T) {
 	f(upstream.FailedHeadTime, "deck_timeout", stalling("HTTP/1.1 200 OK\r\nA: 1", 0), nil, "not come whole in time")
 	f(upstream.FailedHeadTime, "deck_timeout", stalling("HTTP/1.1 200 OK\r\nA: "+strings.Repeat("1", 1000), 50*time.Millisecond), nil, "not come whole in time")
 	f(upstream.FailedTLS, "connect_failed", over(old).addr, trusting, "protocol version not supported")
-	f(upstream.FailedHead, "bad_deck_answer", raw("HTTP/1.1 200 OK\r\nA: "+strings.Repeat("x", maxAnswerHead)), nil, "too large")
+	f(upstream.FailedHead, "bad_deck_answer", raw("HTTP/1.1 200 OK\r\nA: "+strings.Repeat("x", http1.MaxAnswerHead)), nil, "too large")
 	f(upstream.FailedHead, "bad_deck_answer", raw(switched), nil, "nobody asked for")
 	f(upstream.FailedHead, "bad_deck_answer", raw(strings.Repeat("HTTP/1.1 103 x\r\n\r\n", maxInterim+1)), nil, "interim")
 	f(upstream.FailedHead, "bad_deck_answer", answeringAtOnce(t, "\x15\x03\x01\x00\x02\x02\x46"), nil, "speaks TLS")

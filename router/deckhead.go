@@ -3,6 +3,8 @@ package router
 import (
 	"strconv"
 
+	"gridrouter.io/router/http1"
+
 	"gridrouter.io/router/admission"
 	"gridrouter.io/routing"
 )
@@ -25,7 +27,7 @@ func (x *exchange) appendDeckHead(dst []byte) []byte {
 	for i := range x.head.Lines {
 		switch line := &x.head.Lines[i]; {
 		case !x.passes(line):
-		case admission.EqualFold(line.Name, "cookie"):
+		case http1.EqualFold(line.Name, "cookie"):
 			if cookies++; cookies == 1 {
 				dst = appendCookies(dst, x.head.Lines[i:])
 			}
@@ -50,7 +52,7 @@ func (x *exchange) appendDeckHead(dst []byte) []byte {
 func appendCookies(dst []byte, lines []admission.Line) []byte {
 	dst = append(dst, lines[0].Raw[:len(lines[0].Raw)-2]...)
 	for i := range lines[1:] {
-		if line := &lines[1+i]; line.Class == admission.Plain && admission.EqualFold(line.Name, "cookie") {
+		if line := &lines[1+i]; line.Class == admission.Plain && http1.EqualFold(line.Name, "cookie") {
 			dst = append(append(dst, "; "...), line.Value...)
 		}
 	}

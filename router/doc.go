@@ -6,7 +6,7 @@
 //	admit    is the head unambiguous, and who is asking?        life.go, admission/, identity.go
 //	decide   which deck owns it, by the table of this moment?    life.go, published.go
 //	address  where is that deck reached, by load and health?     life.go, upstream/
-//	relay    send it there, and the answer back, as it flows     relay.go, deckhead.go, answer.go, upload.go, download.go
+//	relay    send it there, and the answer back, as it flows     relay.go, deckhead.go, http1/, upload.go, download.go
 //	finish   one place, on every path: fault, log, counters      finish.go
 //
 // Around it:
@@ -17,7 +17,7 @@
 //   - wire/: connections, buffers and the clock; watch.go: the one goroutine that bounds their waits
 //   - tunnel.go, retry.go: upgraded connections, and asking a deck once more
 //   - certs/: certificates for clients
-//   - framing/: where heads and bodies end; admission/: what is let in
+//   - http1/: where heads and bodies end, the heads of answers; admission/: what is let in
 //   - published.go: the table and the live decks, behind one atomic pointer
 //   - upstream/: decks, their addresses, connections to them, TLS towards them, what goes wrong there
 //   - faults.go: every code, whose fault it is, and what the client gets

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"time"
 
+	"gridrouter.io/router/http1"
+
 	"gridrouter.io/router/accesslog"
 	"gridrouter.io/router/admission"
 	"gridrouter.io/router/upstream"
@@ -144,7 +146,7 @@ func (x *exchange) forget() {
 	x.who.requestID = nil
 	x.who.forget()
 	x.now, x.decision, x.view = nil, routing.Decision{}, nil
-	x.answer = answer{}
+	x.answer = http1.Answer{}
 	x.upload.whole = false
 	x.upload.bytes.Store(0)
 	x.head.Reset()

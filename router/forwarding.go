@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"net/netip"
 
+	"gridrouter.io/router/http1"
+
 	"gridrouter.io/router/admission"
 )
 
@@ -38,7 +40,7 @@ type elements struct {
 // belongs says whether a line is of the class. Of the class Forwarded only that one field is a
 // list of elements.
 func belongs(line *admission.Line, class admission.Class) bool {
-	return line.Class == class && (class != admission.Forwarded || admission.EqualFold(line.Name, "forwarded"))
+	return line.Class == class && (class != admission.Forwarded || http1.EqualFold(line.Name, "forwarded"))
 }
 
 // next returns the next element that is not empty; nil: there are no more.
@@ -56,7 +58,7 @@ func (e *elements) next() (element []byte) {
 		if e.class == admission.Forwarded {
 			element, e.rest = cutQuoted(e.rest, ',')
 		} else {
-			element, e.rest = admission.NextItem(e.rest)
+			element, e.rest = http1.NextItem(e.rest)
 		}
 		if len(element) > 0 {
 			return element
@@ -78,10 +80,10 @@ func cutQuoted(text []byte, separator byte) (before, after []byte) {
 		case b == '"':
 			quoted = !quoted
 		case b == separator && !quoted:
-			return admission.TrimSpace(text[:i]), text[i+1:]
+			return http1.TrimSpace(text[:i]), text[i+1:]
 		}
 	}
-	return admission.TrimSpace(text), nil
+	return http1.TrimSpace(text), nil
 }
 
 // read reads what a trusted peer says, and returns the client's address as far as it is
@@ -225,11 +227,11 @@ func wellFormed(element []byte) bool {
 			continue
 		}
 		name, value, found := bytes.Cut(pair, []byte("="))
-		if !found || !admission.IsToken(name) || !admission.IsToken(value) && !isQuoted(value) && !isNode(value) || count == most {
+		if !found || !http1.IsToken(name) || !http1.IsToken(value) && !isQuoted(value) && !isNode(value) || count == most {
 			return false
 		}
 		for _, other := range names[:count] {
-			if admission.SameName(name, other) {
+			if http1.SameName(name, other) {
 				return false
 			}
 		}
@@ -278,7 +280,7 @@ func parameterOf(element []byte, name string) []byte {
 		var pair []byte
 		pair, element = cutQuoted(element, ';')
 		key, value, _ := bytes.Cut(pair, []byte("="))
-		if !admission.EqualFold(key, name) {
+		if !http1.EqualFold(key, name) {
 			continue
 		}
 		if n := len(value); n >= 2 && value[0] == '"' && value[n-1] == '"' {
@@ -362,7 +364,7 @@ func (x *exchange) forwardedPort() []byte {
 	case len(x.head.Authority.Port) > 0:
 		return x.head.Authority.Port
 	}
-	if admission.EqualFold(f.proto, "https") || admission.EqualFold(f.proto, "wss") {
+	if http1.EqualFold(f.proto, "https") || http1.EqualFold(f.proto, "wss") {
 		return port443
 	}
 	return port80
@@ -381,7 +383,7 @@ func portOf(authority []byte) []byte {
 // some proxies write of one.
 func isScheme(value []byte) bool {
 	for _, scheme := range [...]string{"http", "https", "ws", "wss"} {
-		if admission.EqualFold(value, scheme) {
+		if http1.EqualFold(value, scheme) {
 			return true
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"time"
 
+	"gridrouter.io/router/http1"
+
 	"gridrouter.io/router/admission"
 	"gridrouter.io/router/upstream"
 	"gridrouter.io/routing"
@@ -38,7 +40,7 @@ type exchange struct {
 	conn     *upstream.Conn
 	failure  upstream.Failure // of the deck in this attempt; told by tellFailure
 
-	answer      answer
+	answer      http1.Answer
 	upload      upload
 	expectation *expectation // a client that waits for 100 (Continue); nil: it does not
 
@@ -108,7 +110,7 @@ const maxHops = 4
 func readHops(head *admission.Head) (hops int) {
 	for i := range head.Lines {
 		if line := &head.Lines[i]; line.Class == admission.GridHops {
-			if n, ok := admission.ParseLength(line.Value); ok {
+			if n, ok := http1.ParseLength(line.Value); ok {
 				hops = max(hops, int(min(n, maxHops)))
 			}
 		}

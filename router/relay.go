@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"time"
 
+	"gridrouter.io/router/http1"
+
 	"gridrouter.io/router/upstream"
 	"gridrouter.io/router/wire"
 	"gridrouter.io/routing"
@@ -13,6 +15,8 @@ import (
 const (
 	// firstReadBytes is what the first read from a deck has room for: most answers whole.
 	firstReadBytes = 8 << 10
+	// maxInterim is how many answers 1xx may come before the one that counts.
+	maxInterim = 16
 	// keptReadBytes is how much of a buffer that a large head needed is kept for others.
 	keptReadBytes = 16 << 10
 )
@@ -28,7 +32,7 @@ func (x *exchange) relay() routing.Fault {
 	for tries := 1; ; tries++ {
 		rest, fault := x.attempt()
 		switch {
-		case fault == noFault && x.answer.status == http.StatusSwitchingProtocols:
+		case fault == noFault && x.answer.Status == http.StatusSwitchingProtocols:
 			return x.tunnel(rest)
 		case fault == noFault:
 			return x.passOn(rest)
@@ -181,7 +185,7 @@ func (x *exchange) awaitAnswer(have int) (rest []byte, fault routing.Fault) {
 	searched, interim := 0, 0
 	for {
 		x.have = have
-		end, next, err := answerEnd(x.in[:have], searched)
+		end, next, err := http1.AnswerEnd(x.in[:have], searched)
 		switch searched = next; {
 		case err != nil:
 			x.deckFailed(upstream.FailedHead, badHead(err, x.in[:have]))
@@ -193,15 +197,15 @@ func (x *exchange) awaitAnswer(have int) (rest []byte, fault routing.Fault) {
 			}
 			continue
 		}
-		if err := x.answer.parse(x.in[:end]); err != nil {
+		if err := x.answer.Parse(x.in[:end]); err != nil {
 			x.deckFailed(answerCause(err), badHead(err, x.in[:end]))
 			return nil, faultBadDeckAnswer
 		}
-		if x.answer.status >= 200 || x.answer.status == http.StatusSwitchingProtocols && x.switches() {
+		if x.answer.Status >= 200 || x.answer.Status == http.StatusSwitchingProtocols && x.switches() {
 			x.headCame()
 			return x.in[end:have], noFault
 		}
-		if x.answer.status == http.StatusSwitchingProtocols {
+		if x.answer.Status == http.StatusSwitchingProtocols {
 			x.deckFailed(upstream.FailedHead, "it switches to a protocol that nobody asked for")
 			return nil, faultBadDeckAnswer
 		}
@@ -222,7 +226,7 @@ func (x *exchange) awaitAnswer(have int) (rest []byte, fault routing.Fault) {
 // readMore reads behind the first have bytes of the buffer, which grows as it must.
 func (x *exchange) readMore(have int) (int, error) {
 	if have == len(x.in) {
-		grown := make([]byte, min(2*len(x.in), maxAnswerHead))
+		grown := make([]byte, min(2*len(x.in), http1.MaxAnswerHead))
 		copy(grown, x.in)
 		x.in = grown
 	}

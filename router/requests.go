@@ -9,7 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"gridrouter.io/router/admission"
-	"gridrouter.io/router/framing"
+	"gridrouter.io/router/http1"
 	"gridrouter.io/router/wire"
 	"gridrouter.io/routing"
 )
@@ -158,7 +158,7 @@ func (c *client) beginHead(emptyLines *int) (begun bool, err error) {
 	if c.end == 1 && c.buf.Data()[0] == '\r' { // the LF is still to come
 		return false, nil
 	}
-	if !admission.IsToken(c.buf.Data()[:1]) {
+	if !http1.IsToken(c.buf.Data()[:1]) {
 		return false, errNoMethod
 	}
 	return true, nil
@@ -239,11 +239,11 @@ func (c *client) receiveMore(by int64) error {
 // unreadable says which fault it is that no whole head could be had.
 func unreadable(err error) admission.Refusal {
 	switch {
-	case errors.Is(err, framing.ErrLineTooLong):
+	case errors.Is(err, http1.ErrLineTooLong):
 		return admission.Refusal{Fault: admission.URITooLong, Reason: "the first line is longer than 8 KiB"}
-	case errors.Is(err, framing.ErrHeadTooLarge):
+	case errors.Is(err, http1.ErrHeadTooLarge):
 		return admission.Refusal{Fault: admission.HeadTooLarge, Reason: "the header is larger than 64 KiB"}
-	case errors.Is(err, framing.ErrBareLF), errors.Is(err, framing.ErrBareCR), errors.Is(err, errNoMethod), errors.Is(err, errEmptyLines):
+	case errors.Is(err, http1.ErrBareLF), errors.Is(err, http1.ErrBareCR), errors.Is(err, errNoMethod), errors.Is(err, errEmptyLines):
 		return admission.Refusal{Fault: routing.FaultBadRequest, Reason: err.Error()}
 	case errors.Is(err, wire.ErrOverdue):
 		return admission.Refusal{Fault: faultRequestTimeout}
@@ -268,7 +268,7 @@ func splitHead(head []byte, lineBytes int) (line admission.RequestLine, fields [
 type requestBody struct {
 	chunked bool
 	left    int64 // of a body framed by length
-	chunks  framing.Chunks
+	chunks  http1.Chunks
 	over    bool
 }
 

@@ -6,7 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"gridrouter.io/router/admission"
+	"gridrouter.io/router/http1"
+
 	"gridrouter.io/router/upstream"
 	"gridrouter.io/router/wire"
 	"gridrouter.io/routing"
@@ -15,7 +16,7 @@ import (
 // switches says whether the deck goes on with the protocol that the client asked for.
 func (x *exchange) switches() bool {
 	a := &x.answer
-	return len(x.head.Upgrade) > 0 && a.switches && admission.SameName(a.upgrade, x.head.Upgrade) && a.length < 0 && !a.chunked
+	return len(x.head.Upgrade) > 0 && a.Switches && http1.SameName(a.Upgrade, x.head.Upgrade) && a.Length < 0 && !a.Chunked
 }
 
 // tunnel passes bytes both ways after the deck has switched protocols (RFC 9110 7.8), until
@@ -50,11 +51,11 @@ func (x *exchange) tunnel(rest []byte) routing.Fault {
 // appendSwitch appends the answer 101 that the client receives.
 func (x *exchange) appendSwitch(dst []byte) []byte {
 	a := &x.answer
-	x.status = a.status
+	x.status = a.Status
 	dst = append(dst, "HTTP/1.1 101 "...)
-	dst = append(append(dst, a.reason...), "\r\n"...)
-	dst = a.appendFields(dst)
-	dst = append(append(dst, "Connection: Upgrade\r\nUpgrade: "...), a.upgrade...)
+	dst = append(append(dst, a.Reason...), "\r\n"...)
+	dst = a.AppendFields(dst)
+	dst = append(append(dst, "Connection: Upgrade\r\nUpgrade: "...), a.Upgrade...)
 	return append(dst, "\r\n\r\n"...)
 }
 

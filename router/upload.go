@@ -8,7 +8,7 @@ import (
 
 	"go.uber.org/zap"
 
-	"gridrouter.io/router/framing"
+	"gridrouter.io/router/http1"
 	"gridrouter.io/router/wire"
 	"gridrouter.io/routing"
 )
@@ -23,7 +23,7 @@ const (
 )
 
 // The buffers have room for what frames a chunk.
-const _ = uint(wire.BufferFront - framing.ChunkRoom)
+const _ = uint(wire.BufferFront - http1.ChunkRoom)
 
 // upload sends the body of a request to the deck. What came with the head goes with the
 // head. For what is still to come there is a goroutine of its own, so that the answer can
@@ -66,7 +66,7 @@ func (u *upload) prepare(x *exchange, out []byte) ([]byte, routing.Fault) {
 	}
 	u.bytes.Store(int64(data))
 	if x.head.Chunked {
-		return appendChunk(out, here[:data], c.body.over), noFault
+		return http1.AppendChunk(out, here[:data], c.body.over), noFault
 	}
 	return append(out, here[:data]...), noFault
 }
@@ -157,7 +157,7 @@ func (u *upload) pass(x *exchange, b *wire.Buffer, n int) bool {
 	u.last.Store(c.body.over)
 	piece := received[:data]
 	if x.head.Chunked {
-		piece = framing.Chunk(b.Whole, wire.BufferFront, data, c.body.over)
+		piece = http1.Chunk(b.Whole, wire.BufferFront, data, c.body.over)
 	}
 	return len(piece) == 0 || u.write(x, piece)
 }
