@@ -12,7 +12,6 @@ import (
 	"gridrouter.io/router/http1"
 	"gridrouter.io/router/upstream"
 	"gridrouter.io/router/wire"
-	"gridrouter.io/routing"
 )
 
 const (
@@ -187,6 +186,3 @@ func (r *Router) trusts(peer netip.Addr) bool {
 	}
 	return false
 }
-
-// noFault is short for the absence of a fault.
-const noFault = routing.FaultNone

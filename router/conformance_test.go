@@ -558,7 +558,7 @@ func againstNetHTTP(t *testing.T, data []byte) {
 	if err != nil || end == 0 || !slices.Contains([]byte("!#$%&'*+-.^_`|~"), data[0]) && !isAlphanumeric(data[0]) {
 		return
 	}
-	line, fields := splitHead(data[:end], c.frame.Line())
+	line, fields := admission.SplitHead(data[:end], c.frame.Line())
 	if x.head.Check(line, fields).Fault != noFault {
 		return
 	}

@@ -32,6 +32,9 @@ const (
 	defaultRetryAfter                 = 1 // seconds
 )
 
+// noFault is short for the absence of a fault.
+const noFault = routing.FaultNone
+
 // culprit says who has to change something so that a fault goes away.
 type culprit uint8
 

@@ -4,10 +4,7 @@ import (
 	"net/http"
 	"time"
 
-	"gridrouter.io/router/http1"
-
 	"gridrouter.io/router/accesslog"
-	"gridrouter.io/router/admission"
 	"gridrouter.io/router/upstream"
 	"gridrouter.io/router/wire"
 	"gridrouter.io/routing"
@@ -124,39 +121,4 @@ func (x *exchange) abandon(why upstream.CloseReason) {
 	}
 	x.upload.end(x)
 	x.detach().Close(why)
-}
-
-// hangUp lets go of what a request still holds.
-func (x *exchange) hangUp() {
-	x.abandon(upstream.ClosedBadAnswer)
-	if x.retrying {
-		x.view.live.EndRetries()
-		x.retrying = false
-	}
-	if x.endpoint != nil {
-		x.endpoint.End()
-		x.endpoint = nil
-	}
-}
-
-// forget clears the request, and keeps the buffers for another.
-func (x *exchange) forget() {
-	x.client, x.lane, x.line, x.fields = nil, nil, admission.RequestLine{}, nil
-	x.firstOfClient, x.prepared, x.replayable, x.heard, x.retrying = false, false, false, false, false
-	x.who.requestID = nil
-	x.who.forget()
-	x.now, x.decision, x.view = nil, routing.Decision{}, nil
-	x.answer = http1.Answer{}
-	x.upload.whole = false
-	x.upload.bytes.Store(0)
-	x.head.Reset()
-	x.deadline, x.started, x.asked, x.answered = wire.NoWait, time.Time{}, time.Time{}, time.Time{}
-	x.status, x.sent, x.reason, x.failure = 0, 0, "", upstream.Failure{}
-	x.begun, x.closes = false, false
-	if cap(x.in) > keptReadBytes {
-		x.in = make([]byte, firstReadBytes)
-	}
-	if cap(x.out) > keptReadBytes {
-		x.out = make([]byte, 0, firstReadBytes)
-	}
 }

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"time"
 
+	"gridrouter.io/router/wire"
+
 	"gridrouter.io/router/http1"
 
 	"gridrouter.io/router/admission"
@@ -184,4 +186,60 @@ func (r *Router) release(x *exchange) {
 	x.lane.inFlight.Add(-1)
 	x.forget()
 	r.exchanges.Put(x)
+}
+
+// hangUp lets go of what a request still holds.
+func (x *exchange) hangUp() {
+	x.abandon(upstream.ClosedBadAnswer)
+	if x.retrying {
+		x.view.live.EndRetries()
+		x.retrying = false
+	}
+	if x.endpoint != nil {
+		x.endpoint.End()
+		x.endpoint = nil
+	}
+}
+
+// forget clears the request, and keeps the buffers for another.
+func (x *exchange) forget() {
+	x.client, x.lane, x.line, x.fields = nil, nil, admission.RequestLine{}, nil
+	x.firstOfClient, x.prepared, x.replayable, x.heard, x.retrying = false, false, false, false, false
+	x.who.requestID = nil
+	x.who.forget()
+	x.now, x.decision, x.view = nil, routing.Decision{}, nil
+	x.answer = http1.Answer{}
+	x.upload.whole = false
+	x.upload.bytes.Store(0)
+	x.head.Reset()
+	x.deadline, x.started, x.asked, x.answered = wire.NoWait, time.Time{}, time.Time{}, time.Time{}
+	x.status, x.sent, x.reason, x.failure = 0, 0, "", upstream.Failure{}
+	x.begun, x.closes = false, false
+	if cap(x.in) > keptReadBytes {
+		x.in = make([]byte, firstReadBytes)
+	}
+	if cap(x.out) > keptReadBytes {
+		x.out = make([]byte, 0, firstReadBytes)
+	}
+}
+
+// late says whether the request's own deadline is over.
+func (x *exchange) late() bool {
+	return x.deadline != wire.NoWait && x.router.clock.Now() >= x.deadline
+}
+
+// untilDeadline is a time, but not beyond the request's own deadline.
+func (x *exchange) untilDeadline(d time.Duration) time.Duration {
+	if x.deadline != wire.NoWait {
+		return min(d, time.Duration(x.deadline-x.router.clock.Now()))
+	}
+	return d
+}
+
+// orDeadline is a moment, but not beyond the request's own deadline.
+func (x *exchange) orDeadline(by int64) int64 {
+	if x.deadline != wire.NoWait {
+		return min(by, x.deadline)
+	}
+	return by
 }

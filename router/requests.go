@@ -1,7 +1,6 @@
 package router
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"runtime/debug"
@@ -55,7 +54,7 @@ func (c *client) serveOne() (more bool) {
 		x.finish(refusal.Fault)
 		return false
 	}
-	x.line, x.fields = splitHead(head, c.frame.Line())
+	x.line, x.fields = admission.SplitHead(head, c.frame.Line())
 	r.guarded(x)
 	return !x.closes
 }
@@ -250,51 +249,4 @@ func unreadable(err error) admission.Refusal {
 	case errors.Is(err, io.EOF):
 	}
 	return admission.Refusal{Fault: faultClientGone}
-}
-
-// splitHead takes a head apart: the first line, which has so many bytes with its end, at
-// its first and last space, and the field lines. What is no request line is found by
-// admission, which checks each part.
-func splitHead(head []byte, lineBytes int) (line admission.RequestLine, fields []byte) {
-	text := head[:lineBytes-2]
-	first, last := bytes.IndexByte(text, ' '), bytes.LastIndexByte(text, ' ')
-	if first < 0 || first == last {
-		return admission.RequestLine{Method: text}, head[lineBytes:]
-	}
-	return admission.RequestLine{Method: text[:first], Target: text[first+1 : last], Version: text[last+1:]}, head[lineBytes:]
-}
-
-// requestBody takes the framing off the body of a request.
-type requestBody struct {
-	chunked bool
-	left    int64 // of a body framed by length
-	chunks  http1.Chunks
-	over    bool
-}
-
-func (b *requestBody) begin(head *admission.Head) {
-	*b = requestBody{chunked: head.Chunked, left: max(0, head.Length), over: !head.HasBody()}
-}
-
-// take takes the framing off what was received, in place. It returns how many bytes of the
-// body there are, and how many bytes belong to the request.
-func (b *requestBody) take(p []byte) (data, used int, err error) {
-	if b.chunked {
-		data, used, err = b.chunks.Decode(p)
-		b.over = b.chunks.Ended()
-		return data, used, err
-	}
-	data = int(min(b.left, int64(len(p))))
-	b.left -= int64(data)
-	b.over = b.left == 0
-	return data, data, nil
-}
-
-// atMost is how many bytes may be read without reading into the next request, as far as
-// that is known.
-func (b *requestBody) atMost() int {
-	if b.chunked {
-		return wire.BodyBytes
-	}
-	return int(min(b.left, wire.BodyBytes))
 }

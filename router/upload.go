@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"gridrouter.io/router/admission"
+
 	"go.uber.org/zap"
 
 	"gridrouter.io/router/http1"
@@ -243,23 +245,37 @@ func (u *upload) end(x *exchange) {
 	u.whole, u.active = false, false
 }
 
-// late says whether the request's own deadline is over.
-func (x *exchange) late() bool {
-	return x.deadline != wire.NoWait && x.router.clock.Now() >= x.deadline
+// requestBody takes the framing off the body of a request.
+type requestBody struct {
+	chunked bool
+	left    int64 // of a body framed by length
+	chunks  http1.Chunks
+	over    bool
 }
 
-// untilDeadline is a time, but not beyond the request's own deadline.
-func (x *exchange) untilDeadline(d time.Duration) time.Duration {
-	if x.deadline != wire.NoWait {
-		return min(d, time.Duration(x.deadline-x.router.clock.Now()))
-	}
-	return d
+func (b *requestBody) begin(head *admission.Head) {
+	*b = requestBody{chunked: head.Chunked, left: max(0, head.Length), over: !head.HasBody()}
 }
 
-// orDeadline is a moment, but not beyond the request's own deadline.
-func (x *exchange) orDeadline(by int64) int64 {
-	if x.deadline != wire.NoWait {
-		return min(by, x.deadline)
+// take takes the framing off what was received, in place. It returns how many bytes of the
+// body there are, and how many bytes belong to the request.
+func (b *requestBody) take(p []byte) (data, used int, err error) {
+	if b.chunked {
+		data, used, err = b.chunks.Decode(p)
+		b.over = b.chunks.Ended()
+		return data, used, err
 	}
-	return by
+	data = int(min(b.left, int64(len(p))))
+	b.left -= int64(data)
+	b.over = b.left == 0
+	return data, data, nil
+}
+
+// atMost is how many bytes may be read without reading into the next request, as far as
+// that is known.
+func (b *requestBody) atMost() int {
+	if b.chunked {
+		return wire.BodyBytes
+	}
+	return int(min(b.left, wire.BodyBytes))
 }

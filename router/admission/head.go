@@ -110,6 +110,18 @@ func (h *Head) First(class Class) (value []byte, lines int) {
 	return value, lines
 }
 
+// SplitHead takes a head apart: the first line, which has so many bytes with its end, at
+// its first and last space, and the field lines. What is no request line is found by
+// [Head.Check], which checks each part.
+func SplitHead(head []byte, lineBytes int) (line RequestLine, fields []byte) {
+	text := head[:lineBytes-2]
+	first, last := bytes.IndexByte(text, ' '), bytes.LastIndexByte(text, ' ')
+	if first < 0 || first == last {
+		return RequestLine{Method: text}, head[lineBytes:]
+	}
+	return RequestLine{Method: text[:first], Target: text[first+1 : last], Version: text[last+1:]}, head[lineBytes:]
+}
+
 // Check reads the head of a request: its first line and its field lines as they came,
 // each with its CRLF, and the empty line that ends them. What it refuses must not be
 // routed, and its connection must be closed after the answer: where the next message

@@ -17,6 +17,7 @@ import (
 // /decks, the log and the access log.
 type Cause uint8
 
+// What can go wrong, from choosing an address to the end of an answer.
 const (
 	NoFailure         Cause = iota
 	FailedUnresolved        // no address is known

@@ -19,6 +19,7 @@ func (c *Conn) Reused() bool { return c.reused }
 // CloseReason says why a connection to a deck was closed. Each is a label in metrics.
 type CloseReason uint8
 
+// Why connections are closed.
 const (
 	ClosedIdle        CloseReason = iota // unused for longer than the deck's idle timeout
 	ClosedByDeck                         // the deck closed it while it was idle
