@@ -1,13 +1,16 @@
 package router
 
 import (
+	"context"
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/valyala/fasthttp"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -16,7 +19,7 @@ import (
 )
 
 // adminOf serves the admin endpoints of a grid's router on a real socket.
-func adminOf(g *grid, adjust func(*admin.Config)) *httptest.Server {
+func adminOf(g *grid, adjust func(*admin.Config)) *served {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(NewCollector(g.router))
 	cfg := admin.Config{Version: "v9", Gatherer: registry, Source: func() admin.SourceStatus {
@@ -25,9 +28,28 @@ func adminOf(g *grid, adjust func(*admin.Config)) *httptest.Server {
 	if adjust != nil {
 		adjust(&cfg)
 	}
-	server := httptest.NewServer(admin.New(g.router, cfg))
-	g.t.Cleanup(server.Close)
-	return server
+	return serve(g.t, admin.New(g.router, cfg))
+}
+
+// served is where a handler is served.
+type served struct{ URL string }
+
+func serve(t testing.TB, handler fasthttp.RequestHandler) *served {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error)
+	go func() { ended <- (&admin.Server{Handler: handler}).Serve(ctx, listener) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	return &served{"http://" + listener.Addr().String()}
 }
 
 // fetch asks an endpoint; header lines follow the path.
@@ -67,8 +89,7 @@ func fetchJSON(t *testing.T, url string) map[string]any {
 func TestHealthAndReadiness(t *testing.T) {
 	g := newGrid(t, nil)
 	server := adminOf(g, nil)
-	health := httptest.NewServer(admin.NewHealth(g.router, nil))
-	defer health.Close()
+	health := serve(t, admin.NewHealth(g.router, nil))
 	f := func(url string, status int, text string) {
 		t.Helper()
 		if got, body := fetch(t, "GET", url); got != status || !strings.Contains(body, text) {
@@ -79,7 +100,7 @@ func TestHealthAndReadiness(t *testing.T) {
 	f(server.URL+"/readyz", 503, "not ready: no documents have been loaded yet (etcd is away)")
 	f(health.URL+"/readyz", 503, "not ready")
 	g.publish()
-	for _, each := range []*httptest.Server{server, health} {
+	for _, each := range []*served{server, health} {
 		f(each.URL+"/readyz", 200, "ready")
 		f(each.URL+"/healthz", 200, "alive")
 	}

@@ -5,11 +5,11 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"io"
-	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/valyala/fasthttp"
 
 	"gridrouter.io/router/http1"
 
@@ -149,10 +149,11 @@ func checkTold(t *testing.T, g *grid, cause upstream.Cause, words string) {
 			t.Errorf("%s: %s is counted too", cause, other)
 		}
 	}
-	answer := httptest.NewRecorder()
-	admin.New(g.router, admin.Config{Gatherer: prometheus.NewRegistry()}).ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/decks", nil))
+	var ctx fasthttp.RequestCtx
+	ctx.Request.SetRequestURI("/decks")
+	admin.New(g.router, admin.Config{Gatherer: prometheus.NewRegistry()})(&ctx)
 	var decks []upstream.DeckStatus
-	if err := json.Unmarshal(answer.Body.Bytes(), &decks); err != nil {
+	if err := json.Unmarshal(ctx.Response.Body(), &decks); err != nil {
 		t.Fatal(err)
 	}
 	last := decks[0].LastFailure

@@ -5,4 +5,5 @@
 //   - health.go: /healthz and /readyz, which may have a listener of their own
 //   - views.go: the table, tenants, problems, decks
 //   - explain.go: where a request would go, by this table or an earlier one
+//   - mux.go: which endpoint a request is for; serve.go: the server, its limits and its end
 package admin

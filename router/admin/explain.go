@@ -6,31 +6,33 @@ import (
 	"net/netip"
 	"strconv"
 
+	"github.com/valyala/fasthttp"
+
 	"gridrouter.io/router/admission"
 	"gridrouter.io/routing"
 )
 
-func (a *admin) explain(w http.ResponseWriter, req *http.Request) {
-	query := req.URL.Query()
+func (a *admin) explain(ctx *fasthttp.RequestCtx) {
+	query := queryOf(ctx)
 	client, err := readClientIP(query.Get("clientIP"))
 	if err != nil {
-		fail(w, http.StatusBadRequest, err.Error())
+		fail(ctx, http.StatusBadRequest, err.Error())
 		return
 	}
 	if query.Get("url") == "" {
-		fail(w, http.StatusBadRequest, "say which request: ?url=http://HOST/PATH&method=M&header=Name:Value&clientIP=IP&revision=N")
+		fail(ctx, http.StatusBadRequest, "say which request: ?url=http://HOST/PATH&method=M&header=Name:Value&clientIP=IP&revision=N")
 		return
 	}
-	t, present := a.tableOf(w, req)
+	t, present := a.tableOf(ctx)
 	if t == nil {
 		return
 	}
 	explanation, err := admission.ExplainPinned(t, a.pinReader(present), query.Get("method"), query.Get("url"), query["header"], client)
 	if err != nil {
-		fail(w, http.StatusBadRequest, err.Error())
+		fail(ctx, http.StatusBadRequest, err.Error())
 		return
 	}
-	show(w, http.StatusOK, explanation)
+	show(ctx, http.StatusOK, explanation)
 }
 
 func readClientIP(text string) (netip.Addr, error) {
@@ -50,25 +52,25 @@ const noTable = "no documents have been loaded yet"
 // tableOf returns the table that a question is about: the one in force, or the one of
 // ?revision=N. Without one it has answered, and returns nil. present says that the table
 // is in force now.
-func (a *admin) tableOf(w http.ResponseWriter, req *http.Request) (t *routing.Table, present bool) {
-	text := req.URL.Query().Get("revision")
+func (a *admin) tableOf(ctx *fasthttp.RequestCtx) (t *routing.Table, present bool) {
+	text := queryOf(ctx).Get("revision")
 	if text == "" {
 		if t, _ = a.router.InForce(); t == nil {
-			fail(w, http.StatusServiceUnavailable, noTable)
+			fail(ctx, http.StatusServiceUnavailable, noTable)
 		}
 		return t, true
 	}
 	revision, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || revision < 0 {
-		fail(w, http.StatusBadRequest, "revision is no whole number; write one such as 4711")
+		fail(ctx, http.StatusBadRequest, "revision is no whole number; write one such as 4711")
 		return nil, false
 	}
 	t, present, err = a.router.TableAt(revision)
 	switch {
 	case err != nil:
-		fail(w, http.StatusNotFound, err.Error())
+		fail(ctx, http.StatusNotFound, err.Error())
 	case t == nil:
-		fail(w, http.StatusServiceUnavailable, noTable)
+		fail(ctx, http.StatusServiceUnavailable, noTable)
 	}
 	return t, present
 }

@@ -4,24 +4,26 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/valyala/fasthttp"
+
 	"gridrouter.io/routing"
 )
 
 // NewHealth returns the handler that answers /healthz and /readyz, and nothing else. It
 // tells those who ask only why the router is not ready.
-func NewHealth(r Router, source func() SourceStatus) http.Handler {
-	mux := http.NewServeMux()
+func NewHealth(r Router, source func() SourceStatus) fasthttp.RequestHandler {
+	mux := new(Mux)
 	addHealth(mux, r, source)
-	return mux
+	return mux.Serve
 }
 
-func addHealth(mux *http.ServeMux, r Router, source func() SourceStatus) {
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { say(w, http.StatusOK, "alive") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+func addHealth(mux *Mux, r Router, source func() SourceStatus) {
+	mux.HandleFunc("GET /healthz", func(ctx *fasthttp.RequestCtx) { say(ctx, http.StatusOK, "alive") })
+	mux.HandleFunc("GET /readyz", func(ctx *fasthttp.RequestCtx) {
 		err := r.Ready()
 		table, _ := r.InForce()
 		if err == nil {
-			say(w, http.StatusOK, "ready"+guardNote(table)+addressNote(r))
+			say(ctx, http.StatusOK, "ready"+guardNote(table)+addressNote(r))
 			return
 		}
 		text := "not ready: " + err.Error()
@@ -30,7 +32,7 @@ func addHealth(mux *http.ServeMux, r Router, source func() SourceStatus) {
 				text += " (" + cause + ")"
 			}
 		}
-		say(w, http.StatusServiceUnavailable, text)
+		say(ctx, http.StatusServiceUnavailable, text)
 	})
 }
 

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/valyala/fasthttp"
+
 	"gridrouter.io/routing"
 )
 
@@ -21,10 +23,10 @@ type tableView struct {
 	Guard *routing.GuardState `json:"guard,omitempty"`
 }
 
-func (a *admin) table(w http.ResponseWriter, _ *http.Request) {
+func (a *admin) table(ctx *fasthttp.RequestCtx) {
 	t, published := a.router.InForce()
 	if t == nil {
-		fail(w, http.StatusServiceUnavailable, noTable)
+		fail(ctx, http.StatusServiceUnavailable, noTable)
 		return
 	}
 	view := tableView{
@@ -36,15 +38,15 @@ func (a *admin) table(w http.ResponseWriter, _ *http.Request) {
 		view.SourceStatus = a.cfg.Source()
 		view.AgeSeconds = view.Age.Seconds()
 	}
-	show(w, http.StatusOK, view)
+	show(ctx, http.StatusOK, view)
 }
 
-func (a *admin) problems(w http.ResponseWriter, _ *http.Request) {
+func (a *admin) problems(ctx *fasthttp.RequestCtx) {
 	problems := []routing.Problem{}
 	if t, _ := a.router.InForce(); t != nil {
 		problems = append(problems, t.Problems()...)
 	}
-	show(w, http.StatusOK, problems)
+	show(ctx, http.StatusOK, problems)
 }
 
 // tenantView is what /tenants/NAME shows.
@@ -61,9 +63,9 @@ type tenantView struct {
 	Problems []routing.Problem `json:"problems,omitempty"`
 }
 
-func (a *admin) tenant(w http.ResponseWriter, req *http.Request) {
-	name := req.PathValue("name")
-	t, _ := a.tableOf(w, req)
+func (a *admin) tenant(ctx *fasthttp.RequestCtx) {
+	name := ctx.UserValue("name").(string)
+	t, _ := a.tableOf(ctx)
 	if t == nil {
 		return
 	}
@@ -75,7 +77,7 @@ func (a *admin) tenant(w http.ResponseWriter, req *http.Request) {
 	}
 	tenant, known := t.Tenant(name)
 	if !known && len(view.Problems) == 0 {
-		fail(w, http.StatusNotFound, "there is no such tenant")
+		fail(ctx, http.StatusNotFound, "there is no such tenant")
 		return
 	}
 	if known {
@@ -83,9 +85,9 @@ func (a *admin) tenant(w http.ResponseWriter, req *http.Request) {
 		view.Tunnels = a.router.Tunnels(name)
 		view.Hosts = append(view.Hosts, t.Hosts(name)...)
 	}
-	show(w, http.StatusOK, view)
+	show(ctx, http.StatusOK, view)
 }
 
-func (a *admin) decks(w http.ResponseWriter, _ *http.Request) {
-	show(w, http.StatusOK, a.router.Decks())
+func (a *admin) decks(ctx *fasthttp.RequestCtx) {
+	show(ctx, http.StatusOK, a.router.Decks())
 }
