@@ -141,7 +141,7 @@ func (c *Conn) secureBy(files *tlsFiles, now, deadline time.Time) error {
 	}
 	ctx, cancel := context.WithDeadline(context.Background(), deadline)
 	defer cancel()
-	under := &farewelled{TCPConn: c.TCP}
+	under := &strictEnd{TCPConn: c.TCP}
 	conn := tls.Client(under, config)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return &tlsError{err: err}
@@ -151,21 +151,21 @@ func (c *Conn) secureBy(files *tlsFiles, now, deadline time.Time) error {
 	return nil
 }
 
-// ErrNoCloseNotify is the end of a TCP connection under TLS that nobody announced.
+// ErrNoCloseNotify is the end of a TCP connection under TLS that no close_notify announced.
 var ErrNoCloseNotify = errors.New("the connection ended without TLS's close_notify")
 
-// farewelled is what TLS is spoken over. Package crypto/tls takes an end of it between two records
+// strictEnd is a connection that TLS is spoken over, whose end must be announced. Package crypto/tls takes an end of it between two records
 // for a proper one, so that anybody on the way, or a deck that ends, could cut an answer whose end
 // is that of the connection, and it would look whole (RFC 9112 9.8).
-type farewelled struct {
+type strictEnd struct {
 	*net.TCPConn
 	agreed bool // the handshake is over
 }
 
 // Read implements [net.Conn].
-func (f *farewelled) Read(p []byte) (int, error) {
-	n, err := f.TCPConn.Read(p)
-	if err == io.EOF && f.agreed { //nolint:errorlint // as package net gives it
+func (s *strictEnd) Read(p []byte) (int, error) {
+	n, err := s.TCPConn.Read(p)
+	if err == io.EOF && s.agreed { //nolint:errorlint // as package net gives it
 		err = ErrNoCloseNotify
 	}
 	return n, err
