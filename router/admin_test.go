@@ -1,32 +1,55 @@
 package router
 
 import (
+	"context"
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/valyala/fasthttp"
+
 	"github.com/prometheus/client_golang/prometheus"
 
+	"gridrouter.io/router/admin"
 	"gridrouter.io/routing"
 )
 
 // adminOf serves the admin endpoints of a grid's router on a real socket.
-func adminOf(g *grid, adjust func(*AdminConfig)) *httptest.Server {
+func adminOf(g *grid, adjust func(*admin.Config)) *served {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(NewCollector(g.router))
-	cfg := AdminConfig{Version: "v9", Gatherer: registry, Source: func() SourceStatus {
-		return SourceStatus{Kind: "files", Connected: true, Age: 1500 * time.Millisecond, LastError: "etcd is away"}
+	cfg := admin.Config{Version: "v9", Gatherer: registry, Source: func() admin.SourceStatus {
+		return admin.SourceStatus{Kind: "files", Connected: true, Age: 1500 * time.Millisecond, LastError: "etcd is away"}
 	}}
 	if adjust != nil {
 		adjust(&cfg)
 	}
-	server := httptest.NewServer(NewAdmin(g.router, cfg))
-	g.t.Cleanup(server.Close)
-	return server
+	return serve(g.t, admin.New(g.router, cfg))
+}
+
+// served is where a handler is served.
+type served struct{ URL string }
+
+func serve(t testing.TB, handler fasthttp.RequestHandler) *served {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error)
+	go func() { ended <- (&admin.Server{Handler: handler}).Serve(ctx, listener) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	return &served{"http://" + listener.Addr().String()}
 }
 
 // fetch asks an endpoint; header lines follow the path.
@@ -65,25 +88,24 @@ func fetchJSON(t *testing.T, url string) map[string]any {
 
 func TestHealthAndReadiness(t *testing.T) {
 	g := newGrid(t, nil)
-	admin := adminOf(g, nil)
-	health := httptest.NewServer(NewHealth(g.router, nil))
-	defer health.Close()
+	server := adminOf(g, nil)
+	health := serve(t, admin.NewHealth(g.router, nil))
 	f := func(url string, status int, text string) {
 		t.Helper()
 		if got, body := fetch(t, "GET", url); got != status || !strings.Contains(body, text) {
 			t.Fatalf("%s: got %d %q, want %d %q", url, got, body, status, text)
 		}
 	}
-	f(admin.URL+"/healthz", 200, "alive")
-	f(admin.URL+"/readyz", 503, "not ready: no documents have been loaded yet (etcd is away)")
+	f(server.URL+"/healthz", 200, "alive")
+	f(server.URL+"/readyz", 503, "not ready: no documents have been loaded yet (etcd is away)")
 	f(health.URL+"/readyz", 503, "not ready")
 	g.publish()
-	for _, server := range []*httptest.Server{admin, health} {
-		f(server.URL+"/readyz", 200, "ready")
-		f(server.URL+"/healthz", 200, "alive")
+	for _, each := range []*served{server, health} {
+		f(each.URL+"/readyz", 200, "ready")
+		f(each.URL+"/healthz", 200, "alive")
 	}
 	g.router.BeginDrain()
-	f(admin.URL+"/readyz", 503, "draining")
+	f(server.URL+"/readyz", 503, "draining")
 	f(health.URL+"/readyz", 503, "draining")
 	f(health.URL+"/healthz", 200, "alive")
 	for _, path := range []string{"/", "/metrics", "/table", "/drain", "/debug/pprof/"} {
@@ -93,8 +115,8 @@ func TestHealthAndReadiness(t *testing.T) {
 
 func TestWhatTheAdminEndpointsShow(t *testing.T) {
 	g := newGrid(t, nil)
-	admin := adminOf(g, func(cfg *AdminConfig) { cfg.GSLB = func() any { return []string{"m1.deck.test"} } })
-	if status, _ := fetch(t, "GET", admin.URL+"/table"); status != 503 {
+	server := adminOf(g, func(cfg *admin.Config) { cfg.GSLB = func() any { return []string{"m1.deck.test"} } })
+	if status, _ := fetch(t, "GET", server.URL+"/table"); status != 503 {
 		t.Fatalf("/table without a table: %d", status)
 	}
 	deck := answering(t, fine)
@@ -103,22 +125,22 @@ func TestWhatTheAdminEndpointsShow(t *testing.T) {
 	g.put(&routing.Pin{Tenant: "acme", Key: "7", Deck: "d1"})
 	wantStatus(t, g.ask(get("/")), 200, "")
 
-	table := fetchJSON(t, admin.URL+"/table")
+	table := fetchJSON(t, server.URL+"/table")
 	counts, _ := table["counts"].(map[string]any)
 	if table["revision"] != 2.0 || table["source"] != "files" || table["ageSeconds"] != 1.5 || table["hash"] != g.router.Table().Hash() ||
 		table["effectiveHash"] != g.router.Table().EffectiveHash() || counts["tenants"] != 2.0 || counts["pins"] != 1.0 || counts["problems"] != 1.0 {
 		t.Fatalf("/table: %v", table)
 	}
-	tenant := fetchJSON(t, admin.URL+"/tenants/acme")
+	tenant := fetchJSON(t, server.URL+"/tenants/acme")
 	if tenant["epoch"] != 7.0 || tenant["pins"] != 1.0 || len(tenant["hosts"].([]any)) != 1 || tenant["document"] == nil {
 		t.Fatalf("/tenants/acme: %v", tenant)
 	}
-	if bad := fetchJSON(t, admin.URL+"/tenants/bad"); bad["document"] != nil || len(bad["problems"].([]any)) != 1 {
+	if bad := fetchJSON(t, server.URL+"/tenants/bad"); bad["document"] != nil || len(bad["problems"].([]any)) != 1 {
 		t.Fatalf("/tenants/bad: %v", bad)
 	}
 	f := func(path string, status int, texts ...string) {
 		t.Helper()
-		got, body := fetch(t, "GET", admin.URL+path)
+		got, body := fetch(t, "GET", server.URL+path)
 		if got != status {
 			t.Fatalf("%s: %d %q", path, got, body)
 		}
@@ -146,15 +168,15 @@ func TestWhatTheAdminEndpointsShow(t *testing.T) {
 func TestDrainingCanBeAskedForOnce(t *testing.T) {
 	g := newGrid(t, nil)
 	calls := 0
-	admin := adminOf(g, func(cfg *AdminConfig) { cfg.Drain = func() { calls++ } })
-	if status, _ := fetch(t, "GET", admin.URL+"/drain"); status != 405 {
+	server := adminOf(g, func(cfg *admin.Config) { cfg.Drain = func() { calls++ } })
+	if status, _ := fetch(t, "GET", server.URL+"/drain"); status != 405 {
 		t.Fatalf("GET: %d", status)
 	}
-	if status, _ := fetch(t, "POST", admin.URL+"/drain", "Origin: http://evil.test"); status != 403 {
+	if status, _ := fetch(t, "POST", server.URL+"/drain", "Origin: http://evil.test"); status != 403 {
 		t.Fatalf("from a page: %d", status)
 	}
 	for range 2 {
-		if status, _ := fetch(t, "POST", admin.URL+"/drain"); status != 202 {
+		if status, _ := fetch(t, "POST", server.URL+"/drain"); status != 202 {
 			t.Fatalf("POST: %d", status)
 		}
 	}
@@ -165,11 +187,11 @@ func TestDrainingCanBeAskedForOnce(t *testing.T) {
 
 func TestATokenIsAskedForWhereThereIsOne(t *testing.T) {
 	g := newGrid(t, nil)
-	admin := adminOf(g, func(cfg *AdminConfig) { cfg.Token = "s3cret" })
+	server := adminOf(g, func(cfg *admin.Config) { cfg.Token = "s3cret" })
 	f := func(status int, header ...string) {
 		t.Helper()
 		for _, path := range []string{"/healthz", "/version", "/metrics", "/debug/pprof/", "/nothing"} {
-			got, body := fetch(t, "GET", admin.URL+path, header...)
+			got, body := fetch(t, "GET", server.URL+path, header...)
 			if (got == 401) != (status == 401) || strings.Contains(body, "s3cret") {
 				t.Fatalf("%s with %q: %d %q", path, header, got, body)
 			}

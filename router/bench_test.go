@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"testing"
 	"time"
+
+	"gridrouter.io/router/http1"
 )
 
 // steadyDeck is a deck that allocates nothing, so that what is measured is the router's.
@@ -174,15 +176,15 @@ func TestAnOrdinaryRequestAllocatesNothingOfOurs(t *testing.T) {
 			t.Fatal(fault)
 		}
 		x.out = x.appendDeckHead(x.out[:0])
-		end, _, err := answerEnd(answerHead, 0)
-		if err != nil || x.answer.parse(answerHead[:end]) != nil {
+		end, _, err := http1.AnswerEnd(answerHead, 0)
+		if err != nil || x.answer.Parse(answerHead[:end]) != nil {
 			t.Fatal("the answer is bad")
 		}
 		_, to := x.framings()
 		x.out = x.appendAnswerHead(x.out[:0], to)
 		entry := x.logEntry(noFault, time.Millisecond)
 		x.log = entry.Append(x.log[:0])
-		x.lane.observe(time.Millisecond)
+		x.lane.Observe(time.Millisecond)
 	}); n != 0 {
 		t.Fatalf("%v allocations", n)
 	}

@@ -17,6 +17,9 @@ import (
 	"testing"
 	"time"
 
+	"gridrouter.io/router/http1"
+
+	"gridrouter.io/router/upstream"
 	"gridrouter.io/router/wire"
 	"gridrouter.io/routing"
 )
@@ -86,7 +89,7 @@ func answerBodies(conn net.Conn, in *bufio.Reader, request *http.Request) bool {
 		}
 		for rest := body; len(rest) > 0; {
 			n := min(len(rest), 20_000)
-			out = appendChunk(out, rest[:n], n == len(rest))
+			out = http1.AppendChunk(out, rest[:n], n == len(rest))
 			rest = rest[n:]
 		}
 		_, err := conn.Write(out)
@@ -208,7 +211,7 @@ func checkUpload(t *testing.T, g *bodiesGrid, client, deck leg, framing string, 
 	if framing == "length" {
 		w.send(head + "Content-Length: " + strconv.Itoa(size) + "\r\n\r\n" + string(body))
 	} else {
-		w.send(head + "Transfer-Encoding: chunked\r\n\r\n" + string(appendChunk(nil, body, true)))
+		w.send(head + "Transfer-Encoding: chunked\r\n\r\n" + string(http1.AppendChunk(nil, body, true)))
 	}
 	if r := w.reply("POST"); r.body != digest(body) {
 		t.Errorf("client %s, deck %s, upload by %s of %d: got %d %q", client.name, deck.name, framing, size, r.StatusCode, r.body)
@@ -280,9 +283,8 @@ func TestAnAnswerThatTLSDoesNotEndIsCut(t *testing.T) {
 		if got := err == nil && r.err == nil; got != whole {
 			t.Errorf("%x, %.60q, farewell %v: whole is %v", version, answer, farewell, got)
 		}
-		counters := &g.router.publisher.live["d1"].counters
 		if !whole {
-			eventually(t, "it is counted", func() bool { return counters.failures[failedCut].Load() == 1 })
+			eventually(t, "it is counted", func() bool { return g.counts().Failures[upstream.FailedCut] == 1 })
 		}
 	}
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {

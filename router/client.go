@@ -9,9 +9,9 @@ import (
 	"time"
 
 	"gridrouter.io/router/admission"
-	"gridrouter.io/router/framing"
+	"gridrouter.io/router/http1"
+	"gridrouter.io/router/upstream"
 	"gridrouter.io/router/wire"
-	"gridrouter.io/routing"
 )
 
 const (
@@ -52,11 +52,11 @@ type client struct {
 	buf        *wire.Buffer
 	start, end int
 	more       []byte
-	frame      framing.Head
+	frame      http1.HeadFinder
 	body       requestBody
 
-	mu   sync.Mutex // guards deck, for the watch
-	deck *deckConn  // that works for the client
+	mu   sync.Mutex     // guards deck, for the watch
+	deck *upstream.Conn // that works for the client
 	sent atomic.Bool
 	left atomic.Bool
 	// silentSince is since when the deck is waited for, a moment of the clock; noWait: it is not.
@@ -74,9 +74,9 @@ func (r *Router) newClient(conn *net.TCPConn, door *listener) (*client, error) {
 		c.peer = address.AddrPort().Addr().Unmap().WithZone("")
 	}
 	c.trusted = r.trusts(c.peer)
-	c.frame = framing.Head{MaxLine: maxLineBytes, MaxFields: admission.MaxHeadBytes}
+	c.frame = http1.HeadFinder{MaxLine: maxLineBytes, MaxFields: admission.MaxHeadBytes}
 	c.waitingSince.Store(r.clock.Coarse())
-	c.headBy = r.after(r.cfg.Patience.Head)
+	c.headBy = r.clock.After(r.cfg.Patience.Head)
 	c.place = nowhere
 	r.fresh.Add(1)
 	return c, nil
@@ -100,7 +100,7 @@ func (c *client) settled() {
 // send writes to the client, as long as it takes p within what Patience grants, and not
 // beyond the deadline unless that is noWait. It returns how many bytes the system took.
 func (c *client) send(p []byte, deadline int64) (int, error) {
-	by := c.router.after(c.router.cfg.Patience.Write)
+	by := c.router.clock.After(c.router.cfg.Patience.Write)
 	if deadline != wire.NoWait {
 		by = min(by, deadline)
 	}
@@ -186,6 +186,3 @@ func (r *Router) trusts(peer netip.Addr) bool {
 	}
 	return false
 }
-
-// noFault is short for the absence of a fault.
-const noFault = routing.FaultNone

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"gridrouter.io/router/upstream"
 	"gridrouter.io/routing"
 )
 
@@ -114,10 +115,9 @@ func TestTheTimeForTheWholeIsToldAsSuch(t *testing.T) {
 			t.Errorf("%s: got %+v %v", what, r, err)
 			return
 		}
-		counters := &g.router.publisher.live["d1"].counters
-		eventually(t, "the failure is counted", func() bool { return counters.failures[failedTotal].Load() == 1 })
-		for cause := noFailure + 1; cause < failureCauses; cause++ {
-			if n := counters.failures[cause].Load(); cause != failedTotal && n > 0 {
+		eventually(t, "the failure is counted", func() bool { return g.counts().Failures[upstream.FailedTotal] == 1 })
+		for cause := upstream.NoFailure + 1; cause < upstream.Causes; cause++ {
+			if n := g.counts().Failures[cause]; cause != upstream.FailedTotal && n > 0 {
 				t.Errorf("%s: counted as %s too", what, cause)
 			}
 		}

@@ -537,7 +537,7 @@ func checkAnswer(c rawCase, r *reply, err error) error {
 }
 
 // FuzzHeadAgainstNetHTTP holds that what is let in is let in by net/http as well, which sees
-// the same method, target, host and framing.
+// the same method, target, host and http1.
 func FuzzHeadAgainstNetHTTP(f *testing.F) {
 	for _, table := range []string{"testdata/valid-requests.txt", "testdata/invalid-requests.txt"} {
 		for _, c := range readCases(f, table) {
@@ -558,7 +558,7 @@ func againstNetHTTP(t *testing.T, data []byte) {
 	if err != nil || end == 0 || !slices.Contains([]byte("!#$%&'*+-.^_`|~"), data[0]) && !isAlphanumeric(data[0]) {
 		return
 	}
-	line, fields := splitHead(data[:end], c.frame.Line())
+	line, fields := admission.SplitHead(data[:end], c.frame.Line())
 	if x.head.Check(line, fields).Fault != noFault {
 		return
 	}

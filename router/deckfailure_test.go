@@ -5,15 +5,20 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"io"
-	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/valyala/fasthttp"
+
+	"gridrouter.io/router/http1"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"gridrouter.io/router/accesslog"
+	"gridrouter.io/router/admin"
+	"gridrouter.io/router/lograte"
+	"gridrouter.io/router/upstream"
 	"gridrouter.io/routing"
 )
 
@@ -35,7 +40,7 @@ func TestEachWayThatADeckFailsIsTold(t *testing.T) {
 		config.ClientAuth, config.MaxVersion = tls.RequireAndVerifyClientCert, version
 		return config
 	}
-	f := func(cause failureCause, fault string, addr string, doc *routing.DeckTLS, words string) {
+	f := func(cause upstream.Cause, fault string, addr string, doc *routing.DeckTLS, words string) {
 		t.Helper()
 		log := &lockedBuffer{}
 		access, err := accesslog.Open(accesslog.Config{Output: log, Rate: 1})
@@ -48,9 +53,9 @@ func TestEachWayThatADeckFailsIsTold(t *testing.T) {
 		deck.TLS = doc
 		deck.Timeouts = &routing.DeckTimeouts{Connect: routing.Duration(patience), FirstByte: routing.Duration(patience)}
 		switch cause {
-		case failedConnectTime:
+		case upstream.FailedConnectTime:
 			deck.Timeouts.Connect = routing.Duration(300 * time.Millisecond)
-		case failedFirstByte, failedHeadTime:
+		case upstream.FailedFirstByte, upstream.FailedHeadTime:
 			deck.Timeouts.FirstByte = routing.Duration(300 * time.Millisecond)
 		default:
 		}
@@ -63,7 +68,7 @@ func TestEachWayThatADeckFailsIsTold(t *testing.T) {
 		if fault == "" && err == nil && r.err == nil {
 			t.Errorf("%s: the answer looks whole", cause)
 		}
-		if fault != "" && (err != nil || r.fault() != fault || strings.Contains(r.body, cause.words())) {
+		if fault != "" && (err != nil || r.fault() != fault || strings.Contains(r.body, cause.Words())) {
 			t.Errorf("%s: got %+v %v, want %s", cause, r, err, fault)
 		}
 		checkTold(t, g, cause, words)
@@ -90,40 +95,40 @@ func TestEachWayThatADeckFailsIsTold(t *testing.T) {
 	}
 	old := &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11} // as decks are that are not kept up
 
-	f(failedUnresolved, "deck_unresolved", "nowhere.test:80", nil, "nowhere.test")
-	f(failedRefused, "connect_failed", refusedAddress(t), nil, "nobody listens")
-	f(failedConnectTime, "connect_failed", silent.addr, trusting, "in time")
-	f(failedTLSFiles, "connect_failed", silent.addr, &routing.DeckTLS{CAFile: "/nonexistent/ca.pem"}, "caFile")
-	f(failedTLSName, "connect_failed", over(with(pair)).addr, &routing.DeckTLS{CAFile: ca.file, ServerName: "another.test"}, "another.test")
-	f(failedTLSName, "connect_failed", over(with(nameless)).addr, trusting, "its certificate is for another name")
-	f(failedTLSIssuer, "connect_failed", over(with(pair)).addr, &routing.DeckTLS{CAFile: stranger.file}, "caFile")
-	f(failedTLSIssuer, "connect_failed", over(with(pair)).addr, &routing.DeckTLS{}, "caFile")
-	f(failedTLSExpired, "connect_failed", over(with(expired)).addr, trusting, "expired")
-	f(failedTLSPlain, "connect_failed", answeringAtOnce(t, "HTTP/1.1 400 Bad Request\r\n\r\n"), trusting, "does not speak TLS")
-	f(failedTLSRefused, "connect_failed", over(wantsCertificate(tls.VersionTLS12)).addr, trusting, "certFile")
-	f(failedTLSRefused, "bad_deck_answer", over(wantsCertificate(tls.VersionTLS13)).addr, trusting, "certFile")
-	f(failedTLSRefused, "connect_failed", answeringAtOnce(t, ""), trusting, "ended the TLS handshake")
-	f(failedClosed, "bad_deck_answer", raw(""), nil, "without an answer")
-	f(failedFirstByte, "deck_timeout", silent.addr, nil, "no first byte in time")
-	f(failedHead, "bad_deck_answer", raw("nonsense\r\n\r\n"), nil, `line 1, \"nonsense`)
-	f(failedHead, "bad_deck_answer", raw("HTTP/1.1 200 OK\r\nA: 1\r\nB : 2\r\n\r\n"), nil, `line 3, \"B \"`)
-	f(failedHead, "bad_deck_answer", raw("HTTP/1.1 200 OK\r\nA: 1\nB: 2\r\n\r\n"), nil, `line 2, \"A\"`)
-	f(failedHead, "bad_deck_answer", raw("HTTP/1.1 200 OK\r\nSet-Cookie: secret=\x01\r\n\r\n"), nil, `line 2, \"Set-Cookie\"`)
-	f(failedCut, "bad_deck_answer", raw("HTTP/1.1 200 OK\r\nA: 1"), nil, "within its head")
-	f(failedClosed, "bad_deck_answer", raw("HTTP/1.1 103 x\r\n\r\n"), nil, "without an answer")
-	f(failedFirstByte, "deck_timeout", stalling("HTTP/1.1 103 x\r\n\r\n", 0), nil, "no first byte in time")
-	f(failedHeadTime, "deck_timeout", stalling("HTTP/1.1 200 OK\r\nA: 1", 0), nil, "not come whole in time")
-	f(failedHeadTime, "deck_timeout", stalling("HTTP/1.1 200 OK\r\nA: "+strings.Repeat("1", 1000), 50*time.Millisecond), nil, "not come whole in time")
-	f(failedTLS, "connect_failed", over(old).addr, trusting, "protocol version not supported")
-	f(failedHead, "bad_deck_answer", raw("HTTP/1.1 200 OK\r\nA: "+strings.Repeat("x", maxAnswerHead)), nil, "too large")
-	f(failedHead, "bad_deck_answer", raw(switched), nil, "nobody asked for")
-	f(failedHead, "bad_deck_answer", raw(strings.Repeat("HTTP/1.1 103 x\r\n\r\n", maxInterim+1)), nil, "interim")
-	f(failedHead, "bad_deck_answer", answeringAtOnce(t, "\x15\x03\x01\x00\x02\x02\x46"), nil, "speaks TLS")
-	f(failedHead, "bad_deck_answer", answeringAtOnce(t, "\x15\x03\x01\x00\x02\x02\x0a\n\n"), nil, "speaks TLS")
-	f(failedFraming, "bad_deck_answer", raw("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"), nil, `line 2, \"Content-Length\"`)
-	f(failedChunks, "bad_deck_answer", raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n"+strings.Repeat("z", 9)), nil, "chunks")
-	f(failedCut, "", raw("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc"), nil, "7 bytes")
-	f(failedCut, "", raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"), nil, "3 bytes")
+	f(upstream.FailedUnresolved, "deck_unresolved", "nowhere.test:80", nil, "nowhere.test")
+	f(upstream.FailedRefused, "connect_failed", refusedAddress(t), nil, "nobody listens")
+	f(upstream.FailedConnectTime, "connect_failed", silent.addr, trusting, "in time")
+	f(upstream.FailedTLSFiles, "connect_failed", silent.addr, &routing.DeckTLS{CAFile: "/nonexistent/ca.pem"}, "caFile")
+	f(upstream.FailedTLSName, "connect_failed", over(with(pair)).addr, &routing.DeckTLS{CAFile: ca.file, ServerName: "another.test"}, "another.test")
+	f(upstream.FailedTLSName, "connect_failed", over(with(nameless)).addr, trusting, "its certificate is for another name")
+	f(upstream.FailedTLSIssuer, "connect_failed", over(with(pair)).addr, &routing.DeckTLS{CAFile: stranger.file}, "caFile")
+	f(upstream.FailedTLSIssuer, "connect_failed", over(with(pair)).addr, &routing.DeckTLS{}, "caFile")
+	f(upstream.FailedTLSExpired, "connect_failed", over(with(expired)).addr, trusting, "expired")
+	f(upstream.FailedTLSPlain, "connect_failed", answeringAtOnce(t, "HTTP/1.1 400 Bad Request\r\n\r\n"), trusting, "does not speak TLS")
+	f(upstream.FailedTLSRefused, "connect_failed", over(wantsCertificate(tls.VersionTLS12)).addr, trusting, "certFile")
+	f(upstream.FailedTLSRefused, "bad_deck_answer", over(wantsCertificate(tls.VersionTLS13)).addr, trusting, "certFile")
+	f(upstream.FailedTLSRefused, "connect_failed", answeringAtOnce(t, ""), trusting, "ended the TLS handshake")
+	f(upstream.FailedClosed, "bad_deck_answer", raw(""), nil, "without an answer")
+	f(upstream.FailedFirstByte, "deck_timeout", silent.addr, nil, "no first byte in time")
+	f(upstream.FailedHead, "bad_deck_answer", raw("nonsense\r\n\r\n"), nil, `line 1, \"nonsense`)
+	f(upstream.FailedHead, "bad_deck_answer", raw("HTTP/1.1 200 OK\r\nA: 1\r\nB : 2\r\n\r\n"), nil, `line 3, \"B \"`)
+	f(upstream.FailedHead, "bad_deck_answer", raw("HTTP/1.1 200 OK\r\nA: 1\nB: 2\r\n\r\n"), nil, `line 2, \"A\"`)
+	f(upstream.FailedHead, "bad_deck_answer", raw("HTTP/1.1 200 OK\r\nSet-Cookie: secret=\x01\r\n\r\n"), nil, `line 2, \"Set-Cookie\"`)
+	f(upstream.FailedCut, "bad_deck_answer", raw("HTTP/1.1 200 OK\r\nA: 1"), nil, "within its head")
+	f(upstream.FailedClosed, "bad_deck_answer", raw("HTTP/1.1 103 x\r\n\r\n"), nil, "without an answer")
+	f(upstream.FailedFirstByte, "deck_timeout", stalling("HTTP/1.1 103 x\r\n\r\n", 0), nil, "no first byte in time")
+	f(upstream.FailedHeadTime, "deck_timeout", stalling("HTTP/1.1 200 OK\r\nA: 1", 0), nil, "not come whole in time")
+	f(upstream.FailedHeadTime, "deck_timeout", stalling("HTTP/1.1 200 OK\r\nA: "+strings.Repeat("1", 1000), 50*time.Millisecond), nil, "not come whole in time")
+	f(upstream.FailedTLS, "connect_failed", over(old).addr, trusting, "protocol version not supported")
+	f(upstream.FailedHead, "bad_deck_answer", raw("HTTP/1.1 200 OK\r\nA: "+strings.Repeat("x", http1.MaxAnswerHead)), nil, "too large")
+	f(upstream.FailedHead, "bad_deck_answer", raw(switched), nil, "nobody asked for")
+	f(upstream.FailedHead, "bad_deck_answer", raw(strings.Repeat("HTTP/1.1 103 x\r\n\r\n", maxInterim+1)), nil, "interim")
+	f(upstream.FailedHead, "bad_deck_answer", answeringAtOnce(t, "\x15\x03\x01\x00\x02\x02\x46"), nil, "speaks TLS")
+	f(upstream.FailedHead, "bad_deck_answer", answeringAtOnce(t, "\x15\x03\x01\x00\x02\x02\x0a\n\n"), nil, "speaks TLS")
+	f(upstream.FailedFraming, "bad_deck_answer", raw("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"), nil, `line 2, \"Content-Length\"`)
+	f(upstream.FailedChunks, "bad_deck_answer", raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n"+strings.Repeat("z", 9)), nil, "chunks")
+	f(upstream.FailedCut, "", raw("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc"), nil, "7 bytes")
+	f(upstream.FailedCut, "", raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"), nil, "3 bytes")
 }
 
 // answeringAtOnce is a deck that speaks first, whatever it is asked.
@@ -135,19 +140,20 @@ func answeringAtOnce(t *testing.T, text string) string {
 }
 
 // checkTold looks for a cause in the metric, in /decks and in the log.
-func checkTold(t *testing.T, g *grid, cause failureCause, words string) {
+func checkTold(t *testing.T, g *grid, cause upstream.Cause, words string) {
 	t.Helper()
 	words = strings.ReplaceAll(words, `\"`, `"`)
-	eventually(t, "the failure is counted", func() bool { return g.router.publisher.live["d1"].counters.failures[cause].Load() == 1 })
-	for other := noFailure + 1; other < failureCauses; other++ {
-		if n := g.router.publisher.live["d1"].counters.failures[other].Load(); other != cause && n > 0 {
+	eventually(t, "the failure is counted", func() bool { return g.counts().Failures[cause] == 1 })
+	for other := upstream.NoFailure + 1; other < upstream.Causes; other++ {
+		if n := g.counts().Failures[other]; other != cause && n > 0 {
 			t.Errorf("%s: %s is counted too", cause, other)
 		}
 	}
-	answer := httptest.NewRecorder()
-	NewAdmin(g.router, AdminConfig{Gatherer: prometheus.NewRegistry()}).ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/decks", nil))
-	var decks []deckStatus
-	if err := json.Unmarshal(answer.Body.Bytes(), &decks); err != nil {
+	var ctx fasthttp.RequestCtx
+	ctx.Request.SetRequestURI("/decks")
+	admin.New(g.router, admin.Config{Gatherer: prometheus.NewRegistry()})(&ctx)
+	var decks []upstream.DeckStatus
+	if err := json.Unmarshal(ctx.Response.Body(), &decks); err != nil {
 		t.Fatal(err)
 	}
 	last := decks[0].LastFailure
@@ -170,11 +176,11 @@ func TestAFailureThatWasTriedAgainIsCountedWhereItHappened(t *testing.T) {
 	g.one(answering(t, fine).addr, dead)
 	eventually(t, "the dead address was tried", func() bool {
 		wantStatus(t, g.ask(get("/")), 200, "")
-		return g.router.publisher.live["d1"].counters.failures[failedRefused].Load() > 0
+		return g.counts().Failures[upstream.FailedRefused] > 0
 	})
 	for _, e := range g.router.published.Load().decks[0].endpoints {
-		if last := e.lastFailure.Load(); (last != nil) != (e.text == dead) {
-			t.Errorf("%s: %+v", e.text, last)
+		if last := e.Status().LastFailure; (last != nil) != (e.Address() == dead) {
+			t.Errorf("%s: %+v", e.Address(), last)
 		}
 	}
 }
@@ -193,8 +199,8 @@ func TestAnIdleConnectionThatADeckClosedIsNoFailure(t *testing.T) {
 		w.send(get("/"))
 		wantStatus(t, w.reply("GET"), 200, "")
 	}
-	for cause := range failureCauses {
-		if n := g.router.publisher.live["d1"].counters.failures[cause].Load(); n > 0 {
+	for cause := range upstream.Causes {
+		if n := g.counts().Failures[cause]; n > 0 {
 			t.Errorf("%s is counted %d times", cause, n)
 		}
 	}
@@ -208,7 +214,7 @@ func TestManyFailuresAreLoggedWithinBounds(t *testing.T) {
 	for range 100 {
 		g.ask(get("/"))
 	}
-	most := sampledLines * (2 + int(time.Since(begun)/sampledEvery))
+	most := lograte.Lines * (2 + int(time.Since(begun)/lograte.Every))
 	if n := g.logs.FilterMessage("a deck failed a request").Len(); n == 0 || n > most {
 		t.Errorf("%d lines, at most %d", n, most)
 	}

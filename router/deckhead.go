@@ -1,7 +1,11 @@
 package router
 
 import (
+	"bytes"
+	"net/netip"
 	"strconv"
+
+	"gridrouter.io/router/http1"
 
 	"gridrouter.io/router/admission"
 	"gridrouter.io/routing"
@@ -25,7 +29,7 @@ func (x *exchange) appendDeckHead(dst []byte) []byte {
 	for i := range x.head.Lines {
 		switch line := &x.head.Lines[i]; {
 		case !x.passes(line):
-		case admission.EqualFold(line.Name, "cookie"):
+		case http1.EqualFold(line.Name, "cookie"):
 			if cookies++; cookies == 1 {
 				dst = appendCookies(dst, x.head.Lines[i:])
 			}
@@ -50,7 +54,7 @@ func (x *exchange) appendDeckHead(dst []byte) []byte {
 func appendCookies(dst []byte, lines []admission.Line) []byte {
 	dst = append(dst, lines[0].Raw[:len(lines[0].Raw)-2]...)
 	for i := range lines[1:] {
-		if line := &lines[1+i]; line.Class == admission.Plain && admission.EqualFold(line.Name, "cookie") {
+		if line := &lines[1+i]; line.Class == admission.Plain && http1.EqualFold(line.Name, "cookie") {
 			dst = append(append(dst, "; "...), line.Value...)
 		}
 	}
@@ -96,6 +100,94 @@ func (x *exchange) appendGrid(dst []byte) []byte {
 	dst = append(append(dst, "\r\nX-Grid-Router: "...), x.router.cfg.ID...)
 	dst = strconv.AppendInt(append(dst, "\r\nX-Grid-Hops: "...), int64(x.hops)+1, 10)
 	return append(dst, "\r\n"...)
+}
+
+// appendForwarding says on whose behalf the request is sent. To what a trusted peer said of
+// those before it, the peer itself is added.
+func (x *exchange) appendForwarding(dst []byte) []byte {
+	f := &x.who.forwarding
+	dst = append(dst, "X-Forwarded-For: "...)
+	dst = f.appendChain(dst, &x.head)
+	dst = x.client.peer.AppendTo(dst)
+	if f.chain != admission.Plain && f.keepsForwarded {
+		dst = append(dst, "\r\nForwarded: "...)
+		dst = appendElement(dst, x.client.peer, x.client.Secure)
+	}
+	dst = append(append(dst, "\r\nX-Forwarded-Proto: "...), f.proto...)
+	dst = append(dst, "\r\nX-Forwarded-Host: "...)
+	if f.host != nil {
+		dst = append(dst, f.host...)
+	} else {
+		dst = appendAuthority(dst, &x.head.Authority)
+	}
+	dst = append(append(dst, "\r\nX-Forwarded-Port: "...), x.forwardedPort()...)
+	return append(dst, "\r\n"...)
+}
+
+// appendChain appends the chain as X-Forwarded-For has it, with what separates it from the next.
+func (f *forwarding) appendChain(dst []byte, head *admission.Head) []byte {
+	if f.chain == admission.Plain {
+		return dst
+	}
+	for list := elementsOf(head, f.chain); ; {
+		item := list.next()
+		if item == nil {
+			return dst
+		}
+		if f.chain == admission.Forwarded {
+			if address, ok := parseNode(nodeOf(f.chain, item)); ok {
+				dst = append(address.AppendTo(dst), ", "...)
+			} else {
+				dst = append(dst, "unknown, "...)
+			}
+			continue
+		}
+		dst = append(append(dst, item...), ", "...)
+	}
+}
+
+// appendElement appends an element of Forwarded for an address.
+func appendElement(dst []byte, address netip.Addr, secure bool) []byte {
+	if address.Is6() {
+		dst = append(address.AppendTo(append(dst, `for="[`...)), `]"`...)
+	} else {
+		dst = address.AppendTo(append(dst, "for="...))
+	}
+	if secure {
+		return append(dst, ";proto=https"...)
+	}
+	return append(dst, ";proto=http"...)
+}
+
+var port80, port443 = []byte("80"), []byte("443")
+
+// forwardedPort is the port that the client asked for: what is said of it, that of the host, or
+// the scheme's own. A deck behind a balancer cannot tell it by its own.
+func (x *exchange) forwardedPort() []byte {
+	f := &x.who.forwarding
+	switch {
+	case f.port != nil:
+		return f.port
+	case f.host != nil:
+		if port := portOf(f.host); admission.IsPort(port) {
+			return port
+		}
+	case len(x.head.Authority.Port) > 0:
+		return x.head.Authority.Port
+	}
+	if http1.EqualFold(f.proto, "https") || http1.EqualFold(f.proto, "wss") {
+		return port443
+	}
+	return port80
+}
+
+// portOf returns what stands behind the last colon of an authority, and behind its bracket.
+func portOf(authority []byte) []byte {
+	colon := bytes.LastIndexByte(authority, ':')
+	if colon < 0 || bytes.IndexByte(authority[colon:], ']') >= 0 {
+		return nil
+	}
+	return authority[colon+1:]
 }
 
 func appendAuthority(dst []byte, authority *admission.Authority) []byte {

@@ -75,7 +75,7 @@ func TestAnEndOfDescriptorsIsNoFaultOfADeck(t *testing.T) {
 	limit.restore()
 	w.send(get("/"))
 	wantStatus(t, w.reply("GET"), 200, "")
-	if n := g.router.publisher.live["d1"].counters.ejections.Load(); n != 0 {
+	if n := g.counts().Ejections; n != 0 {
 		t.Fatalf("%d ejections", n)
 	}
 }

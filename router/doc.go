@@ -5,8 +5,8 @@
 //
 //	admit    is the head unambiguous, and who is asking?        life.go, admission/, identity.go
 //	decide   which deck owns it, by the table of this moment?    life.go, published.go
-//	address  where is that deck reached, by load and health?     life.go, endpoint.go
-//	relay    send it there, and the answer back, as it flows     relay.go, deckhead.go, answer.go, upload.go, download.go
+//	address  where is that deck reached, by load and health?     life.go, upstream/
+//	relay    send it there, and the answer back, as it flows     relay.go, deckhead.go, http1/, upload.go, download.go
 //	finish   one place, on every path: fault, log, counters      finish.go
 //
 // Around it:
@@ -16,12 +16,12 @@
 //     before the first request (PROXY header, TLS), and one request after the other
 //   - wire/: connections, buffers and the clock; watch.go: the one goroutine that bounds their waits
 //   - tunnel.go, retry.go: upgraded connections, and asking a deck once more
-//   - decktls.go, certs/: TLS towards decks, and certificates for clients
-//   - framing/: where heads and bodies end; admission/: what is let in
+//   - certs/: certificates for clients
+//   - http1/: where heads and bodies end, the heads of answers; admission/: what is let in
 //   - published.go: the table and the live decks, behind one atomic pointer
-//   - endpoint.go, pool.go, deckconn.go: one address of a deck, its idle connections, one connection
+//   - upstream/: decks, their addresses, connections to them, TLS towards them, what goes wrong there
 //   - faults.go: every code, whose fault it is, and what the client gets
-//   - metrics.go, accesslog/, admin.go: what people see
+//   - metrics.go, metrics/, lograte/, accesslog/, admin/: what people see
 //
 // The package knows documents only in the form that package routing compiles them to. It
 // takes addresses of names from a [Resolver], and everything else it needs by its [Config].

@@ -6,7 +6,8 @@ import (
 	"net/http"
 	"strconv"
 
-	"gridrouter.io/router/framing"
+	"gridrouter.io/router/http1"
+	"gridrouter.io/router/upstream"
 	"gridrouter.io/router/wire"
 	"gridrouter.io/routing"
 )
@@ -29,7 +30,7 @@ func (x *exchange) passOn(rest []byte) routing.Fault {
 	}
 	x.closes = x.closes || to == framedClose || x.router.drain.closing()
 	x.out = x.appendAnswerHead(x.out[:0], to)
-	body := bodyFlow{from: from, to: to, left: x.answer.length}
+	body := bodyFlow{from: from, to: to, left: x.answer.Length}
 	return body.run(x, rest)
 }
 
@@ -37,11 +38,11 @@ func (x *exchange) passOn(rest []byte) routing.Fault {
 func (x *exchange) framings() (from, to bodyEnd) {
 	a := &x.answer
 	switch {
-	case a.bodyless(string(x.line.Method) == http.MethodHead), a.length == 0:
+	case a.Bodyless(string(x.line.Method) == http.MethodHead), a.Length == 0:
 		return framedNot, framedNot
-	case a.length > 0:
+	case a.Length > 0:
 		return framedLength, framedLength
-	case a.chunked:
+	case a.Chunked:
 		from = framedChunks
 	default:
 		from = framedClose
@@ -56,18 +57,18 @@ func (x *exchange) framings() (from, to bodyEnd) {
 // byte, and what frames the answer on this connection.
 func (x *exchange) appendAnswerHead(dst []byte, to bodyEnd) []byte {
 	a := &x.answer
-	x.status = a.status
-	dst = append(append(dst, version(x.head.HTTP10)...), ' ')
-	dst = append(strconv.AppendInt(dst, int64(a.status), 10), ' ')
-	dst = append(append(dst, a.reason...), "\r\n"...)
-	dst = a.appendUpgrade(a.appendFields(dst))
-	if !a.dated {
+	x.status = a.Status
+	dst = append(append(dst, http1.Version(x.head.HTTP10)...), ' ')
+	dst = append(strconv.AppendInt(dst, int64(a.Status), 10), ' ')
+	dst = append(append(dst, a.Reason...), "\r\n"...)
+	dst = a.AppendUpgrade(a.AppendFields(dst))
+	if !a.Dated {
 		dst = append(append(append(dst, "Date: "...), *x.router.date.Load()...), "\r\n"...)
 	}
 	if to == framedChunks {
 		dst = append(dst, "Transfer-Encoding: chunked\r\n"...)
 	}
-	dst = appendConnection(dst, x.closes, x.head.HTTP10)
+	dst = http1.AppendConnection(dst, x.closes, x.head.HTTP10)
 	return append(dst, "\r\n"...)
 }
 
@@ -75,7 +76,7 @@ func (x *exchange) appendAnswerHead(dst []byte, to bodyEnd) []byte {
 type bodyFlow struct {
 	from, to bodyEnd
 	left     int64 // of a body framed by length
-	chunks   framing.Chunks
+	chunks   http1.Chunks
 	over     bool // the deck's body is whole
 	surplus  bool // the deck sent more than the answer
 }
@@ -90,7 +91,7 @@ func (b *bodyFlow) run(x *exchange, rest []byte) routing.Fault {
 		return b.broken(x, err)
 	}
 	if b.to == framedChunks {
-		x.out = appendChunk(x.out, rest[:n], b.over)
+		x.out = http1.AppendChunk(x.out, rest[:n], b.over)
 	} else {
 		x.out = append(x.out, rest[:n]...)
 	}
@@ -137,7 +138,7 @@ func (b *bodyFlow) step(x *exchange) error {
 	}
 	piece := buffer.Data()[:data]
 	if b.to == framedChunks {
-		piece = framing.Chunk(buffer.Whole, wire.BufferFront, data, b.over)
+		piece = http1.Chunk(buffer.Whole, wire.BufferFront, data, b.over)
 	}
 	if b.over {
 		x.settle(b)
@@ -154,7 +155,7 @@ func (b *bodyFlow) endClosed(x *exchange) error {
 	if b.to != framedChunks {
 		return nil
 	}
-	x.out = appendChunk(x.out[:0], nil, true)
+	x.out = http1.AppendChunk(x.out[:0], nil, true)
 	return x.answerBytes(x.out, 0)
 }
 
@@ -196,16 +197,16 @@ func (b *bodyFlow) broken(x *exchange, err error) routing.Fault {
 	switch {
 	case errors.Is(err, errClientWrite):
 		if x.late() {
-			x.reason = failedTotal.words()
+			x.reason = upstream.FailedTotal.Words()
 			return faultDeckTimeout
 		}
 		return faultClientGone
-	case errors.Is(err, framing.ErrChunk):
-		x.deckFailed(failedChunks, "")
+	case errors.Is(err, http1.ErrChunk):
+		x.deckFailed(upstream.FailedChunks, "")
 	case errors.Is(err, errClientGone), errors.Is(err, errUpload), errors.Is(err, wire.ErrOverdue):
 		return x.waitFault(err)
 	default:
-		x.deckFailed(failedCut, cutDetail(b, x.sent))
+		x.deckFailed(upstream.FailedCut, cutDetail(b, x.sent))
 	}
 	return faultBadDeckAnswer
 }
@@ -218,32 +219,18 @@ func (x *exchange) settle(b *bodyFlow) {
 	conn := x.detach()
 	switch {
 	case !x.upload.whole:
-		conn.close(closedEarly)
+		conn.Close(upstream.ClosedEarly)
 		x.closes = true
 	case b.surplus:
-		conn.close(closedUnsolicited)
+		conn.Close(upstream.ClosedUnsolicited)
 	case x.client.left.Load(): // the watch may have ended its reading
-		conn.close(closedByClient)
-	case x.answer.closes || b.from == framedClose:
-		conn.close(closedByAnswer)
-	case conn.endpoint.retired.Load():
-		conn.close(closedRetired)
+		conn.Close(upstream.ClosedByClient)
+	case x.answer.Closes || b.from == framedClose:
+		conn.Close(upstream.ClosedByAnswer)
 	default:
-		conn.release(x.lane.index)
+		conn.Release(x.lane.index)
 	}
 	if x.closes && (!x.head.Close || !x.upload.whole) { // the client may have sent more already, or still be sending
 		x.client.stay()
 	}
-}
-
-// appendChunk appends data as one chunk; last adds the end of the body.
-func appendChunk(dst, data []byte, last bool) []byte {
-	if len(data) > 0 {
-		dst = append(strconv.AppendInt(dst, int64(len(data)), 16), "\r\n"...)
-		dst = append(append(dst, data...), "\r\n"...)
-	}
-	if last {
-		dst = append(dst, "0\r\n\r\n"...)
-	}
-	return dst
 }

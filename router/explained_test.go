@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"gridrouter.io/router/upstream"
 	"gridrouter.io/routing"
 )
 
@@ -58,7 +59,7 @@ func TestTheDecksPageCountsWhatIsInFlight(t *testing.T) {
 	w.send(get("/"))
 	eventually(t, "the request is on the deck", func() bool { return held.connections() == 1 && g.router.counters.inFlight() == 1 })
 	_, body := fetch(t, "GET", admin.URL+"/decks")
-	var decks []deckStatus
+	var decks []upstream.DeckStatus
 	if err := json.Unmarshal([]byte(body), &decks); err != nil || len(decks) != 2 {
 		t.Fatalf("/decks: %q %v", body, err)
 	}

@@ -3,6 +3,8 @@ package router
 import (
 	"strconv"
 
+	"gridrouter.io/router/http1"
+
 	"github.com/valyala/fasthttp"
 
 	"gridrouter.io/router/accesslog"
@@ -29,6 +31,9 @@ const (
 	statusClientGone                  = 499
 	defaultRetryAfter                 = 1 // seconds
 )
+
+// noFault is short for the absence of a fault.
+const noFault = routing.FaultNone
 
 // culprit says who has to change something so that a fault goes away.
 type culprit uint8
@@ -126,7 +131,7 @@ type refusal struct {
 func (r *refusal) appendTo(dst []byte) []byte {
 	var body [512]byte
 	text := r.appendBody(body[:0])
-	dst = appendStatusLine(dst, r.kind.status, r.http10)
+	dst = http1.AppendStatusLine(dst, r.kind.status, fasthttp.StatusMessage(r.kind.status), r.http10)
 	dst = append(dst, "X-Grid-Fault: "...)
 	dst = append(dst, r.kind.code...)
 	dst = append(dst, "\r\nX-Request-Id: "...)
@@ -140,7 +145,7 @@ func (r *refusal) appendTo(dst []byte) []byte {
 	dst = append(dst, "\r\nContent-Length: "...)
 	dst = strconv.AppendInt(dst, int64(len(text)), 10)
 	dst = append(dst, "\r\n"...)
-	dst = appendConnection(dst, r.close, r.http10)
+	dst = http1.AppendConnection(dst, r.close, r.http10)
 	dst = append(dst, "\r\n"...)
 	if r.head {
 		return dst
@@ -160,33 +165,4 @@ func (r *refusal) appendBody(dst []byte) []byte {
 	dst = append(dst, `, "requestId": `...)
 	dst = accesslog.AppendJSONString(dst, string(r.requestID))
 	return append(dst, "}\n"...)
-}
-
-// appendStatusLine appends the status line of an answer of the router's own.
-func appendStatusLine(dst []byte, status int, http10 bool) []byte {
-	dst = append(dst, version(http10)...)
-	dst = append(dst, ' ')
-	dst = strconv.AppendInt(dst, int64(status), 10)
-	dst = append(dst, ' ')
-	dst = append(dst, fasthttp.StatusMessage(status)...)
-	return append(dst, "\r\n"...)
-}
-
-// version is the HTTP version of an answer: 1.1, but 1.0 to a client of 1.0.
-func version(http10 bool) string {
-	if http10 {
-		return "HTTP/1.0"
-	}
-	return "HTTP/1.1"
-}
-
-// appendConnection says what becomes of the connection, where that is not the default.
-func appendConnection(dst []byte, closes, http10 bool) []byte {
-	switch {
-	case closes:
-		return append(dst, "Connection: close\r\n"...)
-	case http10:
-		return append(dst, "Connection: keep-alive\r\n"...)
-	}
-	return dst
 }

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"gridrouter.io/router/accesslog"
-	"gridrouter.io/router/admission"
+	"gridrouter.io/router/upstream"
 	"gridrouter.io/router/wire"
 	"gridrouter.io/routing"
 )
@@ -23,15 +23,15 @@ func (x *exchange) finish(fault routing.Fault) {
 	}
 	took := time.Since(x.started)
 	if x.view != nil && !x.answered.IsZero() {
-		x.view.live.counters.lanes[x.lane.index].observe(x.answered.Sub(x.asked))
+		x.view.live.Answered(x.lane.index, x.answered.Sub(x.asked))
 	}
 	if x.status != http.StatusSwitchingProtocols { // how long a tunnel lasts says nothing of requests
-		x.lane.observe(took)
+		x.lane.Observe(took)
 	}
 	if x.view != nil {
-		x.view.live.counters.lanes[x.lane.index].classes[classOf(x.status)].Add(1)
+		x.view.live.Finished(x.lane.index, x.status)
 	} else {
-		x.lane.classes[classOf(x.status)].Add(1)
+		x.lane.classes.Count(x.status)
 	}
 	if log := x.router.cfg.AccessLog; log != nil && log.Wants() {
 		entry := x.logEntry(fault, took)
@@ -55,7 +55,7 @@ func (x *exchange) logEntry(fault routing.Fault, took time.Duration) accesslog.E
 		entry.Deck = x.decision.Deck.Name
 	}
 	if x.endpoint != nil {
-		entry.Address = x.endpoint.text
+		entry.Address = x.endpoint.Address()
 	}
 	if x.now != nil {
 		entry.Revision = x.now.table.Revision()
@@ -104,57 +104,21 @@ func (x *exchange) refuse(kind faultKind) {
 }
 
 // closeReasonOf says why a fault closes the connection to the deck.
-func closeReasonOf(fault routing.Fault) closeReason {
+func closeReasonOf(fault routing.Fault) upstream.CloseReason {
 	switch fault { //nolint:exhaustive // the others are the deck's
 	case faultDeckTimeout:
-		return closedTimeout
+		return upstream.ClosedTimeout
 	case faultClientGone, faultRequestTimeout, routing.FaultBadRequest:
-		return closedByClient
+		return upstream.ClosedByClient
 	}
-	return closedBadAnswer
+	return upstream.ClosedBadAnswer
 }
 
 // abandon closes the connection to the deck, if there still is one.
-func (x *exchange) abandon(why closeReason) {
+func (x *exchange) abandon(why upstream.CloseReason) {
 	if x.conn == nil {
 		return
 	}
 	x.upload.end(x)
-	x.detach().close(why)
-}
-
-// hangUp lets go of what a request still holds.
-func (x *exchange) hangUp() {
-	x.abandon(closedBadAnswer)
-	if x.retrying {
-		x.view.live.retrying.Add(-1)
-		x.retrying = false
-	}
-	if x.endpoint != nil {
-		x.endpoint.inFlight.Add(-1)
-		x.view.live.inFlight.Add(-1)
-		x.endpoint = nil
-	}
-}
-
-// forget clears the request, and keeps the buffers for another.
-func (x *exchange) forget() {
-	x.client, x.lane, x.line, x.fields = nil, nil, admission.RequestLine{}, nil
-	x.firstOfClient, x.prepared, x.replayable, x.heard, x.retrying = false, false, false, false, false
-	x.who.requestID = nil
-	x.who.forget()
-	x.now, x.decision, x.view = nil, routing.Decision{}, nil
-	x.answer = answer{}
-	x.upload.whole = false
-	x.upload.bytes.Store(0)
-	x.head.Reset()
-	x.deadline, x.started, x.asked, x.answered = wire.NoWait, time.Time{}, time.Time{}, time.Time{}
-	x.status, x.sent, x.reason, x.failure = 0, 0, "", failure{}
-	x.begun, x.closes = false, false
-	if cap(x.in) > keptReadBytes {
-		x.in = make([]byte, firstReadBytes)
-	}
-	if cap(x.out) > keptReadBytes {
-		x.out = make([]byte, 0, firstReadBytes)
-	}
+	x.detach().Close(why)
 }

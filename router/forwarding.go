@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"net/netip"
 
+	"gridrouter.io/router/http1"
+
 	"gridrouter.io/router/admission"
 )
 
@@ -38,7 +40,7 @@ type elements struct {
 // belongs says whether a line is of the class. Of the class Forwarded only that one field is a
 // list of elements.
 func belongs(line *admission.Line, class admission.Class) bool {
-	return line.Class == class && (class != admission.Forwarded || admission.EqualFold(line.Name, "forwarded"))
+	return line.Class == class && (class != admission.Forwarded || http1.EqualFold(line.Name, "forwarded"))
 }
 
 // next returns the next element that is not empty; nil: there are no more.
@@ -56,7 +58,7 @@ func (e *elements) next() (element []byte) {
 		if e.class == admission.Forwarded {
 			element, e.rest = cutQuoted(e.rest, ',')
 		} else {
-			element, e.rest = admission.NextItem(e.rest)
+			element, e.rest = http1.NextItem(e.rest)
 		}
 		if len(element) > 0 {
 			return element
@@ -78,10 +80,10 @@ func cutQuoted(text []byte, separator byte) (before, after []byte) {
 		case b == '"':
 			quoted = !quoted
 		case b == separator && !quoted:
-			return admission.TrimSpace(text[:i]), text[i+1:]
+			return http1.TrimSpace(text[:i]), text[i+1:]
 		}
 	}
-	return admission.TrimSpace(text), nil
+	return http1.TrimSpace(text), nil
 }
 
 // read reads what a trusted peer says, and returns the client's address as far as it is
@@ -225,11 +227,11 @@ func wellFormed(element []byte) bool {
 			continue
 		}
 		name, value, found := bytes.Cut(pair, []byte("="))
-		if !found || !admission.IsToken(name) || !admission.IsToken(value) && !isQuoted(value) && !isNode(value) || count == most {
+		if !found || !http1.IsToken(name) || !http1.IsToken(value) && !isQuoted(value) && !isNode(value) || count == most {
 			return false
 		}
 		for _, other := range names[:count] {
-			if admission.SameName(name, other) {
+			if http1.SameName(name, other) {
 				return false
 			}
 		}
@@ -278,7 +280,7 @@ func parameterOf(element []byte, name string) []byte {
 		var pair []byte
 		pair, element = cutQuoted(element, ';')
 		key, value, _ := bytes.Cut(pair, []byte("="))
-		if !admission.EqualFold(key, name) {
+		if !http1.EqualFold(key, name) {
 			continue
 		}
 		if n := len(value); n >= 2 && value[0] == '"' && value[n-1] == '"' {
@@ -289,99 +291,11 @@ func parameterOf(element []byte, name string) []byte {
 	return nil
 }
 
-// appendForwarding says on whose behalf the request is sent. To what a trusted peer said of
-// those before it, the peer itself is added.
-func (x *exchange) appendForwarding(dst []byte) []byte {
-	f := &x.who.forwarding
-	dst = append(dst, "X-Forwarded-For: "...)
-	dst = f.appendChain(dst, &x.head)
-	dst = x.client.peer.AppendTo(dst)
-	if f.chain != admission.Plain && f.keepsForwarded {
-		dst = append(dst, "\r\nForwarded: "...)
-		dst = appendElement(dst, x.client.peer, x.client.Secure)
-	}
-	dst = append(append(dst, "\r\nX-Forwarded-Proto: "...), f.proto...)
-	dst = append(dst, "\r\nX-Forwarded-Host: "...)
-	if f.host != nil {
-		dst = append(dst, f.host...)
-	} else {
-		dst = appendAuthority(dst, &x.head.Authority)
-	}
-	dst = append(append(dst, "\r\nX-Forwarded-Port: "...), x.forwardedPort()...)
-	return append(dst, "\r\n"...)
-}
-
-// appendChain appends the chain as X-Forwarded-For has it, with what separates it from the next.
-func (f *forwarding) appendChain(dst []byte, head *admission.Head) []byte {
-	if f.chain == admission.Plain {
-		return dst
-	}
-	for list := elementsOf(head, f.chain); ; {
-		item := list.next()
-		if item == nil {
-			return dst
-		}
-		if f.chain == admission.Forwarded {
-			if address, ok := parseNode(nodeOf(f.chain, item)); ok {
-				dst = append(address.AppendTo(dst), ", "...)
-			} else {
-				dst = append(dst, "unknown, "...)
-			}
-			continue
-		}
-		dst = append(append(dst, item...), ", "...)
-	}
-}
-
-// appendElement appends an element of Forwarded for an address.
-func appendElement(dst []byte, address netip.Addr, secure bool) []byte {
-	if address.Is6() {
-		dst = append(address.AppendTo(append(dst, `for="[`...)), `]"`...)
-	} else {
-		dst = address.AppendTo(append(dst, "for="...))
-	}
-	if secure {
-		return append(dst, ";proto=https"...)
-	}
-	return append(dst, ";proto=http"...)
-}
-
-var port80, port443 = []byte("80"), []byte("443")
-
-// forwardedPort is the port that the client asked for: what is said of it, that of the host, or
-// the scheme's own. A deck behind a balancer cannot tell it by its own.
-func (x *exchange) forwardedPort() []byte {
-	f := &x.who.forwarding
-	switch {
-	case f.port != nil:
-		return f.port
-	case f.host != nil:
-		if port := portOf(f.host); admission.IsPort(port) {
-			return port
-		}
-	case len(x.head.Authority.Port) > 0:
-		return x.head.Authority.Port
-	}
-	if admission.EqualFold(f.proto, "https") || admission.EqualFold(f.proto, "wss") {
-		return port443
-	}
-	return port80
-}
-
-// portOf returns what stands behind the last colon of an authority, and behind its bracket.
-func portOf(authority []byte) []byte {
-	colon := bytes.LastIndexByte(authority, ':')
-	if colon < 0 || bytes.IndexByte(authority[colon:], ']') >= 0 {
-		return nil
-	}
-	return authority[colon+1:]
-}
-
 // isScheme says whether value is a scheme that HTTP is asked by. That of a WebSocket is what
 // some proxies write of one.
 func isScheme(value []byte) bool {
 	for _, scheme := range [...]string{"http", "https", "ws", "wss"} {
-		if admission.EqualFold(value, scheme) {
+		if http1.EqualFold(value, scheme) {
 			return true
 		}
 	}

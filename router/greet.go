@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/tls"
 	"net"
-	"syscall"
 
 	"gridrouter.io/router/wire"
 )
@@ -86,19 +85,4 @@ func (c *continued) Read(p []byte) (int, error) {
 	n := copy(p, c.before)
 	c.before = c.before[n:]
 	return n, nil
-}
-
-const (
-	fewDescriptors = 64
-	noLimit        = 1 << 20
-)
-
-// defaultMaxClients is three quarters of the descriptors that the process may have: what is
-// left is for decks, and the rest.
-func defaultMaxClients() int {
-	var limit syscall.Rlimit
-	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil {
-		return noLimit
-	}
-	return int(max(min(limit.Cur, noLimit), fewDescriptors) * 3 / 4)
 }

@@ -320,25 +320,6 @@ func TestADeckWhoseTLSFilesAreBadIsNotReached(t *testing.T) {
 	if n := g.logs.FilterMessageSnippet("files of a deck's tls cannot be used").Len(); n != 1 {
 		t.Errorf("told %d times", n)
 	}
-	files := &deckTLS{id: tlsIdentity{routing.DeckTLS{CAFile: bad}, true}, log: g.router.log}
-	now := time.Now()
-	if _, err := files.get(now); err == nil {
-		t.Fatal("a file that is not there is no error")
-	}
-	ca := newAuthority(t)
-	good, _ := os.ReadFile(ca.file)
-	if err := os.WriteFile(bad, good, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if config, err := files.get(now.Add(tlsFilesEvery)); err != nil || config.RootCAs == nil {
-		t.Errorf("a file that has come is not read: %v", err)
-	}
-	if err := os.WriteFile(bad, []byte("spoilt"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if config, err := files.get(now.Add(2 * tlsFilesEvery)); err != nil || config == nil {
-		t.Errorf("the last good form is gone: %v", err)
-	}
 }
 
 // TestUnsolicitedBytesUnderTLSAreNobodysAnswer has a deck that sends two answers where one

@@ -6,12 +6,14 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/netip"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -21,13 +23,14 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"gridrouter.io/router/admission"
+	"gridrouter.io/router/upstream"
 	"gridrouter.io/routing"
 	"gridrouter.io/routing/compile"
 	"gridrouter.io/routing/routingtest"
 )
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1")) // of the admin listeners; it never ends
 }
 
 const patience = 10 * time.Second
@@ -366,15 +369,24 @@ func prefixes(texts ...string) []netip.Prefix {
 	return all
 }
 
-// refusedAddress is an address where nobody listens.
+// refusedAddress is an address where nobody listens, and which nobody else is given while the test
+// runs: it is bound, and not listened to. Who listens at it on purpose may (SO_REUSEADDR).
 func refusedAddress(t testing.TB) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ln.Close()
-	return ln.Addr().String()
+	t.Cleanup(func() { _ = syscall.Close(fd) })
+	if err := errors.Join(syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1),
+		syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}})); err != nil {
+		t.Fatal(err)
+	}
+	bound, err := syscall.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprint("127.0.0.1:", bound.(*syscall.SockaddrInet4).Port)
 }
 
 func lines(text string) []string { return strings.Split(strings.TrimSuffix(text, "\r\n\r\n"), "\r\n") }
@@ -388,3 +400,9 @@ func listenAt(addr string) (net.Listener, error) { return net.Listen("tcp", addr
 func wireOn(t testing.TB, conn net.Conn) *rawClient {
 	return &rawClient{Conn: conn, t: t, in: bufio.NewReader(conn)}
 }
+
+// live is what lives of the first deck.
+func (g *grid) live() *upstream.Deck { return g.router.published.Load().decks[0].live }
+
+// counts is what the first deck has counted.
+func (g *grid) counts() upstream.Counts { return g.live().Counts() }

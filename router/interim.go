@@ -59,7 +59,7 @@ func (x *exchange) endExpectation() {
 // of none.
 func (x *exchange) passInterim() routing.Fault {
 	e := x.expectation
-	if x.answer.status == http.StatusContinue {
+	if x.answer.Status == http.StatusContinue {
 		if e != nil && e.grant() != nil {
 			return faultClientGone
 		}
@@ -82,7 +82,7 @@ func (x *exchange) passInterim() routing.Fault {
 // appendInterim appends an interim answer as the client receives it.
 func (x *exchange) appendInterim(dst []byte) []byte {
 	a := &x.answer
-	dst = strconv.AppendInt(append(dst, "HTTP/1.1 "...), int64(a.status), 10)
-	dst = append(append(append(dst, ' '), a.reason...), "\r\n"...)
-	return append(a.appendFields(dst), "\r\n"...)
+	dst = strconv.AppendInt(append(dst, "HTTP/1.1 "...), int64(a.Status), 10)
+	dst = append(append(append(dst, ' '), a.Reason...), "\r\n"...)
+	return append(a.AppendFields(dst), "\r\n"...)
 }

@@ -4,7 +4,12 @@ import (
 	"bytes"
 	"time"
 
+	"gridrouter.io/router/wire"
+
+	"gridrouter.io/router/http1"
+
 	"gridrouter.io/router/admission"
+	"gridrouter.io/router/upstream"
 	"gridrouter.io/routing"
 )
 
@@ -33,11 +38,11 @@ type exchange struct {
 	now      *published // the table and the decks of this request
 	decision routing.Decision
 	view     *deckView
-	endpoint *endpoint
-	conn     *deckConn
-	failure  failure // of the deck in this attempt; told by tellFailure
+	endpoint *upstream.Endpoint
+	conn     *upstream.Conn
+	failure  upstream.Failure // of the deck in this attempt; told by tellFailure
 
-	answer      answer
+	answer      http1.Answer
 	upload      upload
 	expectation *expectation // a client that waits for 100 (Continue); nil: it does not
 
@@ -107,7 +112,7 @@ const maxHops = 4
 func readHops(head *admission.Head) (hops int) {
 	for i := range head.Lines {
 		if line := &head.Lines[i]; line.Class == admission.GridHops {
-			if n, ok := admission.ParseLength(line.Value); ok {
+			if n, ok := http1.ParseLength(line.Value); ok {
 				hops = max(hops, int(min(n, maxHops)))
 			}
 		}
@@ -124,7 +129,7 @@ func (x *exchange) decide() routing.Fault {
 	}
 	x.decision = x.now.table.Decide(&x.head.Request)
 	if policy := x.decision.Policy; policy != nil && policy.Total > 0 {
-		x.deadline = x.router.after(policy.Total)
+		x.deadline = x.router.clock.After(policy.Total)
 	}
 	if x.decision.PinWanted {
 		x.decidePinned()
@@ -150,13 +155,12 @@ func (x *exchange) misdirected() bool {
 // address chooses where the deck is reached.
 func (x *exchange) address() routing.Fault {
 	x.view = x.now.decks[x.decision.Deck.ID]
-	x.endpoint = pick(x.view.endpoints)
+	x.endpoint = upstream.Pick(x.view.endpoints)
 	if x.endpoint == nil {
-		x.deckFailed(failedUnresolved, x.view.names())
+		x.deckFailed(upstream.FailedUnresolved, x.view.names())
 		return faultDeckUnresolved
 	}
-	x.endpoint.inFlight.Add(1)
-	x.view.live.inFlight.Add(1)
+	x.endpoint.Begin()
 	return noFault
 }
 
@@ -182,4 +186,60 @@ func (r *Router) release(x *exchange) {
 	x.lane.inFlight.Add(-1)
 	x.forget()
 	r.exchanges.Put(x)
+}
+
+// hangUp lets go of what a request still holds.
+func (x *exchange) hangUp() {
+	x.abandon(upstream.ClosedBadAnswer)
+	if x.retrying {
+		x.view.live.EndRetries()
+		x.retrying = false
+	}
+	if x.endpoint != nil {
+		x.endpoint.End()
+		x.endpoint = nil
+	}
+}
+
+// forget clears the request, and keeps the buffers for another.
+func (x *exchange) forget() {
+	x.client, x.lane, x.line, x.fields = nil, nil, admission.RequestLine{}, nil
+	x.firstOfClient, x.prepared, x.replayable, x.heard, x.retrying = false, false, false, false, false
+	x.who.requestID = nil
+	x.who.forget()
+	x.now, x.decision, x.view = nil, routing.Decision{}, nil
+	x.answer = http1.Answer{}
+	x.upload.whole = false
+	x.upload.bytes.Store(0)
+	x.head.Reset()
+	x.deadline, x.started, x.asked, x.answered = wire.NoWait, time.Time{}, time.Time{}, time.Time{}
+	x.status, x.sent, x.reason, x.failure = 0, 0, "", upstream.Failure{}
+	x.begun, x.closes = false, false
+	if cap(x.in) > keptReadBytes {
+		x.in = make([]byte, firstReadBytes)
+	}
+	if cap(x.out) > keptReadBytes {
+		x.out = make([]byte, 0, firstReadBytes)
+	}
+}
+
+// late says whether the request's own deadline is over.
+func (x *exchange) late() bool {
+	return x.deadline != wire.NoWait && x.router.clock.Now() >= x.deadline
+}
+
+// untilDeadline is a time, but not beyond the request's own deadline.
+func (x *exchange) untilDeadline(d time.Duration) time.Duration {
+	if x.deadline != wire.NoWait {
+		return min(d, time.Duration(x.deadline-x.router.clock.Now()))
+	}
+	return d
+}
+
+// orDeadline is a moment, but not beyond the request's own deadline.
+func (x *exchange) orDeadline(by int64) int64 {
+	if x.deadline != wire.NoWait {
+		return min(by, x.deadline)
+	}
+	return by
 }

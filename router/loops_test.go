@@ -7,17 +7,18 @@ import (
 	"strings"
 	"testing"
 
+	"gridrouter.io/router/metrics"
 	"gridrouter.io/routing"
 )
 
 // handled counts the requests that routers began, whatever became of them.
 func handled(grids []*grid) (total uint64) {
 	for _, g := range grids {
+		var took metrics.Histogram
 		for i := range g.router.counters.lanes {
-			for k := range g.router.counters.lanes[i].buckets {
-				total += g.router.counters.lanes[i].buckets[k].Load()
-			}
+			took.Add(&g.router.counters.lanes[i].Latencies)
 		}
+		total += took.Total()
 	}
 	return total
 }

@@ -50,7 +50,7 @@ func TestClientsThatDeclareMuchAndSendLittleCostLittle(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	eventually(t, "all are under way", func() bool { return g.router.published.Load().decks[0].live.inFlight.Load() == int64(clients) })
+	eventually(t, "all are under way", func() bool { return g.live().InFlight() == int64(clients) })
 	each := (residentBytes(t) - before) / int64(clients)
 	t.Logf("%d bytes each, deck and test included", each)
 	if each > 64<<10 && !raceEnabled {

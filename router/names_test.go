@@ -106,7 +106,7 @@ func TestARouterIsReadyOnceItHasATableAndEachNameWasTried(t *testing.T) {
 	f("m1")
 	mesh.answer("m1.deck.test") // in vain, but tried
 	f("")
-	if note := g.router.unusableNote(); !strings.Contains(note, "1 deck(s) have no address, among them m1") {
+	if _, note := fetch(t, "GET", adminOf(g, nil).URL+"/readyz"); !strings.Contains(note, "1 deck(s) have no address, among them m1") {
 		t.Errorf("told %q", note)
 	}
 	g.put(&routing.Deck{Name: "m2", Domain: "m2.deck.test", Attach: routing.AttachMesh})

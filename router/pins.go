@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"gridrouter.io/router/admission"
 	"gridrouter.io/routing"
 )
 
@@ -77,4 +78,15 @@ func (r *Router) pin(until time.Time, tenant string, key []byte) routing.Pinned 
 	ctx, cancel := context.WithDeadline(context.Background(), until)
 	defer cancel()
 	return r.cfg.Pins.Pin(ctx, tenant, key)
+}
+
+// PinReader returns who reads the pins that tables do not hold, for explanations: as a request would,
+// and for as long. nil: nobody.
+func (r *Router) PinReader() admission.PinReader {
+	if r.cfg.Pins == nil {
+		return nil
+	}
+	return func(tenant string, key []byte) routing.Pinned {
+		return r.pin(time.Now().Add(pinPatience), tenant, key)
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"gridrouter.io/router/wire"
@@ -214,4 +215,19 @@ func (c *client) hasSaid() (said bool) {
 		said = n > 0
 	})
 	return err == nil && said
+}
+
+const (
+	fewDescriptors = 64
+	noLimit        = 1 << 20
+)
+
+// defaultMaxClients is three quarters of the descriptors that the process may have: what is
+// left is for decks, and the rest.
+func defaultMaxClients() int {
+	var limit syscall.Rlimit
+	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil {
+		return noLimit
+	}
+	return int(max(min(limit.Cur, noLimit), fewDescriptors) * 3 / 4)
 }

@@ -96,12 +96,13 @@ func TestTheLongestWaitingMakesRoomAndNoRequestIsEverCut(t *testing.T) {
 		w.send(get("/"))
 		wantStatus(t, w.reply("GET"), 200, "")
 		g.accepted(2 + i)
+		g.waiting(1 + i)
 		waiting = append(waiting, w)
 	}
 	g.router.clock.Advance(time.Second)
 	waiting[0].send(get("/")) // has the other one wait longer
 	wantStatus(t, waiting[0].reply("GET"), 200, "")
-	eventually(t, "it waits again", func() bool { return g.router.counters.inFlight() == 1 })
+	g.waiting(2)
 	g.router.clock.Advance(time.Second)
 	third := g.dial()
 	waiting[1].expectEnd()
@@ -397,4 +398,19 @@ func TestPlacesAreGivenBackWhateverBecameOfAConnection(t *testing.T) {
 	if (&client{peer: netip.MustParseAddr("2001:db8::1")}).shareOf() != netip.MustParseAddr("2001:db8::") {
 		t.Error("an IPv6 address is not its network's")
 	}
+}
+
+// waiting waits until so many clients are waited for: one is some time after it has its answer, and that
+// time must not lie behind the next step of a clock that stands still.
+func (g *grid) waiting(n int) {
+	g.t.Helper()
+	eventually(g.t, "the router waits for clients", func() bool {
+		now := 0
+		g.router.clients.each(func(c *client) {
+			if c.waitingSince.Load() > 0 {
+				now++
+			}
+		})
+		return now == n
+	})
 }

@@ -7,11 +7,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
 
+	"gridrouter.io/router/upstream"
 	"gridrouter.io/routing"
 )
 
@@ -28,33 +28,11 @@ type published struct {
 // deckView is one deck as one table has it, with the addresses of the moment.
 type deckView struct {
 	compiled  *routing.CompiledDeck
-	live      *liveDeck
-	endpoints []*endpoint
+	live      *upstream.Deck
+	endpoints []*upstream.Endpoint
 	// tried says that each name among the deck's addresses has been resolved once, well
 	// or not.
 	tried bool
-}
-
-// liveDeck is what lives longer than a table: counters and addresses with their
-// connections. It is kept by the deck's name.
-type liveDeck struct {
-	name     string
-	counters deckCounters
-	inFlight atomic.Int64
-	retrying atomic.Int64 // requests that are being tried again
-	// lastFailure is the last that belongs to no address; nil: none.
-	lastFailure atomic.Pointer[failure]
-	failureLog  sampledLog
-	// endpoints are those in use, by address. The publisher's lock guards them.
-	endpoints map[place]*endpoint
-	// tls is how it is spoken to, by identity.
-	tls map[tlsIdentity]*deckTLS
-}
-
-// place is where a deck is reached, and as who.
-type place struct {
-	at netip.AddrPort
-	as tlsIdentity
 }
 
 // publisher makes each published state out of the one before it. Its lock is held to
@@ -62,14 +40,12 @@ type place struct {
 type publisher struct {
 	router *Router
 	mu     sync.Mutex
-	live   map[string]*liveDeck
-	// retired are addresses that went, while connections to them are still busy.
-	retired map[*endpoint]struct{}
-	closed  bool
+	decks  *upstream.Decks
+	closed bool
 }
 
 func (p *publisher) init(r *Router) {
-	p.router, p.live, p.retired = r, map[string]*liveDeck{}, map[*endpoint]struct{}{}
+	p.router, p.decks = r, upstream.NewDecks(&r.clock, r.log)
 	for _, resolver := range []Resolver{r.cfg.GSLB, r.cfg.Names} {
 		if resolver != nil {
 			resolver.Notify(p.nameChanged)
@@ -202,16 +178,11 @@ func (r *Router) resolverOf(deck *routing.CompiledDeck) Resolver {
 
 // view makes the view of a deck: its live part, and the addresses of the moment.
 func (p *publisher) view(deck *routing.CompiledDeck) *deckView {
-	live := p.live[deck.Name]
-	if live == nil {
-		live = &liveDeck{name: deck.Name, endpoints: map[place]*endpoint{}, tls: map[tlsIdentity]*deckTLS{}}
-		p.live[deck.Name] = live
-	}
-	view := &deckView{compiled: deck, live: live, tried: true}
+	view := &deckView{compiled: deck, live: p.decks.Deck(deck.Name), tried: true}
 	resolver := p.router.resolverOf(deck)
 	for _, at := range deck.Endpoints {
 		if at.Name == "" {
-			view.add(p, netip.AddrPortFrom(at.Address.Unmap(), at.Port))
+			view.add(netip.AddrPortFrom(at.Address.Unmap(), at.Port))
 			continue
 		}
 		if resolver == nil {
@@ -220,10 +191,23 @@ func (p *publisher) view(deck *routing.CompiledDeck) *deckView {
 		addresses, tried := resolver.Lookup(at.Name)
 		view.tried = view.tried && tried
 		for _, address := range addresses {
-			view.add(p, netip.AddrPortFrom(address.Unmap(), at.Port))
+			view.add(netip.AddrPortFrom(address.Unmap(), at.Port))
 		}
 	}
 	return view
+}
+
+// Decks says how each deck of the table in force does. The list may be empty, and is never nil.
+func (r *Router) Decks() []upstream.DeckStatus {
+	decks := []upstream.DeckStatus{}
+	if now := r.published.Load(); now != nil {
+		for _, view := range now.decks {
+			if view != nil {
+				decks = append(decks, view.live.Status(view.compiled, view.endpoints, view.tried))
+			}
+		}
+	}
+	return decks
 }
 
 // names lists the names that the deck's addresses are to come from, for people.
@@ -238,29 +222,10 @@ func (v *deckView) names() string {
 }
 
 // add adds an address once, with what lives at it.
-func (v *deckView) add(p *publisher, at netip.AddrPort) {
-	where := place{at, identityOf(v.compiled)}
-	e := v.live.endpoints[where]
-	if e == nil {
-		e = newEndpoint(p.router, v.live, at)
-		e.tls = v.live.tlsFor(p.router, where.as)
-		v.live.endpoints[where] = e
-	}
-	if !slices.Contains(v.endpoints, e) {
+func (v *deckView) add(at netip.AddrPort) {
+	if e := v.live.Endpoint(v.compiled, at); !slices.Contains(v.endpoints, e) {
 		v.endpoints = append(v.endpoints, e)
 	}
-}
-
-// tlsFor returns how the deck is spoken to under an identity; nil: in plain text.
-func (d *liveDeck) tlsFor(r *Router, id tlsIdentity) *deckTLS {
-	if !id.given {
-		return nil
-	}
-	if d.tls[id] == nil {
-		clear(d.tls) // those before it live on in the endpoints that use them
-		d.tls[id] = &deckTLS{id: id, log: r.log.With(zap.String("deck", d.name))}
-	}
-	return d.tls[id]
 }
 
 // nameChanged publishes the same table with the new addresses of a name.
@@ -288,7 +253,7 @@ func (p *publisher) nameChanged(name string) {
 // clean retires the addresses that the state in force no longer has: no new request goes
 // there, idle connections close, busy ones end with what they carry.
 func (p *publisher) clean(now *published) {
-	wanted := make(map[*endpoint]struct{})
+	wanted := make(map[*upstream.Endpoint]struct{})
 	decks := make(map[string]struct{}, len(now.decks))
 	for _, view := range now.decks {
 		if view == nil {
@@ -299,18 +264,7 @@ func (p *publisher) clean(now *published) {
 			wanted[e] = struct{}{}
 		}
 	}
-	for name, live := range p.live {
-		for at, e := range live.endpoints {
-			if _, ok := wanted[e]; !ok {
-				delete(live.endpoints, at)
-				e.retire()
-				p.retired[e] = struct{}{}
-			}
-		}
-		if _, ok := decks[name]; !ok {
-			delete(p.live, name)
-		}
-	}
+	p.decks.Retain(decks, wanted)
 }
 
 // sweep closes idle connections whose time is over, and forgets what has ended.
@@ -323,15 +277,11 @@ func (p *publisher) sweep(now int64) {
 				continue
 			}
 			for _, e := range view.endpoints {
-				e.pool.sweep(now, view.compiled.Idle)
+				e.Sweep(now, view.compiled.Idle)
 			}
 		}
 	}
-	for e := range p.retired {
-		if e.retire(); e.connections.Load() == 0 {
-			delete(p.retired, e)
-		}
-	}
+	p.decks.ForgetRetired()
 }
 
 // close ends all idle connections to decks; no more are kept.
@@ -339,18 +289,5 @@ func (p *publisher) close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.closed = true
-	for e := range p.all() {
-		e.retire()
-	}
-}
-
-// all yields every endpoint, those on their way out included.
-func (p *publisher) all() map[*endpoint]struct{} {
-	all := maps.Clone(p.retired)
-	for _, live := range p.live {
-		for _, e := range live.endpoints {
-			all[e] = struct{}{}
-		}
-	}
-	return all
+	p.decks.Close()
 }

@@ -26,6 +26,14 @@ func (r *Router) Ready() error {
 	return nil
 }
 
+// Unreachable counts the decks that take requests and have no address, and names one of them.
+func (r *Router) Unreachable() (decks int, example string) {
+	if now := r.published.Load(); now != nil {
+		return now.unusable()
+	}
+	return 0, ""
+}
+
 // unusable counts the decks that take requests and have no address, and names one of them.
 func (p *published) unusable() (decks int, example string) {
 	for _, view := range p.decks {

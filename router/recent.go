@@ -48,13 +48,18 @@ func (r *recentTables) add(t *routing.Table) {
 	}
 }
 
-// at returns the table that was in force last at a revision; present says that it is in
-// force now. The error says which revisions are kept.
+// TableAt returns the table that was in force last at a revision; present says that it is in force
+// now. The error says which revisions are kept. nil without an error: none has been published.
+func (r *Router) TableAt(revision int64) (t *routing.Table, present bool, err error) {
+	return r.recent.at(revision)
+}
+
+// at is [Router.TableAt].
 func (r *recentTables) at(revision int64) (t *routing.Table, present bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.tables) == 0 {
-		return nil, false, errNoTable
+		return nil, false, nil
 	}
 	last := len(r.tables) - 1
 	oldest, newest := r.tables[0].Revision(), r.tables[last].Revision()

@@ -3,9 +3,11 @@ package router
 import (
 	"errors"
 	"net/http"
-	"syscall"
 	"time"
 
+	"gridrouter.io/router/http1"
+
+	"gridrouter.io/router/upstream"
 	"gridrouter.io/router/wire"
 	"gridrouter.io/routing"
 )
@@ -13,6 +15,8 @@ import (
 const (
 	// firstReadBytes is what the first read from a deck has room for: most answers whole.
 	firstReadBytes = 8 << 10
+	// maxInterim is how many answers 1xx may come before the one that counts.
+	maxInterim = 16
 	// keptReadBytes is how much of a buffer that a large head needed is kept for others.
 	keptReadBytes = 16 << 10
 )
@@ -28,19 +32,19 @@ func (x *exchange) relay() routing.Fault {
 	for tries := 1; ; tries++ {
 		rest, fault := x.attempt()
 		switch {
-		case fault == noFault && x.answer.status == http.StatusSwitchingProtocols:
+		case fault == noFault && x.answer.Status == http.StatusSwitchingProtocols:
 			return x.tunnel(rest)
 		case fault == noFault:
 			return x.passOn(rest)
 		}
-		stale := x.conn != nil && x.conn.reused && !x.heard // which is what becomes of idle connections
+		stale := x.conn != nil && x.conn.Reused() && !x.heard // which is what becomes of idle connections
 		if !stale {
 			x.tellFailure()
 		}
 		if !x.tryAgain(fault, tries) {
 			return fault
 		}
-		x.failure, x.reason = failure{}, ""
+		x.failure, x.reason = upstream.Failure{}, ""
 	}
 }
 
@@ -67,16 +71,13 @@ func (x *exchange) connect() routing.Fault {
 	if x.asked.IsZero() {
 		x.asked = x.started
 	}
-	var conn *deckConn
+	var conn *upstream.Conn
 	if !x.retrying { // what became of one idle connection may have become of all
-		conn = x.endpoint.reuse(x.lane.index, deck.Idle)
+		conn = x.endpoint.Reuse(x.lane.index, deck.Idle)
 	}
-	if conn != nil {
-		conn.reused = true
-		x.view.live.counters.reused.Add(1)
-	} else {
+	if conn == nil {
 		var err error
-		if conn, err = x.endpoint.dial(x.untilDeadline(deck.Connect)); err != nil {
+		if conn, err = x.endpoint.Dial(x.untilDeadline(deck.Connect)); err != nil {
 			return x.connectFault(err)
 		}
 	}
@@ -86,7 +87,7 @@ func (x *exchange) connect() routing.Fault {
 }
 
 // detach takes the connection out of the exchange's hands.
-func (x *exchange) detach() *deckConn {
+func (x *exchange) detach() *upstream.Conn {
 	conn := x.conn
 	x.conn = nil
 	x.client.detach()
@@ -95,27 +96,18 @@ func (x *exchange) detach() *deckConn {
 
 // connectFault says which fault it is that no connection could be made.
 func (x *exchange) connectFault(err error) routing.Fault {
-	x.view.live.counters.connectFailures.Add(1)
 	switch {
 	case x.late():
-		x.deckFailed(failedTotal, "")
+		x.deckFailed(upstream.FailedTotal, "")
 		return faultDeckTimeout
-	case ranOut(err):
+	case upstream.RanOut(err):
 		x.reason = "this machine ran out of what a connection needs: " + err.Error()
 		return faultOverloaded
 	}
-	cause := connectCause(err)
+	cause := upstream.ConnectCause(err)
 	x.deckFailed(cause, err.Error())
-	x.endpoint.failed(cause.words())
+	x.endpoint.Failed(cause)
 	return faultConnectFailed
-}
-
-// ranOut says whether a connection failed for want of something of this machine's, which
-// is no fault of the address and must not take it out of use. An address family that this
-// machine has no address of is not among these: it is only this address that cannot be reached.
-func ranOut(err error) bool {
-	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) ||
-		errors.Is(err, syscall.ENOBUFS) || errors.Is(err, syscall.ENOMEM)
 }
 
 // ask sends the head of the request with what is there of its body, and begins to send
@@ -148,7 +140,7 @@ func (x *exchange) ask() (have int, fault routing.Fault) {
 			x.tookNothing()
 			return 0, faultDeckTimeout
 		}
-		x.deckFailed(failedWrite, err.Error())
+		x.deckFailed(upstream.FailedWrite, err.Error())
 		return 0, faultBadDeckAnswer
 	}
 	if x.head.Continue && x.upload.bytes.Load() == 0 {
@@ -181,10 +173,10 @@ const badChunks = "the chunks of the body are malformed"
 // whole request was over before it did.
 func (x *exchange) tookNothing() {
 	if x.late() {
-		x.deckFailed(failedTotal, "")
+		x.deckFailed(upstream.FailedTotal, "")
 		return
 	}
-	x.deckFailed(failedWrite, "it took nothing more in time")
+	x.deckFailed(upstream.FailedWrite, "it took nothing more in time")
 }
 
 // awaitAnswer reads until the head of the answer is whole; interim answers are passed
@@ -193,10 +185,10 @@ func (x *exchange) awaitAnswer(have int) (rest []byte, fault routing.Fault) {
 	searched, interim := 0, 0
 	for {
 		x.have = have
-		end, next, err := answerEnd(x.in[:have], searched)
+		end, next, err := http1.AnswerEnd(x.in[:have], searched)
 		switch searched = next; {
 		case err != nil:
-			x.deckFailed(failedHead, badHead(err, x.in[:have]))
+			x.deckFailed(upstream.FailedHead, badHead(err, x.in[:have]))
 			return nil, faultBadDeckAnswer
 		case end == 0:
 			n, err := x.readMore(have)
@@ -205,20 +197,20 @@ func (x *exchange) awaitAnswer(have int) (rest []byte, fault routing.Fault) {
 			}
 			continue
 		}
-		if err := x.answer.parse(x.in[:end]); err != nil {
+		if err := x.answer.Parse(x.in[:end]); err != nil {
 			x.deckFailed(answerCause(err), badHead(err, x.in[:end]))
 			return nil, faultBadDeckAnswer
 		}
-		if x.answer.status >= 200 || x.answer.status == http.StatusSwitchingProtocols && x.switches() {
+		if x.answer.Status >= 200 || x.answer.Status == http.StatusSwitchingProtocols && x.switches() {
 			x.headCame()
 			return x.in[end:have], noFault
 		}
-		if x.answer.status == http.StatusSwitchingProtocols {
-			x.deckFailed(failedHead, "it switches to a protocol that nobody asked for")
+		if x.answer.Status == http.StatusSwitchingProtocols {
+			x.deckFailed(upstream.FailedHead, "it switches to a protocol that nobody asked for")
 			return nil, faultBadDeckAnswer
 		}
 		if interim++; interim > maxInterim {
-			x.deckFailed(failedHead, "more than 16 interim answers came before the one that counts")
+			x.deckFailed(upstream.FailedHead, "more than 16 interim answers came before the one that counts")
 			return nil, faultBadDeckAnswer
 		}
 		if fault := x.passInterim(); fault != noFault {
@@ -234,7 +226,7 @@ func (x *exchange) awaitAnswer(have int) (rest []byte, fault routing.Fault) {
 // readMore reads behind the first have bytes of the buffer, which grows as it must.
 func (x *exchange) readMore(have int) (int, error) {
 	if have == len(x.in) {
-		grown := make([]byte, min(2*len(x.in), maxAnswerHead))
+		grown := make([]byte, min(2*len(x.in), http1.MaxAnswerHead))
 		copy(grown, x.in)
 		x.in = grown
 	}
@@ -278,7 +270,7 @@ func (x *exchange) answerBy() int64 {
 
 // firstByteBy is when the deck's time for its first byte is over, counted from now.
 func (x *exchange) firstByteBy() int64 {
-	return x.orDeadline(x.router.after(x.view.compiled.FirstByte))
+	return x.orDeadline(x.router.clock.After(x.view.compiled.FirstByte))
 }
 
 // headCame ends the time for the first byte.
@@ -290,7 +282,7 @@ func (x *exchange) headCame() {
 		c.mu.Unlock()
 	}
 	x.answered = time.Now()
-	x.endpoint.succeeded()
+	x.endpoint.Succeeded()
 }
 
 // waitFault says which fault it is that no answer came.
@@ -309,15 +301,15 @@ func (x *exchange) waitFault(err error) routing.Fault {
 		return faultClientGone
 	case errors.Is(err, wire.ErrOverdue):
 		if x.late() {
-			x.deckFailed(failedTotal, "")
+			x.deckFailed(upstream.FailedTotal, "")
 			return faultDeckTimeout
 		}
-		cause := failedFirstByte
+		cause := upstream.FailedFirstByte
 		if x.have > 0 {
-			cause = failedHeadTime
+			cause = upstream.FailedHeadTime
 		}
 		x.deckFailed(cause, "")
-		x.endpoint.failed(cause.words())
+		x.endpoint.Failed(cause)
 		return faultDeckTimeout
 	}
 	cause, detail := waitCause(err, x.in[:x.have])

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"gridrouter.io/router/http1"
+
 	"gridrouter.io/routing"
 )
 
@@ -150,8 +152,8 @@ func TestBadAnswersAreNeverPassedOn(t *testing.T) {
 	f("HTTP/1.1 200 OK\r\nX: a\x00b\r\nContent-Length: 0\r\n\r\n")
 	f("HTTP/1.1 200 OK\r\nno colon\r\nContent-Length: 0\r\n\r\n")
 	f("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nsecret")
-	f("HTTP/1.1 200 OK\r\nX: " + strings.Repeat("a", maxAnswerHead) + "\r\nContent-Length: 0\r\n\r\n")
-	f("HTTP/1.1 200 OK\r\n" + strings.Repeat("X: y\r\n", maxAnswerFields+1) + "Content-Length: 0\r\n\r\n")
+	f("HTTP/1.1 200 OK\r\nX: " + strings.Repeat("a", http1.MaxAnswerHead) + "\r\nContent-Length: 0\r\n\r\n")
+	f("HTTP/1.1 200 OK\r\n" + strings.Repeat("X: y\r\n", http1.MaxAnswerFields+1) + "Content-Length: 0\r\n\r\n")
 	f(strings.Repeat("HTTP/1.1 103 Early Hints\r\n\r\n", maxInterim+1) + fine)
 }
 
@@ -376,7 +378,7 @@ func openConnections(g *grid) (open int64) {
 	for _, view := range g.router.published.Load().decks {
 		if view != nil {
 			for _, e := range view.endpoints {
-				open += e.connections.Load()
+				open += e.Status().Connections
 			}
 		}
 	}

@@ -1,7 +1,6 @@
 package router
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"runtime/debug"
@@ -9,7 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"gridrouter.io/router/admission"
-	"gridrouter.io/router/framing"
+	"gridrouter.io/router/http1"
 	"gridrouter.io/router/wire"
 	"gridrouter.io/routing"
 )
@@ -55,7 +54,7 @@ func (c *client) serveOne() (more bool) {
 		x.finish(refusal.Fault)
 		return false
 	}
-	x.line, x.fields = splitHead(head, c.frame.Line())
+	x.line, x.fields = admission.SplitHead(head, c.frame.Line())
 	r.guarded(x)
 	return !x.closes
 }
@@ -105,9 +104,9 @@ func (c *client) awaitHead() (head []byte, err error) {
 	switch {
 	case c.requests == 0:
 	case begun:
-		by = c.router.after(patience.Head)
+		by = c.router.clock.After(patience.Head)
 	default:
-		by = c.router.after(patience.Idle)
+		by = c.router.clock.After(patience.Idle)
 	}
 	for {
 		if begun {
@@ -131,7 +130,7 @@ func (c *client) awaitHead() (head []byte, err error) {
 			return nil, err
 		}
 		if begun && c.requests > 0 {
-			by = c.router.after(patience.Head)
+			by = c.router.clock.After(patience.Head)
 		}
 	}
 }
@@ -158,7 +157,7 @@ func (c *client) beginHead(emptyLines *int) (begun bool, err error) {
 	if c.end == 1 && c.buf.Data()[0] == '\r' { // the LF is still to come
 		return false, nil
 	}
-	if !admission.IsToken(c.buf.Data()[:1]) {
+	if !http1.IsToken(c.buf.Data()[:1]) {
 		return false, errNoMethod
 	}
 	return true, nil
@@ -239,62 +238,15 @@ func (c *client) receiveMore(by int64) error {
 // unreadable says which fault it is that no whole head could be had.
 func unreadable(err error) admission.Refusal {
 	switch {
-	case errors.Is(err, framing.ErrLineTooLong):
+	case errors.Is(err, http1.ErrLineTooLong):
 		return admission.Refusal{Fault: admission.URITooLong, Reason: "the first line is longer than 8 KiB"}
-	case errors.Is(err, framing.ErrHeadTooLarge):
+	case errors.Is(err, http1.ErrHeadTooLarge):
 		return admission.Refusal{Fault: admission.HeadTooLarge, Reason: "the header is larger than 64 KiB"}
-	case errors.Is(err, framing.ErrBareLF), errors.Is(err, framing.ErrBareCR), errors.Is(err, errNoMethod), errors.Is(err, errEmptyLines):
+	case errors.Is(err, http1.ErrBareLF), errors.Is(err, http1.ErrBareCR), errors.Is(err, errNoMethod), errors.Is(err, errEmptyLines):
 		return admission.Refusal{Fault: routing.FaultBadRequest, Reason: err.Error()}
 	case errors.Is(err, wire.ErrOverdue):
 		return admission.Refusal{Fault: faultRequestTimeout}
 	case errors.Is(err, io.EOF):
 	}
 	return admission.Refusal{Fault: faultClientGone}
-}
-
-// splitHead takes a head apart: the first line, which has so many bytes with its end, at
-// its first and last space, and the field lines. What is no request line is found by
-// admission, which checks each part.
-func splitHead(head []byte, lineBytes int) (line admission.RequestLine, fields []byte) {
-	text := head[:lineBytes-2]
-	first, last := bytes.IndexByte(text, ' '), bytes.LastIndexByte(text, ' ')
-	if first < 0 || first == last {
-		return admission.RequestLine{Method: text}, head[lineBytes:]
-	}
-	return admission.RequestLine{Method: text[:first], Target: text[first+1 : last], Version: text[last+1:]}, head[lineBytes:]
-}
-
-// requestBody takes the framing off the body of a request.
-type requestBody struct {
-	chunked bool
-	left    int64 // of a body framed by length
-	chunks  framing.Chunks
-	over    bool
-}
-
-func (b *requestBody) begin(head *admission.Head) {
-	*b = requestBody{chunked: head.Chunked, left: max(0, head.Length), over: !head.HasBody()}
-}
-
-// take takes the framing off what was received, in place. It returns how many bytes of the
-// body there are, and how many bytes belong to the request.
-func (b *requestBody) take(p []byte) (data, used int, err error) {
-	if b.chunked {
-		data, used, err = b.chunks.Decode(p)
-		b.over = b.chunks.Ended()
-		return data, used, err
-	}
-	data = int(min(b.left, int64(len(p))))
-	b.left -= int64(data)
-	b.over = b.left == 0
-	return data, data, nil
-}
-
-// atMost is how many bytes may be read without reading into the next request, as far as
-// that is known.
-func (b *requestBody) atMost() int {
-	if b.chunked {
-		return wire.BodyBytes
-	}
-	return int(min(b.left, wire.BodyBytes))
 }

@@ -280,8 +280,14 @@ func (r *Router) tellDate(now time.Time) {
 
 // Table returns the table in force; nil: none has been published.
 func (r *Router) Table() *routing.Table {
+	t, _ := r.InForce()
+	return t
+}
+
+// InForce returns the table in force and when it was published; nil: none has been.
+func (r *Router) InForce() (t *routing.Table, at time.Time) {
 	if now := r.published.Load(); now != nil {
-		return now.table
+		return now.table, now.at
 	}
-	return nil
+	return nil, time.Time{}
 }

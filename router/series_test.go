@@ -4,6 +4,9 @@ import (
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"gridrouter.io/router/metrics"
+	"gridrouter.io/router/upstream"
 )
 
 // TestSeriesAreThereFromTheStart counts the series before anything has happened.
@@ -27,9 +30,9 @@ func TestSeriesAreThereFromTheStart(t *testing.T) {
 	}
 	const decks = 2
 	for name, want := range map[string]int{
-		"gridrouter_requests_total":                    (decks + 1) * (statusClasses - 1), // no 1xx
+		"gridrouter_requests_total":                    (decks + 1) * (metrics.StatusClasses - 1), // no 1xx
 		"gridrouter_faults_total":                      len(faultTable()),
-		"gridrouter_upstream_connections_closed_total": decks * int(closeReasons),
+		"gridrouter_upstream_connections_closed_total": decks * int(upstream.CloseReasons),
 		"gridrouter_upstream_connections_opened_total": decks,
 		"gridrouter_upstream_connections":              decks * 2,
 		"gridrouter_client_connections_refused_total":  int(rudenesses),

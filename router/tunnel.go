@@ -6,7 +6,9 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"gridrouter.io/router/admission"
+	"gridrouter.io/router/http1"
+
+	"gridrouter.io/router/upstream"
 	"gridrouter.io/router/wire"
 	"gridrouter.io/routing"
 )
@@ -14,7 +16,7 @@ import (
 // switches says whether the deck goes on with the protocol that the client asked for.
 func (x *exchange) switches() bool {
 	a := &x.answer
-	return len(x.head.Upgrade) > 0 && a.switches && admission.SameName(a.upgrade, x.head.Upgrade) && a.length < 0 && !a.chunked
+	return len(x.head.Upgrade) > 0 && a.Switches && http1.SameName(a.Upgrade, x.head.Upgrade) && a.Length < 0 && !a.Chunked
 }
 
 // tunnel passes bytes both ways after the deck has switched protocols (RFC 9110 7.8), until
@@ -42,24 +44,24 @@ func (x *exchange) tunnel(rest []byte) routing.Fault {
 	if up.broken || down.broken {
 		c.abort() // so that nobody takes the part for the whole
 	}
-	x.detach().close(closedTunnel)
+	x.detach().Close(upstream.ClosedTunnel)
 	return noFault
 }
 
 // appendSwitch appends the answer 101 that the client receives.
 func (x *exchange) appendSwitch(dst []byte) []byte {
 	a := &x.answer
-	x.status = a.status
+	x.status = a.Status
 	dst = append(dst, "HTTP/1.1 101 "...)
-	dst = append(append(dst, a.reason...), "\r\n"...)
-	dst = a.appendFields(dst)
-	dst = append(append(dst, "Connection: Upgrade\r\nUpgrade: "...), a.upgrade...)
+	dst = append(append(dst, a.Reason...), "\r\n"...)
+	dst = a.AppendFields(dst)
+	dst = append(append(dst, "Connection: Upgrade\r\nUpgrade: "...), a.Upgrade...)
 	return append(dst, "\r\n\r\n"...)
 }
 
 // touchTunnel notes that something came through the tunnel.
 func (x *exchange) touchTunnel() {
-	x.client.idleBy.Store(x.router.after(x.router.cfg.Patience.Tunnel))
+	x.client.idleBy.Store(x.router.clock.After(x.router.cfg.Patience.Tunnel))
 }
 
 // pump is one direction of a tunnel.
@@ -96,7 +98,7 @@ func (p *pump) copy(x *exchange, from, to *wire.Socket, before []byte) error {
 	}
 	for {
 		b, n, err := from.Receive(pool, wire.BodyBytes, wire.Forever)
-		if errors.Is(err, io.EOF) || errors.Is(err, errNoFarewell) { // what ends within a tunnel its own protocol tells
+		if errors.Is(err, io.EOF) || errors.Is(err, upstream.ErrNoCloseNotify) { // what ends within a tunnel its own protocol tells
 			return nil
 		}
 		if err != nil {
@@ -115,7 +117,7 @@ func (p *pump) pass(x *exchange, to *wire.Socket, data []byte) error {
 	if to != &x.client.Socket {
 		x.lane.received.Add(uint64(len(data)))
 	}
-	n, err := to.WriteUntil(data, x.router.after(x.router.cfg.Patience.Write))
+	n, err := to.WriteUntil(data, x.router.clock.After(x.router.cfg.Patience.Write))
 	p.bytes.Add(int64(n))
 	if to == &x.client.Socket {
 		x.lane.sent.Add(uint64(n))
@@ -131,6 +133,9 @@ type tunnel struct {
 	deck   string
 	client *client
 }
+
+// Tunnels counts the open tunnels of a tenant.
+func (r *Router) Tunnels(tenant string) int { return r.tunnels.of(tenant) }
 
 // tunnelSet is every open tunnel, by tenant. It is touched when one begins and when it ends.
 type tunnelSet struct {

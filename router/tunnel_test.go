@@ -209,10 +209,10 @@ func TestAConnectionThatCannotBeMadeIsTriedElsewhere(t *testing.T) {
 			t.Fatalf("got %d %q", r.StatusCode, r.body)
 		}
 	}
-	if n := g.router.published.Load().decks[0].live.counters.retries.Load(); n == 0 {
+	if n := g.counts().Retries; n == 0 {
 		t.Error("nothing was tried again")
 	}
-	if n := g.router.published.Load().decks[0].live.retrying.Load(); n != 0 {
+	if n := g.counts().Retrying; n != 0 {
 		t.Errorf("%d are still counted as being tried again", n)
 	}
 }
@@ -254,15 +254,19 @@ func TestAStaleConnectionIsTriedAgainOnlyWhereItDoesNoHarm(t *testing.T) {
 func TestRetriesHaveABudget(t *testing.T) {
 	g := newGrid(t, nil)
 	g.one(refusedAddress(t), refusedAddress(t))
-	live := g.router.published.Load().decks[0].live
-	live.retrying.Store(retryFloor) // so many are being tried again already
+	live := g.live()
+	for range 3 { // so many are being tried again already
+		live.BeginRetries()
+	}
 	wantStatus(t, g.ask(get("/")), 502, "connect_failed")
-	if refused, made := live.counters.retriesRefused.Load(), live.counters.retries.Load(); refused != 1 || made != 0 {
+	if refused, made := live.Counts().RetriesRefused, live.Counts().Retries; refused != 1 || made != 0 {
 		t.Errorf("%d refused, %d made", refused, made)
 	}
-	live.retrying.Store(0)
+	for range 3 {
+		live.EndRetries()
+	}
 	wantStatus(t, g.ask(get("/")), 502, "connect_failed")
-	if refused, made := live.counters.retriesRefused.Load(), live.counters.retries.Load(); refused != 1 || made != 1 {
+	if refused, made := live.Counts().RetriesRefused, live.Counts().Retries; refused != 1 || made != 1 {
 		t.Errorf("%d refused, %d made", refused, made)
 	}
 }

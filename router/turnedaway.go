@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"gridrouter.io/router/lograte"
 	"gridrouter.io/router/wire"
 )
 
@@ -59,7 +60,7 @@ func (r rudeness) String() string { return rudenessTexts[r].label }
 // turnedAway is the connections that ended before a request could, counted and told of.
 type turnedAway struct {
 	total [rudenesses]atomic.Uint64
-	log   [rudenesses]sampledLog
+	log   [rudenesses]lograte.Limit
 }
 
 // maxDetail bounds what the log says of an error, which may hold what a client made up.
@@ -77,7 +78,7 @@ func (c *client) turnAway(why rudeness, err error) bool {
 	if why == rudeLeft {
 		return false
 	}
-	ok, left := r.turned.log[why].allow(time.Now())
+	ok, left := r.turned.log[why].Allow(time.Now())
 	if !ok {
 		return false
 	}

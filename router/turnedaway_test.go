@@ -12,6 +12,8 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
+
+	"gridrouter.io/router/lograte"
 )
 
 // turnedAwayBy connects to addr, does what says, and waits until the router has closed.
@@ -132,7 +134,7 @@ func TestManyWhoAreTurnedAwayDoNotFillTheLog(t *testing.T) {
 			told += int(left)
 		}
 	}
-	if most := (int(time.Since(begun)/sampledEvery) + 1) * sampledLines; len(lines) > most || told > many {
+	if most := (int(time.Since(begun)/lograte.Every) + 1) * lograte.Lines; len(lines) > most || told > many {
 		t.Errorf("%d lines, at most %d; they tell of %d of %d", len(lines), most, told, many)
 	}
 }

@@ -6,9 +6,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	"gridrouter.io/router/admission"
+
 	"go.uber.org/zap"
 
-	"gridrouter.io/router/framing"
+	"gridrouter.io/router/http1"
 	"gridrouter.io/router/wire"
 	"gridrouter.io/routing"
 )
@@ -23,7 +25,7 @@ const (
 )
 
 // The buffers have room for what frames a chunk.
-const _ = uint(wire.BufferFront - framing.ChunkRoom)
+const _ = uint(wire.BufferFront - http1.ChunkRoom)
 
 // upload sends the body of a request to the deck. What came with the head goes with the
 // head. For what is still to come there is a goroutine of its own, so that the answer can
@@ -66,7 +68,7 @@ func (u *upload) prepare(x *exchange, out []byte) ([]byte, routing.Fault) {
 	}
 	u.bytes.Store(int64(data))
 	if x.head.Chunked {
-		return appendChunk(out, here[:data], c.body.over), noFault
+		return http1.AppendChunk(out, here[:data], c.body.over), noFault
 	}
 	return append(out, here[:data]...), noFault
 }
@@ -115,9 +117,9 @@ func (u *upload) copy(x *exchange) (whole bool) {
 	if c.Secure {
 		pool = &r.records
 	}
-	by := r.after(r.cfg.Patience.Body)
+	by := r.clock.After(r.cfg.Patience.Body)
 	if u.expected { // the client rightly sends nothing until it is told to
-		by = r.after(r.cfg.Patience.Body + r.cfg.Patience.Continue)
+		by = r.clock.After(r.cfg.Patience.Body + r.cfg.Patience.Continue)
 	}
 	for !c.body.over {
 		c.bodySince.Store(r.clock.Coarse())
@@ -131,7 +133,7 @@ func (u *upload) copy(x *exchange) (whole bool) {
 			return false
 		}
 		c.lane.received.Add(uint64(n))
-		by = min(by+int64(n)*int64(time.Second)/minBodyRate, r.after(r.cfg.Patience.Body))
+		by = min(by+int64(n)*int64(time.Second)/minBodyRate, r.clock.After(r.cfg.Patience.Body))
 		ok := u.pass(x, b, n)
 		pool.Put(b)
 		if !ok {
@@ -157,7 +159,7 @@ func (u *upload) pass(x *exchange, b *wire.Buffer, n int) bool {
 	u.last.Store(c.body.over)
 	piece := received[:data]
 	if x.head.Chunked {
-		piece = framing.Chunk(b.Whole, wire.BufferFront, data, c.body.over)
+		piece = http1.Chunk(b.Whole, wire.BufferFront, data, c.body.over)
 	}
 	return len(piece) == 0 || u.write(x, piece)
 }
@@ -182,7 +184,7 @@ func (u *upload) write(x *exchange, p []byte) bool {
 	if u.stop.Load() {
 		return false
 	}
-	_, err := x.conn.WriteUntil(p, x.orDeadline(x.router.after(x.view.compiled.FirstByte)))
+	_, err := x.conn.WriteUntil(p, x.orDeadline(x.router.clock.After(x.view.compiled.FirstByte)))
 	if err != nil && !u.stop.Load() && errors.Is(err, wire.ErrOverdue) {
 		u.fail(x, faultDeckTimeout)
 	}
@@ -243,23 +245,37 @@ func (u *upload) end(x *exchange) {
 	u.whole, u.active = false, false
 }
 
-// late says whether the request's own deadline is over.
-func (x *exchange) late() bool {
-	return x.deadline != wire.NoWait && x.router.clock.Now() >= x.deadline
+// requestBody takes the framing off the body of a request.
+type requestBody struct {
+	chunked bool
+	left    int64 // of a body framed by length
+	chunks  http1.Chunks
+	over    bool
 }
 
-// untilDeadline is a time, but not beyond the request's own deadline.
-func (x *exchange) untilDeadline(d time.Duration) time.Duration {
-	if x.deadline != wire.NoWait {
-		return min(d, time.Duration(x.deadline-x.router.clock.Now()))
-	}
-	return d
+func (b *requestBody) begin(head *admission.Head) {
+	*b = requestBody{chunked: head.Chunked, left: max(0, head.Length), over: !head.HasBody()}
 }
 
-// orDeadline is a moment, but not beyond the request's own deadline.
-func (x *exchange) orDeadline(by int64) int64 {
-	if x.deadline != wire.NoWait {
-		return min(by, x.deadline)
+// take takes the framing off what was received, in place. It returns how many bytes of the
+// body there are, and how many bytes belong to the request.
+func (b *requestBody) take(p []byte) (data, used int, err error) {
+	if b.chunked {
+		data, used, err = b.chunks.Decode(p)
+		b.over = b.chunks.Ended()
+		return data, used, err
 	}
-	return by
+	data = int(min(b.left, int64(len(p))))
+	b.left -= int64(data)
+	b.over = b.left == 0
+	return data, data, nil
+}
+
+// atMost is how many bytes may be read without reading into the next request, as far as
+// that is known.
+func (b *requestBody) atMost() int {
+	if b.chunked {
+		return wire.BodyBytes
+	}
+	return int(min(b.left, wire.BodyBytes))
 }

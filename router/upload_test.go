@@ -291,7 +291,7 @@ func TestAnUploadThatEndsWhileItIsStoppedLeavesNothingToUseAgain(t *testing.T) {
 	g.one(answering(t, fine).addr)
 	view := g.router.published.Load().decks[0]
 	e := view.endpoints[0]
-	conn, err := e.dial(patience)
+	conn, err := e.Dial(patience)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -311,7 +311,7 @@ func TestAnUploadThatEndsWhileItIsStoppedLeavesNothingToUseAgain(t *testing.T) {
 		x.upload.done <- true // all was written
 	}()
 	x.settle(&bodyFlow{from: framedLength})
-	if n := e.pool.idle.Load(); n != 0 || !x.closes {
+	if n := e.Status().Idle; n != 0 || !x.closes {
 		t.Fatalf("%d connections to the deck are kept, the client's closes: %v", n, x.closes)
 	}
 	g.router.release(x)

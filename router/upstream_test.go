@@ -3,17 +3,19 @@ package router
 import (
 	"io"
 	"net/http"
-	"net/netip"
 	"slices"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
+	"gridrouter.io/router/upstream"
 	"gridrouter.io/router/wire"
 	"gridrouter.io/routing"
 )
+
+// ejectAfter is how many failures in a row take an address out of use.
+const ejectAfter = 3
 
 func TestAConnectionToADeckIsUsedAgain(t *testing.T) {
 	g := newGrid(t, nil)
@@ -24,34 +26,6 @@ func TestAConnectionToADeckIsUsedAgain(t *testing.T) {
 	}
 	if n := deck.connections(); n != 1 {
 		t.Fatalf("%d connections", n)
-	}
-}
-
-func TestTheConnectionPutBackLastIsUsedFirst(t *testing.T) {
-	g := newGrid(t, nil)
-	g.one(answering(t, fine).addr)
-	e := g.router.published.Load().decks[0].endpoints[0]
-	var made []*deckConn
-	for range 3 {
-		c, err := e.dial(patience)
-		if err != nil {
-			t.Fatal(err)
-		}
-		made = append(made, c)
-	}
-	for _, c := range made {
-		c.release(0)
-	}
-	for i := range made {
-		c := e.reuse(0, time.Minute)
-		if c != made[len(made)-1-i] {
-			t.Fatalf("connection %d is another one", i)
-		}
-		defer c.close(closedIdle)
-	}
-	made[0].release(0)
-	if e.reuse(1, time.Minute) != made[0] {
-		t.Fatal("what is idle in one shard is not found from another")
 	}
 }
 
@@ -89,7 +63,7 @@ func TestUnsolicitedBytesAreNobodysAnswer(t *testing.T) {
 				eventually(t, "the deck has spoken", func() bool { return spoke(g) })
 			}
 		}
-		if n := g.router.publisher.live["d1"].counters.closed[closedUnsolicited].Load(); n < 2 {
+		if n := g.counts().Closed[upstream.ClosedUnsolicited]; n < 2 {
 			t.Fatalf("%d connections were closed for it", n)
 		}
 	}
@@ -106,11 +80,10 @@ func TestUnsolicitedBytesAreNobodysAnswer(t *testing.T) {
 func spoke(g *grid) bool {
 	for _, e := range g.router.published.Load().decks[0].endpoints {
 		quietOnes := 0
-		e.pool.filter(func(c *deckConn) bool {
+		e.EachIdle(func(c *upstream.Conn) {
 			if c.LookAt() == wire.Quiet {
 				quietOnes++
 			}
-			return true
 		})
 		if quietOnes > 0 {
 			return false
@@ -186,7 +159,7 @@ func TestIdleConnectionsEndAfterTheDecksIdleTimeout(t *testing.T) {
 	wantStatus(t, g.ask(get("/")), 200, "")
 	// One that is too old is not used even where nobody has swept it yet.
 	g.router.clock.Advance(2 * time.Hour)
-	if c := e.reuse(0, time.Hour); c != nil {
+	if c := e.Reuse(0, time.Hour); c != nil {
 		t.Fatal("a connection was used after its time")
 	}
 }
@@ -204,23 +177,24 @@ func TestARefusingAddressIsEjectedAndComesBack(t *testing.T) {
 			failures++
 		}
 	}
-	if trials := int(time.Since(begun) / backoffLow); failures < ejectAfter || failures > ejectAfter+trials {
+	if trials := int(time.Since(begun) / time.Second); failures < ejectAfter || failures > ejectAfter+trials {
 		t.Fatalf("%d requests failed, want %d, and %d trials at most", failures, ejectAfter, trials)
 	}
 	if g.logs.FilterMessageSnippet("taken out of use").Len() != 1 {
 		t.Fatalf("logs: %v", g.logs.All())
 	}
 	view := g.router.published.Load().decks[0]
-	i := slices.IndexFunc(view.endpoints, func(e *endpoint) bool { return e.text == dead })
+	i := slices.IndexFunc(view.endpoints, func(e *upstream.Endpoint) bool { return e.Address() == dead })
 	e := view.endpoints[i]
 	// It is tried again, by one request, when its time is over; in the meantime it has come up.
 	revive(t, dead)
-	e.ejectedUntil.Store(g.router.clock.Now())
+	g.router.clock.Stop()
+	g.router.clock.Advance(time.Minute) // longer than any back-off
 	for range 20 {
 		wantStatus(t, g.ask(get("/")), 200, "")
 	}
-	if e.ejected() || g.logs.FilterMessageSnippet("in use again").Len() != 1 {
-		t.Fatalf("ejected=%v, logs %v", e.ejected(), g.logs.All())
+	if e.Status().Health != "in use" || g.logs.FilterMessageSnippet("in use again").Len() != 1 {
+		t.Fatalf("%+v, logs %v", e.Status(), g.logs.All())
 	}
 }
 
@@ -264,7 +238,7 @@ func TestASilentAddressIsEjected(t *testing.T) {
 			timeouts++
 		}
 	}
-	if trials := int(time.Since(begun) / backoffLow); timeouts < ejectAfter || timeouts > ejectAfter+trials {
+	if trials := int(time.Since(begun) / time.Second); timeouts < ejectAfter || timeouts > ejectAfter+trials {
 		t.Fatalf("%d requests timed out, want %d, and %d trials at most", timeouts, ejectAfter, trials)
 	}
 }
@@ -274,65 +248,6 @@ func TestWhenAllAddressesAreEjectedAllAreUsed(t *testing.T) {
 	g.one(refusedAddress(t), refusedAddress(t))
 	for range 20 {
 		wantStatus(t, g.ask(get("/")), 502, "connect_failed")
-	}
-}
-
-func TestAnEjectedAddressIsTriedByOneRequestAndBacksOff(t *testing.T) {
-	g := newGrid(t, nil)
-	e := newEndpoint(g.router, &liveDeck{name: "d"}, netip.MustParseAddrPort("127.0.0.1:1"))
-	g.router.clock.Stop()
-	for range ejectAfter - 1 {
-		e.failed("x")
-	}
-	if e.ejected() {
-		t.Fatal("ejected too soon")
-	}
-	e.failed("x")
-	backoff := backoffLow
-	for range 8 {
-		g.router.clock.Advance(backoff - 1)
-		if !e.ejected() || e.try() {
-			t.Fatalf("in use before %v are over", backoff)
-		}
-		g.router.clock.Advance(1)
-		if !e.try() {
-			t.Fatalf("not tried after %v", backoff)
-		}
-		if e.try() {
-			t.Fatal("tried twice at once")
-		}
-		e.failed("x")
-		e.failed("x") // another request that was under way
-		backoff = min(2*backoff, backoffHigh)
-	}
-	if backoff != backoffHigh {
-		t.Fatalf("backs off for %v at most", backoff)
-	}
-	e.succeeded()
-	if e.ejected() || e.failures.Load() != 0 {
-		t.Fatal("a success does not bring it back")
-	}
-}
-
-func TestTheLessLoadedOfTwoAddressesIsPicked(t *testing.T) {
-	g := newGrid(t, nil)
-	live := &liveDeck{name: "d"}
-	busy := newEndpoint(g.router, live, netip.MustParseAddrPort("127.0.0.1:1"))
-	free := newEndpoint(g.router, live, netip.MustParseAddrPort("127.0.0.1:2"))
-	busy.inFlight.Store(5)
-	for range 50 {
-		if pick([]*endpoint{busy, free}) != free {
-			t.Fatal("the busier one was picked")
-		}
-	}
-	if pick(nil) != nil || pick([]*endpoint{busy}) != busy {
-		t.Fatal("nothing, or the only one, is not what was picked")
-	}
-	free.ejectedUntil.Store(1 << 62)
-	for range 50 {
-		if pick([]*endpoint{busy, free}) != busy {
-			t.Fatal("an ejected one was picked")
-		}
 	}
 }
 
@@ -357,7 +272,7 @@ func TestARemovedAddressDrains(t *testing.T) {
 	e := g.router.published.Load().decks[0].endpoints[0]
 	fresh := answering(t, fine)
 	g.one(fresh.addr)
-	if idle, open := e.pool.idle.Load(), e.connections.Load(); idle != 0 || open != 1 {
+	if idle, open := e.Status().Idle, e.Status().Connections; idle != 0 || open != 1 {
 		t.Fatalf("%d idle, %d open right after the change", idle, open)
 	}
 	wantStatus(t, g.ask(get("/")), 200, "")
@@ -366,12 +281,7 @@ func TestARemovedAddressDrains(t *testing.T) {
 	}
 	close(block)
 	wantStatus(t, busy.reply("GET"), 200, "")
-	eventually(t, "the old address's last connection closes", func() bool { return e.connections.Load() == 0 })
-	eventually(t, "it is forgotten", func() bool {
-		g.router.publisher.mu.Lock()
-		defer g.router.publisher.mu.Unlock()
-		return len(g.router.publisher.retired) == 0
-	})
+	eventually(t, "the old address's last connection closes", func() bool { return e.Status().Connections == 0 })
 }
 
 func TestConnectionsAndCountersOutliveATable(t *testing.T) {
@@ -379,48 +289,18 @@ func TestConnectionsAndCountersOutliveATable(t *testing.T) {
 	deck := answering(t, fine)
 	g.one(deck.addr)
 	wantStatus(t, g.ask(get("/")), 200, "")
-	live := g.router.published.Load().decks[0].live
+	live := g.live()
 	again := deckAt("d1", deck.addr)
 	again.Zone = "elsewhere"
 	g.put(again)
 	wantStatus(t, g.ask(get("/")), 200, "")
-	if g.router.published.Load().decks[0].live != live || deck.connections() != 1 {
+	if g.live() != live || deck.connections() != 1 {
 		t.Fatalf("%d connections", deck.connections())
 	}
 	g.drop("decks/d1", "tenants/acme")
-	if len(g.router.publisher.live) != 0 {
-		t.Fatal("a deck that is gone is kept")
-	}
-}
-
-func TestThePoolIsBounded(t *testing.T) {
-	g := newGrid(t, nil)
-	g.one(answering(t, fine).addr)
-	e := g.router.published.Load().decks[0].endpoints[0]
-	e.pool.idle.Store(maxIdle)
-	wantStatus(t, g.ask(get("/")), 200, "")
-	eventually(t, "the surplus connection closes", func() bool { return e.connections.Load() == 0 })
-	e.pool.idle.Store(0)
-}
-
-// Without probes an answer whose deck lost its power would be waited for without end.
-func TestADeckThatVanishesIsNoticed(t *testing.T) {
-	g := newGrid(t, nil)
-	g.one(answering(t, fine).addr)
-	live := g.router.publisher.live["d1"]
-	for _, e := range live.endpoints {
-		c, err := e.dial(patience)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.close(closedSurplus)
-		probed := 0
-		err = c.Raw.Control(func(fd uintptr) {
-			probed, err = syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_KEEPALIVE)
-		})
-		if err != nil || probed == 0 {
-			t.Fatalf("the connection is not probed: %v", err)
-		}
+	g.put(again, tenantOn("acme", "d1", "acme.test"))
+	if g.live() == live {
+		t.Fatal("a deck that was gone is the one it was")
 	}
 }
 
@@ -443,9 +323,9 @@ func TestAConnectionWhoseClientLeftIsNotUsedAgain(t *testing.T) {
 		x.client.left.Store(left)
 		x.upload.whole = true
 		x.settle(&bodyFlow{over: true})
-		if idle := x.endpoint.pool.idle.Load(); (idle == 1) == left {
+		if idle := x.endpoint.Status().Idle; (idle == 1) == left {
 			t.Errorf("client left: %v, idle connections: %d", left, idle)
 		}
-		x.endpoint.pool.closeAll(closedIdle)
+		x.endpoint.Sweep(g.router.clock.Now(), -time.Second) // closes all
 	}
 }

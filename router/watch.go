@@ -4,23 +4,19 @@ import (
 	"math"
 	"time"
 
+	"gridrouter.io/router/upstream"
 	"gridrouter.io/router/wire"
 )
 
-const (
-	// watchEvery is how often the router looks whose time is over. A wait ends up to two of
-	// these after its time, and never before.
-	watchEvery = 100 * time.Millisecond
-	// lookEvery is how often, while a deck is silent, its client is looked at, in watches.
-	lookEvery = 2
-)
+// lookEvery is how often, while a deck is silent, its client is looked at, in watches.
+const lookEvery = 2
 
 // watch bounds all waits of the data path. One goroutine looks at every connection ten
 // times a second: that costs some nanoseconds a connection, where timers of each
 // connection's own would cost microseconds of every request. It also keeps the clock that
 // the waits are counted by.
 func (r *Router) watch() {
-	tick := time.NewTicker(watchEvery)
+	tick := time.NewTicker(wire.WatchEvery)
 	defer tick.Stop()
 	for turn := 0; ; turn++ {
 		select {
@@ -32,9 +28,6 @@ func (r *Router) watch() {
 		}
 	}
 }
-
-// after is the moment d from now, as waits are bounded: it never comes early.
-func (r *Router) after(d time.Duration) int64 { return r.clock.Coarse() + int64(d+watchEvery) }
 
 // over stands in place of the moment by which a tunnel must be used, once it is given up.
 const over int64 = math.MaxInt64
@@ -108,7 +101,7 @@ func (c *client) deckWaitEnds() (left bool) {
 }
 
 // attach makes the watch look at a connection to a deck, on behalf of the client.
-func (c *client) attach(conn *deckConn) {
+func (c *client) attach(conn *upstream.Conn) {
 	c.mu.Lock()
 	c.deck = conn
 	c.mu.Unlock()

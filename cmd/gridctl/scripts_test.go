@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
@@ -24,6 +23,7 @@ import (
 	"gridrouter.io/discovery"
 	"gridrouter.io/discovery/catalog"
 	"gridrouter.io/router"
+	"gridrouter.io/router/admin"
 	"gridrouter.io/routing/compile"
 )
 
@@ -38,7 +38,7 @@ type leakFree struct{ m *testing.M }
 
 func (l leakFree) Run() int {
 	status := l.m.Run()
-	if err := goleak.Find(); err != nil {
+	if err := goleak.Find(goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1")); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
@@ -176,18 +176,18 @@ func (s *scripts) router(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	relay.Publish(table)
 	ts.Setenv("REVISION", strconv.FormatInt(relay.Table().Revision(), 10))
-	config := router.AdminConfig{Version: "test", Gatherer: prometheus.NewRegistry()}
+	config := admin.Config{Version: "test", Gatherer: prometheus.NewRegistry()}
 	if len(args) > 0 {
 		config.Token = args[0]
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	ts.Check(err)
-	server := &http.Server{Handler: router.NewAdmin(relay, config), ReadHeaderTimeout: 10 * time.Second}
+	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		_ = server.Serve(listener)
+		_ = (&admin.Server{Handler: admin.New(relay, config)}).Serve(ctx, listener)
 	}()
-	ts.Defer(func() { _ = server.Close(); <-ended })
+	ts.Defer(func() { cancel(); <-ended })
 	ts.Setenv("ROUTER", listener.Addr().String())
 }

@@ -11,9 +11,12 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/valyala/fasthttp"
+
+	"gridrouter.io/router/admin"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
@@ -230,33 +233,29 @@ func (s *gslbService) status() []byte {
 
 // serveMetrics serves GET /metrics until ctx ends, and, to this machine alone, POST /guard/accept.
 func (s *gslbService) serveMetrics(ctx context.Context) error {
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{}))
+	mux := new(admin.Mux)
+	mux.HandleFunc("GET /metrics", admin.Metrics(s.registry))
 	mux.HandleFunc("POST /guard/accept", s.acceptHeld)
-	server := &http.Server{Handler: mux, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, MaxHeaderBytes: 16 << 10}
-	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
-	defer stop()
-	if err := server.Serve(s.metrics); !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return nil
+	server := &admin.Server{Handler: mux.Serve, Write: 30 * time.Second, Logger: s.log.Named("metrics")}
+	return server.Serve(ctx, s.metrics)
 }
 
 // acceptHeld answers POST /guard/accept?revision=N as a router's admin address does.
-func (s *gslbService) acceptHeld(w http.ResponseWriter, req *http.Request) {
-	revision, err := strconv.ParseInt(req.URL.Query().Get("revision"), 10, 64)
+func (s *gslbService) acceptHeld(ctx *fasthttp.RequestCtx) {
+	revision, err := strconv.ParseInt(string(ctx.QueryArgs().Peek("revision")), 10, 64)
 	switch {
 	case !isLoopback(s.metrics.Addr().String()):
-		http.Error(w, "this address can be reached from other machines; let --metrics be a loopback address to accept anything here", http.StatusForbidden)
-	case req.Header.Get("Origin") != "":
-		http.Error(w, "a page in a browser must not act for whom it is shown to", http.StatusForbidden)
+		admin.Plain(ctx, http.StatusForbidden, "this address can be reached from other machines; let --metrics be a loopback address to accept anything here")
+	case len(ctx.Request.Header.Peek("Origin")) > 0:
+		admin.Plain(ctx, http.StatusForbidden, "a page in a browser must not act for whom it is shown to")
 	case err != nil || revision < 1:
-		http.Error(w, "revision is no whole number; write the one that the log says", http.StatusBadRequest)
+		admin.Plain(ctx, http.StatusBadRequest, "revision is no whole number; write the one that the log says")
 	default:
 		if err := s.names.acceptHeld(revision); err != nil {
-			http.Error(w, err.Error(), http.StatusConflict)
+			admin.Plain(ctx, http.StatusConflict, err.Error())
 			return
 		}
-		_, _ = fmt.Fprintln(w, "what was held is in force") // whoever asked has left
+		ctx.SetContentType("text/plain; charset=utf-8")
+		ctx.SetBodyString("what was held is in force\n")
 	}
 }

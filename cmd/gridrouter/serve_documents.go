@@ -19,7 +19,7 @@ import (
 	"gridrouter.io/cmd/flags"
 	"gridrouter.io/discovery"
 	"gridrouter.io/discovery/catalog"
-	"gridrouter.io/router"
+	"gridrouter.io/router/admin"
 	"gridrouter.io/routing"
 	"gridrouter.io/routing/compile"
 )
@@ -288,7 +288,7 @@ func (s *service) checkpoint() *saved {
 
 // sourceStatus says how the source does, as the admin endpoints show it. Until the source
 // has delivered, what is in force is as old as the snapshot that it came from.
-func (s *service) sourceStatus() router.SourceStatus {
+func (s *service) sourceStatus() admin.SourceStatus {
 	status := s.source.Status()
 	if former := s.snapshots.restored.Load(); former != nil {
 		status.Kind, status.Age = "snapshot", ageOf(former.Written, time.Now())
@@ -296,7 +296,7 @@ func (s *service) sourceStatus() router.SourceStatus {
 	if why := s.documents.unread.Load(); why != nil && status.LastError == "" {
 		status.LastError = "nothing of them can be read: " + *why
 	}
-	return router.SourceStatus{
+	return admin.SourceStatus{
 		Kind: status.Kind, Connected: status.Connected, Age: status.Age, Detail: status.Detail, LastError: status.LastError,
 	}
 }

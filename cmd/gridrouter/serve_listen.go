@@ -2,17 +2,16 @@ package main
 
 import (
 	"context"
-	"errors"
 	"net"
-	"net/http"
 	"os"
 	"strconv"
-	"time"
+
+	"github.com/valyala/fasthttp"
 
 	"golang.org/x/sync/errgroup"
 
 	"gridrouter.io/cmd/flags"
-	"gridrouter.io/router"
+	"gridrouter.io/router/admin"
 )
 
 // listening is where a service can be reached.
@@ -24,8 +23,8 @@ type listening struct {
 // open takes all addresses: admin and health first, so that who asks whether the router
 // is ready gets an answer from the beginning.
 func (s *service) open(ctx context.Context, group *errgroup.Group) error {
-	admin := router.NewAdmin(s.router, router.AdminConfig{
-		Version: flags.BuildVersion(version), Gatherer: s.registry, Source: s.sourceStatus, Token: s.flags.adminToken,
+	handler := admin.New(s.router, admin.Config{
+		Version: flags.BuildVersion(version), Gatherer: s.registry, Source: s.sourceStatus, Token: s.flags.adminToken, Logger: s.log.Named("admin"),
 		GSLB: func() any { return s.mesh.Status() }, AcceptHeld: s.documents.accept,
 		Drain: func() {
 			select {
@@ -35,12 +34,12 @@ func (s *service) open(ctx context.Context, group *errgroup.Group) error {
 		},
 	})
 	var err error
-	if s.addresses.admin, err = serveHTTP(ctx, group, "admin", s.flags.admin, admin); err != nil {
+	if s.addresses.admin, err = s.serveHTTP(ctx, group, "admin", s.flags.admin, handler); err != nil {
 		return err
 	}
 	if s.flags.health != "" {
-		health := router.NewHealth(s.router, s.sourceStatus)
-		if s.addresses.health, err = serveHTTP(ctx, group, "health", s.flags.health, health); err != nil {
+		health := admin.NewHealth(s.router, s.sourceStatus)
+		if s.addresses.health, err = s.serveHTTP(ctx, group, "health", s.flags.health, health); err != nil {
 			return err
 		}
 	}
@@ -68,20 +67,13 @@ func (s *service) open(ctx context.Context, group *errgroup.Group) error {
 }
 
 // serveHTTP serves a handler at an address until ctx ends, and returns the address in use.
-func serveHTTP(ctx context.Context, group *errgroup.Group, flag, address string, handler http.Handler) (string, error) {
+func (s *service) serveHTTP(ctx context.Context, group *errgroup.Group, flag, address string, handler fasthttp.RequestHandler) (string, error) {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if err != nil {
 		return "", listenError(flag, err)
 	}
-	server := &http.Server{Handler: handler, ReadTimeout: 10 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 32 << 10}
-	group.Go(func() error {
-		stop := context.AfterFunc(ctx, func() { _ = server.Close() }) // whoever still reads is cut
-		defer stop()
-		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			return err
-		}
-		return nil
-	})
+	server := &admin.Server{Handler: handler, Logger: s.log.Named(flag)}
+	group.Go(func() error { return server.Serve(ctx, listener) })
 	return listener.Addr().String(), nil
 }
 

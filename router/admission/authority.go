@@ -3,6 +3,8 @@ package admission
 import (
 	"bytes"
 	"net/netip"
+
+	"gridrouter.io/router/http1"
 )
 
 // maxHostBytes is the greatest length of a host name in its text form (RFC 1035 2.3.4).
@@ -42,7 +44,7 @@ func appendAuthority(dst, raw []byte) (out Authority, buf []byte, reason string)
 		return Authority{}, dst, reason
 	}
 	for _, b := range host {
-		dst = append(dst, lower[b])
+		dst = append(dst, http1.Lower(b))
 	}
 	return Authority{Host: dst[start:], Port: port}, dst, ""
 }

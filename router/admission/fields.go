@@ -1,6 +1,8 @@
 package admission
 
-import "bytes"
+import (
+	"gridrouter.io/router/http1"
+)
 
 // Class says what a router does with a field of a request.
 type Class uint8
@@ -94,7 +96,7 @@ func classify(name []byte) Class {
 		}
 	}
 	if len(name) > longestKnown {
-		if hasPrefixFold(dashed[:n], gridPrefix) || hasPrefixFold(dashed[:n], forwardedPrefix) {
+		if http1.HasPrefixFold(dashed[:n], gridPrefix) || http1.HasPrefixFold(dashed[:n], forwardedPrefix) {
 			return Shadow
 		}
 		return Plain
@@ -122,102 +124,25 @@ func classOf(name []byte) Class {
 		return Plain
 	}
 	for i := range known {
-		if EqualFold(name, known[i].name) {
+		if http1.EqualFold(name, known[i].name) {
 			return known[i].class
 		}
 	}
 	switch {
-	case hasPrefixFold(name, gridPrefix):
+	case http1.HasPrefixFold(name, gridPrefix):
 		return Grid
-	case hasPrefixFold(name, forwardedPrefix):
+	case http1.HasPrefixFold(name, forwardedPrefix):
 		return Forwarded
 	}
 	return Plain
 }
 
-// EqualFold says whether name equals the lower-case ASCII text want without regard to case.
-func EqualFold(name []byte, want string) bool {
-	return len(name) == len(want) && hasPrefixFold(name, want)
-}
-
-// SameName says whether two field names are equal without regard to case.
-func SameName(a, b []byte) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if lower[a[i]] != lower[b[i]] {
-			return false
-		}
-	}
-	return true
-}
-
-func hasPrefixFold(name []byte, want string) bool {
-	if len(name) < len(want) {
-		return false
-	}
-	for i := range len(want) {
-		if lower[name[i]] != want[i] {
-			return false
-		}
-	}
-	return true
-}
-
-// TrimSpace removes optional white space, SP and HTAB, from both ends (RFC 9110 5.6.3).
-func TrimSpace(b []byte) []byte {
-	for len(b) > 0 && (b[0] == ' ' || b[0] == '\t') {
-		b = b[1:]
-	}
-	for len(b) > 0 && (b[len(b)-1] == ' ' || b[len(b)-1] == '\t') {
-		b = b[:len(b)-1]
-	}
-	return b
-}
-
-// NextItem returns the first item of a comma-separated list without surrounding white
-// space, and the rest of the list. An empty list has no rest.
-func NextItem(list []byte) (item, rest []byte) {
-	if i := bytes.IndexByte(list, ','); i >= 0 {
-		return TrimSpace(list[:i]), list[i+1:]
-	}
-	return TrimSpace(list), nil
-}
-
-// IsToken says whether b is a token of RFC 9110 5.6.2.
-func IsToken(b []byte) bool {
-	for _, c := range b {
-		if octets[c]&tokenOctet == 0 {
-			return false
-		}
-	}
-	return len(b) > 0
-}
-
-// IsValue says whether b holds only what may stand in a field value: visible
-// characters, SP, HTAB and obs-text (RFC 9110 5.5).
-func IsValue(b []byte) bool {
-	for _, c := range b {
-		if octets[c]&valueOctet == 0 {
-			return false
-		}
-	}
-	return true
-}
-
-// octets says what each octet may be part of.
+// octets says what each octet may be part of, beside tokens and values.
 var octets = func() (table [256]uint8) {
 	for c := range 256 {
 		b := byte(c)
 		letter := b|0x20 >= 'a' && b|0x20 <= 'z'
 		digit := b >= '0' && b <= '9'
-		if letter || digit || bytes.IndexByte([]byte("!#$%&'*+-.^_`|~"), b) >= 0 {
-			table[c] |= tokenOctet
-		}
-		if b >= 0x20 && b != 0x7f || b == '\t' {
-			table[c] |= valueOctet
-		}
 		if b > 0x20 && b < 0x7f { // above stand blanks of Unicode: some servers would end the target there
 			table[c] |= targetOctet
 		}
@@ -232,20 +157,7 @@ var octets = func() (table [256]uint8) {
 }()
 
 const (
-	tokenOctet uint8 = 1 << iota
-	valueOctet
-	targetOctet
+	targetOctet uint8 = 1 << iota
 	hostOctet
 	plainOctet
 )
-
-// lower maps the ASCII letters to lower case.
-var lower = func() (table [256]byte) {
-	for c := range 256 {
-		table[c] = byte(c)
-		if c >= 'A' && c <= 'Z' {
-			table[c] = byte(c) + 'a' - 'A'
-		}
-	}
-	return table
-}()

@@ -3,6 +3,8 @@ package admission
 import (
 	"bytes"
 
+	"gridrouter.io/router/http1"
+
 	"gridrouter.io/routing"
 )
 
@@ -72,7 +74,7 @@ func (h *Head) HasBody() bool { return h.Chunked || h.Length > 0 }
 // not get it, and may not be chosen by it.
 func (h *Head) Field(name string) (value []byte, lines int) {
 	for i := range h.Lines {
-		if EqualFold(h.Lines[i].Name, name) && h.Lines[i].Class != Nominated {
+		if http1.EqualFold(h.Lines[i].Name, name) && h.Lines[i].Class != Nominated {
 			if lines == 0 {
 				value = h.Lines[i].Value
 			}
@@ -85,7 +87,7 @@ func (h *Head) Field(name string) (value []byte, lines int) {
 // Line implements [routing.Fields].
 func (h *Head) Line(name string, n int) (value []byte) {
 	for i := range h.Lines {
-		if EqualFold(h.Lines[i].Name, name) && h.Lines[i].Class != Nominated {
+		if http1.EqualFold(h.Lines[i].Name, name) && h.Lines[i].Class != Nominated {
 			if n == 0 {
 				return h.Lines[i].Value
 			}
@@ -108,6 +110,18 @@ func (h *Head) First(class Class) (value []byte, lines int) {
 	return value, lines
 }
 
+// SplitHead takes a head apart: the first line, which has so many bytes with its end, at
+// its first and last space, and the field lines. What is no request line is found by
+// [Head.Check], which checks each part.
+func SplitHead(head []byte, lineBytes int) (line RequestLine, fields []byte) {
+	text := head[:lineBytes-2]
+	first, last := bytes.IndexByte(text, ' '), bytes.LastIndexByte(text, ' ')
+	if first < 0 || first == last {
+		return RequestLine{Method: text}, head[lineBytes:]
+	}
+	return RequestLine{Method: text[:first], Target: text[first+1 : last], Version: text[last+1:]}, head[lineBytes:]
+}
+
 // Check reads the head of a request: its first line and its field lines as they came,
 // each with its CRLF, and the empty line that ends them. What it refuses must not be
 // routed, and its connection must be closed after the answer: where the next message
@@ -121,7 +135,7 @@ func (h *Head) Check(line RequestLine, fields []byte) Refusal {
 	if !isVersion(line.Version) {
 		return bad("the request line does not end in an HTTP version")
 	}
-	if !IsToken(line.Method) {
+	if !http1.IsToken(line.Method) {
 		return bad("the method is no token")
 	}
 	var absolute, usualPort []byte
@@ -165,7 +179,7 @@ func (h *Head) checkSupport(line RequestLine) Refusal {
 		return Refusal{URITooLong, "the request target is longer than 8 KiB"}
 	}
 	if h.expects > 0 && !h.HTTP10 { // RFC 9110 10.1.1: ignored in HTTP/1.0
-		if h.expects > 1 || !EqualFold(h.expect, "100-continue") {
+		if h.expects > 1 || !http1.EqualFold(h.expect, "100-continue") {
 			return Refusal{ExpectationFailed, "the expectation is not 100-continue"}
 		}
 		h.Continue = h.HasBody()
@@ -226,11 +240,11 @@ func (h *Head) readField(raw []byte) Refusal {
 	if colon < 0 {
 		return bad("a field line has no colon")
 	}
-	line := Line{Name: raw[:colon], Value: TrimSpace(raw[colon+1 : len(raw)-2]), Raw: raw}
-	if !IsToken(line.Name) {
+	line := Line{Name: raw[:colon], Value: http1.TrimSpace(raw[colon+1 : len(raw)-2]), Raw: raw}
+	if !http1.IsToken(line.Name) {
 		return bad("a field name is no token")
 	}
-	if !IsValue(line.Value) {
+	if !http1.IsValue(line.Value) {
 		return bad("a field value holds a control character")
 	}
 	line.Class = classify(line.Name)
@@ -296,12 +310,12 @@ func (h *Head) readFraming(version []byte) Refusal {
 		return bad("only HTTP/1.1 has a Transfer-Encoding")
 	case h.codings == 1 && h.lengths > 0:
 		return bad("there are both Content-Length and Transfer-Encoding")
-	case h.codings == 1 && !EqualFold(h.coding, "chunked"):
+	case h.codings == 1 && !http1.EqualFold(h.coding, "chunked"):
 		return Refusal{NotImplemented, "the transfer coding is not chunked"}
 	case h.lengths > 1:
 		return bad("there is more than one Content-Length field")
 	case h.lengths == 1:
-		n, ok := ParseLength(h.length)
+		n, ok := http1.ParseLength(h.length)
 		if !ok {
 			return bad("Content-Length is not one run of digits")
 		}
@@ -309,23 +323,6 @@ func (h *Head) readFraming(version []byte) Refusal {
 	}
 	h.Chunked = h.codings == 1
 	return Refusal{}
-}
-
-// maxLengthDigits keeps a length far below the greatest int64.
-const maxLengthDigits = 18
-
-// ParseLength reads a Content-Length: one run of digits.
-func ParseLength(digits []byte) (n int64, ok bool) {
-	if len(digits) == 0 || len(digits) > maxLengthDigits {
-		return 0, false
-	}
-	for _, b := range digits {
-		if b < '0' || b > '9' {
-			return 0, false
-		}
-		n = n*10 + int64(b-'0')
-	}
-	return n, true
 }
 
 // readConnection reads what is between this client and this router only.
@@ -349,11 +346,11 @@ func (h *Head) readConnection() {
 // HTTP/2 in clear text, requests would reach a deck that nobody has decided.
 func isForeign(protocol []byte) bool {
 	name, version, versioned := bytes.Cut(protocol, []byte("/"))
-	if !IsToken(name) || versioned && !IsToken(version) {
+	if !http1.IsToken(name) || versioned && !http1.IsToken(version) {
 		return false
 	}
 	for _, ours := range [...]string{"h2c", "h2", "http", "tls"} {
-		if EqualFold(name, ours) {
+		if http1.EqualFold(name, ours) {
 			return false
 		}
 	}
@@ -365,20 +362,20 @@ func isForeign(protocol []byte) bool {
 func (h *Head) readOptions(list []byte) {
 	for len(list) > 0 {
 		var option []byte
-		option, list = NextItem(list)
+		option, list = http1.NextItem(list)
 		switch {
-		case EqualFold(option, "close"):
+		case http1.EqualFold(option, "close"):
 			h.Close = true
 			continue
-		case EqualFold(option, "keep-alive"):
+		case http1.EqualFold(option, "keep-alive"):
 			h.keepAlive = true
 			continue
-		case EqualFold(option, "upgrade"):
+		case http1.EqualFold(option, "upgrade"):
 			h.switches = true
 			continue
 		}
 		for i := range h.Lines {
-			if h.Lines[i].Class == Plain && SameName(h.Lines[i].Name, option) {
+			if h.Lines[i].Class == Plain && http1.SameName(h.Lines[i].Name, option) {
 				h.Lines[i].Class = Nominated
 			}
 		}

@@ -1,6 +1,10 @@
 package admission
 
-import "bytes"
+import (
+	"bytes"
+
+	"gridrouter.io/router/http1"
+)
 
 // target is a request target, taken apart.
 type target struct {
@@ -72,9 +76,9 @@ func isHex(b byte) bool { return b >= '0' && b <= '9' || b|0x20 >= 'a' && b|0x20
 func readAbsolute(method, raw, buf []byte) (t target, grown []byte, reason string) {
 	var rest []byte
 	switch {
-	case hasPrefixFold(raw, "http://"):
+	case http1.HasPrefixFold(raw, "http://"):
 		rest, t.usualPort = raw[len("http://"):], httpPort
-	case hasPrefixFold(raw, "https://"):
+	case http1.HasPrefixFold(raw, "https://"):
 		rest, t.usualPort = raw[len("https://"):], httpsPort
 	default:
 		return t, buf, "the request target is neither a path nor an http or https URL"

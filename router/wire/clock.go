@@ -5,6 +5,10 @@ import (
 	"time"
 )
 
+// WatchEvery is how often the watch of the router calls [Clock.Tick], and looks whose time is over. A
+// wait ends up to two of these after its time, and never before.
+const WatchEvery = 100 * time.Millisecond
+
 // Clock is the monotonic clock by which all waits, ages and back-offs of the router are counted.
 // Its moments are nanoseconds since the router was made, and greater than 0. A step of the wall
 // clock, by NTP or on a machine that is resumed, does not move it; the wall clock is for what
@@ -32,6 +36,9 @@ func (c *Clock) Now() int64 {
 // Coarse returns the moment that was noted last: as long ago as the watch looks, or a little more on a
 // busy machine. It costs a load.
 func (c *Clock) Coarse() int64 { return c.last.Load() }
+
+// After returns the moment d from now, as waits are bounded: it never comes early. It costs a load.
+func (c *Clock) After(d time.Duration) int64 { return c.Coarse() + int64(d+WatchEvery) }
 
 // Tick notes the moment, and returns it.
 func (c *Clock) Tick() int64 {

@@ -1,4 +1,4 @@
-package framing
+package http1
 
 import "strconv"
 
@@ -22,4 +22,17 @@ func Chunk(whole []byte, front, n int, last bool) []byte {
 		end += copy(whole[end:], "0\r\n\r\n")
 	}
 	return whole[start:end]
+}
+
+// AppendChunk appends data as one chunk, where it is not laid out for [Chunk]; last adds the end of
+// the body.
+func AppendChunk(dst, data []byte, last bool) []byte {
+	if len(data) > 0 {
+		dst = append(strconv.AppendInt(dst, int64(len(data)), 16), "\r\n"...)
+		dst = append(append(dst, data...), "\r\n"...)
+	}
+	if last {
+		dst = append(dst, "0\r\n\r\n"...)
+	}
+	return dst
 }

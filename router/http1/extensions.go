@@ -1,4 +1,4 @@
-package framing
+package http1
 
 // Extensions of a chunk (RFC 9112 7.1.1): any number of BWS ";" BWS name [ BWS "=" BWS value ], where
 // BWS are blanks and tabs, a name is a token and a value a token or a quoted string. Who reads
@@ -8,7 +8,7 @@ package framing
 func (d *Chunks) extension(b byte) bool {
 	switch d.state { //nolint:exhaustive // these are the states within extensions
 	case extBegin:
-		return isBlank(b) || d.when(isTokenByte(b), extName)
+		return isBlank(b) || d.when(isToken(b), extName)
 	case extName, extNameBlank:
 		switch {
 		case b == '=':
@@ -17,16 +17,16 @@ func (d *Chunks) extension(b byte) bool {
 		case isBlank(b):
 			d.state = extNameBlank
 			return true
-		case d.state == extName && isTokenByte(b):
+		case d.state == extName && isToken(b):
 			return true
 		case d.state == extName:
 			return d.behind(b)
 		}
 		return d.when(b == ';', extBegin)
 	case extEquals:
-		return isBlank(b) || d.when(b == '"', extQuoted) || d.when(isTokenByte(b), extValue)
+		return isBlank(b) || d.when(b == '"', extQuoted) || d.when(isToken(b), extValue)
 	case extValue:
-		return isTokenByte(b) || d.behind(b)
+		return isToken(b) || d.behind(b)
 	case extQuoted:
 		return d.when(b == '"', extQuotedOver) || d.when(b == '\\', extEscape) || isText(b)
 	case extEscape:
@@ -56,4 +56,7 @@ func (d *Chunks) when(holds bool, next chunkState) bool {
 func isBlank(b byte) bool { return b == ' ' || b == '\t' }
 
 // isText says whether b may stand in a quoted string (RFC 9110 5.6.4), or behind a backslash there.
-func isText(b byte) bool { return b >= ' ' && b != 0x7f || b == '\t' }
+func isText(b byte) bool { return octets[b]&valueOctet != 0 }
+
+// isToken says whether b may stand in a token (RFC 9110 5.6.2).
+func isToken(b byte) bool { return octets[b]&tokenOctet != 0 }

@@ -1,4 +1,4 @@
-package router
+package upstream
 
 import (
 	"context"
@@ -29,30 +29,30 @@ const (
 	maxPEMBytes = 1 << 20
 )
 
-// tlsIdentity is how a router presents itself to a deck and what it holds the deck to.
+// identity is how a router presents itself to a deck and what it holds the deck to.
 // Connections of one identity are never used for another. The zero value: plain.
-type tlsIdentity struct {
+type identity struct {
 	routing.DeckTLS
 	given bool
 }
 
 // identityOf returns the TLS identity of a deck. The server's name is the deck's domain
 // unless another is given.
-func identityOf(deck *routing.CompiledDeck) tlsIdentity {
+func identityOf(deck *routing.CompiledDeck) identity {
 	if deck.TLS == nil {
-		return tlsIdentity{}
+		return identity{}
 	}
-	id := tlsIdentity{*deck.TLS, true}
+	id := identity{*deck.TLS, true}
 	if id.ServerName == "" {
 		id.ServerName = deck.Domain
 	}
 	return id
 }
 
-// deckTLS makes the configuration of TLS towards a deck out of its files, again when these
-// have changed.
-type deckTLS struct {
-	id     tlsIdentity
+// tlsFiles makes the configuration of TLS towards a deck out of its files, again when these
+// have changed. All methods may be called at once from any goroutine.
+type tlsFiles struct {
+	id     identity
 	log    *zap.Logger
 	mu     sync.Mutex
 	looked time.Time
@@ -69,7 +69,7 @@ type fileStamp struct {
 
 // get returns the configuration; an error says that a file cannot be used. It reads files
 // every ten seconds at most, and only when a connection is made.
-func (d *deckTLS) get(now time.Time) (*tls.Config, error) {
+func (d *tlsFiles) get(now time.Time) (*tls.Config, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if !d.looked.IsZero() && now.Sub(d.looked) < tlsFilesEvery {
@@ -95,7 +95,7 @@ func (d *deckTLS) get(now time.Time) (*tls.Config, error) {
 	return d.config, d.err
 }
 
-func (d *deckTLS) stamp() []fileStamp {
+func (d *tlsFiles) stamp() []fileStamp {
 	paths := []string{d.id.CAFile, d.id.CertFile, d.id.KeyFile}
 	stamps := make([]fileStamp, 0, len(paths))
 	for _, path := range paths {
@@ -108,7 +108,7 @@ func (d *deckTLS) stamp() []fileStamp {
 	return stamps
 }
 
-func (d *deckTLS) load() (*tls.Config, error) {
+func (d *tlsFiles) load() (*tls.Config, error) {
 	config := &tls.Config{
 		ServerName: d.id.ServerName, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"},
 		ClientSessionCache: tls.NewLRUClientSessionCache(tlsSessions),
@@ -134,14 +134,14 @@ func (d *deckTLS) load() (*tls.Config, error) {
 }
 
 // secureBy puts TLS on a connection to a deck, until the deadline.
-func (c *deckConn) secureBy(files *deckTLS, now, deadline time.Time) error {
+func (c *Conn) secureBy(files *tlsFiles, now, deadline time.Time) error {
 	config, err := files.get(now)
 	if err != nil {
 		return &tlsError{files: true, err: err}
 	}
 	ctx, cancel := context.WithDeadline(context.Background(), deadline)
 	defer cancel()
-	under := &farewelled{TCPConn: c.TCP}
+	under := &strictEnd{TCPConn: c.TCP}
 	conn := tls.Client(under, config)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return &tlsError{err: err}
@@ -151,29 +151,29 @@ func (c *deckConn) secureBy(files *deckTLS, now, deadline time.Time) error {
 	return nil
 }
 
-// errNoFarewell is the end of a TCP connection under TLS that nobody announced.
-var errNoFarewell = errors.New("the connection ended without TLS's close_notify")
+// ErrNoCloseNotify is the end of a TCP connection under TLS that no close_notify announced.
+var ErrNoCloseNotify = errors.New("the connection ended without TLS's close_notify")
 
-// farewelled is what TLS is spoken over. Package crypto/tls takes an end of it between two records
+// strictEnd is a connection that TLS is spoken over, whose end must be announced. Package crypto/tls takes an end of it between two records
 // for a proper one, so that anybody on the way, or a deck that ends, could cut an answer whose end
 // is that of the connection, and it would look whole (RFC 9112 9.8).
-type farewelled struct {
+type strictEnd struct {
 	*net.TCPConn
 	agreed bool // the handshake is over
 }
 
 // Read implements [net.Conn].
-func (f *farewelled) Read(p []byte) (int, error) {
-	n, err := f.TCPConn.Read(p)
-	if err == io.EOF && f.agreed { //nolint:errorlint // as package net gives it
-		err = errNoFarewell
+func (s *strictEnd) Read(p []byte) (int, error) {
+	n, err := s.TCPConn.Read(p)
+	if err == io.EOF && s.agreed { //nolint:errorlint // as package net gives it
+		err = ErrNoCloseNotify
 	}
 	return n, err
 }
 
 // idling finds out what an idle connection is doing. Under TLS what was received may wait
 // already behind the socket, where only a read can find it.
-func (c *deckConn) idling() wire.Silence {
+func (c *Conn) idling() wire.Silence {
 	found := c.LookAt()
 	if found != wire.Quiet || !c.Secure {
 		return found

@@ -1,4 +1,4 @@
-package framing
+package http1
 
 import (
 	"bytes"
@@ -10,7 +10,7 @@ import (
 func TestAHeadEndsAtItsEmptyLineHoweverItArrives(t *testing.T) {
 	const head = "GET / HTTP/1.1\r\nHost: a\r\nX: y\r\n\r\n"
 	for step := 1; step <= len(head); step++ {
-		h := Head{MaxLine: 100, MaxFields: 100}
+		h := HeadFinder{MaxLine: 100, MaxFields: 100}
 		have := 0
 		for {
 			have = min(have+step, len(head+"next"))
@@ -35,7 +35,7 @@ func TestHeadsThatCannotBeFramedAreRefused(t *testing.T) {
 	f := func(head string, want error) {
 		t.Helper()
 		for step := 1; step <= len(head); step++ {
-			h := Head{MaxLine: 20, MaxFields: 30}
+			h := HeadFinder{MaxLine: 20, MaxFields: 30}
 			var err error
 			for have := 0; have < len(head) && err == nil; {
 				have = min(have+step, len(head))
@@ -65,7 +65,7 @@ func FuzzHead(f *testing.F) {
 		if step < 1 || step > len(data) {
 			return
 		}
-		whole, parts := Head{MaxLine: 64, MaxFields: 256}, Head{MaxLine: 64, MaxFields: 256}
+		whole, parts := HeadFinder{MaxLine: 64, MaxFields: 256}, HeadFinder{MaxLine: 64, MaxFields: 256}
 		end, err := whole.Find(data)
 		var endParts int
 		var errParts error

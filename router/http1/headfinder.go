@@ -1,4 +1,4 @@
-package framing
+package http1
 
 import (
 	"bytes"
@@ -17,9 +17,9 @@ var (
 	ErrHeadTooLarge = errors.New("the field lines of the head are too large")
 )
 
-// Head finds the end of one head, in bytes that come piece by piece. The zero value is at
+// HeadFinder finds the end of one head, in bytes that come piece by piece. The zero value is at
 // the beginning; its limits are in bytes and must be set.
-type Head struct {
+type HeadFinder struct {
 	// MaxLine bounds the first line with its end, MaxFields all field lines.
 	MaxLine, MaxFields int
 
@@ -30,7 +30,7 @@ type Head struct {
 
 // Find looks for the end of the head in all that was received of it so far. end is the
 // length of the head with its empty line; 0 while that has not come. An error is final.
-func (h *Head) Find(read []byte) (end int, err error) {
+func (h *HeadFinder) Find(read []byte) (end int, err error) {
 	for {
 		i := bytes.IndexByte(read[h.searched:], '\n')
 		if i < 0 {
@@ -59,7 +59,7 @@ func (h *Head) Find(read []byte) (end int, err error) {
 }
 
 // check says which limit is passed if the head has at least n bytes.
-func (h *Head) check(n int) error {
+func (h *HeadFinder) check(n int) error {
 	switch {
 	case h.line == 0 && n > h.MaxLine:
 		return ErrLineTooLong
@@ -70,7 +70,7 @@ func (h *Head) check(n int) error {
 }
 
 // Line returns the length of the first line with its CR LF; 0 while that has not come.
-func (h *Head) Line() int { return h.line }
+func (h *HeadFinder) Line() int { return h.line }
 
 // Restart makes h ready for the next head.
-func (h *Head) Restart() { h.begins, h.searched, h.line = 0, 0, 0 }
+func (h *HeadFinder) Restart() { h.begins, h.searched, h.line = 0, 0, 0 }

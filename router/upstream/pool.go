@@ -1,4 +1,4 @@
-package router
+package upstream
 
 import (
 	"sync"
@@ -25,12 +25,12 @@ type pool struct {
 type poolShard struct {
 	count atomic.Int32 // of conns, to pass over an empty shard without its lock
 	mu    sync.Mutex
-	conns []*deckConn
+	conns []*Conn
 	_     [64]byte // a cache line between neighbours
 }
 
 // get takes a connection, from the caller's own shard if there is one; nil: none is idle.
-func (p *pool) get(lane int) *deckConn {
+func (p *pool) get(lane int) *Conn {
 	if p.idle.Load() == 0 {
 		return nil
 	}
@@ -43,7 +43,7 @@ func (p *pool) get(lane int) *deckConn {
 	return nil
 }
 
-func (s *poolShard) pop() *deckConn {
+func (s *poolShard) pop() *Conn {
 	if s.count.Load() == 0 {
 		return nil
 	}
@@ -62,10 +62,10 @@ func (s *poolShard) pop() *deckConn {
 
 // put keeps a connection for later, or closes it if there are enough or its address is
 // out of use for good.
-func (p *pool) put(c *deckConn, lane int) {
+func (p *pool) put(c *Conn, lane int) {
 	if p.idle.Add(1) > maxIdle {
 		p.idle.Add(-1)
-		c.close(closedSurplus)
+		c.Close(ClosedSurplus)
 		return
 	}
 	s := &p.shards[lane%poolShards]
@@ -78,14 +78,14 @@ func (p *pool) put(c *deckConn, lane int) {
 	s.mu.Unlock()
 	if retired {
 		p.idle.Add(-1)
-		c.close(closedRetired)
+		c.Close(ClosedRetired)
 	}
 }
 
 // closeAll closes every idle connection.
-func (p *pool) closeAll(why closeReason) {
-	p.filter(func(c *deckConn) bool {
-		c.close(why)
+func (p *pool) closeAll(why CloseReason) {
+	p.filter(func(c *Conn) bool {
+		c.Close(why)
 		return false
 	})
 }
@@ -93,16 +93,16 @@ func (p *pool) closeAll(why closeReason) {
 // sweep closes the connections that were idle for too long, and those that the deck
 // closed or spoke on meanwhile.
 func (p *pool) sweep(now int64, idle time.Duration) {
-	p.filter(func(c *deckConn) bool {
+	p.filter(func(c *Conn) bool {
 		if now-c.idleSince > int64(idle) {
-			c.close(closedIdle)
+			c.Close(ClosedIdle)
 			return false
 		}
 		switch c.idling() {
 		case wire.Shut:
-			c.close(closedByDeck)
+			c.Close(ClosedByDeck)
 		case wire.Speaks:
-			c.close(closedUnsolicited)
+			c.Close(ClosedUnsolicited)
 		case wire.Quiet:
 			return true
 		}
@@ -111,7 +111,7 @@ func (p *pool) sweep(now int64, idle time.Duration) {
 }
 
 // filter keeps the idle connections that keep says to, in their order.
-func (p *pool) filter(keep func(*deckConn) bool) {
+func (p *pool) filter(keep func(*Conn) bool) {
 	for i := range p.shards {
 		s := &p.shards[i]
 		s.mu.Lock()

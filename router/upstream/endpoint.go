@@ -1,4 +1,4 @@
-package router
+package upstream
 
 import (
 	"context"
@@ -21,21 +21,21 @@ const (
 	backoffHigh = 30 * time.Second
 )
 
-// endpoint is one address of one deck: its connections, its load and its health. Decks
-// that share an address share none of these.
-type endpoint struct {
-	router *Router
-	deck   *liveDeck
-	addr   netip.AddrPort
-	text   string   // the address, for people
-	tls    *deckTLS // nil: plain
-	pool   pool
+// Endpoint is one address of one deck: its connections, its load and its health. Decks that share
+// an address share none of these. All methods may be called at once from any goroutine.
+type Endpoint struct {
+	deck  *Deck
+	clock *wire.Clock
+	addr  netip.AddrPort
+	text  string    // the address, for people
+	tls   *tlsFiles // nil: plain
+	pool  pool
 
 	inFlight    atomic.Int64 // requests
 	connections atomic.Int64 // open ones, idle and busy
 	retired     atomic.Bool
 
-	lastFailure atomic.Pointer[failure] // nil: none
+	lastFailure atomic.Pointer[Failure] // nil: none
 
 	failures atomic.Int32 // in a row
 	// ejectedUntil is when an ejected address may be tried again, a moment of the router's
@@ -45,14 +45,29 @@ type endpoint struct {
 	onTrial      atomic.Bool  // the one request that an ejected address got is on its way
 }
 
-func newEndpoint(r *Router, deck *liveDeck, at netip.AddrPort) *endpoint {
-	return &endpoint{router: r, deck: deck, addr: at, text: at.String()}
+func newEndpoint(deck *Deck, at netip.AddrPort) *Endpoint {
+	return &Endpoint{deck: deck, clock: deck.clock, addr: at, text: at.String()}
 }
 
-// pick chooses where a request goes: of two addresses at random the less loaded one,
+// Address returns the address and port, for people.
+func (e *Endpoint) Address() string { return e.text }
+
+// Begin counts a request that goes to the address, until [Endpoint.End].
+func (e *Endpoint) Begin() {
+	e.inFlight.Add(1)
+	e.deck.inFlight.Add(1)
+}
+
+// End counts a request that is over.
+func (e *Endpoint) End() {
+	e.inFlight.Add(-1)
+	e.deck.inFlight.Add(-1)
+}
+
+// Pick chooses where a request goes: of two addresses at random the less loaded one,
 // passing over those that are ejected; if all are, as if none were. An ejected address
 // whose time is over gets one request as a trial. nil: there is no address.
-func pick(from []*endpoint) *endpoint {
+func Pick(from []*Endpoint) *Endpoint {
 	n := len(from)
 	switch n {
 	case 0:
@@ -86,7 +101,20 @@ func pick(from []*endpoint) *endpoint {
 	return lessLoaded(a, b)
 }
 
-func lessLoaded(a, b *endpoint) *endpoint {
+// Elsewhere moves a request that has begun at an address to another one of from that is in use, if
+// there is one, and returns where it is now.
+func Elsewhere(from []*Endpoint, before *Endpoint) *Endpoint {
+	for i, start := 0, rand.IntN(len(from)); i < len(from); i++ { // a choice is no secret
+		if e := from[(start+i)%len(from)]; e != before && !e.ejected() {
+			before.inFlight.Add(-1)
+			e.inFlight.Add(1)
+			return e
+		}
+	}
+	return before
+}
+
+func lessLoaded(a, b *Endpoint) *Endpoint {
 	if b.inFlight.Load() < a.inFlight.Load() {
 		return b
 	}
@@ -94,12 +122,12 @@ func lessLoaded(a, b *endpoint) *endpoint {
 }
 
 // ejected says whether the address is out of use at the moment.
-func (e *endpoint) ejected() bool { return e.ejectedUntil.Load() != 0 }
+func (e *Endpoint) ejected() bool { return e.ejectedUntil.Load() != 0 }
 
 // try says whether a request may go to an ejected address as a trial. It says so once
 // when the address's time is over, and then not again until a trial's own time is over.
-func (e *endpoint) try() bool {
-	until, now := e.ejectedUntil.Load(), e.router.clock.Now()
+func (e *Endpoint) try() bool {
+	until, now := e.ejectedUntil.Load(), e.clock.Now()
 	if until == 0 || now < until || !e.ejectedUntil.CompareAndSwap(until, now+e.backoff.Load()) {
 		return false
 	}
@@ -107,9 +135,10 @@ func (e *endpoint) try() bool {
 	return true
 }
 
-// failed counts a failure to connect, or to get a first byte in time.
-func (e *endpoint) failed(cause string) {
-	now := e.router.clock.Now()
+// Failed counts a failure to connect, or to get a first byte in time. Some in a row take the address
+// out of use for a while.
+func (e *Endpoint) Failed(cause Cause) {
+	now := e.clock.Now()
 	failures := e.failures.Add(1)
 	until := e.ejectedUntil.Load()
 	switch {
@@ -119,8 +148,8 @@ func (e *endpoint) failed(cause string) {
 			return
 		}
 		e.deck.counters.ejections.Add(1)
-		e.router.log.Warn("an address of a deck is taken out of use for a while",
-			zap.String("deck", e.deck.name), zap.String("address", e.text), zap.String("cause", cause),
+		e.deck.log.Warn("an address of a deck is taken out of use for a while",
+			zap.String("deck", e.deck.name), zap.String("address", e.text), zap.String("cause", cause.Words()),
 			zap.Int32("failures", failures), zap.Duration("for", backoffLow))
 	case until != 0 && e.onTrial.CompareAndSwap(true, false):
 		backoff := min(2*e.backoff.Load(), int64(backoffHigh))
@@ -130,43 +159,58 @@ func (e *endpoint) failed(cause string) {
 	}
 }
 
-// succeeded notes that the address gave an answer.
-func (e *endpoint) succeeded() {
+// Succeeded notes that the address gave an answer, which brings it back into use.
+func (e *Endpoint) Succeeded() {
 	if e.failures.Load() != 0 {
 		e.failures.Store(0)
 	}
 	if e.ejectedUntil.Load() != 0 && e.ejectedUntil.Swap(0) != 0 {
-		e.router.log.Info("an address of a deck is in use again",
+		e.deck.log.Info("an address of a deck is in use again",
 			zap.String("deck", e.deck.name), zap.String("address", e.text))
 	}
 }
 
-// retire takes the address out of use for good: idle connections close now, busy ones
-// when their request ends.
-func (e *endpoint) retire() {
-	e.retired.Store(true)
-	e.pool.closeAll(closedRetired)
+// Sweep closes the idle connections that were unused for longer than idle at a moment of the clock,
+// and those that the deck has closed or spoken on.
+func (e *Endpoint) Sweep(now int64, idle time.Duration) { e.pool.sweep(now, idle) }
+
+// EachIdle calls f with each idle connection. None is used meanwhile, so f must not block.
+func (e *Endpoint) EachIdle(f func(*Conn)) {
+	e.pool.filter(func(c *Conn) bool {
+		f(c)
+		return true
+	})
 }
 
-// reuse takes an idle connection that is fit for use, the last one put back first.
-func (e *endpoint) reuse(lane int, idle time.Duration) *deckConn {
-	now := e.router.clock.Coarse() + int64(watchEvery) // not earlier than it is
+// retire takes the address out of use for good: idle connections close now, busy ones
+// when their request ends.
+func (e *Endpoint) retire() {
+	e.retired.Store(true)
+	e.pool.closeAll(ClosedRetired)
+}
+
+// Reuse takes an idle connection that is fit for use, the last one put back first; nil: there is
+// none. idle is for how long it may have been unused, and lane the caller's, see [metrics.Lanes].
+func (e *Endpoint) Reuse(lane int, idle time.Duration) *Conn {
+	now := e.clock.After(0) // not earlier than it is
 	for {
 		c := e.pool.get(lane)
 		switch {
 		case c == nil:
 			return nil
 		case now-c.idleSince > int64(idle):
-			c.close(closedIdle)
+			c.Close(ClosedIdle)
 			continue
 		}
 		switch c.idling() {
 		case wire.Quiet:
+			c.reused = true
+			e.deck.counters.reused.Add(1)
 			return c
 		case wire.Shut:
-			c.close(closedByDeck)
+			c.Close(ClosedByDeck)
 		case wire.Speaks:
-			c.close(closedUnsolicited)
+			c.Close(ClosedUnsolicited)
 		}
 	}
 }
@@ -179,8 +223,20 @@ const (
 	probes     = 3
 )
 
-// dial makes a new connection, TLS handshake included, within a time.
-func (e *endpoint) dial(timeout time.Duration) (*deckConn, error) {
+// Dial makes a new connection, TLS handshake included, within a time. [ConnectCause] says what an
+// error is.
+func (e *Endpoint) Dial(timeout time.Duration) (*Conn, error) {
+	c, err := e.dial(timeout)
+	if err != nil {
+		e.deck.counters.connectFailures.Add(1)
+		return nil, err
+	}
+	e.connections.Add(1)
+	e.deck.counters.opened.Add(1)
+	return c, nil
+}
+
+func (e *Endpoint) dial(timeout time.Duration) (*Conn, error) {
 	begun := time.Now()
 	end := begun.Add(timeout)
 	dialer := net.Dialer{
@@ -191,7 +247,7 @@ func (e *endpoint) dial(timeout time.Duration) (*deckConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &deckConn{endpoint: e}
+	c := &Conn{endpoint: e}
 	err = c.Open(conn)
 	if err == nil && e.tls != nil {
 		err = c.secureBy(e.tls, begun, end)
@@ -200,7 +256,5 @@ func (e *endpoint) dial(timeout time.Duration) (*deckConn, error) {
 		_ = conn.Close() // it is of no use
 		return nil, err
 	}
-	e.connections.Add(1)
-	e.deck.counters.opened.Add(1)
 	return c, nil
 }

@@ -1,8 +1,7 @@
-package framing
+package http1
 
 import (
 	"errors"
-	"strings"
 )
 
 // Limits of the framing of a chunked body.
@@ -169,18 +168,12 @@ func (d *Chunks) beginData() bool {
 
 // nameByte takes a byte of a field name, which is a token (RFC 9110 5.6.2).
 func (d *Chunks) nameByte(b byte) bool {
-	return d.trailerByte(b) && isTokenByte(b)
-}
-
-// isTokenByte says whether b may stand in a token (RFC 9110 5.6.2).
-func isTokenByte(b byte) bool {
-	letter := b|0x20 >= 'a' && b|0x20 <= 'z'
-	return letter || b >= '0' && b <= '9' || strings.IndexByte("!#$%&'*+-.^_`|~", b) >= 0
+	return d.trailerByte(b) && isToken(b)
 }
 
 func (d *Chunks) trailerByte(b byte) bool {
 	d.total++
-	return d.total <= maxTrailerBytes && (b >= ' ' && b != 0x7f || b == '\t')
+	return d.total <= maxTrailerBytes && isText(b)
 }
 
 // Ended says that the body is over.

@@ -1,0 +1,85 @@
+package admin
+
+import (
+	"errors"
+	"net/http"
+	"net/netip"
+	"strconv"
+
+	"github.com/valyala/fasthttp"
+
+	"gridrouter.io/router/admission"
+	"gridrouter.io/routing"
+)
+
+func (a *admin) explain(ctx *fasthttp.RequestCtx) {
+	query := queryOf(ctx)
+	client, err := readClientIP(query.Get("clientIP"))
+	if err != nil {
+		fail(ctx, http.StatusBadRequest, err.Error())
+		return
+	}
+	if query.Get("url") == "" {
+		fail(ctx, http.StatusBadRequest, "say which request: ?url=http://HOST/PATH&method=M&header=Name:Value&clientIP=IP&revision=N")
+		return
+	}
+	t, present := a.tableOf(ctx)
+	if t == nil {
+		return
+	}
+	explanation, err := admission.ExplainPinned(t, a.pinReader(present), query.Get("method"), query.Get("url"), query["header"], client)
+	if err != nil {
+		fail(ctx, http.StatusBadRequest, err.Error())
+		return
+	}
+	show(ctx, http.StatusOK, explanation)
+}
+
+func readClientIP(text string) (netip.Addr, error) {
+	if text == "" {
+		return netip.Addr{}, nil
+	}
+	address, err := netip.ParseAddr(text)
+	if err != nil {
+		return netip.Addr{}, errors.New("clientIP is no IP address; write one such as 192.0.2.7")
+	}
+	return address.Unmap(), nil
+}
+
+// noTable is what is said where no table has been published.
+const noTable = "no documents have been loaded yet"
+
+// tableOf returns the table that a question is about: the one in force, or the one of
+// ?revision=N. Without one it has answered, and returns nil. present says that the table
+// is in force now.
+func (a *admin) tableOf(ctx *fasthttp.RequestCtx) (t *routing.Table, present bool) {
+	text := queryOf(ctx).Get("revision")
+	if text == "" {
+		if t, _ = a.router.InForce(); t == nil {
+			fail(ctx, http.StatusServiceUnavailable, noTable)
+		}
+		return t, true
+	}
+	revision, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || revision < 0 {
+		fail(ctx, http.StatusBadRequest, "revision is no whole number; write one such as 4711")
+		return nil, false
+	}
+	t, present, err = a.router.TableAt(revision)
+	switch {
+	case err != nil:
+		fail(ctx, http.StatusNotFound, err.Error())
+	case t == nil:
+		fail(ctx, http.StatusServiceUnavailable, noTable)
+	}
+	return t, present
+}
+
+// pinReader returns who reads pins for an explanation: of what is in force, as a request
+// would. What a pin was earlier nobody remembers.
+func (a *admin) pinReader(present bool) admission.PinReader {
+	if !present {
+		return nil
+	}
+	return a.router.PinReader()
+}

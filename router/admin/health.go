@@ -1,0 +1,56 @@
+package admin
+
+import (
+	"fmt"
+	"net/http"
+
+	"github.com/valyala/fasthttp"
+
+	"gridrouter.io/routing"
+)
+
+// NewHealth returns the handler that answers /healthz and /readyz, and nothing else. It
+// tells those who ask only why the router is not ready.
+func NewHealth(r Router, source func() SourceStatus) fasthttp.RequestHandler {
+	mux := new(Mux)
+	addHealth(mux, r, source)
+	return mux.Serve
+}
+
+func addHealth(mux *Mux, r Router, source func() SourceStatus) {
+	mux.HandleFunc("GET /healthz", func(ctx *fasthttp.RequestCtx) { say(ctx, http.StatusOK, "alive") })
+	mux.HandleFunc("GET /readyz", func(ctx *fasthttp.RequestCtx) {
+		err := r.Ready()
+		table, _ := r.InForce()
+		if err == nil {
+			say(ctx, http.StatusOK, "ready"+guardNote(table)+addressNote(r))
+			return
+		}
+		text := "not ready: " + err.Error()
+		if table == nil && source != nil {
+			if cause := source().LastError; cause != "" {
+				text += " (" + cause + ")"
+			}
+		}
+		say(ctx, http.StatusServiceUnavailable, text)
+	})
+}
+
+// guardNote says that the guard holds something, which is no reason to send no requests.
+func guardNote(t *routing.Table) string {
+	if t == nil || t.Guard() == nil {
+		return ""
+	}
+	held := t.Guard()
+	return fmt.Sprintf("\nthe guard holds a mass change of %d documents, up to revision %d: see gridctl guard", held.Documents, held.Revision)
+}
+
+// addressNote says that decks have no address, which is no reason to send no requests: those of
+// other decks are served, and another router may have no more.
+func addressNote(r Router) string {
+	decks, example := r.Unreachable()
+	if decks == 0 {
+		return ""
+	}
+	return fmt.Sprintf("\n%d deck(s) have no address, among them %s: their names could not be resolved so far", decks, example)
+}

@@ -1,0 +1,279 @@
+package upstream
+
+import (
+	"encoding/pem"
+	"net"
+	"net/http/httptest"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+
+	"gridrouter.io/router/wire"
+	"gridrouter.io/routing"
+)
+
+// patience is for dialing.
+const patience = 10 * time.Second
+
+// newDecks returns an empty set and its clock.
+func newDecks(t testing.TB) (*Decks, *wire.Clock) {
+	t.Helper()
+	clock := new(wire.Clock)
+	clock.Init()
+	decks := NewDecks(clock, zap.NewNop())
+	t.Cleanup(decks.Close)
+	return decks, clock
+}
+
+// listening is a deck that takes connections and says nothing; accepted are those it took.
+type listening struct {
+	at       netip.AddrPort
+	mu       sync.Mutex
+	accepted []net.Conn
+}
+
+func listen(t testing.TB) *listening {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &listening{at: ln.Addr().(*net.TCPAddr).AddrPort()}
+	go func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			l.mu.Lock()
+			l.accepted = append(l.accepted, conn)
+			l.mu.Unlock()
+		}
+	}()
+	t.Cleanup(func() {
+		_ = ln.Close()
+		l.each(func(conn net.Conn) { _ = conn.Close() })
+	})
+	return l
+}
+
+func (l *listening) each(f func(net.Conn)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, conn := range l.accepted {
+		f(conn)
+	}
+}
+
+// endpointAt is what a deck of the set has at an address.
+func endpointAt(decks *Decks, at netip.AddrPort) *Endpoint {
+	return decks.Deck("d1").Endpoint(&routing.CompiledDeck{}, at)
+}
+
+func dial(t testing.TB, e *Endpoint) *Conn {
+	t.Helper()
+	c, err := e.Dial(patience)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestTheConnectionPutBackLastIsUsedFirst(t *testing.T) {
+	decks, _ := newDecks(t)
+	e := endpointAt(decks, listen(t).at)
+	var made []*Conn
+	for range 3 {
+		made = append(made, dial(t, e))
+	}
+	for _, c := range made {
+		c.Release(0)
+	}
+	for i := range made {
+		c := e.Reuse(0, time.Minute)
+		if c != made[len(made)-1-i] || !c.Reused() {
+			t.Fatalf("connection %d is another one", i)
+		}
+		defer c.Close(ClosedIdle)
+	}
+	made[0].Release(0)
+	if e.Reuse(1, time.Minute) != made[0] {
+		t.Fatal("what is idle in one shard is not found from another")
+	}
+	if n := e.deck.Counts().Reused; n != 4 {
+		t.Errorf("%d are counted as used again", n)
+	}
+}
+
+// TestAnIdleConnectionIsLookedAtBeforeItIsUsedAgain has decks that speak or close out of turn.
+func TestAnIdleConnectionIsLookedAtBeforeItIsUsedAgain(t *testing.T) {
+	f := func(do func(net.Conn), why CloseReason) {
+		t.Helper()
+		decks, _ := newDecks(t)
+		deck := listen(t)
+		e := endpointAt(decks, deck.at)
+		c := dial(t, e)
+		c.Release(0)
+		for done := false; !done; time.Sleep(time.Millisecond) {
+			deck.each(func(conn net.Conn) {
+				do(conn)
+				done = true
+			})
+		}
+		for c.LookAt() == wire.Quiet {
+			time.Sleep(time.Millisecond)
+		}
+		if e.Reuse(0, time.Minute) != nil {
+			t.Fatalf("%s: it was used again", why)
+		}
+		if n := e.deck.Counts().Closed[why]; n != 1 {
+			t.Errorf("%s: %d are counted", why, n)
+		}
+	}
+	f(func(conn net.Conn) { _, _ = conn.Write([]byte("HTTP/1.1 200 OK\r\n")) }, ClosedUnsolicited)
+	f(func(conn net.Conn) { _ = conn.Close() }, ClosedByDeck)
+}
+
+func TestAnEjectedAddressIsTriedByOneRequestAndBacksOff(t *testing.T) {
+	decks, clock := newDecks(t)
+	e := endpointAt(decks, netip.MustParseAddrPort("127.0.0.1:1"))
+	clock.Stop()
+	for range ejectAfter - 1 {
+		e.Failed(FailedRefused)
+	}
+	if e.ejected() {
+		t.Fatal("ejected too soon")
+	}
+	e.Failed(FailedRefused)
+	backoff := backoffLow
+	for range 8 {
+		clock.Advance(backoff - 1)
+		if !e.ejected() || e.try() {
+			t.Fatalf("in use before %v are over", backoff)
+		}
+		clock.Advance(1)
+		if !e.try() {
+			t.Fatalf("not tried after %v", backoff)
+		}
+		if e.try() {
+			t.Fatal("tried twice at once")
+		}
+		e.Failed(FailedRefused)
+		e.Failed(FailedRefused) // another request that was under way
+		backoff = min(2*backoff, backoffHigh)
+	}
+	if backoff != backoffHigh {
+		t.Fatalf("backs off for %v at most", backoff)
+	}
+	e.Succeeded()
+	if e.ejected() || e.failures.Load() != 0 {
+		t.Fatal("a success does not bring it back")
+	}
+}
+
+func TestTheLessLoadedOfTwoAddressesIsPicked(t *testing.T) {
+	decks, _ := newDecks(t)
+	busy := endpointAt(decks, netip.MustParseAddrPort("127.0.0.1:1"))
+	free := endpointAt(decks, netip.MustParseAddrPort("127.0.0.1:2"))
+	for range 5 {
+		busy.Begin()
+	}
+	for range 50 {
+		if Pick([]*Endpoint{busy, free}) != free {
+			t.Fatal("the busier one was picked")
+		}
+	}
+	if Pick(nil) != nil || Pick([]*Endpoint{busy}) != busy {
+		t.Fatal("nothing, or the only one, is not what was picked")
+	}
+	free.ejectedUntil.Store(1 << 62)
+	for range 50 {
+		if Pick([]*Endpoint{busy, free}) != busy {
+			t.Fatal("an ejected one was picked")
+		}
+	}
+}
+
+func TestThePoolIsBounded(t *testing.T) {
+	decks, _ := newDecks(t)
+	e := endpointAt(decks, listen(t).at)
+	e.pool.idle.Store(maxIdle)
+	dial(t, e).Release(0)
+	if open, n := e.connections.Load(), e.deck.Counts().Closed[ClosedSurplus]; open != 0 || n != 1 {
+		t.Errorf("%d are open, %d were closed as surplus", open, n)
+	}
+	e.pool.idle.Store(0)
+}
+
+// Without probes an answer whose deck lost its power would be waited for without end.
+func TestADeckThatVanishesIsNoticed(t *testing.T) {
+	decks, _ := newDecks(t)
+	c := dial(t, endpointAt(decks, listen(t).at))
+	defer c.Close(ClosedSurplus)
+	probed := 0
+	var err error
+	broken := c.Raw.Control(func(fd uintptr) {
+		probed, err = syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_KEEPALIVE)
+	})
+	if broken != nil || err != nil || probed == 0 {
+		t.Fatalf("the connection is not probed: %v, %v", broken, err)
+	}
+}
+
+// TestWhatIsNotRetainedIsRetiredAndForgotten takes an address, and then its deck, out of use.
+func TestWhatIsNotRetainedIsRetiredAndForgotten(t *testing.T) {
+	decks, _ := newDecks(t)
+	e := endpointAt(decks, listen(t).at)
+	busy, idle := dial(t, e), dial(t, e)
+	idle.Release(0)
+	decks.Retain(map[string]struct{}{"d1": {}}, nil)
+	if open := e.connections.Load(); open != 1 {
+		t.Fatalf("%d connections are open right after the change", open)
+	}
+	if again := endpointAt(decks, e.addr); again == e {
+		t.Error("a retired address came back")
+	}
+	if decks.ForgetRetired(); len(decks.retired) != 1 {
+		t.Error("an address with a busy connection is forgotten")
+	}
+	busy.Release(0)
+	if open, n := e.connections.Load(), e.deck.Counts().Closed[ClosedRetired]; open != 0 || n != 2 {
+		t.Errorf("%d are open, %d were closed as retired", open, n)
+	}
+	if decks.ForgetRetired(); len(decks.retired) != 0 {
+		t.Error("an address without a connection is not forgotten")
+	}
+	if decks.Retain(nil, nil); len(decks.all) != 0 {
+		t.Error("a deck that is gone is kept")
+	}
+}
+
+func TestTheFilesOfTLSAreReadAgainAndTheirLastGoodFormStays(t *testing.T) {
+	bad := filepath.Join(t.TempDir(), "ca.pem")
+	files := &tlsFiles{id: identity{routing.DeckTLS{CAFile: bad}, true}, log: zap.NewNop()}
+	now := time.Now()
+	if _, err := files.get(now); err == nil {
+		t.Fatal("a file that is not there is no error")
+	}
+	server := httptest.NewTLSServer(nil)
+	defer server.Close()
+	good := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	if err := os.WriteFile(bad, good, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if config, err := files.get(now.Add(tlsFilesEvery)); err != nil || config.RootCAs == nil {
+		t.Errorf("a file that has come is not read: %v", err)
+	}
+	if err := os.WriteFile(bad, []byte("spoilt"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if config, err := files.get(now.Add(2 * tlsFilesEvery)); err != nil || config == nil {
+		t.Errorf("the last good form is gone: %v", err)
+	}
+}
