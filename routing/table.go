@@ -8,7 +8,7 @@ import (
 )
 
 // Table is the compiled form of all documents at one revision. It is immutable: a
-// [Compiler] makes a new one for each change, and a request that holds one sees
+// Compiler of package compile makes a new one for each change, and a request that holds one sees
 // nothing newer. All methods may be called at once from any goroutine.
 type Table struct{ parts Parts }
 

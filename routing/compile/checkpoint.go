@@ -19,10 +19,7 @@ import (
 const SnapshotFormat uint32 = 3
 
 // Section is one named part of a snapshot.
-type Section struct {
-	Name string
-	Data []byte
-}
+type Section = store.Section
 
 // Names of the sections beside those of [store.Maps.Encode].
 const (
@@ -140,12 +137,8 @@ func (k *Checkpoint) Sections() ([]Section, error) {
 	if err != nil {
 		return nil, fmt.Errorf("policies: %w", err)
 	}
-	sections := []Section{{sectionState, state.Bytes()}, {sectionPolicies, policies}}
 	maps := k.table.Parts().Maps
-	for _, section := range maps.Encode() {
-		sections = append(sections, Section(section))
-	}
-	return sections, nil
+	return append([]Section{{Name: sectionState, Data: state.Bytes()}, {Name: sectionPolicies, Data: policies}}, maps.Encode()...), nil
 }
 
 // Restore brings a new compiler to where another one was when it made a checkpoint, and

@@ -45,7 +45,7 @@ func formOf(t *routing.Tenant) string {
 	shared.Name, shared.Hosts, shared.Delegates, shared.Epoch = "", nil, nil, 0
 	form, err := json.Marshal(&shared)
 	if err != nil {
-		panic(fmt.Sprintf("routing: a document without a JSON form: %v", err)) // it was read from one
+		panic(fmt.Sprintf("compile: a document without a JSON form: %v", err)) // it was read from one
 	}
 	return string(form)
 }

@@ -57,7 +57,7 @@ func (c *Compiler) withdrawSetBack(name string) {
 // was set back. A pin has no epoch of its own: those that are stored belong to the epoch that is
 // stored, and in force beside a newer form they would lead keys to decks where they never were at its
 // epoch. So what is in force stays, pins and all, until another form of the tenant is stored. Pins
-// that are read on demand are not among them: see [Table.isSetBack].
+// that are read on demand are not among them: decisions do not ask for them ([routing.Table.Rewound]).
 type setBackPins map[string]map[string]*Change
 
 // take keeps a change back if its tenant is set back and has an earlier form in force, and the change

@@ -106,7 +106,7 @@ func (c *Compiler) deleteTenant(change *Change, name string, exists bool, old *s
 }
 
 // refuseTenant says why a tenant's new form cannot be put in force; message is the
-// deck's name for [ProblemUnknownDeck].
+// deck's name for [routing.ProblemUnknownDeck].
 func (c *Compiler) refuseTenant(old *store.TenantRecord, name string, form *tenantForm, err error) (code, message string) {
 	if err != nil {
 		return routing.ProblemBadDocument, err.Error()

@@ -6,8 +6,8 @@ import (
 	"gridrouter.io/routing"
 )
 
-// Decoder turns a stored value into a document: *[Deck], *[Tenant], *[Pin], or anything
-// else, which the compiler then counts but does not read. Beside an error it may return
+// Decoder turns a stored value into a document: *[routing.Deck], *[routing.Tenant],
+// *[routing.Pin], or anything else, which the compiler then counts but does not read. Beside an error it may return
 // what could be read: a *Tenant with its hosts, so that these can answer for it.
 type Decoder func(key string, value []byte) (document any, err error)
 

@@ -43,9 +43,11 @@ func (e *Editors) Seal(before Maps) (version Maps, written int) {
 	return version, written
 }
 
-// Section is one map as bytes, under its name.
+// Section is one map as bytes.
 type Section struct {
+	// Name is that of the map.
 	Name string
+	// Data is what [Map.Encode] returned.
 	Data []byte
 }
 
