@@ -35,11 +35,11 @@ func (x *exchange) decidePinned() {
 		case routing.PinUnread:
 			return
 		case routing.PinFound:
-			if x.decision.Fault != routing.FaultPinUnreadable {
+			// Else it is another form than the table knows: it was written just now, or etcd was
+			// restored from a backup, and the next table tells; or the guard holds it.
+			if x.decision.Fault != routing.FaultPinUnreadable || x.now.table.Guard() != nil {
 				return
 			}
-			// It is another form than the table knows: it was written just now, or etcd was
-			// restored from a backup. The next table tells.
 		case routing.PinAbsent:
 			// The table knows of the pin, and etcd has it no more: it was deleted just now, and the
 			// next table says so; or what is stored went in a mass change, and the guard holds that.

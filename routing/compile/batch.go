@@ -108,7 +108,10 @@ func (c *Compiler) place(b *batch, change *Change) (fresh bool) {
 	c.ledger.hash.sub(was)
 	delete(c.waiting, change.Key)
 	c.setBack.forget(change)
-	c.guard.release(change.Key)
+	if held := c.guard.held[change.Key]; held != nil {
+		change.returns = held.Deleted && !change.Deleted
+		c.guard.release(change.Key)
+	}
 	b.add(change)
 	return fresh
 }

@@ -46,7 +46,7 @@ const (
 
 type recentMove struct {
 	at   time.Time
-	form *routing.Tenant // what was in force before
+	form *routing.Tenant // what was in force before; nil: it was held, and never moved
 }
 
 func newGuard() guard { return guard{held: map[string]*Change{}, recent: map[string]recentMove{}} }
@@ -65,6 +65,18 @@ func (g *guard) hold(change *Change) {
 	if !g.stale {
 		g.count(change)
 	}
+}
+
+// holdsTenant says whether the change or deletion of a tenant is held.
+func (g *guard) holdsTenant(name string) bool { return g.held["tenants/"+name] != nil }
+
+func (g *guard) holdsTenants() bool {
+	for _, change := range g.held {
+		if change.kind == keyOfTenant {
+			return true
+		}
+	}
+	return false
 }
 
 // count adds a change to what is told of those that are held.
@@ -104,6 +116,10 @@ func (c *Compiler) guardUpdate(u *Update, b *batch) {
 	if u.At.IsZero() {
 		clear(g.recent)
 		return
+	}
+	if len(b.unlisted) > 0 && g.holdsTenants() {
+		// Nobody knows whose pins they are: perhaps those of a tenant whose change is held.
+		b.holds, g.revision = true, max(g.revision, u.Revision, u.Listed)
 	}
 	if c.maps.Tenants.Len() == 0 || c.last == nil || !u.MayLookEmpty && c.harmless(b) {
 		return
@@ -286,7 +302,7 @@ func (g *guard) repointed(c *Compiler, name string, old *store.TenantRecord, pol
 }
 
 func (g *guard) note(name string, form *routing.Tenant) {
-	if _, known := g.recent[name]; !known {
+	if move, known := g.recent[name]; !known || move.form == nil {
 		g.recent[name] = recentMove{g.now, form}
 	}
 }

@@ -238,3 +238,48 @@ func TestWithoutAClockNothingIsHeld(t *testing.T) {
 	g.holds(0)
 	g.serves(7, "")
 }
+
+// TestAWipeThatIsUndoneLeavesNobodyBehind has a tenant change, and all be wiped, between two looks of
+// a router, and the wipe be undone, in two transactions: the tenant returns in its newest form, and no
+// other change is in force that it could be one of many with. Other changes are held as before.
+func TestAWipeThatIsUndoneLeavesNobodyBehind(t *testing.T) {
+	wiped := func() *guarded {
+		g := newGuarded(t)
+		g.apply(compile.Update{Changes: dropped(0, guardedTenants)})
+		g.holds(guardedTenants)
+		return g
+	}
+	g := wiped()
+	g.apply(compile.Update{Changes: append(moved(0, 3, "b"), moved(3, 20, "a")...)})
+	g.serves(0, "b")
+	g.holds(20)
+	g.apply(compile.Update{Changes: moved(20, guardedTenants, "a")})
+	g.holds(0)
+	g.serves(0, "b")
+	g.serves(30, "a")
+
+	g = wiped() // and comes back on another deck: ten may, the others are held
+	for i := range guardedTenants {
+		g.apply(compile.Update{Changes: moved(i, i+1, "b")})
+	}
+	g.holds(guardedTenants - 10)
+	g.serves(9, "b")
+	g.serves(10, "a")
+
+	g = wiped() // the same in one transaction
+	g.apply(compile.Update{Changes: moved(0, guardedTenants, "b")})
+	g.holds(guardedTenants)
+	g.serves(0, "a")
+
+	g = wiped() // and in two: the second is no smaller for it
+	g.apply(compile.Update{Changes: moved(0, 35, "b")})
+	g.apply(compile.Update{Changes: moved(35, guardedTenants, "b")})
+	g.holds(guardedTenants)
+	g.serves(39, "a")
+
+	g = newGuarded(t) // the rest of a wipe in parts is held with it
+	g.apply(compile.Update{Changes: dropped(0, 35)})
+	g.apply(compile.Update{Changes: append(dropped(35, 38), moved(38, 39, "b")...)})
+	g.holds(39)
+	g.serves(38, "a")
+}

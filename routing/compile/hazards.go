@@ -15,18 +15,42 @@ type hazards struct {
 	decks    *decks
 	policies *policies
 	read     *reader
+	seen     map[string]uint64 // the highest epochs of tenants that have no such form
 
 	keys    map[string]bool // of the documents that do it
 	tenants map[string]bool
 	dropped int
-	onDecks int // tenants on decks that go
+	onDecks int  // tenants on decks that go
+	others  bool // some of it is done by more than the return of documents whose deletion is held
+	// setBack are the tenants that are, or come to be, stored with a lower epoch than was seen: true.
+	// False: those that come to be stored with another one.
+	setBack map[string]bool
 }
 
-// concerned counts the tenants of the batch, and those of the window.
+// add notes a document that does something to a tenant.
+func (h *hazards) add(change *Change, tenant string) {
+	h.keys[change.Key] = true
+	h.tenants[tenant] = true
+	h.others = h.others || !change.returns
+}
+
+// concerned counts the tenants of the batch, and those of the window. Where all that is done is that
+// documents whose deletion is held return in another form, as when a wipe is undone that came with a
+// change, the deletions that are held with them do not count: nothing of these is in force.
 func (h *hazards) concerned(g *guard) int {
-	n := len(g.recent) + h.onDecks
+	counts := func(name string) bool {
+		move, within := g.recent[name]
+		held := g.held["tenants/"+name]
+		return within && (h.others || move.form != nil || held != nil && !held.Deleted)
+	}
+	n := h.onDecks
+	for name := range g.recent {
+		if counts(name) {
+			n++
+		}
+	}
 	for name := range h.tenants {
-		if _, counted := g.recent[name]; !counted {
+		if !counts(name) {
 			n++
 		}
 	}
@@ -41,13 +65,20 @@ func (h *hazards) leavesNone(one bool) bool {
 
 // hazardsOf finds what a batch would do.
 func (c *Compiler) hazardsOf(b *batch) *hazards {
-	h := &hazards{maps: &c.maps, decks: &c.decks, policies: &c.policies, read: &c.read, keys: map[string]bool{}, tenants: map[string]bool{}}
+	h := &hazards{maps: &c.maps, decks: &c.decks, policies: &c.policies, read: &c.read, seen: c.seen, keys: map[string]bool{}, tenants: map[string]bool{}, setBack: map[string]bool{}}
 	h.ofDecks(b)
 	for _, change := range b.tenants {
 		h.ofTenant(change)
 	}
 	for _, change := range b.pins {
-		h.ofPin(change)
+		setBack, known := h.setBack[change.tenant]
+		if !known {
+			setBack = c.isSetBack(change.tenant)
+			h.setBack[change.tenant] = setBack
+		}
+		if !setBack { // of one that is, all pins stay as they are in force
+			h.ofPin(change)
+		}
 	}
 	return h
 }
@@ -59,7 +90,7 @@ func (h *hazards) ofDecks(b *batch) {
 		name := strings.TrimPrefix(change.Key, "decks/")
 		if change.Deleted && h.decks.has(name) {
 			gone[h.decks.ids[name]] = true
-			h.keys[change.Key] = true
+			h.keys[change.Key], h.others = true, true
 		}
 	}
 	if len(gone) == 0 {
@@ -88,13 +119,18 @@ func (h *hazards) ofTenant(change *Change) {
 	}
 	if !change.Deleted {
 		form, err := h.read.tenant(change)
+		if err == nil {
+			h.setBack[name] = form.epoch < max(h.seen[name], record.Epoch)
+		}
+		if h.setBack[name] { // such a form comes into force never
+			return
+		}
 		if err != nil || form.known && form.policy == record.Policy ||
 			sameRules(h.read.rules(&form), h.policies.entries[record.Policy].Document()) {
 			return
 		}
 	}
-	h.keys[change.Key] = true
-	h.tenants[name] = true
+	h.add(change, name)
 }
 
 // ofPin finds what a change of a pin does.
@@ -115,8 +151,7 @@ func (h *hazards) ofPin(change *Change) {
 			return
 		}
 	}
-	h.keys[change.Key] = true
-	h.tenants[change.tenant] = true
+	h.add(change, change.tenant)
 }
 
 // sameRules says whether two policies lead every key to the same deck.

@@ -37,6 +37,9 @@ func (c *Compiler) dropUnheld(b *batch, present map[string]struct{}) {
 			}
 		}
 	}
+	c.setBack.each(func(change *Change) { // what is stored of these is known apart from what is in force
+		there[c.maps.Unheld.UnheldKey(change.tenant, change.key)] = true
+	})
 	gone := map[string]uint64{}
 	c.maps.Unheld.Each(func(key, packed string) bool {
 		if sum, held := store.UnpackUnheld(packed); !held && !there[key] {

@@ -54,16 +54,19 @@ func (c *Compiler) withdrawSetBack(name string) {
 }
 
 // setBackPins are changes of pins, by tenant and document key, that came with a tenant's form that
-// was set back. A pin has no epoch of its own: those that are stored belong to the epoch that is
-// stored, and in force beside a newer form they would lead keys to decks where they never were at its
-// epoch. So what is in force stays, pins and all, until another form of the tenant is stored. Pins
-// that are read on demand are not among them: decisions do not ask for them ([routing.Table.Rewound]).
+// was set back, or that the guard holds. A pin has no epoch of its own: those that are stored belong to
+// the epoch that is stored, and in force beside another form they would lead keys to decks where they
+// never were at its epoch. So what is in force stays, pins and all, until another form of the tenant is
+// stored, or what is held is accepted. Pins of a tenant that was set back that are read on demand are
+// not among them: decisions do not ask for them ([routing.Table.Rewound]). Those of a tenant that is
+// held are: the table keeps the hash of the form in force, and takes no other.
 type setBackPins map[string]map[string]*Change
 
-// take keeps a change back if its tenant is set back and has an earlier form in force, and the change
-// would lead its key elsewhere.
+// take keeps a change back if its tenant is set back or held, and has an earlier form in force, and
+// the change would lead its key elsewhere.
 func (s setBackPins) take(c *Compiler, change *Change) bool {
-	if !c.isSetBack(change.tenant) || !c.redirects(change) {
+	held := c.guard.holdsTenant(change.tenant)
+	if !held && !c.isSetBack(change.tenant) || !c.redirects(change, held) {
 		return false
 	}
 	kept := *change
@@ -130,10 +133,22 @@ func (c *Compiler) isSetBack(tenant string) bool {
 	return ok && store.UnpackTenant(packed).Policy != 0
 }
 
-// redirects says whether a change of a pin that is held would lead its key to another deck. What
-// cannot be read, or names a deck that does not exist, leaves in force what is, set back or not.
-func (c *Compiler) redirects(change *Change) bool {
+// redirects says whether a change of a pin would lead its key to another deck. What cannot be read, or
+// names a deck that does not exist, leaves in force what is, set back or not. guarded says that the
+// change of its tenant is held.
+func (c *Compiler) redirects(change *Change, guarded bool) bool {
 	packed, held := c.maps.Pins.Get(change.tenant + "/" + change.key)
+	if !held && guarded && c.readsPins(change.tenant) {
+		packed, known := c.maps.Unheld.Get(c.maps.Unheld.UnheldKey(change.tenant, change.key))
+		switch {
+		case change.Deleted:
+			return known
+		case !known:
+			return true
+		}
+		sum, _ := store.UnpackUnheld(packed)
+		return sum != change.sum
+	}
 	if change.Deleted {
 		return held
 	}

@@ -32,6 +32,7 @@ type Change struct {
 	tenant, key string // the tenant's name, and a pin's key
 	packed      string // the record of the tenant before, if it was looked up
 	review      bool   // what it refers to has to be looked at
+	returns     bool   // the guard held the deletion of the document
 }
 
 // Update is what happened up to a revision.
