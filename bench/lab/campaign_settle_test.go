@@ -215,7 +215,7 @@ func (c *campaign) reapply(name, by string) error {
 	for key, deck := range f.pins {
 		text += pinText(name, key, deck)
 	}
-	if err := c.changeBy(name, whole, time.Minute, text); err != nil {
+	if err := c.changeBy(name, whole, time.Minute, text, c.mean); err != nil {
 		return fmt.Errorf("%s: %w", by, err)
 	}
 	for key := range now[name].form.pins {
@@ -223,7 +223,7 @@ func (c *campaign) reapply(name, by string) error {
 			continue
 		}
 		whole = whole.with(key, "")
-		if err := c.change(name, whole, time.Minute, "delete", "pin", name, key); err != nil {
+		if err := c.mean(name, whole, time.Minute, "delete", "pin", name, key); err != nil {
 			return fmt.Errorf("%s: %w", by, err)
 		}
 	}

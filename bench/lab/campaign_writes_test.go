@@ -150,15 +150,15 @@ func (c *campaign) write(rng *rand.Rand, timeout time.Duration) error {
 	case pins != unpinned && pinned && rng.IntN(3) == 0:
 		return c.change(name, f.with(key, ""), timeout, "delete", "pin", name, key)
 	case pins != unpinned && rng.IntN(2) == 0 && f.pins[key] != deck:
-		return c.changeBy(name, f.with(key, deck), timeout, pinText(name, key, deck))
+		return c.changeBy(name, f.with(key, deck), timeout, pinText(name, key, deck), c.change)
 	case deck != f.deck:
-		return c.changeBy(name, form{deck, f.pins}, timeout, tenantText(name, pins, form{deck: deck}))
+		return c.changeBy(name, form{deck, f.pins}, timeout, tenantText(name, pins, form{deck: deck}), c.change)
 	}
 	return nil
 }
 
 // changeBy applies documents that give a tenant a form.
-func (c *campaign) changeBy(name string, f form, timeout time.Duration, text string) error {
+func (c *campaign) changeBy(name string, f form, timeout time.Duration, text string, run gridctlRun) error {
 	file, err := os.CreateTemp(c.dir, "*.yaml")
 	if err != nil {
 		return err
@@ -168,7 +168,19 @@ func (c *campaign) changeBy(name string, f form, timeout time.Duration, text str
 		return err
 	}
 	defer os.Remove(file.Name())
-	return c.change(name, f, timeout, "apply", "-f", file.Name())
+	return run(name, f, timeout, "apply", "-f", file.Name())
+}
+
+// gridctlRun runs gridctl to give a tenant a form.
+type gridctlRun func(name string, f form, timeout time.Duration, args ...string) error
+
+// mean is change for somebody who says that many changes at once are meant, if that is asked.
+func (c *campaign) mean(name string, f form, timeout time.Duration, args ...string) error {
+	err := c.change(name, f, timeout, args...)
+	if err != nil && strings.Contains(err.Error(), "or with --allow-mass-change") {
+		err = c.change(name, f, timeout, append(args, "--allow-mass-change")...)
+	}
+	return err
 }
 
 // change runs a command that gives a tenant a form.
