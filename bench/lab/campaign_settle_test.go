@@ -87,15 +87,8 @@ func (c *campaign) state() string {
 // act settles what gridctl tells: what a guard holds, what a restore set back, documents
 // that are bad.
 func (c *campaign) act() error {
-	out, err := c.grid.Ctl(context.Background(), "guard", "-o", "json")
+	guard, err := c.guard()
 	if err != nil {
-		return err
-	}
-	var guard struct {
-		Revision int64
-		Holding  []any
-	}
-	if err := json.Unmarshal([]byte(out), &guard); err != nil {
 		return err
 	}
 	if len(guard.Holding) > 0 {
@@ -113,6 +106,20 @@ func (c *campaign) act() error {
 		return c.mendCorrupt()
 	}
 	return nil
+}
+
+// guardTold is what gridctl guard tells.
+type guardTold struct {
+	Revision int64
+	Holding  []any
+}
+
+func (c *campaign) guard() (told guardTold, err error) {
+	out, err := c.grid.Ctl(context.Background(), "guard", "-o", "json")
+	if err != nil {
+		return told, err
+	}
+	return told, json.Unmarshal([]byte(out), &told)
 }
 
 // settleGuard accepts or discards what is held.
@@ -180,8 +187,18 @@ func (c *campaign) rewound() (map[string]bool, error) {
 }
 
 // settleRestore applies the newest form of those tenants that keep it, and lets the others
-// be as the backup has them.
+// be as the backup has them. What the backup does not have at all is accepted first.
 func (c *campaign) settleRestore(keep []string) error {
+	guard, err := c.guard()
+	if err != nil {
+		return err
+	}
+	if len(guard.Holding) > 0 {
+		c.note("guard accept")
+		if err := c.acceptHeld(guard.Revision); err != nil {
+			return err
+		}
+	}
 	for _, name := range keep {
 		if err := c.reapply(name, "the newest form again"); err != nil {
 			return err

@@ -104,7 +104,8 @@ type mass struct {
 }
 
 // mass counts as routers do: a tenant that goes, one whose rules are not what they were,
-// and one of whose pins goes or leads elsewhere. New tenants and new pins are no harm.
+// and one of whose pins goes or leads elsewhere. New tenants and new pins are no harm. Of a tenant
+// that was set back routers have another form in force than the stored one, perhaps with other rules.
 func (p *planner) mass() mass {
 	m := mass{changed: map[string]bool{}, names: map[string]bool{}, keys: map[string]bool{}}
 	for _, it := range p.w.given {
@@ -122,7 +123,7 @@ func (p *planner) mass() mass {
 			tenant = ownerOf(it)
 		case folder != FolderTenants:
 			continue
-		case final != nil && it.wasErr == nil && was != nil && sameRules(was, final):
+		case final != nil && it.wasErr == nil && was != nil && sameRules(was, final) && was.Epoch >= it.seen:
 			continue
 		}
 		m.changed[tenant], m.keys[it.key] = true, true

@@ -579,3 +579,34 @@ func TestADiscardPutsBackWhatItCan(t *testing.T) {
 		}
 	}
 }
+
+// TestASettledRestoreOfManyTenantsIsAMassChange settles a restore as it is stored: what routers have in
+// force of each tenant is another form, whatever is stored.
+func TestASettledRestoreOfManyTenantsIsAMassChange(t *testing.T) {
+	g := newGrid(t)
+	g.apply(twoDecks + tenants(15, splitRule))
+	seen := map[string]uint64{}
+	for i := range 15 {
+		seen[fmt.Sprintf("t%02d", i)] = 7
+	}
+	if err := g.RecordEpochs(g.ctx, seen); err != nil {
+		t.Fatal(err)
+	}
+	const refusal = "this drops, or changes where they lead, 15 of 15 tenants"
+	if _, err := g.PlanRestored(g.ctx, catalog.Options{}); err == nil || !strings.Contains(err.Error(), refusal) {
+		t.Errorf("it is planned without a word: %v", err)
+	}
+	if _, err := g.Plan(g.ctx, g.parse(tenants(15, splitRule)), catalog.Options{}); err == nil || !strings.Contains(err.Error(), refusal) {
+		t.Errorf("so is the same by apply: %v", err)
+	}
+	plan, err := g.PlanRestored(g.ctx, catalog.Options{AllowMassChange: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	result := g.carryOut(plan)
+	var mark catalog.Mark
+	if err := json.Unmarshal([]byte(g.value("guard/accept")), &mark); err != nil || result.Revision == 0 {
+		t.Errorf("nobody is told that it is meant: %v", err)
+	}
+	g.apply(tenants(15, splitRule)) // settled, the same is no change
+}
