@@ -21,13 +21,21 @@ type excuses struct {
 	mu    sync.Mutex
 	codes map[string]int // fault code -> how many reasons there are for it
 	down  map[string]int // routers that do not run
+	stops map[string]int // router -> how often it was stopped so far
 }
 
 // allow excuses fault codes until the returned function is called.
 func (e *excuses) allow(codes ...string) (end func()) { return e.count(e.codes, codes) }
 
 // stop excuses a router from answering at all.
-func (e *excuses) stop(routers ...string) (end func()) { return e.count(e.down, routers) }
+func (e *excuses) stop(routers ...string) (end func()) {
+	e.mu.Lock()
+	for _, router := range routers {
+		e.stops[router]++
+	}
+	e.mu.Unlock()
+	return e.count(e.down, routers)
+}
 
 func (e *excuses) count(in map[string]int, names []string) (end func()) {
 	add := func(n int) {
@@ -41,11 +49,11 @@ func (e *excuses) count(in map[string]int, names []string) (end func()) {
 	return sync.OnceFunc(func() { add(-1) })
 }
 
-// now returns what is excused of a router at this moment.
-func (e *excuses) now(router string) (codes map[string]int, down bool) {
+// now returns what is excused of a router at this moment, and how often it was stopped before.
+func (e *excuses) now(router string) (codes map[string]int, down bool, stops int) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return maps.Clone(e.codes), e.down[router] > 0
+	return maps.Clone(e.codes), e.down[router] > 0, e.stops[router]
 }
 
 // traffic is the requests of a campaign, and what came of them.
@@ -66,7 +74,7 @@ type traffic struct {
 func newTraffic(m *model, keys []string, fail func(string, ...any)) *traffic {
 	return &traffic{
 		model: m, keys: keys, fail: fail, stop: make(chan struct{}), others: map[string]int{},
-		excuses: &excuses{codes: map[string]int{}, down: map[string]int{}},
+		excuses: &excuses{codes: map[string]int{}, down: map[string]int{}, stops: map[string]int{}},
 	}
 }
 
@@ -90,10 +98,11 @@ func (l *traffic) client(router, address string, rng *rand.Rand) {
 
 // ask sends one request and judges its answer.
 func (l *traffic) ask(w *wire, router, tenant, key string) {
-	before, wasDown := l.excuses.now(router)
+	before, wasDown, stops := l.excuses.now(router)
 	s := sight{router: router, tenant: tenant, key: key, since: l.model.since(router, tenant)}
 	a, err := w.ask(campaignRequest(tenant, key))
-	after, isDown := l.excuses.now(router)
+	after, isDown, stopped := l.excuses.now(router)
+	isDown = isDown || stopped != stops // it ran at both ends, and not between
 	what := ""
 	switch {
 	case err != nil:
