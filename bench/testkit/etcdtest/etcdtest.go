@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"testing"
 	"time"
 
@@ -55,8 +56,8 @@ func Start(t testing.TB, configure ...func(*embed.Config)) *Server {
 // Launch is [Start] without the wait: a member of a cluster is ready when enough others are there.
 func Launch(t testing.TB, configure ...func(*embed.Config)) *Server {
 	t.Helper()
-	before := []func(*embed.Config){In(t.TempDir()), At(testkit.FreeAddr(t))}
-	s := &Server{configure: append(before, configure...)}
+	unlessTold := []func(*embed.Config){In(t.TempDir()), At(testkit.FreeAddr(t))}
+	s := &Server{configure: slices.Concat(unlessTold, configure)}
 	if err := s.start(); err != nil {
 		t.Fatal(err)
 	}
