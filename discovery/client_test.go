@@ -2,15 +2,8 @@ package discovery
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
-	"math/big"
 	"net"
 	"os"
 	"path/filepath"
@@ -21,6 +14,9 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
+
+	"gridrouter.io/bench/testkit"
+	"gridrouter.io/bench/testkit/etcdtest"
 )
 
 func TestClientConfigurationFaultsNameTheMend(t *testing.T) {
@@ -59,12 +55,7 @@ func TestClientConfigurationFaultsNameTheMend(t *testing.T) {
 func TestClientIsMadeWithoutEtcdAndFailsFastWithAReason(t *testing.T) {
 	password := filepath.Join(t.TempDir(), "password")
 	writeFile(t, password, "right")
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := listener.Addr().String()
-	_ = listener.Close() // nobody answers there now
+	addr := testkit.FreeAddr(t) // nobody answers there
 	core, logged := observer.New(zap.DebugLevel)
 	started := time.Now()
 	client, err := NewClient(ClientConfig{Endpoints: []string{addr}, User: "router", PasswordFile: password, DialTimeout: time.Minute}, zap.New(core))
@@ -98,11 +89,11 @@ func countMessages(logged *observer.ObservedLogs) map[string]int {
 }
 
 func TestClientLogsInAgainWhenItsTokenIsRefused(t *testing.T) {
-	etcd := startEtcd(t, t.TempDir())
-	admin := newTestClient(t, etcd.addr)
+	etcd := etcdtest.Start(t)
+	admin := newTestClient(t, etcd.Addr)
 	password := filepath.Join(t.TempDir(), "password")
 	writeFile(t, password, "right")
-	client, err := NewClient(ClientConfig{Endpoints: []string{etcd.addr}, User: "router", PasswordFile: password}, nil)
+	client, err := NewClient(ClientConfig{Endpoints: []string{etcd.Addr}, User: "router", PasswordFile: password}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +108,7 @@ func TestClientLogsInAgainWhenItsTokenIsRefused(t *testing.T) {
 		t.Fatalf("after authentication was turned on: %v", err)
 	}
 	// A changed password revokes the tokens.
-	root, err := clientv3.New(clientv3.Config{Endpoints: []string{etcd.addr}, Username: "root", Password: "admin", Logger: zap.NewNop()})
+	root, err := clientv3.New(clientv3.Config{Endpoints: []string{etcd.Addr}, Username: "root", Password: "admin", Logger: zap.NewNop()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,22 +145,7 @@ func TestClientReadsRenewedCertificates(t *testing.T) {
 
 func writePair(t *testing.T, cert, key string, serial int64) {
 	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: "router"},
-		NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	writeFile(t, cert, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
-	writeFile(t, key, string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})))
+	testkit.SelfSigned(t, testkit.Form{Name: "router", Hosts: []string{"127.0.0.1"}, Serial: serial}).Install(t, cert, key)
 }
 
 // TestClientReadsRenewedRoots shakes hands with a server whose certificate and issuer are replaced,

@@ -15,6 +15,9 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/status"
+
+	"gridrouter.io/bench/testkit"
+	"gridrouter.io/bench/testkit/etcdtest"
 )
 
 // endless is a wait that no test lives to see the end of; only the first attempt is made at once.
@@ -46,8 +49,8 @@ func once(cfg *ClientConfig) {
 }
 
 func TestTheFirstAnswerOfEtcdEndsEveryWait(t *testing.T) {
-	etcd := startEtcd(t, t.TempDir())
-	etcdWriter{newTestClient(t, etcd.addr), testRoot}.commit(t, map[string]string{"a": "1"})
+	etcd := etcdtest.Start(t)
+	etcdWriter{newTestClient(t, etcd.Addr), testRoot}.commit(t, map[string]string{"a": "1"})
 	p := startProxy(t, "") // away at first
 	defer p.cut()
 	contact := NewContact()
@@ -64,18 +67,18 @@ func TestTheFirstAnswerOfEtcdEndsEveryWait(t *testing.T) {
 	defer running.Wait()
 	defer cancel()
 
-	eventually(t, "both to have failed, and to wait", func() bool {
+	testkit.Eventually(t, "both to have failed, and to wait", func() bool {
 		return testutil.ToFloat64(announcer.failed) == 1 && testutil.ToFloat64(source.metrics.failures) == 1
 	})
-	p.point(etcd.addr)
+	p.point(etcd.Addr)
 	r.awaitState(map[string]string{"a": "1"})
-	awaitStored(t, newTestClient(t, etcd.addr), "x")
+	awaitStored(t, newTestClient(t, etcd.Addr), "x")
 }
 
 // TestWhoWaitsForASilentEtcdAsksForAll has the connection stand all the while: nothing but a question can tell that etcd is back.
 func TestWhoWaitsForASilentEtcdAsksForAll(t *testing.T) {
-	etcd := startEtcd(t, t.TempDir())
-	etcdWriter{newTestClient(t, etcd.addr), testRoot}.commit(t, map[string]string{"a": "1"})
+	etcd := etcdtest.Start(t)
+	etcdWriter{newTestClient(t, etcd.Addr), testRoot}.commit(t, map[string]string{"a": "1"})
 	var silent atomic.Bool
 	var asked atomic.Int32
 	silent.Store(true)
@@ -87,7 +90,7 @@ func TestWhoWaitsForASilentEtcdAsksForAll(t *testing.T) {
 		}
 		return invoke(ctx, method, request, reply, conn, options...)
 	}
-	client, err := dialPlain(etcd.addr, grpc.WithChainUnaryInterceptor(contact.unary, mute))
+	client, err := dialPlain(etcd.Addr, grpc.WithChainUnaryInterceptor(contact.unary, mute))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,9 +104,9 @@ func TestWhoWaitsForASilentEtcdAsksForAll(t *testing.T) {
 	waiting := pacing{contact: contact, draw: endless}
 	waiting.wait(t.Context()) // its attempt fails as well
 	go func() { other <- waiting.wait(t.Context()) }()
-	eventually(t, "the list to fail", func() bool { return testutil.ToFloat64(source.metrics.failures) == 1 })
+	testkit.Eventually(t, "the list to fail", func() bool { return testutil.ToFloat64(source.metrics.failures) == 1 })
 	before := asked.Load()
-	eventually(t, "etcd to be asked again", func() bool { return asked.Load() > before+10 })
+	testkit.Eventually(t, "etcd to be asked again", func() bool { return asked.Load() > before+10 })
 	if got := testutil.ToFloat64(source.metrics.failures); got != 1 {
 		t.Errorf("%v attempts to list were made, want one: the rest only asks for a sign of life", got)
 	}
@@ -117,19 +120,19 @@ func TestWhoWaitsForASilentEtcdAsksForAll(t *testing.T) {
 }
 
 func TestALostConnectionIsTriedAgainWhenEtcdHasAnsweredOnAnother(t *testing.T) {
-	etcd := startEtcd(t, t.TempDir())
-	one, two := startProxy(t, etcd.addr), startProxy(t, "")
+	etcd := etcdtest.Start(t)
+	one, two := startProxy(t, etcd.Addr), startProxy(t, "")
 	contact := NewContact()
 	first := contactClient(t, one.addr, contact)
 	awaitConnection(t.Context(), first)
 	second := contactClient(t, two.addr, contact, once)
 	state := func() connectivity.State { return second.ActiveConnection().GetState() }
 	second.ActiveConnection().Connect()
-	eventually(t, "the second one's only attempt to fail", func() bool { return state() == connectivity.TransientFailure })
+	testkit.Eventually(t, "the second one's only attempt to fail", func() bool { return state() == connectivity.TransientFailure })
 	standsOnceTheOtherIsAnswered := func() {
 		t.Helper()
-		two.point(etcd.addr)
-		eventually(t, "the second connection", func() bool {
+		two.point(etcd.Addr)
+		testkit.Eventually(t, "the second connection", func() bool {
 			if _, err := first.Get(t.Context(), testRoot); err != nil {
 				t.Error(err)
 			}
@@ -138,7 +141,7 @@ func TestALostConnectionIsTriedAgainWhenEtcdHasAnsweredOnAnother(t *testing.T) {
 	}
 	standsOnceTheOtherIsAnswered()
 	two.cut()
-	eventually(t, "the second one to fail again", func() bool { return state() == connectivity.TransientFailure })
+	testkit.Eventually(t, "the second one to fail again", func() bool { return state() == connectivity.TransientFailure })
 	standsOnceTheOtherIsAnswered()
 }
 
@@ -170,7 +173,7 @@ func TestAttemptsToConnectAreBounded(t *testing.T) {
 		contactClient(t, listener.Addr().String(), contact).ActiveConnection().Connect()
 	}
 	const enough = 4 * clients
-	eventually(t, "attempts", func() bool {
+	testkit.Eventually(t, "attempts", func() bool {
 		contact.missed()
 		contact.answered()
 		return tried.Load() >= enough
@@ -190,12 +193,7 @@ func TestAttemptsToConnectAreBounded(t *testing.T) {
 // being made. gRPC resets back-offs by going through a map that it does not guard: while it adds a
 // connection there, the process would end of that (concurrent map iteration and map write).
 func TestAConnectionThatIsBeingMadeIsLeftAlone(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := listener.Addr().String()
-	_ = listener.Close() // nobody answers there
+	addr := testkit.FreeAddr(t) // nobody answers there
 	contact := NewContact()
 	contact.ended() // and stays so: etcd has answered since, whenever a client asks
 	for range 200 {

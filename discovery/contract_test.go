@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"testing"
 	"time"
+
+	"gridrouter.io/bench/testkit"
 )
 
 // writer changes what a source follows, as one step.
@@ -159,7 +161,7 @@ func statusTells(t *testing.T, source Source, w writer) {
 	r := follow(t, source)
 	w.commit(t, map[string]string{"a": "1"})
 	r.awaitState(map[string]string{"a": "1"})
-	eventually(t, "a good status", func() bool {
+	testkit.Eventually(t, "a good status", func() bool {
 		s, batches := source.Status(), r.received()
 		return s.Synced && s.Connected && s.LastError == "" && s.Detail != "" && s.Age < time.Minute &&
 			s.Revision >= batches[len(batches)-1].Revision

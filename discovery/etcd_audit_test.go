@@ -10,15 +10,17 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+
+	"gridrouter.io/bench/testkit/etcdtest"
 )
 
 func TestEtcdAuditRepairsAChangeThatWasLost(t *testing.T) {
-	etcd := startEtcd(t, t.TempDir())
+	etcd := etcdtest.Start(t)
 	var losing atomic.Bool
-	client := tamperedClient(t, etcd.addr, (&tampering{change: func(_ int, message *pb.WatchResponse) bool {
+	client := tamperedClient(t, etcd.Addr, (&tampering{change: func(_ int, message *pb.WatchResponse) bool {
 		return len(message.Events) == 0 || !losing.Load()
 	}}).intercept)
-	w := etcdWriter{newTestClient(t, etcd.addr), testRoot}
+	w := etcdWriter{newTestClient(t, etcd.Addr), testRoot}
 	w.commit(t, map[string]string{"a": "1", "b": "1"})
 	source := openTest(EtcdConfig{Client: client, AuditEvery: 500 * time.Millisecond})
 	r := follow(t, source)
@@ -36,7 +38,7 @@ func TestEtcdAuditRepairsAChangeThatWasLost(t *testing.T) {
 }
 
 func TestEtcdAuditUndoesNothingNewerAndLosesNothing(t *testing.T) {
-	client := newTestClient(t, startEtcd(t, t.TempDir()).addr)
+	client := newTestClient(t, etcdtest.Start(t).Addr)
 	w := etcdWriter{client, testRoot}
 	const keys = 40
 	put := map[string]string{}
@@ -89,8 +91,8 @@ func TestEtcdAuditUndoesNothingNewerAndLosesNothing(t *testing.T) {
 }
 
 func TestEtcdAuditThatFailsChangesNothing(t *testing.T) {
-	etcd := startEtcd(t, t.TempDir())
-	client := newTestClient(t, etcd.addr)
+	etcd := etcdtest.Start(t)
+	client := newTestClient(t, etcd.Addr)
 	w := etcdWriter{client, testRoot}
 	w.commit(t, map[string]string{"a": "1"})
 	source := openTest(EtcdConfig{Client: client, AuditEvery: time.Hour})

@@ -11,14 +11,17 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"gridrouter.io/bench/testkit"
+	"gridrouter.io/bench/testkit/etcdtest"
 )
 
 func TestEtcdWriteBetweenListAndWatchArrives(t *testing.T) {
-	etcd := startEtcd(t, t.TempDir())
-	w := etcdWriter{newTestClient(t, etcd.addr), testRoot}
+	etcd := etcdtest.Start(t)
+	w := etcdWriter{newTestClient(t, etcd.Addr), testRoot}
 	w.commit(t, map[string]string{"a": "1", "gone": "1"})
 	var once sync.Once
-	client := tamperedClient(t, etcd.addr, (&tampering{before: func() {
+	client := tamperedClient(t, etcd.Addr, (&tampering{before: func() {
 		once.Do(func() { w.commit(t, map[string]string{"a": "2", "b": "2"}, "gone") })
 	}}).intercept)
 	r := follow(t, openTest(EtcdConfig{Client: client}))
@@ -29,11 +32,11 @@ func TestEtcdWriteBetweenListAndWatchArrives(t *testing.T) {
 }
 
 func TestEtcdCompactionOfAnIdlePrefixNeedsNoList(t *testing.T) {
-	etcd := startEtcd(t, t.TempDir())
-	direct := newTestClient(t, etcd.addr)
+	etcd := etcdtest.Start(t)
+	direct := newTestClient(t, etcd.Addr)
 	w, elsewhere := etcdWriter{direct, testRoot}, etcdWriter{direct, "/elsewhere/"}
 	w.commit(t, map[string]string{"a": "1"})
-	p := startProxy(t, etcd.addr)
+	p := startProxy(t, etcd.Addr)
 	source := openTest(EtcdConfig{Client: newTestClient(t, p.addr)})
 	r := follow(t, source)
 	r.awaitEtcd(direct)
@@ -41,14 +44,14 @@ func TestEtcdCompactionOfAnIdlePrefixNeedsNoList(t *testing.T) {
 	for n := range 20 {
 		revision = elsewhere.revision(t, map[string]string{"b": fmt.Sprint(n)})
 	}
-	eventually(t, "the cursor to follow on an idle prefix", func() bool { return source.Status().Revision >= revision })
+	testkit.Eventually(t, "the cursor to follow on an idle prefix", func() bool { return source.Status().Revision >= revision })
 	if _, err := direct.Compact(t.Context(), revision, clientv3.WithCompactPhysical()); err != nil {
 		t.Fatal(err)
 	}
 	p.cut()
-	eventually(t, "a status that tells of the cut", func() bool { return !source.Status().Connected })
+	testkit.Eventually(t, "a status that tells of the cut", func() bool { return !source.Status().Connected })
 	w.commit(t, map[string]string{"a": "2"})
-	p.point(etcd.addr)
+	p.point(etcd.Addr)
 	r.awaitEtcd(direct)
 	if got := r.wholeAfterFirst(); got != 0 {
 		t.Errorf("%d more lists after the compaction of an idle prefix, want none", got)
@@ -56,15 +59,15 @@ func TestEtcdCompactionOfAnIdlePrefixNeedsNoList(t *testing.T) {
 }
 
 func TestEtcdIdlePrefixCompactedWhileAwayIsListedAndTheSame(t *testing.T) {
-	etcd := startEtcd(t, t.TempDir())
-	direct := newTestClient(t, etcd.addr)
+	etcd := etcdtest.Start(t)
+	direct := newTestClient(t, etcd.Addr)
 	etcdWriter{direct, testRoot}.commit(t, map[string]string{"a": "1"})
-	p := startProxy(t, etcd.addr)
+	p := startProxy(t, etcd.Addr)
 	source := openTest(EtcdConfig{Client: newTestClient(t, p.addr)})
 	r := follow(t, source)
 	r.awaitEtcd(direct)
 	p.cut()
-	eventually(t, "a status that tells of the cut", func() bool { return !source.Status().Connected })
+	testkit.Eventually(t, "a status that tells of the cut", func() bool { return !source.Status().Connected })
 	var revision int64
 	for n := range 20 {
 		revision = etcdWriter{direct, "/elsewhere/"}.revision(t, map[string]string{"b": fmt.Sprint(n)})
@@ -72,8 +75,8 @@ func TestEtcdIdlePrefixCompactedWhileAwayIsListedAndTheSame(t *testing.T) {
 	if _, err := direct.Compact(t.Context(), revision, clientv3.WithCompactPhysical()); err != nil {
 		t.Fatal(err)
 	}
-	p.point(etcd.addr)
-	eventually(t, "a list after the compaction", func() bool {
+	p.point(etcd.Addr)
+	testkit.Eventually(t, "a list after the compaction", func() bool {
 		return testutil.ToFloat64(source.metrics.lists.WithLabelValues(becauseCompacted)) == 1
 	})
 	r.awaitEtcd(direct)
@@ -84,38 +87,37 @@ func TestEtcdIdlePrefixCompactedWhileAwayIsListedAndTheSame(t *testing.T) {
 func TestEtcdRestoredAndAheadAgainIsFoundOutByTheCountOfKeys(t *testing.T) {
 	// The same cluster, set back to a backup, and its revisions are past ours
 	// again before we see it: its watch then goes on as if nothing had been.
-	dir, backup := t.TempDir(), filepath.Join(t.TempDir(), "backup")
-	etcd := startEtcd(t, dir)
-	etcdWriter{newTestClient(t, etcd.addr), testRoot}.commit(t, map[string]string{"a": "old"})
-	etcd.stop()
-	if err := os.CopyFS(backup, os.DirFS(dir)); err != nil {
+	backup, etcd := filepath.Join(t.TempDir(), "backup"), etcdtest.Start(t)
+	etcdWriter{newTestClient(t, etcd.Addr), testRoot}.commit(t, map[string]string{"a": "old"})
+	etcd.Stop()
+	if err := os.CopyFS(backup, os.DirFS(etcd.Dir)); err != nil {
 		t.Fatal(err)
 	}
-	etcd = startEtcd(t, dir)
-	p := startProxy(t, etcd.addr)
+	etcd.Restart(t)
+	p := startProxy(t, etcd.Addr)
 	defer p.cut() // a graceful stop would wait for the watch
 	source := openTest(EtcdConfig{Client: newTestClient(t, p.addr)})
 	r := follow(t, source)
-	w := etcdWriter{newTestClient(t, etcd.addr), testRoot}
+	w := etcdWriter{newTestClient(t, etcd.Addr), testRoot}
 	w.commit(t, map[string]string{"a": "new", "b": "new", "c": "new"})
 	r.awaitEtcd(w.client)
 	p.cut()
-	etcd.stop()
-	if err := os.RemoveAll(dir); err != nil {
+	etcd.Stop()
+	if err := os.RemoveAll(etcd.Dir); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.CopyFS(dir, os.DirFS(backup)); err != nil {
+	if err := os.CopyFS(etcd.Dir, os.DirFS(backup)); err != nil {
 		t.Fatal(err)
 	}
-	etcd = startEtcd(t, dir)
-	w = etcdWriter{newTestClient(t, etcd.addr), testRoot}
+	etcd.Restart(t)
+	w = etcdWriter{newTestClient(t, etcd.Addr), testRoot}
 	for n := range 20 {
 		w.commit(t, map[string]string{"a": fmt.Sprint("after the restore ", n)})
 	}
 	if s := source.Status(); s.Revision >= w.revision(t, map[string]string{"d": "1"}) {
 		t.Fatalf("the source is at revision %d: the test proves nothing", s.Revision)
 	}
-	p.point(etcd.addr)
+	p.point(etcd.Addr)
 	r.awaitEtcd(w.client)
 }
 
@@ -137,34 +139,33 @@ func TestEtcdRestoredAndAheadAgainIsFoundOutByItsHistory(t *testing.T) {
 		"a deletion and a new start": {lost: []write{{remove: []string{"a"}}, {put: map[string]string{"a": "new"}}}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			dir, backup := t.TempDir(), filepath.Join(t.TempDir(), "backup")
-			etcd := startEtcd(t, dir)
-			etcdWriter{newTestClient(t, etcd.addr), testRoot}.commit(t, map[string]string{"a": "old", "b": "old"})
-			etcd.stop()
-			if err := os.CopyFS(backup, os.DirFS(dir)); err != nil {
+			backup, etcd := filepath.Join(t.TempDir(), "backup"), etcdtest.Start(t)
+			etcdWriter{newTestClient(t, etcd.Addr), testRoot}.commit(t, map[string]string{"a": "old", "b": "old"})
+			etcd.Stop()
+			if err := os.CopyFS(backup, os.DirFS(etcd.Dir)); err != nil {
 				t.Fatal(err)
 			}
-			etcd = startEtcd(t, dir)
-			p := startProxy(t, etcd.addr)
+			etcd.Restart(t)
+			p := startProxy(t, etcd.Addr)
 			defer p.cut() // a graceful stop would wait for the watch
 			source := openTest(EtcdConfig{Client: newTestClient(t, p.addr)})
 			changed := atomic.Bool{}
 			r := followWith(t, source, func(_ map[string]Entry, batch Batch) { changed.Store(changed.Load() || batch.SourceChanged) })
-			w := etcdWriter{newTestClient(t, etcd.addr), testRoot}
+			w := etcdWriter{newTestClient(t, etcd.Addr), testRoot}
 			for _, lost := range c.lost {
 				w.commit(t, lost.put, lost.remove...)
 			}
 			r.awaitEtcd(w.client)
 			p.cut()
-			etcd.stop()
-			if err := os.RemoveAll(dir); err != nil {
+			etcd.Stop()
+			if err := os.RemoveAll(etcd.Dir); err != nil {
 				t.Fatal(err)
 			}
-			if err := os.CopyFS(dir, os.DirFS(backup)); err != nil {
+			if err := os.CopyFS(etcd.Dir, os.DirFS(backup)); err != nil {
 				t.Fatal(err)
 			}
-			etcd = startEtcd(t, dir)
-			w = etcdWriter{newTestClient(t, etcd.addr), testRoot}
+			etcd.Restart(t)
+			w = etcdWriter{newTestClient(t, etcd.Addr), testRoot}
 			others := etcdWriter{w.client, "/others/"} // such as those who announce themselves
 			for n := range 20 {
 				others.commit(t, map[string]string{"x": fmt.Sprint(n)})
@@ -177,7 +178,7 @@ func TestEtcdRestoredAndAheadAgainIsFoundOutByItsHistory(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			p.point(etcd.addr)
+			p.point(etcd.Addr)
 			r.awaitEtcd(w.client)
 			if !changed.Load() {
 				t.Error("nobody was told that the source is another one")
@@ -194,7 +195,7 @@ func TestEventsAreGatheredForLongerWhereTheReceiverIsSlow(t *testing.T) {
 			t.Errorf("after a batch that took %s events are gathered for %s, want %s", took, got, want)
 		}
 	}
-	client := newTestClient(t, startEtcd(t, t.TempDir()).addr)
+	client := newTestClient(t, etcdtest.Start(t).Addr)
 	w := etcdWriter{client, testRoot}
 	source := openTest(EtcdConfig{Client: client})
 	r := followWith(t, source, func(_ map[string]Entry, batch Batch) {

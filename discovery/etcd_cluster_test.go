@@ -11,6 +11,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
+
+	"gridrouter.io/bench/testkit"
+	"gridrouter.io/bench/testkit/etcdtest"
 )
 
 // testCluster is three real members. Members and clients reach each other
@@ -23,7 +26,7 @@ type testCluster struct {
 type testMember struct {
 	name, dir      string
 	peers, clients *proxy
-	etcd           *testEtcd // nil while it is stopped
+	etcd           *etcdtest.Server // nil while it is stopped
 }
 
 func startCluster(t *testing.T) *testCluster {
@@ -48,7 +51,7 @@ func startCluster(t *testing.T) *testCluster {
 func (c *testCluster) start(members ...*testMember) {
 	c.t.Helper()
 	for _, m := range members {
-		m.etcd = launchEtcd(c.t, m.dir, func(cfg *embed.Config) {
+		m.etcd = etcdtest.Launch(c.t, etcdtest.In(m.dir), func(cfg *embed.Config) {
 			var initial []string
 			for _, other := range c.members {
 				initial = append(initial, other.name+"=http://"+other.peers.addr)
@@ -58,11 +61,11 @@ func (c *testCluster) start(members ...*testMember) {
 			cfg.AdvertisePeerUrls = []url.URL{{Scheme: "http", Host: m.peers.addr}}
 			cfg.TickMs, cfg.ElectionMs = 50, 500
 		})
-		m.peers.point(m.etcd.server.Peers[0].Addr().String())
+		m.peers.point(m.etcd.Etcd.Peers[0].Addr().String())
 	}
 	for _, m := range members {
-		m.etcd.awaitReady(c.t)
-		m.clients.point(m.etcd.addr)
+		m.etcd.AwaitReady(c.t)
+		m.clients.point(m.etcd.Addr)
 	}
 }
 
@@ -72,7 +75,7 @@ func (c *testCluster) stop(members ...*testMember) {
 		m.peers.cut()
 	}
 	for _, m := range members {
-		m.etcd.stop()
+		m.etcd.Stop()
 		m.etcd = nil
 	}
 }
@@ -80,13 +83,13 @@ func (c *testCluster) stop(members ...*testMember) {
 // leader gives the leader, and one that is not.
 func (c *testCluster) leader() (leader, follower *testMember) {
 	c.t.Helper()
-	eventually(c.t, "a leader", func() bool {
+	testkit.Eventually(c.t, "a leader", func() bool {
 		leader, follower = nil, nil
 		for _, m := range c.members {
 			if m.etcd == nil {
 				continue
 			}
-			if server := m.etcd.server.Server; server.Leader() == server.MemberID() {
+			if server := m.etcd.Etcd.Server; server.Leader() == server.MemberID() {
 				leader = m
 			} else {
 				follower = m
@@ -108,7 +111,7 @@ func (c *testCluster) dial() (*clientv3.Client, error) {
 // write writes until a leader takes it.
 func (c *testCluster) write(client *clientv3.Client, key, value string) {
 	c.t.Helper()
-	eventually(c.t, "a leader that takes a write", func() bool {
+	testkit.Eventually(c.t, "a leader that takes a write", func() bool {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 		defer cancel()
 		_, err := client.Put(ctx, testRoot+key, value)
@@ -140,14 +143,14 @@ func TestEtcdMembersComeAndGo(t *testing.T) {
 	cluster.start(leader)
 
 	cluster.stop(cluster.members...)
-	eventually(t, "a status that tells of the loss", func() bool { s := source.Status(); return !s.Connected && s.LastError != "" })
+	testkit.Eventually(t, "a status that tells of the loss", func() bool { s := source.Status(); return !s.Connected && s.LastError != "" })
 	if got := r.values(); len(got) != 2 {
 		t.Errorf("with all members gone the receiver holds %v, want what it held", got)
 	}
 	cluster.start(cluster.members...)
 	cluster.write(client, "c", "all are back")
 	r.awaitEtcd(client)
-	eventually(t, "connected again", func() bool { return source.Status().Connected })
+	testkit.Eventually(t, "connected again", func() bool { return source.Status().Connected })
 	if got := r.wholeAfterFirst(); got != 0 {
 		t.Errorf("%d more lists, want the watch to go on from its cursor", got)
 	}

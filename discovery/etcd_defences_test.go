@@ -11,10 +11,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc"
+
+	"gridrouter.io/bench/testkit"
+	"gridrouter.io/bench/testkit/etcdtest"
 )
 
 func TestEtcdLeaderOfAnotherClusterOrOfEarlierRevisionsIsAnotherSource(t *testing.T) {
-	client := newTestClient(t, startEtcd(t, t.TempDir()).addr)
+	client := newTestClient(t, etcdtest.Start(t).Addr)
 	w := etcdWriter{client, testRoot}
 	w.commit(t, map[string]string{"a": "1"})
 	source := openTest(EtcdConfig{Client: client})
@@ -23,7 +26,7 @@ func TestEtcdLeaderOfAnotherClusterOrOfEarlierRevisionsIsAnotherSource(t *testin
 	if err := r.stop(); !isCanceled(err) {
 		t.Fatal(err)
 	}
-	other := newTestClient(t, startEtcd(t, t.TempDir()).addr)
+	other := newTestClient(t, etcdtest.Start(t).Addr)
 	etcdWriter{other, testRoot}.commit(t, map[string]string{"a": "1"})
 	for name, c := range map[string]struct {
 		client *clientv3.Client
@@ -41,7 +44,7 @@ func TestEtcdLeaderOfAnotherClusterOrOfEarlierRevisionsIsAnotherSource(t *testin
 }
 
 func TestEtcdAuditOfAnotherClusterOrOfARevisionToComeIsAnotherSource(t *testing.T) {
-	client := newTestClient(t, startEtcd(t, t.TempDir()).addr)
+	client := newTestClient(t, etcdtest.Start(t).Addr)
 	w := etcdWriter{client, testRoot}
 	w.commit(t, map[string]string{"a": "1"})
 	source := openTest(EtcdConfig{Client: client, AuditEvery: time.Hour})
@@ -50,7 +53,7 @@ func TestEtcdAuditOfAnotherClusterOrOfARevisionToComeIsAnotherSource(t *testing.
 	if err := r.stop(); !isCanceled(err) {
 		t.Fatal(err)
 	}
-	other := newTestClient(t, startEtcd(t, t.TempDir()).addr)
+	other := newTestClient(t, etcdtest.Start(t).Addr)
 	for range 9 { // so many that it has the revision
 		etcdWriter{other, testRoot}.commit(t, map[string]string{"a": "2"})
 	}
@@ -72,7 +75,7 @@ func TestEtcdAuditOfAnotherClusterOrOfARevisionToComeIsAnotherSource(t *testing.
 }
 
 func TestEtcdSlowReceiverIsNoSilence(t *testing.T) {
-	client := newTestClient(t, startEtcd(t, t.TempDir()).addr)
+	client := newTestClient(t, etcdtest.Start(t).Addr)
 	w := etcdWriter{client, testRoot}
 	w.commit(t, map[string]string{"a": "1"})
 	source := openTest(EtcdConfig{Client: client, ProgressEvery: 10 * time.Millisecond})
@@ -116,7 +119,7 @@ func TestEtcdMemberWithoutALeaderSaysSoOnTheStream(t *testing.T) {
 			cluster.stop(m)
 		}
 	}
-	eventually(t, "a status that tells that the cluster has no leader", func() bool {
+	testkit.Eventually(t, "a status that tells that the cluster has no leader", func() bool {
 		return strings.Contains(source.Status().LastError, "no leader")
 	})
 	if got := r.values(); len(got) != 1 {
@@ -125,12 +128,12 @@ func TestEtcdMemberWithoutALeaderSaysSoOnTheStream(t *testing.T) {
 }
 
 func TestEtcdStreamIsOpenedWithAYoungToken(t *testing.T) {
-	etcd := startEtcd(t, t.TempDir())
-	enableAuth(t, newTestClient(t, etcd.addr))
+	etcd := etcdtest.Start(t)
+	enableAuth(t, newTestClient(t, etcd.Addr))
 	password := filepath.Join(t.TempDir(), "password")
 	writeFile(t, password, "right")
 	l := &login{user: "router", passwordFile: password, timeout: patience}
-	client, err := dialPlain(etcd.addr)
+	client, err := dialPlain(etcd.Addr)
 	if err != nil {
 		t.Fatal(err)
 	}

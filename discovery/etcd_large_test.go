@@ -10,6 +10,8 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
 	"google.golang.org/grpc"
+
+	"gridrouter.io/bench/testkit/etcdtest"
 )
 
 // smallMessages is a client that takes no message larger than limit bytes.
@@ -28,9 +30,9 @@ func smallMessages(t *testing.T, addr string, limit int) *clientv3.Client {
 
 func TestEtcdTransactionOfManyKeysIsOneBatch(t *testing.T) {
 	const keys = 200 // etcd cuts fragments in a time that grows with their square
-	etcd := startEtcd(t, t.TempDir(), func(cfg *embed.Config) { cfg.MaxTxnOps, cfg.MaxRequestBytes = 2000, 512<<10 })
-	w := etcdWriter{newTestClient(t, etcd.addr), testRoot}
-	p := startProxy(t, etcd.addr)
+	etcd := etcdtest.Start(t, func(cfg *embed.Config) { cfg.MaxTxnOps, cfg.MaxRequestBytes = 2000, 512<<10 })
+	w := etcdWriter{newTestClient(t, etcd.Addr), testRoot}
+	p := startProxy(t, etcd.Addr)
 	r := followWith(t, openTest(EtcdConfig{Client: newTestClient(t, p.addr), ProgressEvery: time.Second}), func(state map[string]Entry, batch Batch) {
 		revisions := map[int64]bool{}
 		for _, entry := range state {
@@ -56,7 +58,7 @@ func TestEtcdTransactionOfManyKeysIsOneBatch(t *testing.T) {
 	for n := range 3 { // and as a backlog, which etcd sends in fragments
 		transaction(3 + n)
 	}
-	p.point(etcd.addr)
+	p.point(etcd.Addr)
 	r.awaitEtcd(w.client)
 	if got := r.wholeAfterFirst(); got != 0 {
 		t.Errorf("%d more lists: the test proves nothing", got)
@@ -68,8 +70,8 @@ func TestEtcdRevisionInFragmentsIsOneBatch(t *testing.T) {
 	// puts into one answer, so it comes in fragments; whole, it would be
 	// larger than what this client takes.
 	const keys, message = 1500, 1 << 20
-	etcd := startEtcd(t, t.TempDir(), func(cfg *embed.Config) { cfg.MaxTxnOps, cfg.MaxRequestBytes = 2000, 256<<10 })
-	w := etcdWriter{newTestClient(t, etcd.addr), testRoot}
+	etcd := etcdtest.Start(t, func(cfg *embed.Config) { cfg.MaxTxnOps, cfg.MaxRequestBytes = 2000, 256<<10 })
+	w := etcdWriter{newTestClient(t, etcd.Addr), testRoot}
 	long := strings.Repeat("x", 1000)
 	for part := range keys / 100 {
 		put := map[string]string{}
@@ -79,7 +81,7 @@ func TestEtcdRevisionInFragmentsIsOneBatch(t *testing.T) {
 		w.commit(t, put)
 	}
 	w.commit(t, map[string]string{"kept": "1"})
-	source := openTest(EtcdConfig{Client: smallMessages(t, etcd.addr, message), PageSize: 200, ProgressEvery: time.Second})
+	source := openTest(EtcdConfig{Client: smallMessages(t, etcd.Addr, message), PageSize: 200, ProgressEvery: time.Second})
 	r := follow(t, source)
 	r.awaitEtcd(w.client)
 	answer, err := w.client.Delete(t.Context(), testRoot+"many/", clientv3.WithPrefix())
@@ -95,7 +97,7 @@ func TestEtcdRevisionInFragmentsIsOneBatch(t *testing.T) {
 }
 
 func TestEtcdDeletionOfEverythingArrivesAsDeletions(t *testing.T) {
-	client := newTestClient(t, startEtcd(t, t.TempDir()).addr)
+	client := newTestClient(t, etcdtest.Start(t).Addr)
 	etcdWriter{client, testRoot}.commit(t, map[string]string{"a": "1", "b": "1", "c/d": "1"})
 	r := follow(t, openTest(EtcdConfig{Client: client}))
 	r.awaitEtcd(client)
@@ -110,11 +112,11 @@ func TestEtcdDeletionOfEverythingArrivesAsDeletions(t *testing.T) {
 }
 
 func TestEtcdHugeValuesArrive(t *testing.T) {
-	etcd := startEtcd(t, t.TempDir(), func(cfg *embed.Config) { cfg.MaxRequestBytes = 10 << 20 })
-	w := etcdWriter{generousClient(t, etcd.addr), testRoot}
+	etcd := etcdtest.Start(t, func(cfg *embed.Config) { cfg.MaxRequestBytes = 10 << 20 })
+	w := etcdWriter{generousClient(t, etcd.Addr), testRoot}
 	huge := func(n int) string { return strings.Repeat(fmt.Sprint(n), 8<<20) }
 	w.commit(t, map[string]string{"a": huge(1)})
-	r := follow(t, openTest(EtcdConfig{Client: newTestClient(t, etcd.addr)}))
+	r := follow(t, openTest(EtcdConfig{Client: newTestClient(t, etcd.Addr)}))
 	r.awaitEtcd(w.client)
 	for n := range 3 {
 		w.commit(t, map[string]string{"a": huge(n)})

@@ -7,11 +7,14 @@ import (
 	"testing"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"gridrouter.io/bench/testkit"
+	"gridrouter.io/bench/testkit/etcdtest"
 )
 
 func TestEtcdWrongPasswordIsToldAndMended(t *testing.T) {
-	etcd := startEtcd(t, t.TempDir())
-	root := newTestClient(t, etcd.addr)
+	etcd := etcdtest.Start(t)
+	root := newTestClient(t, etcd.Addr)
 	etcdWriter{root, testRoot}.commit(t, map[string]string{"a": "1"})
 	enableAuth(t, root)
 	password := filepath.Join(t.TempDir(), "password")
@@ -19,10 +22,10 @@ func TestEtcdWrongPasswordIsToldAndMended(t *testing.T) {
 	dials := 0
 	source := NewEtcd(EtcdConfig{Root: testRoot, Dial: func() (*clientv3.Client, error) {
 		dials++
-		return NewClient(ClientConfig{Endpoints: []string{etcd.addr}, User: "router", PasswordFile: password}, nil)
+		return NewClient(ClientConfig{Endpoints: []string{etcd.Addr}, User: "router", PasswordFile: password}, nil)
 	}})
 	r := follow(t, source)
-	eventually(t, "a status that tells of the refusal", func() bool {
+	testkit.Eventually(t, "a status that tells of the refusal", func() bool {
 		s := source.Status()
 		return strings.Contains(s.LastError, "refuses who we are") && strings.Contains(s.LastError, "--etcd-password-file")
 	})
@@ -43,18 +46,18 @@ func TestEtcdWrongPasswordIsToldAndMended(t *testing.T) {
 }
 
 func TestEtcdMayNotReadIsToldAndNotEmpty(t *testing.T) {
-	etcd := startEtcd(t, t.TempDir())
-	enableAuth(t, newTestClient(t, etcd.addr))
+	etcd := etcdtest.Start(t)
+	enableAuth(t, newTestClient(t, etcd.Addr))
 	password := filepath.Join(t.TempDir(), "password")
 	writeFile(t, password, "right")
-	client, err := NewClient(ClientConfig{Endpoints: []string{"http://" + etcd.addr}, User: "router", PasswordFile: password}, nil)
+	client, err := NewClient(ClientConfig{Endpoints: []string{"http://" + etcd.Addr}, User: "router", PasswordFile: password}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = client.Close() })
 	source := openEtcd(client, "/forbidden/")
 	r := follow(t, source)
-	eventually(t, "a status that tells of the missing right", func() bool {
+	testkit.Eventually(t, "a status that tells of the missing right", func() bool {
 		return strings.Contains(source.Status().LastError, "grant its role read on the prefix /forbidden/")
 	})
 	if len(r.received()) != 0 {

@@ -8,6 +8,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"gridrouter.io/bench/testkit"
+	"gridrouter.io/bench/testkit/etcdtest"
 )
 
 const testMarks = "/gridrouter/guard/"
@@ -36,7 +39,7 @@ func (m marked) take(_ map[string]Entry, batch Batch) {
 func TestEtcdMarksComeWithTheirTransaction(t *testing.T) {
 	for _, pageSize := range []int{0, 2} {
 		t.Run(fmt.Sprintf("pages of %d", pageSize), func(t *testing.T) {
-			client := newTestClient(t, startEtcd(t, t.TempDir()).addr)
+			client := newTestClient(t, etcdtest.Start(t).Addr)
 			w := etcdWriter{client, "/gridrouter/"}
 			w.commit(t, map[string]string{"docs/a": "1", "fleet/r1": "x", "guard/accept": "1", "guard/other": "1", "history/1": "x"})
 			marks := marked{}
@@ -65,13 +68,13 @@ func TestEtcdMarksComeWithTheirTransaction(t *testing.T) {
 }
 
 func TestEtcdKeysBetweenRootAndMarksMoveTheCursorOnly(t *testing.T) {
-	client := newTestClient(t, startEtcd(t, t.TempDir()).addr)
+	client := newTestClient(t, etcdtest.Start(t).Addr)
 	source := openWithMarks(client, 0)
 	source.cfg.ProgressEvery = time.Hour // so that nothing but the events themselves can move the cursor
 	r := follow(t, source)
 	r.await("the first batch", func(_ map[string]Entry, batches []Batch) bool { return len(batches) > 0 })
 	revision := etcdWriter{client, "/gridrouter/fleet/"}.revision(t, map[string]string{"r1": "x"})
-	eventually(t, "the cursor to pass a foreign event", func() bool { return source.Status().Revision >= revision })
+	testkit.Eventually(t, "the cursor to pass a foreign event", func() bool { return source.Status().Revision >= revision })
 	if got := len(r.received()); got != 1 {
 		t.Errorf("a foreign key made a batch: %+v", r.received()[1:])
 	}

@@ -11,19 +11,22 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"gridrouter.io/bench/testkit"
+	"gridrouter.io/bench/testkit/etcdtest"
 )
 
 func TestEtcdCompactedWhileCutOffListsAgain(t *testing.T) {
-	etcd := startEtcd(t, t.TempDir())
-	w := etcdWriter{newTestClient(t, etcd.addr), testRoot}
-	p := startProxy(t, etcd.addr)
+	etcd := etcdtest.Start(t)
+	w := etcdWriter{newTestClient(t, etcd.Addr), testRoot}
+	p := startProxy(t, etcd.Addr)
 	source := openEtcd(newTestClient(t, p.addr), testRoot)
 	w.commit(t, map[string]string{"kept": "1", "gone": "1"})
 	r := follow(t, source)
 	r.awaitState(map[string]string{"kept": "1", "gone": "1"})
 
 	p.cut()
-	eventually(t, "a status that tells of the cut", func() bool { return !source.Status().Connected })
+	testkit.Eventually(t, "a status that tells of the cut", func() bool { return !source.Status().Connected })
 	w.commit(t, nil, "gone")
 	revision := w.revision(t, map[string]string{"kept": "2"})
 	if _, err := w.client.Compact(t.Context(), revision, clientv3.WithCompactPhysical()); err != nil {
@@ -32,7 +35,7 @@ func TestEtcdCompactedWhileCutOffListsAgain(t *testing.T) {
 	if got := r.values(); len(got) != 2 {
 		t.Errorf("cut off, the receiver holds %v", got)
 	}
-	p.point(etcd.addr)
+	p.point(etcd.Addr)
 	r.awaitState(map[string]string{"kept": "2"})
 	last := r.received()[len(r.received())-1]
 	if !last.Whole || last.SourceChanged {
@@ -44,29 +47,29 @@ func TestEtcdCompactedWhileCutOffListsAgain(t *testing.T) {
 }
 
 func TestEtcdSilenceShowsAndHeals(t *testing.T) {
-	etcd := startEtcd(t, t.TempDir())
-	w := etcdWriter{newTestClient(t, etcd.addr), testRoot}
-	p := startProxy(t, etcd.addr)
+	etcd := etcdtest.Start(t)
+	w := etcdWriter{newTestClient(t, etcd.Addr), testRoot}
+	p := startProxy(t, etcd.Addr)
 	source := openEtcd(newTestClient(t, p.addr), testRoot)
 	r := follow(t, source)
 	w.commit(t, map[string]string{"a": "1"})
 	r.awaitState(map[string]string{"a": "1"})
-	eventually(t, "connected", func() bool { return source.Status().Connected })
+	testkit.Eventually(t, "connected", func() bool { return source.Status().Connected })
 	p.stall()
-	eventually(t, "a status that tells of the silence", func() bool {
+	testkit.Eventually(t, "a status that tells of the silence", func() bool {
 		s := source.Status()
 		return !s.Connected && s.Synced && strings.Contains(s.LastError, "no word from etcd") && s.Age > source.silence()
 	})
 	w.commit(t, map[string]string{"a": "2"})
 	p.resume()
 	r.awaitState(map[string]string{"a": "2"})
-	eventually(t, "connected again", func() bool { s := source.Status(); return s.Connected && s.LastError == "" })
+	testkit.Eventually(t, "connected again", func() bool { s := source.Status(); return s.Connected && s.LastError == "" })
 }
 
 func TestEtcdWedgedStreamIsOpenedAnew(t *testing.T) {
-	etcd := startEtcd(t, t.TempDir())
-	client := tamperedClient(t, etcd.addr, (&tampering{change: deafUntil(2)}).intercept)
-	w := etcdWriter{newTestClient(t, etcd.addr), testRoot}
+	etcd := etcdtest.Start(t)
+	client := tamperedClient(t, etcd.Addr, (&tampering{change: deafUntil(2)}).intercept)
+	w := etcdWriter{newTestClient(t, etcd.Addr), testRoot}
 	w.commit(t, map[string]string{"a": "1"})
 	source := openEtcd(client, testRoot)
 	r := follow(t, source)
@@ -82,9 +85,8 @@ func TestEtcdWedgedStreamIsOpenedAnew(t *testing.T) {
 }
 
 func TestEtcdStoppedAndStartedAgain(t *testing.T) {
-	dir := t.TempDir()
-	etcd := startEtcd(t, dir)
-	p := startProxy(t, etcd.addr)
+	etcd := etcdtest.Start(t)
+	p := startProxy(t, etcd.Addr)
 	defer p.cut() // a graceful stop would wait for the watch
 	client := newTestClient(t, p.addr)
 	source := openEtcd(client, testRoot)
@@ -92,19 +94,19 @@ func TestEtcdStoppedAndStartedAgain(t *testing.T) {
 	etcdWriter{client, testRoot}.commit(t, map[string]string{"a": "1"})
 	r.awaitState(map[string]string{"a": "1"})
 	p.cut()
-	etcd.stop()
-	eventually(t, "a status that tells of the loss", func() bool {
+	etcd.Stop()
+	testkit.Eventually(t, "a status that tells of the loss", func() bool {
 		s := source.Status()
 		return !s.Connected && s.Synced && s.LastError != ""
 	})
-	etcd = startEtcd(t, dir)
-	p.point(etcd.addr)
-	etcdWriter{newTestClient(t, etcd.addr), testRoot}.commit(t, map[string]string{"a": "2"})
+	etcd.Restart(t)
+	p.point(etcd.Addr)
+	etcdWriter{newTestClient(t, etcd.Addr), testRoot}.commit(t, map[string]string{"a": "2"})
 	r.awaitState(map[string]string{"a": "2"})
 	if got := len(r.received()); slices.ContainsFunc(r.received()[1:], func(b Batch) bool { return b.Whole }) {
 		t.Errorf("the same etcd was listed again: %d batches", got)
 	}
-	eventually(t, "connected again", func() bool { return source.Status().Connected })
+	testkit.Eventually(t, "connected again", func() bool { return source.Status().Connected })
 }
 
 func TestEtcdAbsentAtStart(t *testing.T) {
@@ -112,25 +114,25 @@ func TestEtcdAbsentAtStart(t *testing.T) {
 	defer p.cut() // a graceful stop would wait for the watch
 	source := openEtcd(newTestClient(t, p.addr), testRoot)
 	r := follow(t, source)
-	eventually(t, "a status that says that etcd is absent", func() bool {
+	testkit.Eventually(t, "a status that says that etcd is absent", func() bool {
 		s := source.Status()
 		return !s.Connected && !s.Synced && strings.Contains(s.LastError, "not reachable") && strings.Contains(s.LastError, p.addr)
 	})
 	if got := r.received(); len(got) != 0 {
 		t.Fatalf("an absent etcd gave %+v", got)
 	}
-	etcd := startEtcd(t, t.TempDir())
-	etcdWriter{newTestClient(t, etcd.addr), testRoot}.commit(t, map[string]string{"a": "1"})
-	p.point(etcd.addr)
+	etcd := etcdtest.Start(t)
+	etcdWriter{newTestClient(t, etcd.Addr), testRoot}.commit(t, map[string]string{"a": "1"})
+	p.point(etcd.Addr)
 	r.awaitState(map[string]string{"a": "1"})
 }
 
 func TestEtcdOtherClusterAtTheSameAddress(t *testing.T) {
-	first := startEtcd(t, t.TempDir())
-	p := startProxy(t, first.addr)
+	first := etcdtest.Start(t)
+	p := startProxy(t, first.Addr)
 	defer p.cut() // a graceful stop would wait for the watch
 	source := openEtcd(newTestClient(t, p.addr), testRoot)
-	w := etcdWriter{newTestClient(t, first.addr), testRoot}
+	w := etcdWriter{newTestClient(t, first.Addr), testRoot}
 	w.commit(t, map[string]string{"a": "1", "b": "1"})
 	r := followWith(t, source, func(state map[string]Entry, batch Batch) {
 		if strings.HasPrefix(string(state["a"].Value), "other") && state["b"].Value != nil {
@@ -139,12 +141,12 @@ func TestEtcdOtherClusterAtTheSameAddress(t *testing.T) {
 	})
 	r.awaitState(map[string]string{"a": "1", "b": "1"})
 
-	second := startEtcd(t, t.TempDir())
-	w = etcdWriter{newTestClient(t, second.addr), testRoot}
+	second := etcdtest.Start(t)
+	w = etcdWriter{newTestClient(t, second.Addr), testRoot}
 	for n := range 20 { // its revisions are ahead of the first one's
 		w.commit(t, map[string]string{"a": fmt.Sprint("other ", n)})
 	}
-	p.point(second.addr)
+	p.point(second.Addr)
 	r.awaitState(map[string]string{"a": "other 19"})
 	wantSourceChanged(t, source, r)
 }
@@ -152,32 +154,32 @@ func TestEtcdOtherClusterAtTheSameAddress(t *testing.T) {
 func TestEtcdRestoredToAnOlderState(t *testing.T) {
 	// The same cluster id, revisions set back: what a restore from a backup
 	// onto the same members leaves.
-	dir, backup := t.TempDir(), filepath.Join(t.TempDir(), "backup")
-	etcd := startEtcd(t, dir)
-	etcdWriter{newTestClient(t, etcd.addr), testRoot}.commit(t, map[string]string{"a": "old"})
-	etcd.stop()
-	if err := os.CopyFS(backup, os.DirFS(dir)); err != nil {
+	backup, etcd := filepath.Join(t.TempDir(), "backup"), etcdtest.Start(t)
+	etcdWriter{newTestClient(t, etcd.Addr), testRoot}.commit(t, map[string]string{"a": "old"})
+	etcd.Stop()
+	if err := os.CopyFS(backup, os.DirFS(etcd.Dir)); err != nil {
 		t.Fatal(err)
 	}
-	etcd = startEtcd(t, dir)
-	p := startProxy(t, etcd.addr)
+	etcd.Restart(t)
+	p := startProxy(t, etcd.Addr)
 	defer p.cut() // a graceful stop would wait for the watch
 	source := openEtcd(newTestClient(t, p.addr), testRoot)
 	r := follow(t, source)
-	w := etcdWriter{newTestClient(t, etcd.addr), testRoot}
+	w := etcdWriter{newTestClient(t, etcd.Addr), testRoot}
 	for n := range 10 {
 		w.commit(t, map[string]string{"a": fmt.Sprint("new ", n), "b": "new"})
 	}
 	r.awaitState(map[string]string{"a": "new 9", "b": "new"})
 	p.cut()
-	etcd.stop()
-	if err := os.RemoveAll(dir); err != nil {
+	etcd.Stop()
+	if err := os.RemoveAll(etcd.Dir); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.CopyFS(dir, os.DirFS(backup)); err != nil {
+	if err := os.CopyFS(etcd.Dir, os.DirFS(backup)); err != nil {
 		t.Fatal(err)
 	}
-	p.point(startEtcd(t, dir).addr)
+	etcd.Restart(t)
+	p.point(etcd.Addr)
 	r.awaitState(map[string]string{"a": "old"})
 	wantSourceChanged(t, source, r)
 }
@@ -196,10 +198,10 @@ func wantSourceChanged(t *testing.T, source *Etcd, r *receiver) {
 // TestEtcdInWhichNothingIsWrittenIsNotSilent follows an etcd that has come no further since the list:
 // it answers no request for progress to a watch from a revision that it has not reached.
 func TestEtcdInWhichNothingIsWrittenIsNotSilent(t *testing.T) {
-	etcd := startEtcd(t, t.TempDir())
-	w := etcdWriter{newTestClient(t, etcd.addr), testRoot}
+	etcd := etcdtest.Start(t)
+	w := etcdWriter{newTestClient(t, etcd.Addr), testRoot}
 	w.commit(t, map[string]string{"a": "1"})
-	p := startProxy(t, etcd.addr)
+	p := startProxy(t, etcd.Addr)
 	source := openEtcd(newTestClient(t, p.addr), testRoot)
 	r := follow(t, source)
 	r.awaitState(map[string]string{"a": "1"})
@@ -209,9 +211,9 @@ func TestEtcdInWhichNothingIsWrittenIsNotSilent(t *testing.T) {
 		}
 	}
 	p.stall()
-	eventually(t, "a status that tells of the silence", func() bool { return !source.Status().Connected })
+	testkit.Eventually(t, "a status that tells of the silence", func() bool { return !source.Status().Connected })
 	w.commit(t, map[string]string{"a": "2"})
 	p.resume()
 	r.awaitState(map[string]string{"a": "2"})
-	eventually(t, "connected again", func() bool { s := source.Status(); return s.Connected && s.LastError == "" })
+	testkit.Eventually(t, "connected again", func() bool { s := source.Status(); return s.Connected && s.LastError == "" })
 }

@@ -9,6 +9,9 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc"
+
+	"gridrouter.io/bench/testkit"
+	"gridrouter.io/bench/testkit/etcdtest"
 )
 
 func TestEtcdStreamThatLostEventsIsFoundOutByTheCountOfKeys(t *testing.T) {
@@ -22,12 +25,12 @@ func TestEtcdStreamThatLostEventsIsFoundOutByTheCountOfKeys(t *testing.T) {
 		"with changes": func(t *testing.T, w etcdWriter) { w.commit(t, map[string]string{"a": "2", "b": "2", "c": "2"}) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			etcd := startEtcd(t, t.TempDir())
+			etcd := etcdtest.Start(t)
 			var losing atomic.Bool
-			client := tamperedClient(t, etcd.addr, (&tampering{change: func(stream int, message *pb.WatchResponse) bool {
+			client := tamperedClient(t, etcd.Addr, (&tampering{change: func(stream int, message *pb.WatchResponse) bool {
 				return stream > 1 || len(message.Events) == 0 || !losing.Load()
 			}}).intercept)
-			w := etcdWriter{newTestClient(t, etcd.addr), testRoot}
+			w := etcdWriter{newTestClient(t, etcd.Addr), testRoot}
 			w.commit(t, map[string]string{"a": "1"})
 			source := openTest(EtcdConfig{Client: client})
 			r := follow(t, source)
@@ -47,7 +50,7 @@ func TestEtcdStreamThatLostEventsIsFoundOutByTheCountOfKeys(t *testing.T) {
 }
 
 func TestEtcdComparisonOfASoundStreamChangesNothing(t *testing.T) {
-	client := newTestClient(t, startEtcd(t, t.TempDir()).addr)
+	client := newTestClient(t, etcdtest.Start(t).Addr)
 	w := etcdWriter{client, testRoot}
 	w.commit(t, map[string]string{"a": "1", "b": "1"})
 	// Patience with a stream is counted in this: a slow machine is not to use it up.
@@ -72,8 +75,8 @@ func TestEtcdComparisonOfASoundStreamChangesNothing(t *testing.T) {
 }
 
 func TestEtcdStreamBehindTheLeaderIsOpenedAnewThenTheClient(t *testing.T) {
-	etcd := startEtcd(t, t.TempDir())
-	w := etcdWriter{newTestClient(t, etcd.addr), testRoot}
+	etcd := etcdtest.Start(t)
+	w := etcdWriter{newTestClient(t, etcd.Addr), testRoot}
 	w.commit(t, map[string]string{"a": "1"})
 	// Two streams come from a member that is stuck at one revision: it answers
 	// for progress, and knows of nothing newer.
@@ -86,11 +89,11 @@ func TestEtcdStreamBehindTheLeaderIsOpenedAnewThenTheClient(t *testing.T) {
 		return true
 	}}
 	source := openTest(EtcdConfig{Dial: func() (*clientv3.Client, error) {
-		return dialPlain(etcd.addr, grpc.WithChainStreamInterceptor(stuck.intercept))
+		return dialPlain(etcd.Addr, grpc.WithChainStreamInterceptor(stuck.intercept))
 	}})
 	r := follow(t, source)
 	r.awaitEtcd(w.client)
-	eventually(t, "a proof from the stream", func() bool { return source.Status().Connected })
+	testkit.Eventually(t, "a proof from the stream", func() bool { return source.Status().Connected })
 	stuckAt.Store(source.Status().Revision)
 	w.commit(t, map[string]string{"a": "2", "b": "2"})
 	r.awaitEtcd(w.client)
@@ -106,12 +109,12 @@ func TestEtcdStreamBehindTheLeaderIsOpenedAnewThenTheClient(t *testing.T) {
 }
 
 func TestEtcdRepeatedSilenceMakesTheClientAnew(t *testing.T) {
-	etcd := startEtcd(t, t.TempDir())
-	w := etcdWriter{newTestClient(t, etcd.addr), testRoot}
+	etcd := etcdtest.Start(t)
+	w := etcdWriter{newTestClient(t, etcd.Addr), testRoot}
 	w.commit(t, map[string]string{"a": "1"})
 	deaf := &tampering{change: deafUntil(3)}
 	source := openTest(EtcdConfig{Dial: func() (*clientv3.Client, error) {
-		return dialPlain(etcd.addr, grpc.WithChainStreamInterceptor(deaf.intercept))
+		return dialPlain(etcd.Addr, grpc.WithChainStreamInterceptor(deaf.intercept))
 	}})
 	r := follow(t, source)
 	r.awaitEtcd(w.client)
@@ -126,10 +129,10 @@ func TestEtcdRepeatedSilenceMakesTheClientAnew(t *testing.T) {
 }
 
 func TestEtcdConnectionOnWhichNothingFlowsIsMadeAnew(t *testing.T) {
-	etcd := startEtcd(t, t.TempDir())
-	w := etcdWriter{newTestClient(t, etcd.addr), testRoot}
+	etcd := etcdtest.Start(t)
+	w := etcdWriter{newTestClient(t, etcd.Addr), testRoot}
 	w.commit(t, map[string]string{"a": "1"})
-	p := startProxy(t, etcd.addr)
+	p := startProxy(t, etcd.Addr)
 	source := openTest(EtcdConfig{CallTimeout: 200 * time.Millisecond, // a client that would notice nothing by itself
 		Dial: func() (*clientv3.Client, error) { return dialPlain(p.addr) }})
 	r := follow(t, source)

@@ -10,6 +10,9 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.uber.org/zap"
+
+	"gridrouter.io/bench/testkit"
+	"gridrouter.io/bench/testkit/etcdtest"
 )
 
 // guarded is an etcd with authentication, a source that follows it with a
@@ -17,7 +20,7 @@ import (
 type guarded struct {
 	password string // the file of it
 	proxy    *proxy
-	etcd     *testEtcd
+	etcd     *etcdtest.Server
 	root     etcdWriter
 	source   *Etcd
 	r        *receiver
@@ -25,18 +28,18 @@ type guarded struct {
 
 func startGuarded(t *testing.T, configure ...func(*embed.Config)) *guarded {
 	t.Helper()
-	g := &guarded{password: filepath.Join(t.TempDir(), "password"), etcd: startEtcd(t, t.TempDir(), configure...)}
-	first := newTestClient(t, g.etcd.addr)
+	g := &guarded{password: filepath.Join(t.TempDir(), "password"), etcd: etcdtest.Start(t, configure...)}
+	first := newTestClient(t, g.etcd.Addr)
 	etcdWriter{first, testRoot}.commit(t, map[string]string{"a": "1", "b": "1"})
 	enableAuth(t, first)
 	writeFile(t, g.password, "right")
-	root, err := clientv3.New(clientv3.Config{Endpoints: []string{g.etcd.addr}, Username: "root", Password: "admin", Logger: zap.NewNop()})
+	root, err := clientv3.New(clientv3.Config{Endpoints: []string{g.etcd.Addr}, Username: "root", Password: "admin", Logger: zap.NewNop()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = root.Close() })
 	g.root = etcdWriter{root, testRoot}
-	g.proxy = startProxy(t, g.etcd.addr)
+	g.proxy = startProxy(t, g.etcd.Addr)
 	g.source = openTest(EtcdConfig{Dial: func() (*clientv3.Client, error) {
 		return NewClient(ClientConfig{Endpoints: []string{g.proxy.addr}, User: "router", PasswordFile: g.password}, nil)
 	}})
@@ -49,9 +52,9 @@ func startGuarded(t *testing.T, configure ...func(*embed.Config)) *guarded {
 func (g *guarded) breakOff(t *testing.T, meanwhile func()) {
 	t.Helper()
 	g.proxy.cut()
-	eventually(t, "a status that tells of the cut", func() bool { return !g.source.Status().Connected })
+	testkit.Eventually(t, "a status that tells of the cut", func() bool { return !g.source.Status().Connected })
 	meanwhile()
-	g.proxy.point(g.etcd.addr)
+	g.proxy.point(g.etcd.Addr)
 }
 
 func TestEtcdTokenThatExpiredIsReplaced(t *testing.T) {
@@ -63,7 +66,7 @@ func TestEtcdTokenThatExpiredIsReplaced(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	plain := newTestClient(t, g.etcd.addr)
+	plain := newTestClient(t, g.etcd.Addr)
 	g.breakOff(t, func() {
 		// Asking with a token keeps it alive, so between two askings there must
 		// be time for it to expire.
@@ -94,7 +97,7 @@ func TestEtcdPasswordThatChangedIsReadAgain(t *testing.T) {
 		}
 		g.root.commit(t, map[string]string{"a": "2"}, "b")
 	})
-	eventually(t, "a status that tells of the refusal", func() bool { return g.source.Status().LastError != "" })
+	testkit.Eventually(t, "a status that tells of the refusal", func() bool { return g.source.Status().LastError != "" })
 	if got := g.r.values(); len(got) != 2 || got["a"] != "1" {
 		t.Errorf("refused, the receiver holds %v, want what it held", got)
 	}
@@ -114,7 +117,7 @@ func TestEtcdUserThatWasTakenAwayAndCameBackIsLetIn(t *testing.T) {
 		}
 	}
 	g.breakOff(t, func() { must(g.root.client.UserDelete(t.Context(), "router")) })
-	eventually(t, "a status that tells of the refusal", func() bool { s := g.source.Status(); return !s.Connected && s.LastError != "" })
+	testkit.Eventually(t, "a status that tells of the refusal", func() bool { s := g.source.Status(); return !s.Connected && s.LastError != "" })
 	g.root.commit(t, map[string]string{"a": "2", "c": "2"}, "b")
 	if got := g.r.values(); len(got) != 2 || got["a"] != "1" {
 		t.Errorf("without its user the receiver holds %v, want what it held", got)

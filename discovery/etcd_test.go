@@ -13,6 +13,9 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"gridrouter.io/bench/testkit"
+	"gridrouter.io/bench/testkit/etcdtest"
 )
 
 const (
@@ -28,7 +31,7 @@ func openEtcd(client *clientv3.Client, root string) *Etcd {
 }
 
 func TestEtcdKeepsTheSourceContract(t *testing.T) {
-	client := newTestClient(t, startEtcd(t, t.TempDir()).addr)
+	client := newTestClient(t, etcdtest.Start(t).Addr)
 	// Neighbours of the prefix, which no test may see.
 	etcdWriter{client, ""}.commit(t, map[string]string{"/": "x", "/0": "x", "/test": "x"})
 	n := 0
@@ -40,7 +43,7 @@ func TestEtcdKeepsTheSourceContract(t *testing.T) {
 }
 
 func TestEtcdListsManyKeysAtOneRevisionWhileTheyChange(t *testing.T) {
-	client := newTestClient(t, startEtcd(t, t.TempDir()).addr)
+	client := newTestClient(t, etcdtest.Start(t).Addr)
 	w := etcdWriter{client, testRoot}
 	const keys, perCommit = 3000, 100
 	// Every key of a block holds the same number, written in one transaction:
@@ -98,7 +101,7 @@ func TestEtcdListsManyKeysAtOneRevisionWhileTheyChange(t *testing.T) {
 func TestEtcdLargeTransactionIsOneBatch(t *testing.T) {
 	// 128 values of 10 kB: more than the 1.5 MB at which etcd cuts a watch
 	// answer in fragments, once it has two such revisions to send.
-	client := newTestClient(t, startEtcd(t, t.TempDir()).addr)
+	client := newTestClient(t, etcdtest.Start(t).Addr)
 	w := etcdWriter{client, testRoot}
 	r := follow(t, openEtcd(client, testRoot))
 	r.await("the first batch", func(_ map[string]Entry, batches []Batch) bool { return len(batches) > 0 })
@@ -119,9 +122,9 @@ func TestEtcdLargeTransactionIsOneBatch(t *testing.T) {
 }
 
 func TestEtcdFragmentedBacklogStaysWhole(t *testing.T) {
-	etcd := startEtcd(t, t.TempDir())
-	direct := etcdWriter{newTestClient(t, etcd.addr), testRoot}
-	p := startProxy(t, etcd.addr)
+	etcd := etcdtest.Start(t)
+	direct := etcdWriter{newTestClient(t, etcd.Addr), testRoot}
+	p := startProxy(t, etcd.Addr)
 	source := openEtcd(newTestClient(t, p.addr), testRoot)
 	r := followWith(t, source, func(state map[string]Entry, batch Batch) {
 		revisions := map[int64]bool{}
@@ -141,7 +144,7 @@ func TestEtcdFragmentedBacklogStaysWhole(t *testing.T) {
 		}
 		direct.commit(t, put)
 	}
-	p.point(etcd.addr)
+	p.point(etcd.Addr)
 	r.await("the last transaction", func(state map[string]Entry, _ []Batch) bool {
 		return strings.HasPrefix(string(state["0"].Value), "7")
 	})
@@ -151,7 +154,7 @@ func TestEtcdFragmentedBacklogStaysWhole(t *testing.T) {
 }
 
 func TestEtcdBurstIsGathered(t *testing.T) {
-	client := newTestClient(t, startEtcd(t, t.TempDir()).addr)
+	client := newTestClient(t, etcdtest.Start(t).Addr)
 	w := etcdWriter{client, testRoot}
 	p := startProxy(t, client.Endpoints()[0][len("http://"):])
 	r := follow(t, openEtcd(newTestClient(t, p.addr), testRoot))
@@ -172,14 +175,14 @@ func TestEtcdBurstIsGathered(t *testing.T) {
 }
 
 func TestEtcdProgressKeepsAgeAndRevision(t *testing.T) {
-	client := newTestClient(t, startEtcd(t, t.TempDir()).addr)
+	client := newTestClient(t, etcdtest.Start(t).Addr)
 	source := openEtcd(client, testRoot)
 	r := follow(t, source)
 	r.await("the first batch", func(_ map[string]Entry, batches []Batch) bool { return len(batches) > 0 })
 	// Writes beside the prefix make no batch, yet the cursor passes them.
 	elsewhere := etcdWriter{client, "/elsewhere/"}
 	revision := elsewhere.revision(t, map[string]string{"a": "1"})
-	eventually(t, "the cursor to pass a foreign write", func() bool { return source.Status().Revision >= revision })
+	testkit.Eventually(t, "the cursor to pass a foreign write", func() bool { return source.Status().Revision >= revision })
 	if got := len(r.received()); got != 1 {
 		t.Errorf("%d batches, want 1", got)
 	}
@@ -189,7 +192,7 @@ func TestEtcdProgressKeepsAgeAndRevision(t *testing.T) {
 }
 
 func TestEtcdWithoutStreamedListsIsReadInPages(t *testing.T) {
-	client := newTestClient(t, startEtcd(t, t.TempDir()).addr)
+	client := newTestClient(t, etcdtest.Start(t).Addr)
 	want := map[string]string{"a": "1", "b": "2", "c": "3"}
 	etcdWriter{client, testRoot}.commit(t, want)
 	source := openEtcd(client, testRoot)

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"gridrouter.io/bench/testkit"
 )
 
 // splitJSON is the tests' document form: one object, key to value.
@@ -187,7 +189,7 @@ func TestFolderAbsentIsNotEmpty(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "routes")
 	source := openFolder(dir)
 	r := follow(t, source)
-	eventually(t, "a status that names the absent folder", func() bool {
+	testkit.Eventually(t, "a status that names the absent folder", func() bool {
 		s := source.Status()
 		return !s.Connected && !s.Synced && strings.Contains(s.LastError, "does not exist") && strings.Contains(s.LastError, dir)
 	})
@@ -204,7 +206,7 @@ func TestFolderAbsentIsNotEmpty(t *testing.T) {
 	if err := os.RemoveAll(dir); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "a status that tells of the loss", func() bool { return !source.Status().Connected })
+	testkit.Eventually(t, "a status that tells of the loss", func() bool { return !source.Status().Connected })
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}

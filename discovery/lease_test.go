@@ -13,6 +13,9 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"gridrouter.io/bench/testkit"
+	"gridrouter.io/bench/testkit/etcdtest"
 )
 
 const testKey = "/gridrouter/fleet/router-1"
@@ -65,11 +68,11 @@ func stored(t *testing.T, client *clientv3.Client) *string {
 
 func awaitStored(t *testing.T, client *clientv3.Client, want string) {
 	t.Helper()
-	eventually(t, "the key to hold "+want, func() bool { got := stored(t, client); return got != nil && *got == want })
+	testkit.Eventually(t, "the key to hold "+want, func() bool { got := stored(t, client); return got != nil && *got == want })
 }
 
 func TestAnnouncerWritesRewritesAndTakesBack(t *testing.T) {
-	client := newTestClient(t, startEtcd(t, t.TempDir()).addr)
+	client := newTestClient(t, etcdtest.Start(t).Addr)
 	var value atomic.Pointer[string]
 	first, second := "one", "two"
 	value.Store(&first)
@@ -99,11 +102,11 @@ func TestAnnouncerWritesRewritesAndTakesBack(t *testing.T) {
 }
 
 func TestAnnouncerWaitsForATakenKey(t *testing.T) {
-	client := newTestClient(t, startEtcd(t, t.TempDir()).addr)
+	client := newTestClient(t, etcdtest.Start(t).Addr)
 	_, stopFirst := announce(t, AnnouncerConfig{Client: client, Value: fixed("first")})
 	awaitStored(t, client, "first")
 	second, _ := announce(t, AnnouncerConfig{Client: client, Value: fixed("second")})
-	eventually(t, "refusals to be counted", func() bool { return testutil.ToFloat64(second.taken) > 3 })
+	testkit.Eventually(t, "refusals to be counted", func() bool { return testutil.ToFloat64(second.taken) > 3 })
 	if got := stored(t, client); got == nil || *got != "first" {
 		t.Fatalf("a taken key was overwritten: %v", got)
 	}
@@ -112,7 +115,7 @@ func TestAnnouncerWaitsForATakenKey(t *testing.T) {
 }
 
 func TestAnnouncerKeyOutlivesADeadProcessByItsLeaseOnly(t *testing.T) {
-	client := newTestClient(t, startEtcd(t, t.TempDir()).addr)
+	client := newTestClient(t, etcdtest.Start(t).Addr)
 	// What a killed router leaves: a key under a lease that nobody keeps.
 	lease, err := client.Grant(t.Context(), 1)
 	if err != nil {
@@ -129,13 +132,13 @@ func TestAnnouncerKeyOutlivesADeadProcessByItsLeaseOnly(t *testing.T) {
 }
 
 func TestAnnouncerNeverOverwritesAKeyWithoutALease(t *testing.T) {
-	client := newTestClient(t, startEtcd(t, t.TempDir()).addr)
+	client := newTestClient(t, etcdtest.Start(t).Addr)
 	if _, err := client.Put(t.Context(), testKey, "by hand"); err != nil {
 		t.Fatal(err)
 	}
 	other := func(value []byte) bool { return string(value) == "a word of another process" }
 	a, _ := announce(t, AnnouncerConfig{Client: client, Value: fixed("x"), Copied: other})
-	eventually(t, "refusals to be counted", func() bool { return testutil.ToFloat64(a.taken) > 3 })
+	testkit.Eventually(t, "refusals to be counted", func() bool { return testutil.ToFloat64(a.taken) > 3 })
 	if got := stored(t, client); got == nil || *got != "by hand" {
 		t.Errorf("the key was overwritten: %v", got)
 	}
@@ -144,7 +147,7 @@ func TestAnnouncerNeverOverwritesAKeyWithoutALease(t *testing.T) {
 // TestAnnouncerTakesACopyOfItsOwnKeyOver has all keys be copied into a new cluster, as a restore
 // does: the copy hangs on no lease and would never go.
 func TestAnnouncerTakesACopyOfItsOwnKeyOver(t *testing.T) {
-	client := newTestClient(t, startEtcd(t, t.TempDir()).addr)
+	client := newTestClient(t, etcdtest.Start(t).Addr)
 	if _, err := client.Put(t.Context(), testKey, "of yesterday"); err != nil {
 		t.Fatal(err)
 	}
@@ -157,7 +160,7 @@ func TestAnnouncerTakesACopyOfItsOwnKeyOver(t *testing.T) {
 }
 
 func TestAnnouncerStaysAliveLongerThanItsLease(t *testing.T) {
-	client := newTestClient(t, startEtcd(t, t.TempDir()).addr)
+	client := newTestClient(t, etcdtest.Start(t).Addr)
 	announce(t, AnnouncerConfig{Client: client, Value: fixed("x"), TTL: time.Second})
 	awaitStored(t, client, "x")
 	for end := time.Now().Add(2 * shortestTTL); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
@@ -172,22 +175,22 @@ func TestAnnouncerSurvivesEtcd(t *testing.T) {
 	defer p.cut()
 	client := newTestClient(t, p.addr)
 	a, _ := announce(t, AnnouncerConfig{Client: client, Value: fixed("x"), TTL: 2 * time.Second})
-	eventually(t, "a failure to be counted", func() bool { return testutil.ToFloat64(a.failed) > 0 })
+	testkit.Eventually(t, "a failure to be counted", func() bool { return testutil.ToFloat64(a.failed) > 0 })
 
-	first := startEtcd(t, t.TempDir())
-	p.point(first.addr)
-	awaitStored(t, newTestClient(t, first.addr), "x")
+	first := etcdtest.Start(t)
+	p.point(first.Addr)
+	awaitStored(t, newTestClient(t, first.Addr), "x")
 
 	// Gone for good, and another one in its place: it knows no lease of ours.
 	p.cut()
-	second := startEtcd(t, t.TempDir())
-	p.point(second.addr)
-	awaitStored(t, newTestClient(t, second.addr), "x")
+	second := etcdtest.Start(t)
+	p.point(second.Addr)
+	awaitStored(t, newTestClient(t, second.Addr), "x")
 }
 
 func TestAnnouncerTakesItsOwnKeyAfterALostLeaseStream(t *testing.T) {
-	etcd := startEtcd(t, t.TempDir())
-	client := newTestClient(t, etcd.addr)
+	etcd := etcdtest.Start(t)
+	client := newTestClient(t, etcd.Addr)
 	announcer := NewAnnouncer(AnnouncerConfig{Client: client, Key: testKey, Value: fixed("x"), TTL: time.Hour})
 	for range 2 { // the first lease is never given back, and lives on
 		lease, err := client.Grant(t.Context(), 3600)
@@ -211,7 +214,7 @@ func TestAnnouncerTakesItsOwnKeyAfterALostLeaseStream(t *testing.T) {
 
 // TestAnnouncerTakesItsKeyFromALeaseWhoseWriteWasNeverAcknowledged loses the answer to the first write.
 func TestAnnouncerTakesItsKeyFromALeaseWhoseWriteWasNeverAcknowledged(t *testing.T) {
-	etcd := startEtcd(t, t.TempDir())
+	etcd := etcdtest.Start(t)
 	var writes, revokes atomic.Int32
 	lossy := func(ctx context.Context, method string, request, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
 		switch method {
@@ -226,13 +229,13 @@ func TestAnnouncerTakesItsKeyFromALeaseWhoseWriteWasNeverAcknowledged(t *testing
 		}
 		return invoke(ctx, method, request, reply, conn, options...)
 	}
-	client, err := dialPlain(etcd.addr, grpc.WithChainUnaryInterceptor(lossy))
+	client, err := dialPlain(etcd.Addr, grpc.WithChainUnaryInterceptor(lossy))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = client.Close() })
 	a, _ := announce(t, AnnouncerConfig{Client: client, Value: fixed("x"), TTL: time.Hour})
-	eventually(t, "the key to be ours", func() bool { return testutil.ToFloat64(a.held) == 1 })
+	testkit.Eventually(t, "the key to be ours", func() bool { return testutil.ToFloat64(a.held) == 1 })
 	if got := testutil.ToFloat64(a.taken); got != 0 {
 		t.Errorf("its own key was taken %v times for somebody else's", got)
 	}

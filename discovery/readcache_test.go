@@ -13,6 +13,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"gridrouter.io/bench/testkit"
+	"gridrouter.io/bench/testkit/etcdtest"
 )
 
 // openCache gives a cache of testRoot in the etcd at addr, closed with the test.
@@ -67,10 +70,10 @@ func rangesServed(t *testing.T) (count float64) {
 }
 
 func TestReadCacheRemembersValuesAndAbsence(t *testing.T) {
-	etcd := startEtcd(t, t.TempDir())
-	w := etcdWriter{newTestClient(t, etcd.addr), testRoot}
+	etcd := etcdtest.Start(t)
+	w := etcdWriter{newTestClient(t, etcd.Addr), testRoot}
 	w.commit(t, map[string]string{"a": "1", "empty": ""})
-	cache := openCache(t, etcd.addr, nil)
+	cache := openCache(t, etcd.Addr, nil)
 	before := rangesServed(t)
 	for range 3 {
 		wantValue(t, cache, "a", "a=1")
@@ -104,10 +107,10 @@ func TestReadCacheRemembersValuesAndAbsence(t *testing.T) {
 }
 
 func TestReadCacheInvalidateAllForgetsEverything(t *testing.T) {
-	etcd := startEtcd(t, t.TempDir())
-	w := etcdWriter{newTestClient(t, etcd.addr), testRoot}
+	etcd := etcdtest.Start(t)
+	w := etcdWriter{newTestClient(t, etcd.Addr), testRoot}
 	w.commit(t, map[string]string{"a": "1"})
-	cache := openCache(t, etcd.addr, nil)
+	cache := openCache(t, etcd.Addr, nil)
 	wantValue(t, cache, "a", "a=1")
 	wantValue(t, cache, "b", "")
 	w.commit(t, map[string]string{"a": "2", "b": "2"})
@@ -119,9 +122,9 @@ func TestReadCacheInvalidateAllForgetsEverything(t *testing.T) {
 // TestReadCacheHasOneReadAKeyWhoeverLeaves holds a read up while many wait for
 // it: one goes to etcd, and the callers who leave take nothing from the others.
 func TestReadCacheHasOneReadAKeyWhoeverLeaves(t *testing.T) {
-	etcd := startEtcd(t, t.TempDir())
-	etcdWriter{newTestClient(t, etcd.addr), testRoot}.commit(t, map[string]string{"a": "1", "warm": "1"})
-	p := startProxy(t, etcd.addr)
+	etcd := etcdtest.Start(t)
+	etcdWriter{newTestClient(t, etcd.Addr), testRoot}.commit(t, map[string]string{"a": "1", "warm": "1"})
+	p := startProxy(t, etcd.Addr)
 	cache := openCache(t, p.addr, nil)
 	wantValue(t, cache, "warm", "warm=1") // the connection stands
 	before := rangesServed(t)
@@ -133,11 +136,11 @@ func TestReadCacheHasOneReadAKeyWhoeverLeaves(t *testing.T) {
 			t.Errorf("whoever left got %v", err)
 		}
 	})
-	eventually(t, "a read is under way", func() bool { _, reads := cache.size(); return reads == 1 })
+	testkit.Eventually(t, "a read is under way", func() bool { _, reads := cache.size(); return reads == 1 })
 	for range 50 {
 		others.Go(func() { wantValue(t, cache, "a", "a=1") })
 	}
-	eventually(t, "all wait", func() bool { return testutil.ToFloat64(cache.metrics.misses) == 52 })
+	testkit.Eventually(t, "all wait", func() bool { return testutil.ToFloat64(cache.metrics.misses) == 52 })
 	leave()
 	first.Wait()
 	p.resume()
@@ -156,11 +159,11 @@ func TestReadCacheOvertakenReadIsNotRemembered(t *testing.T) {
 		"reconcile": func(c *ReadCache[string]) { c.Reconcile(1, maps.All(map[string]int64{})) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			etcd := startEtcd(t, t.TempDir())
-			w := etcdWriter{newTestClient(t, etcd.addr), testRoot}
+			etcd := etcdtest.Start(t)
+			w := etcdWriter{newTestClient(t, etcd.Addr), testRoot}
 			w.commit(t, map[string]string{"a": "old"})
 			inside, proceed := make(chan struct{}, 2), make(chan struct{})
-			cache := openCache(t, etcd.addr, func(cfg *ReadCacheConfig[string]) {
+			cache := openCache(t, etcd.Addr, func(cfg *ReadCacheConfig[string]) {
 				decode := cfg.Decode
 				cfg.Decode = func(key string, value []byte) string {
 					if inside <- struct{}{}; string(value) == "old" {
@@ -185,9 +188,9 @@ func TestReadCacheOvertakenReadIsNotRemembered(t *testing.T) {
 // TestReadCacheNeverAnswersFromBeforeAnInvalidation writes, invalidates and reads at the
 // same time, many times over: whoever asks after the invalidation has the change.
 func TestReadCacheNeverAnswersFromBeforeAnInvalidation(t *testing.T) {
-	etcd := startEtcd(t, t.TempDir())
-	w := etcdWriter{newTestClient(t, etcd.addr), testRoot}
-	cache := openCache(t, etcd.addr, nil)
+	etcd := etcdtest.Start(t)
+	w := etcdWriter{newTestClient(t, etcd.Addr), testRoot}
+	cache := openCache(t, etcd.Addr, nil)
 	done := make(chan struct{})
 	var readers sync.WaitGroup
 	for range 4 {
@@ -219,10 +222,10 @@ func TestReadCacheNeverAnswersFromBeforeAnInvalidation(t *testing.T) {
 }
 
 func TestReadCacheOutlivesEtcd(t *testing.T) {
-	etcd := startEtcd(t, t.TempDir())
-	w := etcdWriter{newTestClient(t, etcd.addr), testRoot}
+	etcd := etcdtest.Start(t)
+	w := etcdWriter{newTestClient(t, etcd.Addr), testRoot}
 	w.commit(t, map[string]string{"a": "1", "b": "1"})
-	p := startProxy(t, etcd.addr)
+	p := startProxy(t, etcd.Addr)
 	cache := openCache(t, p.addr, nil)
 	wantValue(t, cache, "a", "a=1")
 	wantValue(t, cache, "absent", "")
@@ -241,17 +244,17 @@ func TestReadCacheOutlivesEtcd(t *testing.T) {
 	if got := testutil.ToFloat64(cache.metrics.failed); got != 3 {
 		t.Errorf("%v errors are counted, want 3", got)
 	}
-	p.point(etcd.addr)
-	eventually(t, "the key is read again", func() bool {
+	p.point(etcd.Addr)
+	testkit.Eventually(t, "the key is read again", func() bool {
 		value, _, err := cache.Get(t.Context(), "b")
 		return err == nil && value == "b=1"
 	})
 }
 
 func TestReadCacheReadsAreBoundedInTimeAndNumber(t *testing.T) {
-	etcd := startEtcd(t, t.TempDir())
-	etcdWriter{newTestClient(t, etcd.addr), testRoot}.commit(t, map[string]string{"warm": "1", "c": "1"})
-	p := startProxy(t, etcd.addr)
+	etcd := etcdtest.Start(t)
+	etcdWriter{newTestClient(t, etcd.Addr), testRoot}.commit(t, map[string]string{"warm": "1", "c": "1"})
+	p := startProxy(t, etcd.Addr)
 	cache := openCache(t, p.addr, func(cfg *ReadCacheConfig[string]) { cfg.InFlight, cfg.CallTimeout = 2, 500*time.Millisecond })
 	wantValue(t, cache, "warm", "warm=1")
 	p.stall()
@@ -263,23 +266,23 @@ func TestReadCacheReadsAreBoundedInTimeAndNumber(t *testing.T) {
 			}
 		})
 	}
-	eventually(t, "two reads are under way", func() bool { _, reads := cache.size(); return reads == 2 })
+	testkit.Eventually(t, "two reads are under way", func() bool { _, reads := cache.size(); return reads == 2 })
 	if _, _, err := cache.Get(t.Context(), "c"); !errors.Is(err, ErrTooManyReads) {
 		t.Errorf("a third read: got %v, want %v", err, ErrTooManyReads)
 	}
 	wantValue(t, cache, "warm", "warm=1")
 	asked.Wait() // the reads' own time ends them
 	p.resume()
-	eventually(t, "keys are read again", func() bool { _, found, err := cache.Get(t.Context(), "c"); return found && err == nil })
+	testkit.Eventually(t, "keys are read again", func() bool { _, found, err := cache.Get(t.Context(), "c"); return found && err == nil })
 	if got := testutil.ToFloat64(cache.metrics.refused); got != 1 {
 		t.Errorf("%v refused reads are counted, want 1", got)
 	}
 }
 
 func TestReadCacheForgetsWhatWasUsedLongestAgo(t *testing.T) {
-	etcd := startEtcd(t, t.TempDir())
-	etcdWriter{newTestClient(t, etcd.addr), testRoot}.commit(t, map[string]string{"a": "1", "b": "1", "c": "1"})
-	cache := openCache(t, etcd.addr, func(cfg *ReadCacheConfig[string]) { cfg.Entries = 2 })
+	etcd := etcdtest.Start(t)
+	etcdWriter{newTestClient(t, etcd.Addr), testRoot}.commit(t, map[string]string{"a": "1", "b": "1", "c": "1"})
+	cache := openCache(t, etcd.Addr, func(cfg *ReadCacheConfig[string]) { cfg.Entries = 2 })
 	reads := func(key string, want float64) {
 		t.Helper()
 		wantValue(t, cache, key, key+"=1")
@@ -305,10 +308,10 @@ func TestReadCacheForgetsWhatWasUsedLongestAgo(t *testing.T) {
 }
 
 func TestReadCacheReconcilesWithACompleteList(t *testing.T) {
-	etcd := startEtcd(t, t.TempDir())
-	w := etcdWriter{newTestClient(t, etcd.addr), testRoot}
+	etcd := etcdtest.Start(t)
+	w := etcdWriter{newTestClient(t, etcd.Addr), testRoot}
 	same := w.revision(t, map[string]string{"same": "1", "changed": "1", "gone": "1"})
-	cache := openCache(t, etcd.addr, nil)
+	cache := openCache(t, etcd.Addr, nil)
 	for _, key := range []string{"same", "changed", "gone"} {
 		wantValue(t, cache, key, key+"=1")
 	}
@@ -339,9 +342,9 @@ func TestReadCacheReconcilesWithACompleteList(t *testing.T) {
 }
 
 func TestReadCacheClosedCutsReadsAndGoesOnAnswering(t *testing.T) {
-	etcd := startEtcd(t, t.TempDir())
-	etcdWriter{newTestClient(t, etcd.addr), testRoot}.commit(t, map[string]string{"a": "1"})
-	p := startProxy(t, etcd.addr)
+	etcd := etcdtest.Start(t)
+	etcdWriter{newTestClient(t, etcd.Addr), testRoot}.commit(t, map[string]string{"a": "1"})
+	p := startProxy(t, etcd.Addr)
 	cache := openCache(t, p.addr, nil)
 	wantValue(t, cache, "a", "a=1")
 	p.stall()
@@ -351,7 +354,7 @@ func TestReadCacheClosedCutsReadsAndGoesOnAnswering(t *testing.T) {
 			t.Error("a read that was cut has an answer")
 		}
 	})
-	eventually(t, "a read is under way", func() bool { _, reads := cache.size(); return reads == 1 })
+	testkit.Eventually(t, "a read is under way", func() bool { _, reads := cache.size(); return reads == 1 })
 	cache.Close()
 	asked.Wait()
 	wantValue(t, cache, "a", "a=1")

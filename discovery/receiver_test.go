@@ -176,16 +176,4 @@ func values(state map[string]Entry) map[string]string {
 	return plain
 }
 
-// eventually waits until cond holds; for what announces itself to nobody.
-func eventually(t *testing.T, what string, cond func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(patience)
-	for !cond() {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain for: %s", what)
-		}
-		time.Sleep(2 * time.Millisecond)
-	}
-}
-
 func isCanceled(err error) bool { return errors.Is(err, context.Canceled) }

@@ -165,7 +165,7 @@ func TestAKilledWriterLeavesASnapshot(t *testing.T) {
 		if err := child.Start(); err != nil {
 			t.Fatal(err)
 		}
-		deadline := time.Now().Add(20 * time.Second)
+		deadline := time.Now().Add(20 * time.Second) // no testkit.Eventually: the child is killed before the test may fail
 		for mustReadSnapshot(t, path) < from+2 && time.Now().Before(deadline) {
 			time.Sleep(time.Millisecond)
 		}

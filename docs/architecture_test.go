@@ -70,6 +70,9 @@ var rooms = []room{
 		"the table is measured by the parts that a router makes it with; etcd is another process"},
 	{"bench/lab", []string{"bench/lab", "routing/document", "routing", "discovery/catalog", "discovery", "gslb"}, nil,
 		"a grid on one machine runs the real binaries; it only reads and writes documents"},
+	{"bench/testkit", nil, []string{"go.etcd.io/", "github.com/valyala/fasthttp"},
+		"tests inside any package use it, so it knows none, and links nothing that most do without"},
+	{"bench/testkit/etcdtest", []string{"bench/testkit"}, []string{"github.com/valyala/fasthttp"}, "etcd in a test is like etcd anywhere: it knows nobody who uses it"},
 	{"deploy/api", nil, []string{"go.etcd.io/", "github.com/valyala/fasthttp"}, "the types of our Kubernetes resources stand alone"},
 	{"deploy/operator", []string{"deploy/api", "deploy/operator"}, []string{"github.com/valyala/fasthttp"}, "the operator only states and keeps targets"},
 	{"deploy/console", []string{"deploy/api", "deploy/console", "routing", "discovery"}, nil, "the console writes resources and documents"},
@@ -84,6 +87,9 @@ var rooms = []room{
 	{"cmd/gridbench", []string{"cmd/flags", "bench"}, nil, "the load tools' command line"},
 	{"docs", []string{}, nil, "words"},
 }
+
+// testOnly are the folders that nothing may link but tests, whatever the rooms say.
+var testOnly = []string{"bench/testkit", "routing/routingtest"}
 
 type listed struct {
 	ImportPath string
@@ -118,6 +124,28 @@ func TestImportsFollowTheArchitecture(t *testing.T) {
 	}
 	if seen < 10 {
 		t.Fatalf("only %d packages were looked at", seen)
+	}
+}
+
+// TestOnlyTestsReachWhatIsForTests looks at what is linked without _test.go files.
+func TestOnlyTestsReachWhatIsForTests(t *testing.T) {
+	seen := map[string]bool{}
+	for _, p := range listPackages(t) {
+		folder := strings.TrimPrefix(p.ImportPath, module)
+		for _, only := range testOnly {
+			if within(folder, []string{only}) {
+				seen[only] = true
+				continue
+			}
+			for _, dep := range p.Deps {
+				if within(strings.TrimPrefix(dep, module), []string{only}) {
+					t.Errorf("%s reaches %s, which is for _test.go files only", folder, dep)
+				}
+			}
+		}
+	}
+	if len(seen) != len(testOnly) {
+		t.Errorf("of %v only %v are there", testOnly, seen)
 	}
 }
 

@@ -13,6 +13,8 @@ import (
 	"github.com/miekg/dns"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"gridrouter.io/bench/testkit"
 )
 
 // Every way to fail keeps the addresses, flags them once the TTL is over, and counts. Each name fails in a way of its own.
@@ -47,7 +49,7 @@ func TestGoodAddressesOutliveEveryFailure(t *testing.T) {
 		return failures[canonicalName(q.Question[0].Name)].script(q, network)
 	})
 	for _, name := range names {
-		eventually(t, name+" failed twice", func() bool { return (*r.names.Load())[name].current.Load().failures >= 2 })
+		testkit.Eventually(t, name+" failed twice", func() bool { return (*r.names.Load())[name].current.Load().failures >= 2 })
 		got := statusOf(t, r, name)
 		if !strings.Contains(got.LastError, failures[name].reason) || !slices.Equal(got.Addresses, addrs("10.0.0.1")) || !got.Stale || got.AgeSeconds <= 0 {
 			t.Errorf("status %+v; want 10.0.0.1 with an age, stale, and the reason %q", got, failures[name].reason)
@@ -106,7 +108,7 @@ func TestWhatIsNoNameIsTriedAndNeverAskedFor(t *testing.T) {
 			t.Errorf("%q: no error in the status", name)
 		}
 	}
-	eventually(t, "the good name is tried", func() bool { _, tried := r.Lookup("my_service.example"); return tried })
+	testkit.Eventually(t, "the good name is tried", func() bool { _, tried := r.Lookup("my_service.example"); return tried })
 	for _, q := range s.questions() {
 		if !strings.HasSuffix(q, " my_service.example.") {
 			t.Errorf("asked %q", q)
@@ -185,7 +187,7 @@ func TestTheFirstAnswerEndsEveryWaitAfterSilence(t *testing.T) {
 		}
 		return n
 	}
-	eventually(t, "all wait", func() bool { return silent() == len(names) })
+	testkit.Eventually(t, "all wait", func() bool { return silent() == len(names) })
 	answers.Store(true)
 	r.wakeSilent(1)
 	for _, name := range names {

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"gridrouter.io/bench/testkit"
 )
 
 // resolver returns a resolver that asks s, and runs for the length of the test. TTLs are short so that refreshes come soon.
@@ -48,7 +50,7 @@ func run(t testing.TB, f func(context.Context) error) {
 // eventuallyAddrs waits until the name has exactly these addresses.
 func eventuallyAddrs(t testing.TB, r *Resolver, name string, want ...string) {
 	t.Helper()
-	eventually(t, name+" has "+strings.Join(want, ", "), func() bool {
+	testkit.Eventually(t, name+" has "+strings.Join(want, ", "), func() bool {
 		got, tried := r.Lookup(name)
 		return tried && slices.Equal(got, addrs(want...))
 	})
@@ -99,7 +101,7 @@ func TestListenersAreToldOfChangesOnly(t *testing.T) {
 	r.Notify(func(name string) { told <- name })
 	r.Track([]string{testName})
 	<-told
-	eventually(t, "five refreshes", func() bool { return len(s.received()) >= 12 })
+	testkit.Eventually(t, "five refreshes", func() bool { return len(s.received()) >= 12 })
 	if n := len(told); n != 0 {
 		t.Errorf("told %d times without a change", n)
 	}
@@ -159,7 +161,7 @@ func TestADroppedNameIsNotAskedForAnyMore(t *testing.T) {
 	}
 	goesOn := func(more int) {
 		end := count("other.example.") + more
-		eventually(t, "the other name goes on", func() bool { return count("other.example.") >= end })
+		testkit.Eventually(t, "the other name goes on", func() bool { return count("other.example.") >= end })
 	}
 	goesOn(2) // by then, a question that was under way has arrived
 	dropped := count("orders.example.")
@@ -176,10 +178,10 @@ func TestOneQuestionInFlightForAName(t *testing.T) {
 		r.Track([]string{testName})
 		r.Notify(func(string) {})
 	}
-	eventually(t, "the first question", func() bool { return len(s.received()) > 0 })
+	testkit.Eventually(t, "the first question", func() bool { return len(s.received()) > 0 })
 	r.Track([]string{testName, "other.example"})
 	r.Track([]string{testName})
-	eventually(t, "the resolution ended", func() bool { _, tried := r.Lookup(testName); return tried })
+	testkit.Eventually(t, "the resolution ended", func() bool { _, tried := r.Lookup(testName); return tried })
 	own := slices.DeleteFunc(s.questions(), func(q string) bool { return !strings.HasSuffix(q, " orders.example.") })
 	if !slices.Equal(own, []string{"A orders.example.", "A orders.example."}) {
 		t.Errorf("questions %q; want one and its repetition", own)
@@ -210,7 +212,7 @@ func TestRunEndsAtOnce(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- r.Run(ctx) }()
-	eventually(t, "questions are in flight", func() bool { return len(s.received()) >= 2 })
+	testkit.Eventually(t, "questions are in flight", func() bool { return len(s.received()) >= 2 })
 	stop()
 	select {
 	case err := <-ended:
@@ -254,7 +256,7 @@ func TestLookupRacesWithEverything(t *testing.T) {
 		})
 	}
 	work.Wait()
-	eventually(t, "an answer", func() bool { got, _ := r.Lookup(testName); return len(got) == 1 })
+	testkit.Eventually(t, "an answer", func() bool { got, _ := r.Lookup(testName); return len(got) == 1 })
 }
 
 func TestLookupAllocatesNothing(t *testing.T) {

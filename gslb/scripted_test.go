@@ -202,14 +202,3 @@ func addrs(texts ...string) []netip.Addr {
 	}
 	return all
 }
-
-// eventually waits until ok holds, and fails the test after 30 s.
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
-		if ok() {
-			return
-		}
-	}
-	t.Fatalf("not within 30 s: %s", what)
-}

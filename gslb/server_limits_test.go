@@ -12,6 +12,8 @@ import (
 	"github.com/miekg/dns"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"gridrouter.io/bench/testkit"
 )
 
 func TestLargeAnswersAreTruncatedOverUDP(t *testing.T) {
@@ -83,7 +85,7 @@ func TestTheRateLimitSparesTCP(t *testing.T) {
 	}
 	limited := func(action string) float64 { return testutil.ToFloat64(s.metrics.limited.WithLabelValues(action)) }
 	whole, empty := 0, 0
-	eventually(t, "every query was answered or dropped", func() bool {
+	testkit.Eventually(t, "every query was answered or dropped", func() bool {
 		conn.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
 		for m, err := conn.ReadMsg(); err == nil; m, err = conn.ReadMsg() {
 			switch {
@@ -200,9 +202,9 @@ func TestTooManyConnectionsAreRefused(t *testing.T) {
 		}
 		open = append(open, conn)
 	}
-	eventually(t, "one is refused", func() bool { return testutil.ToFloat64(s.metrics.refused) == 1 })
+	testkit.Eventually(t, "one is refused", func() bool { return testutil.ToFloat64(s.metrics.refused) == 1 })
 	open[0].Close()
-	eventually(t, "another takes its place", func() bool {
+	testkit.Eventually(t, "another takes its place", func() bool {
 		conn, err := dns.Dial("tcp", s.Addr().String())
 		if err != nil {
 			return false

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"testing"
 
+	"gridrouter.io/bench/testkit"
 	"gridrouter.io/router/accesslog"
 )
 
@@ -57,7 +58,7 @@ func TestTheAccessLogTellsOfEachRequest(t *testing.T) {
 	g.ask("nonsense\r\n\r\n")
 	gone := g.dial()
 	_ = gone.Close()
-	eventually(t, "the lines are written", func() bool { return len(out.lines()) == 3 })
+	testkit.Eventually(t, "the lines are written", func() bool { return len(out.lines()) == 3 })
 	var got []map[string]any
 	for _, text := range out.lines() {
 		var fields map[string]any
@@ -99,9 +100,9 @@ func TestTheAccessLogNamesWhoLeft(t *testing.T) {
 	g.one(newRawDeck(t, func(c *rawClient) { _ = c.head(); _ = c.head() }).addr)
 	w := g.dial()
 	w.send(get("/"))
-	eventually(t, "the request is under way", func() bool { return g.router.counters.inFlight() == 1 })
+	testkit.Eventually(t, "the request is under way", func() bool { return g.router.counters.inFlight() == 1 })
 	_ = w.Close()
-	eventually(t, "the line is written", func() bool {
+	testkit.Eventually(t, "the line is written", func() bool {
 		return strings.Contains(strings.Join(out.lines(), ""), `"status":499,"fault":"client_gone"`)
 	})
 }
@@ -126,11 +127,11 @@ func TestBytesThatNobodyTookAreNotCountedAsSent(t *testing.T) {
 	}))
 	w := g.dial()
 	w.send(get("/"))
-	eventually(t, "some of it is sent", func() bool { return sentToClients(g) > 100_000 })
+	testkit.Eventually(t, "some of it is sent", func() bool { return sentToClients(g) > 100_000 })
 	_ = w.Conn.(*net.TCPConn).SetLinger(0)
 	_ = w.Close()
 	line := ""
-	eventually(t, "it is logged", func() bool { line = log.line(`"client_gone"`); return line != "" })
+	testkit.Eventually(t, "it is logged", func() bool { line = log.line(`"client_gone"`); return line != "" })
 	var entry struct{ BytesOut uint64 }
 	if err := json.Unmarshal([]byte(line), &entry); err != nil {
 		t.Fatal(err)

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"gridrouter.io/bench/testkit"
 	"gridrouter.io/router/http1"
 
 	"gridrouter.io/router/upstream"
@@ -128,13 +129,13 @@ type bodiesGrid struct {
 
 func newBodiesGrid(t *testing.T, client, deck leg) *bodiesGrid {
 	g := &bodiesGrid{grid: newGrid(t, nil)}
-	ca := newAuthority(t)
-	pair, _, _ := ca.issue("d1.deck.test", "acme.test")
+	ca := testkit.NewAuthority(t, "authority")
+	pair := ca.Issue("d1.deck.test", "acme.test").TLS
 	doc := deckAt("d1")
 	var config *tls.Config
 	if deck.version != 0 {
 		config = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: deck.version, MaxVersion: deck.version}
-		doc.TLS = &routing.DeckTLS{CAFile: ca.file}
+		doc.TLS = &routing.DeckTLS{CAFile: ca.File}
 	}
 	doc.Addresses = []string{bodiesDeck(t, config).addr}
 	g.put(doc, tenantOn("acme", "d1", "acme.test"))
@@ -145,7 +146,7 @@ func newBodiesGrid(t *testing.T, client, deck leg) *bodiesGrid {
 			t.Fatal(err)
 		}
 		g.addr = bound.String()
-		g.trust = &tls.Config{ServerName: "acme.test", RootCAs: ca.pool(), MinVersion: client.version, MaxVersion: client.version}
+		g.trust = &tls.Config{ServerName: "acme.test", RootCAs: ca.Pool(), MinVersion: client.version, MaxVersion: client.version}
 	}
 	return g
 }
@@ -260,8 +261,8 @@ func checkTunnelThatTheDeckEndsFirst(t *testing.T, g *bodiesGrid, client, deck l
 // TestAnAnswerThatTLSDoesNotEndIsCut has a deck close without TLS's farewell, behind answers of
 // each framing: where the end of the connection ends the answer, anybody on the way could do that.
 func TestAnAnswerThatTLSDoesNotEndIsCut(t *testing.T) {
-	ca := newAuthority(t)
-	pair, _, _ := ca.issue("d1.deck.test")
+	ca := testkit.NewAuthority(t, "authority")
+	pair := ca.Issue("d1.deck.test").TLS
 	f := func(version uint16, answer string, farewell, whole bool) {
 		t.Helper()
 		g := newGrid(t, nil)
@@ -275,7 +276,7 @@ func TestAnAnswerThatTLSDoesNotEndIsCut(t *testing.T) {
 			_ = c.Conn.(*net.TCPConn).CloseWrite()
 			_, _ = io.Copy(io.Discard, c.Conn)
 		}).addr)
-		deck.TLS = &routing.DeckTLS{CAFile: ca.file}
+		deck.TLS = &routing.DeckTLS{CAFile: ca.File}
 		g.put(deck, tenantOn("acme", "d1", "acme.test"))
 		w := g.dial()
 		w.send(get("/"))
@@ -284,7 +285,7 @@ func TestAnAnswerThatTLSDoesNotEndIsCut(t *testing.T) {
 			t.Errorf("%x, %.60q, farewell %v: whole is %v", version, answer, farewell, got)
 		}
 		if !whole {
-			eventually(t, "it is counted", func() bool { return g.counts().Failures[upstream.FailedCut] == 1 })
+			testkit.Eventually(t, "it is counted", func() bool { return g.counts().Failures[upstream.FailedCut] == 1 })
 		}
 	}
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"gridrouter.io/bench/testkit"
 	"gridrouter.io/router/upstream"
 	"gridrouter.io/routing"
 )
@@ -50,7 +51,7 @@ func TestWhatIsUnreadDoesNotCutTheLastAnswer(t *testing.T) {
 		}
 		w := wireOn(t, conn)
 		_, _ = io.WriteString(conn, head)
-		eventually(t, "the head has been read", func() bool { return g.router.counters.inFlight() > 0 })
+		testkit.Eventually(t, "the head has been read", func() bool { return g.router.counters.inFlight() > 0 })
 		if more == "farewell" {
 			_ = conn.(*tls.Conn).CloseWrite()
 		} else {
@@ -58,7 +59,7 @@ func TestWhatIsUnreadDoesNotCutTheLastAnswer(t *testing.T) {
 		}
 		told <- struct{}{} // all has been said, and the body of it read
 		same, before := 0, uint64(0)
-		eventually(t, "the router is done with it, or its system takes no more", func() bool {
+		testkit.Eventually(t, "the router is done with it, or its system takes no more", func() bool {
 			sent := uint64(0)
 			for i := range g.router.counters.lanes {
 				sent += g.router.counters.lanes[i].sent.Load()
@@ -115,7 +116,7 @@ func TestTheTimeForTheWholeIsToldAsSuch(t *testing.T) {
 			t.Errorf("%s: got %+v %v", what, r, err)
 			return
 		}
-		eventually(t, "the failure is counted", func() bool { return g.counts().Failures[upstream.FailedTotal] == 1 })
+		testkit.Eventually(t, "the failure is counted", func() bool { return g.counts().Failures[upstream.FailedTotal] == 1 })
 		for cause := upstream.NoFailure + 1; cause < upstream.Causes; cause++ {
 			if n := g.counts().Failures[cause]; cause != upstream.FailedTotal && n > 0 {
 				t.Errorf("%s: counted as %s too", what, cause)

@@ -414,6 +414,7 @@ func checkSpelling(g *grid, heads map[string]chan string, log *lockedBuffer, spe
 	}
 	_, id, _ := strings.Cut(head, "\r\nX-Request-Id: ")
 	id, _, _ = strings.Cut(id, "\r\n")
+	// No testkit.Eventually: what is wrong is returned, since others go on.
 	for deadline := time.Now().Add(patience); log.line(id) == "" && time.Now().Before(deadline); {
 		time.Sleep(5 * time.Millisecond) // lines are written five times a second
 	}

@@ -2,7 +2,6 @@ package router
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"io"
 	"strings"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"gridrouter.io/bench/testkit"
 	"gridrouter.io/router/http1"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -26,14 +26,14 @@ import (
 // metric, /decks, the log and the access log, each with words that tell what it was. The client
 // is told nothing of them.
 func TestEachWayThatADeckFailsIsTold(t *testing.T) {
-	ca, stranger := newAuthority(t), newAuthority(t)
-	pair, _, _ := ca.issue("d1.deck.test")
-	expired, _, _ := ca.issueAt(time.Now().Add(-2*time.Hour), time.Now().Add(-time.Hour), "d1.deck.test")
-	nameless, _, _ := ca.issueAt(time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
-	trusting := &routing.DeckTLS{CAFile: ca.file}
+	ca, stranger := testkit.NewAuthority(t, "authority"), testkit.NewAuthority(t, "authority")
+	pair := ca.Issue("d1.deck.test").TLS
+	expired := ca.IssueForm(testkit.Form{Hosts: []string{"d1.deck.test"}, From: time.Now().Add(-2 * time.Hour), Until: time.Now().Add(-time.Hour)}).TLS
+	nameless := ca.IssueForm(testkit.Form{Name: "d1.deck.test"}).TLS
+	trusting := &routing.DeckTLS{CAFile: ca.File}
 	over := func(config *tls.Config) *rawDeck { return tlsDeck(t, config, always(fine)) }
 	with := func(pair tls.Certificate) *tls.Config {
-		return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, ClientCAs: ca.pool()}
+		return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, ClientCAs: ca.Pool()}
 	}
 	wantsCertificate := func(version uint16) *tls.Config {
 		config := with(pair)
@@ -72,7 +72,7 @@ func TestEachWayThatADeckFailsIsTold(t *testing.T) {
 			t.Errorf("%s: got %+v %v, want %s", cause, r, err, fault)
 		}
 		checkTold(t, g, cause, words)
-		eventually(t, "it stands in the access log", func() bool { return log.line(words) != "" })
+		testkit.Eventually(t, "it stands in the access log", func() bool { return log.line(words) != "" })
 	}
 	raw := func(answer string) string {
 		return newRawDeck(t, func(c *rawClient) { _ = c.head(); _, _ = io.WriteString(c.Conn, answer) }).addr
@@ -96,12 +96,12 @@ func TestEachWayThatADeckFailsIsTold(t *testing.T) {
 	old := &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11} // as decks are that are not kept up
 
 	f(upstream.FailedUnresolved, "deck_unresolved", "nowhere.test:80", nil, "nowhere.test")
-	f(upstream.FailedRefused, "connect_failed", refusedAddress(t), nil, "nobody listens")
+	f(upstream.FailedRefused, "connect_failed", testkit.FreeAddr(t), nil, "nobody listens")
 	f(upstream.FailedConnectTime, "connect_failed", silent.addr, trusting, "in time")
 	f(upstream.FailedTLSFiles, "connect_failed", silent.addr, &routing.DeckTLS{CAFile: "/nonexistent/ca.pem"}, "caFile")
-	f(upstream.FailedTLSName, "connect_failed", over(with(pair)).addr, &routing.DeckTLS{CAFile: ca.file, ServerName: "another.test"}, "another.test")
+	f(upstream.FailedTLSName, "connect_failed", over(with(pair)).addr, &routing.DeckTLS{CAFile: ca.File, ServerName: "another.test"}, "another.test")
 	f(upstream.FailedTLSName, "connect_failed", over(with(nameless)).addr, trusting, "its certificate is for another name")
-	f(upstream.FailedTLSIssuer, "connect_failed", over(with(pair)).addr, &routing.DeckTLS{CAFile: stranger.file}, "caFile")
+	f(upstream.FailedTLSIssuer, "connect_failed", over(with(pair)).addr, &routing.DeckTLS{CAFile: stranger.File}, "caFile")
 	f(upstream.FailedTLSIssuer, "connect_failed", over(with(pair)).addr, &routing.DeckTLS{}, "caFile")
 	f(upstream.FailedTLSExpired, "connect_failed", over(with(expired)).addr, trusting, "expired")
 	f(upstream.FailedTLSPlain, "connect_failed", answeringAtOnce(t, "HTTP/1.1 400 Bad Request\r\n\r\n"), trusting, "does not speak TLS")
@@ -143,7 +143,7 @@ func answeringAtOnce(t *testing.T, text string) string {
 func checkTold(t *testing.T, g *grid, cause upstream.Cause, words string) {
 	t.Helper()
 	words = strings.ReplaceAll(words, `\"`, `"`)
-	eventually(t, "the failure is counted", func() bool { return g.counts().Failures[cause] == 1 })
+	testkit.Eventually(t, "the failure is counted", func() bool { return g.counts().Failures[cause] == 1 })
 	for other := upstream.NoFailure + 1; other < upstream.Causes; other++ {
 		if n := g.counts().Failures[other]; other != cause && n > 0 {
 			t.Errorf("%s: %s is counted too", cause, other)
@@ -172,9 +172,9 @@ func checkTold(t *testing.T, g *grid, cause upstream.Cause, words string) {
 // TestAFailureThatWasTriedAgainIsCountedWhereItHappened has one of two addresses refuse.
 func TestAFailureThatWasTriedAgainIsCountedWhereItHappened(t *testing.T) {
 	g := newGrid(t, nil)
-	dead := refusedAddress(t)
+	dead := testkit.FreeAddr(t)
 	g.one(answering(t, fine).addr, dead)
-	eventually(t, "the dead address was tried", func() bool {
+	testkit.Eventually(t, "the dead address was tried", func() bool {
 		wantStatus(t, g.ask(get("/")), 200, "")
 		return g.counts().Failures[upstream.FailedRefused] > 0
 	})
@@ -209,7 +209,7 @@ func TestAnIdleConnectionThatADeckClosedIsNoFailure(t *testing.T) {
 // TestManyFailuresAreLoggedWithinBounds counts lines, and those left out.
 func TestManyFailuresAreLoggedWithinBounds(t *testing.T) {
 	g := newGrid(t, nil)
-	g.one(refusedAddress(t))
+	g.one(testkit.FreeAddr(t))
 	begun := time.Now()
 	for range 100 {
 		g.ask(get("/"))
@@ -218,10 +218,4 @@ func TestManyFailuresAreLoggedWithinBounds(t *testing.T) {
 	if n := g.logs.FilterMessage("a deck failed a request").Len(); n == 0 || n > most {
 		t.Errorf("%d lines, at most %d", n, most)
 	}
-}
-
-// issueAt is issue with a time of its own, and any number of names, also none.
-func (a *authority) issueAt(from, to time.Time, names ...string) (pair tls.Certificate, certFile, keyFile string) {
-	a.t.Helper()
-	return a.issueFrom(&x509.Certificate{DNSNames: names, NotBefore: from, NotAfter: to})
 }

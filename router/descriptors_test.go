@@ -4,6 +4,8 @@ import (
 	"net"
 	"syscall"
 	"testing"
+
+	"gridrouter.io/bench/testkit"
 )
 
 // descriptorLimit is the process's limit on open files while it is lowered.
@@ -57,7 +59,7 @@ func TestAnEndOfDescriptorsIsNoFaultOfADeck(t *testing.T) {
 	g := newGrid(t, nil)
 	g.one(answering(t, fine).addr)
 	w := g.dial()
-	eventually(t, "the connection is accepted", func() bool { return g.router.fresh.Load() == 1 })
+	testkit.Eventually(t, "the connection is accepted", func() bool { return g.router.fresh.Load() == 1 })
 	limit := shrinkDescriptors(t)
 	last, err := net.Listen("tcp", "127.0.0.1:0") // takes the one that is left
 	if err != nil {

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"gridrouter.io/bench/testkit"
 )
 
 // drainLater drains in the background and returns a channel that tells how many were cut.
@@ -66,9 +68,9 @@ func TestRequestsInFlightFinishAndNewOnesOnOpenConnectionsAreRefused(t *testing.
 	wantStatus(t, open.reply("GET"), 200, "")
 	slow := g.dial()
 	slow.send(get("/wait"))
-	eventually(t, "a request is under way", func() bool { return g.router.counters.inFlight() == 1 })
+	testkit.Eventually(t, "a request is under way", func() bool { return g.router.counters.inFlight() == 1 })
 	done := drainLater(g, 0, patience)
-	eventually(t, "requests are refused", g.router.drain.refuses)
+	testkit.Eventually(t, "requests are refused", g.router.drain.refuses)
 	open.send(get("/"))
 	r := open.reply("GET")
 	wantStatus(t, r, 503, "draining")
@@ -93,7 +95,7 @@ func TestRequestsThatTakeTooLongAreCut(t *testing.T) {
 	g.one(deck.addr)
 	w := g.dial()
 	w.send(get("/"))
-	eventually(t, "a request is under way", func() bool { return g.router.counters.inFlight() == 1 })
+	testkit.Eventually(t, "a request is under way", func() bool { return g.router.counters.inFlight() == 1 })
 	if cut := <-drainLater(g, 0, 50*time.Millisecond); cut != 1 {
 		t.Fatalf("%d requests were cut, want 1", cut)
 	}
@@ -156,7 +158,7 @@ func TestAListenerOutlivesAnEndOfDescriptors(t *testing.T) {
 		t.Skipf("this process has no descriptor left to connect with: %v", err)
 	}
 	defer waiting.Close()
-	eventually(t, "accepting fails", func() bool { return g.router.acceptErrors.Load() > 0 })
+	testkit.Eventually(t, "accepting fails", func() bool { return g.router.acceptErrors.Load() > 0 })
 	limit.restore()
 	w := wireOn(t, waiting)
 	_ = w.SetDeadline(time.Now().Add(patience))
@@ -171,9 +173,9 @@ func TestWhoeverHasConnectedIsServedWhateverItExpects(t *testing.T) {
 	g := newGrid(t, nil)
 	g.one(goDeck(t, func(w http.ResponseWriter, req *http.Request) { _, _ = io.Copy(w, req.Body) }))
 	w := g.dial()
-	eventually(t, "the connection is accepted", func() bool { return g.router.fresh.Load() == 1 })
+	testkit.Eventually(t, "the connection is accepted", func() bool { return g.router.fresh.Load() == 1 })
 	done := drainLater(g, 0, patience)
-	eventually(t, "requests on open connections are refused", g.router.drain.refuses)
+	testkit.Eventually(t, "requests on open connections are refused", g.router.drain.refuses)
 	w.send("POST / HTTP/1.1\r\nHost: acme.test\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
 	w.interimHead()
 	w.send("hello")
@@ -200,7 +202,7 @@ func TestClosingEndsRequestsWhoseDeckIsSilent(t *testing.T) {
 		}).addr)
 		w := g.dial()
 		w.send(ask)
-		eventually(t, "the request is under way: "+name, func() bool { return g.router.InFlight() == 1 })
+		testkit.Eventually(t, "the request is under way: "+name, func() bool { return g.router.InFlight() == 1 })
 		g.router.Close()
 		if open, _ := g.router.clients.count(); open != 0 || g.router.InFlight() != 0 {
 			t.Errorf("%s: %d connections and %d requests outlive the router", name, open, g.router.InFlight())

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"gridrouter.io/bench/testkit"
 	"gridrouter.io/routing"
 )
 
@@ -110,7 +111,7 @@ func TestEmptyLinesAloneAreNoRequest(t *testing.T) {
 	wantStatus(t, w.reply("GET"), 200, "")
 	for i := range 5 { // each within the idle time, and all together beyond it
 		w.send("\r\n")
-		eventually(t, fmt.Sprint("line ", i, " is taken"), func() bool { return receivedFromClients(g) == uint64(len(get("/")))*4+2+1+5+2+1+5+uint64(2*(i+1)) })
+		testkit.Eventually(t, fmt.Sprint("line ", i, " is taken"), func() bool { return receivedFromClients(g) == uint64(len(get("/")))*4+2+1+5+2+1+5+uint64(2*(i+1)) })
 		g.router.clock.Advance(20 * time.Second)
 	}
 	w.expectEnd()

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"gridrouter.io/bench/testkit"
 	"gridrouter.io/router/upstream"
 	"gridrouter.io/routing"
 )
@@ -57,7 +58,7 @@ func TestTheDecksPageCountsWhatIsInFlight(t *testing.T) {
 	g.put(standby, deckAt("d1", held.addr), tenantOn("acme", "d1", "acme.test"))
 	w := g.dial()
 	w.send(get("/"))
-	eventually(t, "the request is on the deck", func() bool { return held.connections() == 1 && g.router.counters.inFlight() == 1 })
+	testkit.Eventually(t, "the request is on the deck", func() bool { return held.connections() == 1 && g.router.counters.inFlight() == 1 })
 	_, body := fetch(t, "GET", admin.URL+"/decks")
 	var decks []upstream.DeckStatus
 	if err := json.Unmarshal([]byte(body), &decks); err != nil || len(decks) != 2 {

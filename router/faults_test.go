@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"gridrouter.io/bench/testkit"
 	"gridrouter.io/routing"
 )
 
@@ -176,7 +177,7 @@ func TestFaultsOfDecisions(t *testing.T) {
 
 func TestFaultsOfDecks(t *testing.T) {
 	g := newGrid(t, nil)
-	g.one(refusedAddress(t))
+	g.one(testkit.FreeAddr(t))
 	wantStatus(t, g.ask(get("/")), 502, "connect_failed")
 	g.put(deckAt("d1", "nowhere.test:80"))
 	wantStatus(t, g.ask(get("/")), 503, "deck_unresolved")

@@ -3,19 +3,12 @@ package router
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -23,6 +16,7 @@ import (
 
 	"github.com/pires/go-proxyproto"
 
+	"gridrouter.io/bench/testkit"
 	"gridrouter.io/routing"
 )
 
@@ -80,7 +74,7 @@ func TestTheProxyProtocolIsForTrustedPeersOnly(t *testing.T) {
 	if rest, _ := io.ReadAll(w.in); len(rest) > 0 {
 		t.Errorf("a stranger got %q", rest)
 	}
-	eventually(t, "the stranger is counted", func() bool { return stranger.router.turned.total[rudeStranger].Load() == 1 })
+	testkit.Eventually(t, "the stranger is counted", func() bool { return stranger.router.turned.total[rudeStranger].Load() == 1 })
 	g, _ := proxied(t, "127.0.0.1/32")
 	for i, bad := range []string{
 		get("/"), "PROXY \n", "PROXY TCP4 x y 1 2\r\n", "PROXY TCP4 1.1.1.1 2.2.2.2 1 99999\r\n", "PROXY " + strings.Repeat("x", 200),
@@ -91,7 +85,7 @@ func TestTheProxyProtocolIsForTrustedPeersOnly(t *testing.T) {
 		if rest, _ := io.ReadAll(w.in); len(rest) > 0 {
 			t.Errorf("%q got %q", bad, rest)
 		}
-		eventually(t, "it is counted", func() bool { return g.router.turned.total[rudeNoProxy].Load() == uint64(i+1) })
+		testkit.Eventually(t, "it is counted", func() bool { return g.router.turned.total[rudeNoProxy].Load() == uint64(i+1) })
 	}
 }
 
@@ -104,81 +98,17 @@ func TestAProxyHeaderThatDoesNotComeEndsTheConnection(t *testing.T) {
 	w.expectEnd()
 }
 
-// authority signs certificates for tests.
-type authority struct {
-	t      testing.TB
-	cert   *x509.Certificate
-	key    *ecdsa.PrivateKey
-	file   string
-	dir    string
-	issued int
-}
-
-func newAuthority(t testing.TB) *authority {
-	t.Helper()
-	a := &authority{t: t, dir: t.TempDir()}
-	a.key, _ = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "authority"}, IsCA: true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageCertSign, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &a.key.PublicKey, a.key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	a.cert, _ = x509.ParseCertificate(der)
-	a.file = a.save("ca.pem", "CERTIFICATE", der)
-	return a
-}
-
-func (a *authority) save(name, kind string, der []byte) string {
-	path := filepath.Join(a.dir, name)
-	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
-		a.t.Fatal(err)
-	}
-	return path
-}
-
-// issue makes a certificate for names, and returns it and its files.
-func (a *authority) issue(names ...string) (pair tls.Certificate, certFile, keyFile string) {
-	a.t.Helper()
-	return a.issueAt(time.Now().Add(-time.Hour), time.Now().Add(time.Hour), names...)
-}
-
-// issueFrom makes a certificate of a template, and returns it and its files.
-func (a *authority) issueFrom(template *x509.Certificate) (pair tls.Certificate, certFile, keyFile string) {
-	a.t.Helper()
-	key, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	a.issued++
-	file := fmt.Sprintf("issued-%d", a.issued)
-	template.SerialNumber, template.Subject = big.NewInt(time.Now().UnixNano()), pkix.Name{CommonName: "d1.deck.test"}
-	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, &key.PublicKey, a.key)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	keyDER, _ := x509.MarshalECPrivateKey(key)
-	certFile, keyFile = a.save(file+".crt", "CERTIFICATE", der), a.save(file+".key", "EC PRIVATE KEY", keyDER)
-	if pair, err = tls.LoadX509KeyPair(certFile, keyFile); err != nil {
-		a.t.Fatal(err)
-	}
-	return pair, certFile, keyFile
-}
-
-func (a *authority) pool() *x509.CertPool {
-	pool := x509.NewCertPool()
-	pool.AddCert(a.cert)
-	return pool
-}
-
 // secureGrid is a grid that also listens for TLS.
 func secureGrid(t testing.TB, adjust func(*Config)) (g *grid, addr string, trust *x509.CertPool) {
 	t.Helper()
 	g = newGrid(t, adjust)
-	ca := newAuthority(t)
-	pair, _, _ := ca.issue("acme.test", "other.test", "nobody.test")
+	ca := testkit.NewAuthority(t, "authority")
+	pair := ca.Issue("acme.test", "other.test", "nobody.test").TLS
 	bound, err := g.router.ListenTLS(context.Background(), "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return g, bound.String(), ca.pool()
+	return g, bound.String(), ca.Pool()
 }
 
 func dialTLS(t testing.TB, addr, name string, trust *x509.CertPool) *rawClient {
@@ -279,11 +209,10 @@ func always(answer string) func(c *rawClient) {
 }
 
 func TestADeckIsHeldToItsNameAndItsCA(t *testing.T) {
-	ca, stranger := newAuthority(t), newAuthority(t)
-	pair, _, _ := ca.issue("d1.deck.test", "ingress.test")
-	_, ownCert, ownKey := ca.issue("router.test")
-	_, strangeCert, strangeKey := stranger.issue("router.test")
-	config := &tls.Config{Certificates: []tls.Certificate{pair}, ClientCAs: ca.pool(), MinVersion: tls.VersionTLS12}
+	ca, stranger := testkit.NewAuthority(t, "authority"), testkit.NewAuthority(t, "authority") // names tell nobody apart
+	pair := ca.Issue("d1.deck.test", "ingress.test").TLS
+	own, strange := ca.Issue("router.test"), stranger.Issue("router.test")
+	config := &tls.Config{Certificates: []tls.Certificate{pair}, ClientCAs: ca.Pool(), MinVersion: tls.VersionTLS12}
 	f := func(doc routing.DeckTLS, auth tls.ClientAuthType, status int, fault string) {
 		t.Helper()
 		server := config.Clone()
@@ -296,15 +225,15 @@ func TestADeckIsHeldToItsNameAndItsCA(t *testing.T) {
 			wantStatus(t, g.ask(get("/")), status, fault)
 		}
 	}
-	f(routing.DeckTLS{CAFile: ca.file}, tls.NoClientCert, 200, "")
-	f(routing.DeckTLS{CAFile: ca.file, ServerName: "ingress.test"}, tls.NoClientCert, 200, "")
-	f(routing.DeckTLS{CAFile: ca.file, ServerName: "another.test"}, tls.NoClientCert, 502, "connect_failed")
-	f(routing.DeckTLS{CAFile: stranger.file}, tls.NoClientCert, 502, "connect_failed")
+	f(routing.DeckTLS{CAFile: ca.File}, tls.NoClientCert, 200, "")
+	f(routing.DeckTLS{CAFile: ca.File, ServerName: "ingress.test"}, tls.NoClientCert, 200, "")
+	f(routing.DeckTLS{CAFile: ca.File, ServerName: "another.test"}, tls.NoClientCert, 502, "connect_failed")
+	f(routing.DeckTLS{CAFile: stranger.File}, tls.NoClientCert, 502, "connect_failed")
 	f(routing.DeckTLS{}, tls.NoClientCert, 502, "connect_failed") // the system knows no such authority
-	f(routing.DeckTLS{CAFile: ca.file, CertFile: ownCert, KeyFile: ownKey}, tls.RequireAndVerifyClientCert, 200, "")
+	f(routing.DeckTLS{CAFile: ca.File, CertFile: own.CertFile, KeyFile: own.KeyFile}, tls.RequireAndVerifyClientCert, 200, "")
 	config.MaxVersion = tls.VersionTLS12 // later versions tell of a refused client only after the handshake
-	f(routing.DeckTLS{CAFile: ca.file}, tls.RequireAndVerifyClientCert, 502, "connect_failed")
-	f(routing.DeckTLS{CAFile: ca.file, CertFile: strangeCert, KeyFile: strangeKey}, tls.RequireAndVerifyClientCert, 502, "connect_failed")
+	f(routing.DeckTLS{CAFile: ca.File}, tls.RequireAndVerifyClientCert, 502, "connect_failed")
+	f(routing.DeckTLS{CAFile: ca.File, CertFile: strange.CertFile, KeyFile: strange.KeyFile}, tls.RequireAndVerifyClientCert, 502, "connect_failed")
 }
 
 func TestADeckWhoseTLSFilesAreBadIsNotReached(t *testing.T) {
@@ -326,8 +255,8 @@ func TestADeckWhoseTLSFilesAreBadIsNotReached(t *testing.T) {
 // was asked for, in records of their own: the second lies in what the router has received
 // already, behind the socket.
 func TestUnsolicitedBytesUnderTLSAreNobodysAnswer(t *testing.T) {
-	ca := newAuthority(t)
-	pair, _, _ := ca.issue("d1.deck.test")
+	ca := testkit.NewAuthority(t, "authority")
+	pair := ca.Issue("d1.deck.test").TLS
 	g := newGrid(t, nil)
 	deck := deckAt("d1", newRawDeck(t, func(c *rawClient) {
 		gather := &gathering{Conn: c.Conn}
@@ -344,7 +273,7 @@ func TestUnsolicitedBytesUnderTLSAreNobodysAnswer(t *testing.T) {
 			}
 		}
 	}).addr)
-	deck.TLS = &routing.DeckTLS{CAFile: ca.file}
+	deck.TLS = &routing.DeckTLS{CAFile: ca.File}
 	g.put(deck, tenantOn("acme", "d1", "acme.test"))
 	for range 5 {
 		if r := g.ask(get("/")); r.body != "ok" {

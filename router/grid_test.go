@@ -6,14 +6,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/netip"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -338,17 +336,6 @@ func goDeck(t testing.TB, handler http.HandlerFunc) string {
 	return ln.Addr().String()
 }
 
-// eventually waits until something holds.
-func eventually(t testing.TB, what string, holds func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
-		if holds() {
-			return
-		}
-	}
-	t.Fatalf("it did not happen: %s", what)
-}
-
 func get(path string, headers ...string) string {
 	lines := append([]string{"GET " + path + " HTTP/1.1", "Host: acme.test"}, headers...)
 	return strings.Join(lines, "\r\n") + "\r\n\r\n"
@@ -367,26 +354,6 @@ func prefixes(texts ...string) []netip.Prefix {
 		all = append(all, netip.MustParsePrefix(text))
 	}
 	return all
-}
-
-// refusedAddress is an address where nobody listens, and which nobody else is given while the test
-// runs: it is bound, and not listened to. Who listens at it on purpose may (SO_REUSEADDR).
-func refusedAddress(t testing.TB) string {
-	t.Helper()
-	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = syscall.Close(fd) })
-	if err := errors.Join(syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1),
-		syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}})); err != nil {
-		t.Fatal(err)
-	}
-	bound, err := syscall.Getsockname(fd)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return fmt.Sprint("127.0.0.1:", bound.(*syscall.SockaddrInet4).Port)
 }
 
 func lines(text string) []string { return strings.Split(strings.TrimSuffix(text, "\r\n\r\n"), "\r\n") }

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"gridrouter.io/bench/testkit"
 	"gridrouter.io/router/wire"
 	"gridrouter.io/routing"
 )
@@ -71,7 +72,7 @@ func askAndHalfClose(t *testing.T, means HalfClose, secure bool, request string,
 		t.Fatal(err)
 	}
 	<-h.asked
-	eventually(t, "the router could see the end", func() bool {
+	testkit.Eventually(t, "the router could see the end", func() bool {
 		ended := false
 		h.router.clients.each(func(c *client) {
 			c.mu.Lock()
@@ -97,7 +98,7 @@ func TestAClientThatHalfClosesMeansWhatTheConfigurationSays(t *testing.T) {
 					}
 					h := askAndHalfClose(t, means, secure, get("/"), shape.size, shape.atOnce)
 					if shape.atOnce > 0 {
-						eventually(t, "the first part is passed on", func() bool { return sentToClients(h.grid) > uint64(shape.atOnce) })
+						testkit.Eventually(t, "the first part is passed on", func() bool { return sentToClients(h.grid) > uint64(shape.atOnce) })
 					}
 					h.router.clock.Advance(silence)
 					served := means == HalfCloseServed || silence < departAfter
@@ -112,8 +113,8 @@ func TestAClientThatHalfClosesMeansWhatTheConfigurationSays(t *testing.T) {
 						t.Errorf("secure %v, means %d, silent for %v, %+v: whole %v, want %v (%v)", secure, means, silence, shape, whole, served, err)
 					}
 					if !served {
-						eventually(t, "the fault is counted", func() bool { return faultCount(h.grid, "client_gone") == 1 })
-						eventually(t, "the deck's work is cancelled", func() bool { return openConnections(h.grid) == 0 })
+						testkit.Eventually(t, "the fault is counted", func() bool { return faultCount(h.grid, "client_gone") == 1 })
+						testkit.Eventually(t, "the deck's work is cancelled", func() bool { return openConnections(h.grid) == 0 })
 					}
 				}
 			}
@@ -152,7 +153,7 @@ func TestAClientWhoseConnectionBrokeHasLeftWhateverHalfClosingMeans(t *testing.T
 		<-asked
 		_ = w.Conn.(*net.TCPConn).SetLinger(0)
 		_ = w.Close()
-		eventually(t, "it is noticed", func() bool { return faultCount(g, "client_gone") == 1 && openConnections(g) == 0 })
+		testkit.Eventually(t, "it is noticed", func() bool { return faultCount(g, "client_gone") == 1 && openConnections(g) == 0 })
 	}
 }
 

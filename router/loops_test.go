@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"gridrouter.io/bench/testkit"
 	"gridrouter.io/router/metrics"
 	"gridrouter.io/routing"
 )
@@ -44,7 +45,7 @@ func TestADeckThatLeadsBackToRoutersCostsOneRequestFewPlaces(t *testing.T) {
 				if r.StatusCode != http.StatusLoopDetected { // the fault's name is that router's word, and passes no second one
 					t.Errorf("%s: got %d %q", name, r.StatusCode, r.body)
 				}
-				eventually(t, "nothing is in flight", func() bool {
+				testkit.Eventually(t, "nothing is in flight", func() bool {
 					total := int64(0)
 					for _, g := range grids {
 						total += g.router.counters.inFlight()

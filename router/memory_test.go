@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"gridrouter.io/bench/testkit"
 )
 
 // residentBytes is what the process has in memory at the moment, all its sockets aside.
@@ -50,7 +52,7 @@ func TestClientsThatDeclareMuchAndSendLittleCostLittle(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	eventually(t, "all are under way", func() bool { return g.live().InFlight() == int64(clients) })
+	testkit.Eventually(t, "all are under way", func() bool { return g.live().InFlight() == int64(clients) })
 	each := (residentBytes(t) - before) / int64(clients)
 	t.Logf("%d bytes each, deck and test included", each)
 	if each > 64<<10 && !raceEnabled {
@@ -90,7 +92,7 @@ func TestSlowReadersCostLittle(t *testing.T) {
 		})
 		return n
 	}
-	eventually(t, "all wait for their clients", func() bool { return stuck() == clients })
+	testkit.Eventually(t, "all wait for their clients", func() bool { return stuck() == clients })
 	each := (residentBytes(t) - before) / int64(clients)
 	t.Logf("%d bytes each, deck and test included", each)
 	if each > 256<<10 && !raceEnabled {
@@ -113,7 +115,7 @@ func TestIdleConnectionsHoldNoBuffer(t *testing.T) {
 		w.in.Reset(strings.NewReader(""))
 	}
 	held := 0
-	eventually(t, "all are idle", func() bool {
+	testkit.Eventually(t, "all are idle", func() bool {
 		idle := 0
 		held = 0
 		g.router.clients.each(func(c *client) {
@@ -193,7 +195,7 @@ func TestClientsThatTakeTooLongAreCounted(t *testing.T) {
 	})
 	counted := func(wait impatience) {
 		t.Helper()
-		eventually(t, wait.String()+" is counted", func() bool { return g.router.timeouts[wait].Load() == 1 })
+		testkit.Eventually(t, wait.String()+" is counted", func() bool { return g.router.timeouts[wait].Load() == 1 })
 	}
 	g.one(answering(t, fine).addr)
 	idle := g.dial()

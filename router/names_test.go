@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 
+	"gridrouter.io/bench/testkit"
 	"gridrouter.io/routing"
 )
 
@@ -82,7 +83,7 @@ func TestNamesAmongDirectAddressesAreResolvedToo(t *testing.T) {
 		t.Fatalf("GSLB is asked for %q, the resolver for %q", mesh.tracked, names.tracked)
 	}
 	names.answer("orders.svc", "127.0.0.1")
-	eventually(t, "both addresses are used", func() bool {
+	testkit.Eventually(t, "both addresses are used", func() bool {
 		g.ask(get("/"))
 		return one.connections() > 0 && two.connections() > 0
 	})

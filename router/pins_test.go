@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"gridrouter.io/bench/testkit"
 	"gridrouter.io/routing"
 )
 
@@ -127,7 +128,7 @@ func TestAPinThatIsDeletedJustNowIsWaitedFor(t *testing.T) {
 		before := len(board.questions())
 		answered = make(chan *reply, 1)
 		go func() { answered <- g.ask(get("/", "X-User-Id: gone")) }()
-		eventually(t, "the pin is read", func() bool { return len(board.questions()) > before })
+		testkit.Eventually(t, "the pin is read", func() bool { return len(board.questions()) > before })
 		return answered
 	}
 	answered := asked()
@@ -158,7 +159,7 @@ func TestAPinOfAnotherTimeIsNotTaken(t *testing.T) {
 	before := len(board.questions())
 	answered := make(chan *reply, 1)
 	go func() { answered <- g.ask(get("/", "X-User-Id: 10086")) }()
-	eventually(t, "the pin is read", func() bool { return len(board.questions()) > before })
+	testkit.Eventually(t, "the pin is read", func() bool { return len(board.questions()) > before })
 	g.put(tenantOn("other", "d1", "other.test")) // a table that changes nothing of it
 	g.put(&routing.Pin{Tenant: "acme", Key: "10086", Deck: "d1"})
 	if r := <-answered; r.body != "d1" {

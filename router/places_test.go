@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"gridrouter.io/bench/testkit"
 )
 
 // from connects from an address of this machine's loopback network.
@@ -29,7 +31,7 @@ func (g *grid) from(address string) *rawClient {
 // accepted waits until so many connections were accepted.
 func (g *grid) accepted(total int) {
 	g.t.Helper()
-	eventually(g.t, fmt.Sprint(total, " connections are accepted"), func() bool { _, n := g.router.clients.count(); return n >= uint64(total) })
+	testkit.Eventually(g.t, fmt.Sprint(total, " connections are accepted"), func() bool { _, n := g.router.clients.count(); return n >= uint64(total) })
 }
 
 // TestWhoSaysNothingKeepsNobodyOut fills all places in each way in which a client may say nothing,
@@ -65,7 +67,7 @@ func TestWhoSaysNothingKeepsNobodyOut(t *testing.T) {
 				g.accepted(places*2 + i + 1)
 				g.router.clock.Advance(evictAfter)
 			}
-			eventually(t, "no more are open than may be", func() bool { open, _ := g.router.clients.count(); return open <= places })
+			testkit.Eventually(t, "no more are open than may be", func() bool { open, _ := g.router.clients.count(); return open <= places })
 		}
 	}
 }
@@ -88,7 +90,7 @@ func TestTheLongestWaitingMakesRoomAndNoRequestIsEverCut(t *testing.T) {
 	g.router.clock.Stop()
 	busy := g.dial()
 	busy.send(get("/busy"))
-	eventually(t, "a request is under way", func() bool { return g.router.counters.inFlight() == 1 })
+	testkit.Eventually(t, "a request is under way", func() bool { return g.router.counters.inFlight() == 1 })
 	var waiting []*rawClient
 	for i := range 2 {
 		g.router.clock.Advance(time.Second)
@@ -108,17 +110,17 @@ func TestTheLongestWaitingMakesRoomAndNoRequestIsEverCut(t *testing.T) {
 	waiting[1].expectEnd()
 	g.accepted(4)
 	third.send(get("/busy"))
-	eventually(t, "two requests are under way", func() bool { return g.router.counters.inFlight() == 2 })
+	testkit.Eventually(t, "two requests are under way", func() bool { return g.router.counters.inFlight() == 2 })
 	fourth := g.dial()
 	waiting[0].expectEnd()
 	fourth.send(get("/busy"))
-	eventually(t, "three requests are under way", func() bool { return g.router.counters.inFlight() == 3 })
+	testkit.Eventually(t, "three requests are under way", func() bool { return g.router.counters.inFlight() == 3 })
 	if n := g.router.clients.evicted.places.Load() + g.router.clients.evicted.address.Load(); n != 2 {
 		t.Errorf("%d are counted, want 2", n)
 	}
 	late := g.from("127.0.0.9") // waits in the queue: nobody else waits
 	late.send(get("/"))
-	eventually(t, "the listener pauses", func() bool { return g.router.acceptPauses.Load() > 2 })
+	testkit.Eventually(t, "the listener pauses", func() bool { return g.router.acceptPauses.Load() > 2 })
 	finish()
 	for _, w := range []*rawClient{busy, third, fourth} {
 		wantStatus(t, w.reply("GET"), 200, "")
@@ -151,10 +153,10 @@ func TestOneAddressHasItsShareAndTrustedPeersHaveAll(t *testing.T) {
 			g.accepted(i + 1)
 			all = append(all, w)
 			if i < open {
-				eventually(t, "its request is under way", func() bool { return g.router.counters.inFlight() == int64(i+1) })
+				testkit.Eventually(t, "its request is under way", func() bool { return g.router.counters.inFlight() == int64(i+1) })
 			}
 		}
-		eventually(t, "the others are refused", func() bool { return g.router.turned.total[rudeShare].Load() == uint64(places-open) })
+		testkit.Eventually(t, "the others are refused", func() bool { return g.router.turned.total[rudeShare].Load() == uint64(places-open) })
 		if n := g.router.counters.inFlight(); n != int64(open) {
 			t.Errorf("%d requests are under way, want %d", n, open)
 		}
@@ -190,7 +192,7 @@ func TestAShareHoldsWhateverItsSize(t *testing.T) {
 		}
 		other := g.from("127.0.7.8")
 		g.accepted(21)
-		eventually(t, "the others are gone", func() bool { open, _ := g.router.clients.count(); return open == share+1 })
+		testkit.Eventually(t, "the others are gone", func() bool { open, _ := g.router.clients.count(); return open == share+1 })
 		if s := &g.router.clients.evicted; s.address.Load() != uint64(20-share) || s.places.Load() != 0 {
 			t.Errorf("share %d: %d made room for their address and %d for others, want %d and 0", share, s.address.Load(), s.places.Load(), 20-share)
 		}
@@ -212,7 +214,7 @@ func TestWhoIsRefusedCostsNobodyAPlace(t *testing.T) {
 	}).addr)
 	for i := range 2 {
 		g.from("127.0.6.6").send(get("/"))
-		eventually(t, "a request is under way", func() bool { return g.router.counters.inFlight() == int64(i+1) })
+		testkit.Eventually(t, "a request is under way", func() bool { return g.router.counters.inFlight() == int64(i+1) })
 	}
 	for i := range 2 {
 		g.from(fmt.Sprintf("127.0.6.%d", 7+i))
@@ -242,12 +244,12 @@ func TestWhatTheRouterClosesItselfIsNobodysFault(t *testing.T) {
 		w := g.dial()
 		w.send(says)
 		g.accepted(i + 1)
-		eventually(t, "it has been read", func() bool { return !g.someHaveSaid() })
+		testkit.Eventually(t, "it has been read", func() bool { return !g.someHaveSaid() })
 		g.router.clock.Advance(evictAfter)
 	}
-	eventually(t, "all but one made room", func() bool { return g.router.clients.evicted.places.Load() == 5 })
+	testkit.Eventually(t, "all but one made room", func() bool { return g.router.clients.evicted.places.Load() == 5 })
 	g.router.clients.closeAll()
-	eventually(t, "all are gone", func() bool { open, _ := g.router.clients.count(); return open == 0 })
+	testkit.Eventually(t, "all are gone", func() bool { open, _ := g.router.clients.count(); return open == 0 })
 	for why := range rudenesses {
 		if n := g.router.turned.total[why].Load(); n > 0 {
 			t.Errorf("%d are counted as %s", n, why)
@@ -277,7 +279,7 @@ func TestWhoIsTurnedAwayBehindABalancerIsNamed(t *testing.T) {
 	}).addr)
 	const header = "PROXY TCP4 203.0.113.7 192.0.2.9 1234 80\r\n"
 	g.dial().send(header + get("/"))
-	eventually(t, "a request is under way", func() bool { return g.router.counters.inFlight() == 1 })
+	testkit.Eventually(t, "a request is under way", func() bool { return g.router.counters.inFlight() == 1 })
 	second := g.dial()
 	second.send(header)
 	second.expectEnd()
@@ -334,7 +336,7 @@ func TestABodyThatNeverComesKeepsNobodyOut(t *testing.T) {
 			w.send(says)
 			g.accepted(i + 1)
 		}
-		eventually(t, "they are waited for", func() bool {
+		testkit.Eventually(t, "they are waited for", func() bool {
 			waited := 0
 			g.router.clients.each(func(c *client) {
 				if c.bodySince.Load() > 0 || c.waitingSince.Load() == longWaiting {
@@ -362,7 +364,7 @@ func TestTheFirstHeadHasOneTimeForAll(t *testing.T) {
 	g.accepted(1)
 	g.router.clock.Advance(8 * time.Second)
 	w.send("PROXY UNKNOWN\r\nGET / HTTP/1.1\r\n")
-	eventually(t, "the header has been read", func() bool {
+	testkit.Eventually(t, "the header has been read", func() bool {
 		n := uint64(0)
 		for i := range g.router.counters.lanes {
 			n += g.router.counters.lanes[i].received.Load()
@@ -388,7 +390,7 @@ func TestPlacesAreGivenBackWhateverBecameOfAConnection(t *testing.T) {
 		}
 	}
 	g.router.clients.closeAll()
-	eventually(t, "all have gone", func() bool { open, _ := g.router.clients.count(); return open == 0 })
+	testkit.Eventually(t, "all have gone", func() bool { open, _ := g.router.clients.count(); return open == 0 })
 	s := &g.router.clients
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -404,7 +406,7 @@ func TestPlacesAreGivenBackWhateverBecameOfAConnection(t *testing.T) {
 // time must not lie behind the next step of a clock that stands still.
 func (g *grid) waiting(n int) {
 	g.t.Helper()
-	eventually(g.t, "the router waits for clients", func() bool {
+	testkit.Eventually(g.t, "the router waits for clients", func() bool {
 		now := 0
 		g.router.clients.each(func(c *client) {
 			if c.waitingSince.Load() > 0 {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/pires/go-proxyproto"
 
+	"gridrouter.io/bench/testkit"
 	"gridrouter.io/router/wire"
 )
 
@@ -103,7 +104,7 @@ func TestALongProxyHeaderIsNotHeld(t *testing.T) {
 	defer w.Close()
 	header := proxy2(0x20, 0x00, strings.Repeat("x", 0xffff))
 	w.send(header[:len(header)-1])
-	eventually(t, "it is received", func() bool {
+	testkit.Eventually(t, "it is received", func() bool {
 		total := uint64(0)
 		for i := range g.router.counters.lanes {
 			total += g.router.counters.lanes[i].received.Load()

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"gridrouter.io/bench/testkit"
 	"gridrouter.io/router/http1"
 
 	"gridrouter.io/routing"
@@ -129,7 +130,7 @@ func TestBadAnswersAreNeverPassedOn(t *testing.T) {
 		if strings.Contains(r.body, "secret") {
 			t.Fatalf("the deck's bytes reached the client: %q", r.body)
 		}
-		eventually(t, "the deck's connection closes", func() bool { return openConnections(g) == 0 })
+		testkit.Eventually(t, "the deck's connection closes", func() bool { return openConnections(g) == 0 })
 	}
 	f("")
 	f("secret\r\n\r\n")
@@ -284,7 +285,7 @@ func TestADeckThatIsSilentIsGivenUp(t *testing.T) {
 		t.Fatalf("it took %v", took)
 	}
 	wantStatus(t, g.ask("POST / HTTP/1.1\r\nHost: acme.test\r\nContent-Length: 3\r\n\r\nabc"), 504, "deck_timeout")
-	eventually(t, "the connections close", func() bool { return openConnections(g) == 0 })
+	testkit.Eventually(t, "the connections close", func() bool { return openConnections(g) == 0 })
 }
 
 func TestADeckMayTakeItsTimeOnceItHasBegun(t *testing.T) {
@@ -334,14 +335,14 @@ func TestAClientThatLeavesEndsTheDecksWork(t *testing.T) {
 	g.one(deck.addr)
 	w := g.dial()
 	w.send(get("/"))
-	eventually(t, "the request is under way", func() bool { return g.router.counters.inFlight() == 1 })
+	testkit.Eventually(t, "the request is under way", func() bool { return g.router.counters.inFlight() == 1 })
 	_ = w.Close()
 	select {
 	case <-ended:
 	case <-time.After(2 * time.Second):
 		t.Fatal("after two seconds the deck is still at work")
 	}
-	eventually(t, "it is counted", func() bool { return faultCount(g, "client_gone") == 1 })
+	testkit.Eventually(t, "it is counted", func() bool { return faultCount(g, "client_gone") == 1 })
 }
 
 func TestTheClientsSlownessSlowsTheDeck(t *testing.T) {

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"gridrouter.io/bench/testkit"
 )
 
 const (
@@ -54,7 +56,7 @@ func TestATunnelIsByteExactAndItsHalvesEndOneByOne(t *testing.T) {
 		_, _ = c.Write(down[1000:])
 	}).addr)
 	w := g.open()
-	eventually(t, "the tunnel is counted", func() bool { return g.router.tunnels.of("acme") == 1 && g.router.tunnels.count() == 1 })
+	testkit.Eventually(t, "the tunnel is counted", func() bool { return g.router.tunnels.of("acme") == 1 && g.router.tunnels.count() == 1 })
 	for rest := up; len(rest) > 0; {
 		n := min(1+rand.IntN(100_000), len(rest))
 		w.send(string(rest[:n]))
@@ -70,8 +72,8 @@ func TestATunnelIsByteExactAndItsHalvesEndOneByOne(t *testing.T) {
 	if err != nil || !bytes.Equal(got, down) {
 		t.Errorf("the client got %d bytes (%v), other than the %d sent", len(got), err, len(down))
 	}
-	eventually(t, "the tunnel is counted no longer", func() bool { return g.router.tunnels.count() == 0 })
-	eventually(t, "nothing is in flight", func() bool { return g.router.counters.inFlight() == 0 })
+	testkit.Eventually(t, "the tunnel is counted no longer", func() bool { return g.router.tunnels.count() == 0 })
+	testkit.Eventually(t, "nothing is in flight", func() bool { return g.router.counters.inFlight() == 0 })
 }
 
 func TestWhatComesRightBehindTheUpgradeIsPartOfTheTunnel(t *testing.T) {
@@ -153,7 +155,7 @@ func TestASilentTunnelEndsAndOneInUseDoesNot(t *testing.T) {
 		time.Sleep(50 * time.Millisecond) // the pace of the traffic is what is tested
 	}
 	w.expectEnd()
-	eventually(t, "the tunnel is counted no longer", func() bool { return g.router.tunnels.count() == 0 })
+	testkit.Eventually(t, "the tunnel is counted no longer", func() bool { return g.router.tunnels.count() == 0 })
 }
 
 func TestATunnelThatBreaksBreaksOnBothSides(t *testing.T) {
@@ -202,7 +204,7 @@ func TestAConnectionThatCannotBeMadeIsTriedElsewhere(t *testing.T) {
 		body, err := io.ReadAll(r.Body)
 		fmt.Fprintf(w, "%s %q %v", r.Method, body, err)
 	})
-	g.one(good, refusedAddress(t))
+	g.one(good, testkit.FreeAddr(t))
 	for range 30 {
 		r := g.ask("POST / HTTP/1.1\r\nHost: acme.test\r\nContent-Length: 5\r\n\r\nhello")
 		if r.StatusCode != http.StatusOK || r.body != `POST "hello" <nil>` {
@@ -253,7 +255,7 @@ func TestAStaleConnectionIsTriedAgainOnlyWhereItDoesNoHarm(t *testing.T) {
 
 func TestRetriesHaveABudget(t *testing.T) {
 	g := newGrid(t, nil)
-	g.one(refusedAddress(t), refusedAddress(t))
+	g.one(testkit.FreeAddr(t), testkit.FreeAddr(t))
 	live := g.live()
 	for range 3 { // so many are being tried again already
 		live.BeginRetries()

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
+	"gridrouter.io/bench/testkit"
 	"gridrouter.io/router/lograte"
 )
 
@@ -41,11 +42,11 @@ func handshaking(config *tls.Config) func(net.Conn) {
 // reason and its count.
 func toldOnce(t *testing.T, r *Router, logs *observer.ObservedLogs, why rudeness, before uint64) {
 	t.Helper()
-	eventually(t, why.String()+" is counted", func() bool { return r.turned.total[why].Load() == before+1 })
+	testkit.Eventually(t, why.String()+" is counted", func() bool { return r.turned.total[why].Load() == before+1 })
 	if why == rudeLeft {
 		return
 	}
-	eventually(t, why.String()+" is told", func() bool {
+	testkit.Eventually(t, why.String()+" is told", func() bool {
 		for _, line := range logs.FilterMessage("a connection was closed before a request").All() {
 			fields := line.ContextMap()
 			if fields["reason"] == why.String() && strings.HasPrefix(fields["peer"].(string), "127.0.0.1:") && fields["because"] != "" {
@@ -126,7 +127,7 @@ func TestManyWhoAreTurnedAwayDoNotFillTheLog(t *testing.T) {
 	for range many {
 		turnedAwayBy(t, g.addr, plainly("\xff\xfe nobody's text"))
 	}
-	eventually(t, "all are counted", func() bool { return g.router.turned.total[rudeNoProxy].Load() == many })
+	testkit.Eventually(t, "all are counted", func() bool { return g.router.turned.total[rudeNoProxy].Load() == many })
 	lines, told := logs.FilterMessage("a connection was closed before a request").All(), 0
 	for _, line := range lines {
 		told++

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"gridrouter.io/bench/testkit"
 	"gridrouter.io/routing"
 )
 
@@ -90,7 +91,7 @@ func TestATruncatedRequestIsNeverPresentedAsWhole(t *testing.T) {
 		case <-time.After(patience):
 			t.Fatalf("%q never ended for the deck", request)
 		}
-		eventually(t, "it is counted", func() bool { return faultCount(g, "client_gone")+faultCount(g, "bad_request") > before })
+		testkit.Eventually(t, "it is counted", func() bool { return faultCount(g, "client_gone")+faultCount(g, "bad_request") > before })
 	}
 	f("Content-Length: 10\r\n\r\nhello")
 	f("Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
@@ -235,7 +236,7 @@ func TestAClientThatStopsSendingItsBodyTimesOut(t *testing.T) {
 		w.send("POST / HTTP/1.1\r\nHost: acme.test\r\n" + framing)
 		wantStatus(t, w.reply("POST"), 408, "request_timeout")
 	}
-	eventually(t, "the decks' connections close", func() bool { return openConnections(g) == 0 })
+	testkit.Eventually(t, "the decks' connections close", func() bool { return openConnections(g) == 0 })
 }
 
 func TestAClientThatTakesNoneOfItsAnswerIsGivenUp(t *testing.T) {
@@ -249,7 +250,7 @@ func TestAClientThatTakesNoneOfItsAnswerIsGivenUp(t *testing.T) {
 	}))
 	w := g.dial()
 	w.send(get("/"))
-	eventually(t, "it is given up", func() bool { return faultCount(g, "client_gone") == 1 && openConnections(g) == 0 })
+	testkit.Eventually(t, "it is given up", func() bool { return faultCount(g, "client_gone") == 1 && openConnections(g) == 0 })
 }
 
 // A client that says Connection: close, or speaks HTTP/1.0, may still be sending its body
@@ -277,7 +278,7 @@ func TestAnEarlyAnswerIsNotCutShortBecauseItIsTheLast(t *testing.T) {
 			time.Sleep(time.Millisecond) // a reset would have time to come back
 		}
 		_ = w.Close()
-		eventually(t, "the connection is gone", func() bool { open, _ := g.router.clients.count(); return open == 0 })
+		testkit.Eventually(t, "the connection is gone", func() bool { open, _ := g.router.clients.count(); return open == 0 })
 	}
 	f("POST / HTTP/1.1\r\nConnection: close")
 	f("POST / HTTP/1.0")

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"gridrouter.io/bench/testkit"
 	"gridrouter.io/router/upstream"
 	"gridrouter.io/router/wire"
 	"gridrouter.io/routing"
@@ -60,7 +61,7 @@ func TestUnsolicitedBytesAreNobodysAnswer(t *testing.T) {
 				t.Fatalf("got %d %q", r.StatusCode, r.body)
 			}
 			if serve != nil {
-				eventually(t, "the deck has spoken", func() bool { return spoke(g) })
+				testkit.Eventually(t, "the deck has spoken", func() bool { return spoke(g) })
 			}
 		}
 		if n := g.counts().Closed[upstream.ClosedUnsolicited]; n < 2 {
@@ -101,7 +102,7 @@ func TestAConnectionThatTheDeckClosedIsNotUsed(t *testing.T) {
 	g.one(deck.addr)
 	for range 3 {
 		wantStatus(t, g.ask(get("/")), 200, "")
-		eventually(t, "the deck has closed", func() bool { return spoke(g) })
+		testkit.Eventually(t, "the deck has closed", func() bool { return spoke(g) })
 	}
 	if n := deck.connections(); n != 3 {
 		t.Fatalf("%d connections", n)
@@ -166,7 +167,7 @@ func TestIdleConnectionsEndAfterTheDecksIdleTimeout(t *testing.T) {
 
 func TestARefusingAddressIsEjectedAndComesBack(t *testing.T) {
 	g := newGrid(t, nil)
-	dead := refusedAddress(t)
+	dead := testkit.FreeAddr(t)
 	tenant := tenantOn("acme", "d1", "acme.test")
 	tenant.Retry = &routing.Retry{Attempts: 1}
 	g.put(deckAt("d1", answering(t, fine).addr, dead), tenant)
@@ -245,7 +246,7 @@ func TestASilentAddressIsEjected(t *testing.T) {
 
 func TestWhenAllAddressesAreEjectedAllAreUsed(t *testing.T) {
 	g := newGrid(t, nil)
-	g.one(refusedAddress(t), refusedAddress(t))
+	g.one(testkit.FreeAddr(t), testkit.FreeAddr(t))
 	for range 20 {
 		wantStatus(t, g.ask(get("/")), 502, "connect_failed")
 	}
@@ -267,7 +268,7 @@ func TestARemovedAddressDrains(t *testing.T) {
 	g.one(old.addr)
 	busy := g.dial()
 	busy.send(get("/wait"))
-	eventually(t, "a request is under way", entered.Load)
+	testkit.Eventually(t, "a request is under way", entered.Load)
 	wantStatus(t, g.ask(get("/")), 200, "") // leaves an idle connection
 	e := g.router.published.Load().decks[0].endpoints[0]
 	fresh := answering(t, fine)
@@ -281,7 +282,7 @@ func TestARemovedAddressDrains(t *testing.T) {
 	}
 	close(block)
 	wantStatus(t, busy.reply("GET"), 200, "")
-	eventually(t, "the old address's last connection closes", func() bool { return e.Status().Connections == 0 })
+	testkit.Eventually(t, "the old address's last connection closes", func() bool { return e.Status().Connections == 0 })
 }
 
 func TestConnectionsAndCountersOutliveATable(t *testing.T) {

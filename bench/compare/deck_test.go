@@ -4,22 +4,15 @@ import (
 	"bytes"
 	"context"
 	"testing"
-	"time"
 
 	"gridrouter.io/bench/load"
+	"gridrouter.io/bench/testkit"
 )
 
 // startDecks starts two decks, ended with the test.
 func startDecks(t *testing.T) []string {
 	t.Helper()
-	var addrs []string
-	for range 2 {
-		addr, err := freeAddress()
-		if err != nil {
-			t.Fatal(err)
-		}
-		addrs = append(addrs, addr)
-	}
+	addrs := []string{testkit.FreeAddr(t), testkit.FreeAddr(t)}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- ServeDecks(ctx, addrs) }()
@@ -30,11 +23,7 @@ func startDecks(t *testing.T) []string {
 		}
 	})
 	for _, addr := range addrs {
-		for deadline := time.Now().Add(patience); !listens(addr)(); {
-			if time.Now().After(deadline) {
-				t.Fatal("no deck listens")
-			}
-		}
+		testkit.Eventually(t, "a deck listens at "+addr, listens(addr))
 	}
 	return addrs
 }

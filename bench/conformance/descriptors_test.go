@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"gridrouter.io/bench/testkit"
 )
 
 const plain = "GET / HTTP/1.1\r\nHost: acme.test\r\n\r\n"
@@ -42,7 +44,7 @@ func askAnew(addr string) (int, error) {
 // those that say nothing make room. When they leave, the next one is served within a second.
 func TestConformanceIdleConnectionsBeyondTheDescriptors(t *testing.T) {
 	needs(t, "prlimit")
-	deck := freeAddress(t)
+	deck := testkit.FreeAddr(t)
 	server := &http.Server{Addr: deck, ReadHeaderTimeout: patience, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Connection", "close") // so that each request needs a descriptor of the router's
 	})}

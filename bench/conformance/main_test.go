@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"gridrouter.io/bench/lab"
+	"gridrouter.io/bench/testkit"
 )
 
 const patience = 20 * time.Second
@@ -74,17 +75,6 @@ func routerBinary(t *testing.T) string {
 	return filepath.Join(programs.dir, "gridrouter")
 }
 
-// freeAddress returns an address of loopback that nobody listens at.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().String()
-}
-
 // start starts a process and ends it with the test. Its output goes to a file, which is shown
 // if the test fails.
 func start(t *testing.T, name string, args ...string) *exec.Cmd {
@@ -114,13 +104,13 @@ func start(t *testing.T, name string, args ...string) *exec.Cmd {
 // awaitListener waits until somebody accepts connections.
 func awaitListener(t *testing.T, addr string) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
-		if conn, err := net.Dial("tcp", addr); err == nil {
-			_ = conn.Close()
-			return
+	testkit.Eventually(t, "somebody listens at "+addr, func() bool {
+		conn, err := net.Dial("tcp", addr)
+		if err == nil {
+			_ = conn.Close() // it was only to see
 		}
-	}
-	t.Fatalf("nobody listens at %s", addr)
+		return err == nil
+	})
 }
 
 // router is a running gridrouter in front of one deck.
@@ -161,22 +151,19 @@ func startRouterBy(t *testing.T, by []string, deck string, flags ...string) rout
 	if err := os.WriteFile(filepath.Join(documents, "all.yaml"), fmt.Appendf(nil, routes, deck), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r := router{addr: freeAddress(t), access: filepath.Join(dir, "access.log")}
-	health := freeAddress(t)
-	command := slices.Concat(by, []string{routerBinary(t), "serve", "--routes", documents, "--listen", r.addr, "--admin", freeAddress(t),
+	r := router{addr: testkit.FreeAddr(t), access: filepath.Join(dir, "access.log")}
+	health := testkit.FreeAddr(t)
+	command := slices.Concat(by, []string{routerBinary(t), "serve", "--routes", documents, "--listen", r.addr, "--admin", testkit.FreeAddr(t),
 		"--health", health, "--snapshot", "off", "--access-log", r.access, "--log-level", "warn"}, flags)
 	r.pid = start(t, command[0], command[1:]...).Process.Pid
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	testkit.Eventually(t, "the router is ready", func() bool {
 		resp, err := http.Get("http://" + health + "/readyz")
 		if err != nil {
-			continue
+			return false
 		}
 		_ = resp.Body.Close() // its status is all that counts
-		if resp.StatusCode == http.StatusOK {
-			return r
-		}
-	}
-	t.Fatal("the router does not get ready")
+		return resp.StatusCode == http.StatusOK
+	})
 	return r
 }
 

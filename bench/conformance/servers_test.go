@@ -15,6 +15,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"gridrouter.io/bench/testkit"
 )
 
 // server is a real HTTP server that writes the X-Request-Id of every request that it sees to
@@ -201,7 +203,7 @@ func TestConformanceRealServersSeeWhatTheRouterLogs(t *testing.T) {
 		t.Run(s.name, func(t *testing.T) {
 			needs(t, s.programs...)
 			t.Logf("seed %d", seed)
-			dir, addr := t.TempDir(), freeAddress(t)
+			dir, addr := t.TempDir(), testkit.FreeAddr(t)
 			log := filepath.Join(dir, "seen.log")
 			s.start(t, addr, dir, log)
 			awaitListener(t, addr)

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"gridrouter.io/bench/testkit"
 )
 
 // TestConformanceVarnishtest runs every script under testdata/varnish. Each plays a client
@@ -20,7 +22,7 @@ func TestConformanceVarnishtest(t *testing.T) {
 	passed := 0
 	for _, script := range scripts {
 		t.Run(strings.TrimSuffix(filepath.Base(script), ".vtc"), func(t *testing.T) {
-			deck := freeAddress(t)
+			deck := testkit.FreeAddr(t)
 			r := startRouter(t, deck)
 			out, err := exec.Command("varnishtest", "-t", "20", "-D", "deck="+deck, "-D", "router="+r.addr, script).CombinedOutput()
 			if err != nil {

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"gridrouter.io/bench/lab"
+	"gridrouter.io/bench/testkit"
 	"gridrouter.io/router/admission"
 	"gridrouter.io/routing"
 )
@@ -115,17 +116,11 @@ func awaitRevision(t *testing.T, g *lab.Grid, explanation string) {
 		t.Fatalf("%v in %s", err, explanation)
 	}
 	for n := 1; n <= 2; n++ {
-		deadline := time.Now().Add(10 * time.Second)
-		for {
+		testkit.Eventually(t, fmt.Sprintf("router %d has the hash %s", n, want.Hash), func() bool {
 			var table struct{ Hash string }
 			fetchJSON(t, "http://"+g.Admin(n)+"/table", &table)
-			if table.Hash == want.Hash {
-				break
-			}
-			if time.Now().After(deadline) {
-				t.Fatalf("router %d has the hash %s, want %s", n, table.Hash, want.Hash)
-			}
-		}
+			return table.Hash == want.Hash
+		})
 	}
 }
 

@@ -191,7 +191,8 @@ func (c *campaign) notes() string {
 // loaded machine with the race detector takes a multiple of it all.
 const campaignPatience = 3 * time.Minute
 
-// until asks until the answer is good.
+// until asks until the answer is good. Unlike testkit.Eventually it returns the last error, so that
+// the campaign can say what it has done before it fails.
 func (c *campaign) until(what string, ask func() error) error {
 	for deadline := time.Now().Add(campaignPatience); ; time.Sleep(50 * time.Millisecond) {
 		err := ask()

@@ -105,6 +105,8 @@ func scenarioCommands() map[string]command {
 // patience bounds how long "eventually" asks again.
 const patience = 20 * time.Second
 
+// eventually runs a command again until it succeeds. It is a word of the scenarios, which fail by
+// its error, where testkit.Eventually fails a test.
 func eventually(s *story, commands map[string]command, args []string) error {
 	if len(args) == 0 || commands[args[0]] == nil {
 		return fmt.Errorf("eventually takes one of: http, admin, gridctl, dns, log, front")

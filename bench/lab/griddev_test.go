@@ -65,6 +65,7 @@ func (g *griddev) until(text string) {
 	g.hold("it prints "+strconv.Quote(text), func() bool { return strings.Contains(g.printed(), text) })
 }
 
+// hold waits for longer than testkit.Eventually, since a whole grid starts, and shows what was printed.
 func (g *griddev) hold(what string, holds func() bool) {
 	g.t.Helper()
 	for deadline := time.Now().Add(60 * time.Second); !holds(); {

@@ -34,7 +34,7 @@ func shell(t *testing.T, script string, verbose *bytes.Buffer) (p *process, log 
 	return p, log
 }
 
-// hasWritten waits until the log holds the text.
+// hasWritten waits until the log holds the text. Unlike testkit.Eventually it shows what the log holds instead.
 func hasWritten(t *testing.T, log, text string) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); ; {

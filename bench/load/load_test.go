@@ -14,6 +14,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"gridrouter.io/bench/testkit"
 )
 
 // start starts a real server and returns its address.
@@ -285,12 +287,7 @@ func TestWebSocketMessagesComeBack(t *testing.T) {
 }
 
 func TestAServerThatIsNotThereIsAnErrorOfEachRequest(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := ln.Addr().String()
-	_ = ln.Close() // nobody listens there now
+	addr := testkit.FreeAddr(t) // nobody listens there
 	result, err := Run(t.Context(), Config{Addr: addr, Connections: 2, Requests: 10, Hosts: names(t, "a.example", 1)})
 	if err != nil || result.Errors["refused"] < 10 {
 		t.Errorf("%v %v", err, result.Errors)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/url"
 	"os"
 	"os/exec"
 	"strconv"
@@ -16,10 +15,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rogpeppe/go-internal/testscript"
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.etcd.io/etcd/server/v3/embed"
 	"go.uber.org/goleak"
-	"go.uber.org/zap"
 
+	"gridrouter.io/bench/testkit/etcdtest"
 	"gridrouter.io/discovery"
 	"gridrouter.io/discovery/catalog"
 	"gridrouter.io/router"
@@ -48,27 +46,8 @@ func (l leakFree) Run() int {
 // testEtcd starts a real etcd that ends with the test, and a client of it.
 func testEtcd(t *testing.T) (endpoint string, client *clientv3.Client) {
 	t.Helper()
-	cfg := embed.NewConfig()
-	cfg.Dir = t.TempDir()
-	free := []url.URL{{Scheme: "http", Host: "127.0.0.1:0"}}
-	cfg.ListenPeerUrls, cfg.ListenClientUrls = free, free
-	cfg.AdvertisePeerUrls, cfg.AdvertiseClientUrls = free, free
-	cfg.InitialCluster = cfg.InitialClusterFromName(cfg.Name)
-	cfg.TickMs, cfg.ElectionMs = 10, 100
-	cfg.UnsafeNoFsync = true
-	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.NewNop())
-	server, err := embed.StartEtcd(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(server.Close)
-	select {
-	case <-server.Server.ReadyNotify():
-	case <-time.After(30 * time.Second):
-		t.Fatal("etcd did not become ready")
-	}
-	endpoint = "http://" + server.Clients[0].Addr().String()
-	client, err = discovery.NewClient(discovery.ClientConfig{Endpoints: []string{endpoint}}, nil)
+	endpoint = etcdtest.Start(t).URL
+	client, err := discovery.NewClient(discovery.ClientConfig{Endpoints: []string{endpoint}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

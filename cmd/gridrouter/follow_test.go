@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -16,14 +15,20 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.etcd.io/etcd/server/v3/embed"
 	"go.uber.org/zap"
 
+	"gridrouter.io/bench/testkit"
+	"gridrouter.io/bench/testkit/etcdtest"
 	"gridrouter.io/discovery"
 	"gridrouter.io/discovery/catalog"
 	"gridrouter.io/routing"
 	"gridrouter.io/routing/compile"
 	"gridrouter.io/routing/routingtest"
 )
+
+// manyAtOnce has etcd take all documents of these tests in one transaction.
+func manyAtOnce(cfg *embed.Config) { cfg.MaxTxnOps = 2048 }
 
 // gate is a TCP proxy in front of etcd that can be cut and stalled.
 type gate struct {
@@ -283,7 +288,7 @@ func (w *world) agrees(f *follower) {
 		whole.Changes = append(whole.Changes, compile.Change{Key: key, Value: []byte(value)})
 	}
 	want := routingtest.Compile(f.t, compile.NewCompiler(catalog.NewReader().Decode), whole).Hash()
-	eventually(w.t, "the follower holds what is stored", func() bool {
+	testkit.Eventually(w.t, "the follower holds what is stored", func() bool {
 		table := f.table.Load()
 		return table != nil && table.Hash() == want
 	})
@@ -326,15 +331,10 @@ func TestTheFollowerAgreesWithTheModelWhateverHappens(t *testing.T) {
 		}
 	}
 	t.Logf("seed %d", seed)
-	address := freeAddr(t)
-	endpoint, _ := startEtcd(t, address)
-	behind, err := url.Parse(endpoint)
-	if err != nil {
-		t.Fatal(err)
-	}
-	gate := startGate(t, behind.Host)
+	etcd := etcdtest.Start(t, manyAtOnce)
+	gate := startGate(t, etcd.Addr)
 	w := &world{
-		t: t, random: rand.New(rand.NewPCG(seed, 7)), client: etcdClient(t, behind.Host),
+		t: t, random: rand.New(rand.NewPCG(seed, 7)), client: etcdClient(t, etcd.Addr),
 		stored: map[string]string{}, decks: map[string]string{},
 	}
 	f := &follower{t: t, endpoint: "http://" + gate.listener.Addr().String(), snap: filepath.Join(t.TempDir(), "snap")}
@@ -343,7 +343,7 @@ func TestTheFollowerAgreesWithTheModelWhateverHappens(t *testing.T) {
 	for i := range 5 {
 		deck := fmt.Sprintf("d%d", i)
 		w.note("decks/"+deck, deckJSON(deck, "127.0.0.1:1"), false)
-		putRaw(t, behind.Host, "decks/"+deck, w.stored["decks/"+deck])
+		putRaw(t, etcd.Addr, "decks/"+deck, w.stored["decks/"+deck])
 	}
 	operations, happened := 10_000, map[string]int{}
 	if testing.Short() {
@@ -400,13 +400,8 @@ func TestATransactionOfAThousandTenantsIsNeverSeenHalf(t *testing.T) {
 	if testing.Short() {
 		samples = 50_000
 	}
-	address := freeAddr(t)
-	endpoint, _ := startEtcd(t, address)
-	behind, err := url.Parse(endpoint)
-	if err != nil {
-		t.Fatal(err)
-	}
-	client := etcdClient(t, behind.Host)
+	etcd := etcdtest.Start(t, manyAtOnce)
+	client := etcdClient(t, etcd.Addr)
 	move := func(deck string) {
 		ops := make([]clientv3.Op, 0, tenants+1)
 		ops = append(ops, clientv3.OpPut("/gridrouter/docs/decks/"+deck, deckJSON(deck, "127.0.0.1:1")))
@@ -422,10 +417,10 @@ func TestATransactionOfAThousandTenantsIsNeverSeenHalf(t *testing.T) {
 		}
 	}
 	move("a")
-	f := &follower{t: t, endpoint: endpoint, snap: filepath.Join(t.TempDir(), "snap")}
+	f := &follower{t: t, endpoint: etcd.URL, snap: filepath.Join(t.TempDir(), "snap")}
 	f.start()
 	defer func() { f.stop() }()
-	eventually(t, "the first table", func() bool { return f.table.Load() != nil })
+	testkit.Eventually(t, "the first table", func() bool { return f.table.Load() != nil })
 
 	const leastMoves = 4
 	var seen, torn, moved atomic.Int64

@@ -17,6 +17,8 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
+	"gridrouter.io/bench/testkit"
+	"gridrouter.io/bench/testkit/etcdtest"
 	"gridrouter.io/discovery"
 	"gridrouter.io/discovery/catalog"
 	"gridrouter.io/gslb"
@@ -209,9 +211,8 @@ func TestASnapshotOfNamesIsWhatWasAnswered(t *testing.T) {
 // TestAGslbServerAnswersFromItsSnapshotAndHoldsAWipe goes through an accident: the server is
 // started anew while etcd is away, the prefix is wiped, put back, wiped again as it is meant.
 func TestAGslbServerAnswersFromItsSnapshotAndHoldsAWipe(t *testing.T) {
-	addr, peer := freeAddr(t), freeAddr(t)
-	data := t.TempDir()
-	stopEtcd := runEtcd(t, data, addr, peer)
+	etcd := etcdtest.Start(t)
+	addr := etcd.Addr
 	client := etcdClient(t, addr)
 	grid := catalog.New(catalog.Config{Client: client, Prefix: "/test/", Who: "kim@bastion", Timeout: patience})
 	var text strings.Builder
@@ -238,13 +239,13 @@ func TestAGslbServerAnswersFromItsSnapshotAndHoldsAWipe(t *testing.T) {
 		t.Errorf("inspect says %v:\n%s", err, out)
 	}
 
-	stopEtcd()
+	etcd.Stop()
 	p = startGslb(t, args...)
 	server := p.await(t, "answering DNS")["addr"].(string)
 	p.await(t, "the GSLB server starts from its snapshot")
 	wantAnswer(t, server, "n1.grid.example", "10.0.0.2")
 	p.await(t, "the source of the documents is absent: this server answers from its snapshot, or SERVFAIL where it has none, and keeps trying")
-	runEtcd(t, data, addr, peer)
+	etcd.Restart(t)
 	p.await(t, "the source of the documents is back")
 
 	wipe := func() int64 {
@@ -257,7 +258,7 @@ func TestAGslbServerAnswersFromItsSnapshotAndHoldsAWipe(t *testing.T) {
 	}
 	revision := wipe()
 	p.await(t, "the guard holds the deletion of many names: they are answered as before, until it is accepted or discarded by gridctl guard")
-	eventually(t, "the guard's hold is shown", func() bool {
+	testkit.Eventually(t, "the guard's hold is shown", func() bool {
 		state, err := grid.GuardState(t.Context())
 		return err == nil && state.GslbServers == 1 && len(state.Holding) == 1 && state.Holding[0].ID == "dns-1" && state.Revision == revision && state.Holding[0].Guard.Held == 3
 	})
@@ -281,13 +282,13 @@ func TestAGslbServerAnswersFromItsSnapshotAndHoldsAWipe(t *testing.T) {
 		t.Fatalf("%+v, %v", result, err)
 	}
 	p.await(t, "the guard holds nothing any more")
-	eventually(t, "nobody shows a hold", func() bool {
+	testkit.Eventually(t, "nobody shows a hold", func() bool {
 		state, err := grid.GuardState(t.Context())
 		return err == nil && len(state.Holding) == 0
 	})
 
 	revision = wipe()
-	eventually(t, "the second hold is shown", func() bool {
+	testkit.Eventually(t, "the second hold is shown", func() bool {
 		state, err := grid.GuardState(t.Context())
 		return err == nil && state.Revision == revision
 	})
@@ -301,8 +302,7 @@ func TestAGslbServerAnswersFromItsSnapshotAndHoldsAWipe(t *testing.T) {
 // TestAGslbServerIsSaidToBeUpToDateWhenItIs writes good and odd documents, and others than the server's,
 // and asks each time whether all are up to date.
 func TestAGslbServerIsSaidToBeUpToDateWhenItIs(t *testing.T) {
-	addr := freeAddr(t)
-	runEtcd(t, t.TempDir(), addr, freeAddr(t))
+	addr := etcdtest.Start(t).Addr
 	client := etcdClient(t, addr)
 	grid := catalog.New(catalog.Config{Client: client, Prefix: "/test/", Timeout: patience})
 	putGslb(t, client, "n1.grid.example", gslbValue("n1.grid.example", "10.0.0.1"))

@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,42 +15,11 @@ import (
 
 	"github.com/miekg/dns"
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.etcd.io/etcd/server/v3/embed"
 	"go.uber.org/zap"
-)
 
-// startEtcd starts a real etcd for clients at addr and returns its URL and its end.
-func startEtcd(t *testing.T, addr string) (string, func()) {
-	t.Helper()
-	config := embed.NewConfig()
-	config.Dir = t.TempDir()
-	peers, clients := []url.URL{{Scheme: "http", Host: "127.0.0.1:0"}}, []url.URL{{Scheme: "http", Host: addr}}
-	config.ListenPeerUrls, config.ListenClientUrls = peers, clients
-	config.AdvertisePeerUrls, config.AdvertiseClientUrls = peers, clients
-	config.InitialCluster = config.InitialClusterFromName(config.Name)
-	config.TickMs, config.ElectionMs = 10, 100
-	config.UnsafeNoFsync = true
-	config.MaxTxnOps = 2048
-	config.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.NewNop())
-	server, err := embed.StartEtcd(config)
-	if err != nil {
-		t.Fatalf("start etcd: %v", err)
-	}
-	ended := false
-	stop := func() {
-		if !ended {
-			ended = true
-			server.Close()
-		}
-	}
-	t.Cleanup(stop)
-	select {
-	case <-server.Server.ReadyNotify():
-	case <-time.After(patience):
-		t.Fatal("etcd did not become ready")
-	}
-	return "http://" + server.Clients[0].Addr().String(), stop
-}
+	"gridrouter.io/bench/testkit"
+	"gridrouter.io/bench/testkit/etcdtest"
+)
 
 // startGslb runs "gridrouter gslb" with a snapshot of its own, unless args name one.
 func startGslb(t *testing.T, args ...string) *process {
@@ -88,7 +56,7 @@ func ask(t *testing.T, network, server, name string) string {
 func wantAnswer(t *testing.T, server, name, want string) {
 	t.Helper()
 	for _, network := range []string{"udp", "tcp"} {
-		eventually(t, fmt.Sprintf("%s over %s: %s", name, network, want), func() bool {
+		testkit.Eventually(t, fmt.Sprintf("%s over %s: %s", name, network, want), func() bool {
 			return ask(t, network, server, name) == want
 		})
 	}
@@ -102,11 +70,11 @@ func gslbValue(name string, vips ...string) string {
 }
 
 func TestGslbFollowsEtcd(t *testing.T) {
-	endpoint, stopEtcd := startEtcd(t, "127.0.0.1:0")
-	client := newClient(t, endpoint)
+	etcd := etcdtest.Start(t)
+	client := newClient(t, etcd.URL)
 	put := func(name, value string) { putGslb(t, client, name, value) }
 	put("west-1.deck.example", gslbValue("west-1.deck.example", "127.0.0.31", "127.0.0.32"))
-	p := startGslb(t, "--etcd", endpoint, "--prefix", "/test/", "--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0")
+	p := startGslb(t, "--etcd", etcd.URL, "--prefix", "/test/", "--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0")
 	server := p.await(t, "answering DNS")["addr"].(string)
 	metrics := p.await(t, "serving metrics")["addr"].(string)
 
@@ -128,7 +96,7 @@ func TestGslbFollowsEtcd(t *testing.T) {
 	if fault["name"] != "west-1.deck.example" || !strings.Contains(fmt.Sprint(fault["fault"]), "vips[0].address") {
 		t.Errorf("logged %v", fault)
 	}
-	eventually(t, "two problems and two names are counted", func() bool {
+	testkit.Eventually(t, "two problems and two names are counted", func() bool {
 		text := get(t, "http://"+metrics+"/metrics")
 		return strings.Contains(text, "\ngridrouter_gslb_problems 2\n") && strings.Contains(text, "\ngridrouter_gslb_names 2\n")
 	})
@@ -140,7 +108,7 @@ func TestGslbFollowsEtcd(t *testing.T) {
 	}
 	wantAnswer(t, server, "west-3.deck.example", "NXDOMAIN")
 
-	stopEtcd()
+	etcd.Stop()
 	wantAnswer(t, server, "west-1.deck.example", "127.0.0.35")
 	if status := p.terminate(t); status != 0 {
 		t.Errorf("it ended with %d", status)
@@ -180,8 +148,8 @@ func TestGslbWaitsForEtcd(t *testing.T) {
 	wantAnswer(t, server, "west-1.deck.example", "SERVFAIL")
 
 	silent.Close()
-	endpoint, _ := startEtcd(t, addr)
-	putGslb(t, newClient(t, endpoint), "west-1.deck.example", gslbValue("west-1.deck.example", "127.0.0.31"))
+	etcd := etcdtest.Start(t, etcdtest.At(addr))
+	putGslb(t, newClient(t, etcd.URL), "west-1.deck.example", gslbValue("west-1.deck.example", "127.0.0.31"))
 	wantAnswer(t, server, "west-1.deck.example", "127.0.0.31")
 	if status := p.terminate(t); status != 0 {
 		t.Errorf("it ended with %d", status)

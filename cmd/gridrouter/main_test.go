@@ -202,15 +202,3 @@ func (p *process) terminate(t *testing.T) int {
 	}
 	return p.cmd.ProcessState.ExitCode()
 }
-
-// eventually waits until what holds.
-func eventually(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(patience)
-	for !holds() {
-		if time.Now().After(deadline) {
-			t.Fatalf("never: %s", what)
-		}
-		time.Sleep(5 * time.Millisecond) // between two looks, not in place of one
-	}
-}

@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"gridrouter.io/bench/testkit"
 )
 
 // The access log goes to stdout unless told otherwise, and who collects it may be
@@ -24,7 +26,7 @@ func TestServeOutlivesWhoReadsItsAccessLog(t *testing.T) {
 	if err := reader.Close(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it notices that nobody reads", func() bool {
+	testkit.Eventually(t, "it notices that nobody reads", func() bool {
 		if status, body := s.ask("/"); status != http.StatusOK {
 			t.Fatalf("it does not answer any more: %d %s", status, body)
 		}

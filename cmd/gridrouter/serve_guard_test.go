@@ -13,6 +13,8 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
+	"gridrouter.io/bench/testkit"
+	"gridrouter.io/bench/testkit/etcdtest"
 	"gridrouter.io/discovery"
 	"gridrouter.io/discovery/catalog"
 	"gridrouter.io/routing"
@@ -32,8 +34,7 @@ const guardedTenants = 50
 
 func startGuarded(t *testing.T) *guarded {
 	t.Helper()
-	addr, peer := freeAddr(t), freeAddr(t)
-	runEtcd(t, t.TempDir(), addr, peer)
+	addr := etcdtest.Start(t).Addr
 	client := etcdClient(t, addr)
 	g := &guarded{t: t, client: client, deck: startDeck(t, "one")}
 	g.Catalog = catalog.New(catalog.Config{Client: client, Prefix: "/gridrouter/", Who: "kim@bastion", Timeout: patience})
@@ -161,7 +162,7 @@ func (g *guarded) holds(revision int64) {
 	if held, holds := g.metric("gridrouter_guard_held"), g.metric("gridrouter_guard_holds_total"); held != fmt.Sprint(guardedTenants+2) || holds != "1" {
 		g.t.Errorf("the metrics show %s held by %s holds", held, holds)
 	}
-	eventually(g.t, "the fleet shows it", func() bool {
+	testkit.Eventually(g.t, "the fleet shows it", func() bool {
 		state, err := g.GuardState(g.ctx())
 		return err == nil && len(state.Holding) == 1 && state.Revision == revision && state.Holding[0].Guard.Held == guardedTenants+2 &&
 			state.Holding[0].Guard.Before > 0 && state.Holding[0].Guard.Before < revision
@@ -172,7 +173,7 @@ func (g *guarded) holds(revision int64) {
 func (g *guarded) free() {
 	g.t.Helper()
 	g.await(g.t, "the guard holds nothing any more")
-	eventually(g.t, "nobody shows a hold", func() bool {
+	testkit.Eventually(g.t, "nobody shows a hold", func() bool {
 		_, ready := fetch(g.health + "/readyz")
 		state, err := g.GuardState(g.ctx())
 		return err == nil && len(state.Holding) == 0 && ready == "ready\n" && g.metric("gridrouter_guard_held") == "0"
@@ -214,7 +215,7 @@ func TestAMassDeletionThatIsDiscardedWasNone(t *testing.T) {
 		t.Errorf("%d documents are back, notes %q", len(result.Written), plan.Notes)
 	}
 	g.free()
-	eventually(t, "all is as before", func() bool {
+	testkit.Eventually(t, "all is as before", func() bool {
 		now := g.table(t)
 		before.Revision = now.Revision
 		return now == before
@@ -235,11 +236,11 @@ func TestAMassChangeThatIsMeantPassesAtOnce(t *testing.T) {
 		t.Fatal("a mass change is not refused")
 	}
 	result := g.apply(catalog.Options{AllowMassChange: true}, g.tenants("d2"))
-	eventually(t, "all is in force", func() bool { return g.table(t).Revision == result.Revision })
+	testkit.Eventually(t, "all is in force", func() bool { return g.table(t).Revision == result.Revision })
 	g.answers(http.StatusOK, "two")
 	// What was meant does not make a small change of the next moment one of many.
 	g.apply(catalog.Options{}, "kind: Tenant\nname: t07\nhosts: [t07.example]\nrules: [{name: all, deck: d1}]\n")
-	eventually(t, "the small change is in force", func() bool {
+	testkit.Eventually(t, "the small change is in force", func() bool {
 		_, body := g.askOne(7)
 		return strings.HasPrefix(body, "one")
 	})
@@ -280,7 +281,7 @@ func TestAMassDeletionOfFilesIsHeldUntilTheRouterIsTold(t *testing.T) {
 		t.Errorf("before there is anything to accept: %d %s", status, body)
 	}
 	writeFile(t, dir+"/tenants.yaml", "# none is left\n"+deckYAML("d2", g.deck))
-	eventually(t, "it is held", func() bool {
+	testkit.Eventually(t, "it is held", func() bool {
 		_, body := fetch(g.admin + "/readyz")
 		return strings.Contains(body, "the guard holds a mass change")
 	})
@@ -300,7 +301,7 @@ func TestAMassDeletionOfFilesIsHeldUntilTheRouterIsTold(t *testing.T) {
 	if status, body := accept(held); status != http.StatusOK {
 		t.Errorf("%d %s", status, body)
 	}
-	eventually(t, "no tenant is left", func() bool { return g.table(t).Counts.Tenants == 0 })
+	testkit.Eventually(t, "no tenant is left", func() bool { return g.table(t).Counts.Tenants == 0 })
 }
 
 // TestAFolderThatIsNotItselfAtTheStart restarts a router whose folder is absent, empty or broken by
@@ -336,7 +337,7 @@ func TestAFolderThatIsNotItselfAtTheStart(t *testing.T) {
 		}
 		heals(dir)
 		writeFile(t, dir+"/more.yaml", strings.ReplaceAll(strings.ReplaceAll(tenantYAML("d1"), "acme.example", "more.example"), "name: acme", "name: more"))
-		eventually(t, what+": the folder is followed again", func() bool {
+		testkit.Eventually(t, what+": the folder is followed again", func() bool {
 			_, body := fetch(s.admin + "/tenants/more")
 			return strings.Contains(body, "more.example")
 		})
@@ -465,8 +466,8 @@ func TestAnOlderMarkAcceptsNoWipe(t *testing.T) {
 // TestARestartForgetsNotWhenAHoldBegan deletes tenants one by one, so that the hold begins within a
 // change that has begun before it, and starts the router anew: whoever discards it has to know.
 func TestARestartForgetsNotWhenAHoldBegan(t *testing.T) {
-	addr := freeAddr(t)
-	url, _ := startEtcd(t, addr)
+	etcd := etcdtest.Start(t)
+	addr, url := etcd.Addr, etcd.URL
 	snap := t.TempDir() + "/r1.snap"
 	putRaw(t, addr, "decks/d1", deckJSON("d1", "127.0.0.1:1"))
 	name := func(i int) string { return fmt.Sprintf("t%02d", i) }
@@ -477,7 +478,7 @@ func TestARestartForgetsNotWhenAHoldBegan(t *testing.T) {
 	grid := catalog.New(catalog.Config{Client: client, Prefix: "/gridrouter/"})
 	holding := func(documents int) (held catalog.StatusGuard) {
 		t.Helper()
-		eventually(t, fmt.Sprintf("%d documents are held", documents), func() bool {
+		testkit.Eventually(t, fmt.Sprintf("%d documents are held", documents), func() bool {
 			state, err := grid.GuardState(t.Context())
 			if err != nil || len(state.Holding) != 1 || state.Holding[0].Guard.Held != documents {
 				return false

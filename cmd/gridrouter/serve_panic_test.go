@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/zap"
 
+	"gridrouter.io/bench/testkit"
 	"gridrouter.io/discovery"
 	"gridrouter.io/discovery/catalog"
 	"gridrouter.io/gslb"
@@ -70,12 +71,12 @@ func TestAnUpdateThatPanicsLeavesInForceWhatIs(t *testing.T) {
 	}
 	tenant("acme", "d1")
 	source.Commit()
-	eventually(t, "the first documents", func() bool { return deckOf("acme.example") == "d1" })
+	testkit.Eventually(t, "the first documents", func() bool { return deckOf("acme.example") == "d1" })
 
 	tenant("acme", "d2")
 	source.Put("pins/acme/a", []byte("poison"))
 	source.Commit()
-	eventually(t, "three updates that failed", func() bool { return testutil.ToFloat64(panics) >= 3 })
+	testkit.Eventually(t, "three updates that failed", func() bool { return testutil.ToFloat64(panics) >= 3 })
 	if got := deckOf("acme.example"); got != "d1" {
 		t.Errorf("while the update fails the tenant is on %q", got)
 	}
@@ -87,13 +88,13 @@ func TestAnUpdateThatPanicsLeavesInForceWhatIs(t *testing.T) {
 	tenant("more", "d2")
 	source.Delete("pins/acme/a")
 	source.Commit()
-	eventually(t, "all that is stored", func() bool { return deckOf("acme.example") == "d2" && deckOf("more.example") == "d2" })
+	testkit.Eventually(t, "all that is stored", func() bool { return deckOf("acme.example") == "d2" && deckOf("more.example") == "d2" })
 	if problems := table.Load().Problems(); len(problems) != 0 {
 		t.Errorf("problems %+v", problems)
 	}
 	tenant("more", "d1")
 	source.Commit()
-	eventually(t, "the change after it", func() bool { return deckOf("more.example") == "d1" })
+	testkit.Eventually(t, "the change after it", func() bool { return deckOf("more.example") == "d1" })
 }
 
 // TestAnAcceptanceThatPanicsLeavesInForceWhatIs accepts a mass change whose compilation panics: who

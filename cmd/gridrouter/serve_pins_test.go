@@ -13,6 +13,8 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
+	"gridrouter.io/bench/testkit"
+	"gridrouter.io/bench/testkit/etcdtest"
 	"gridrouter.io/cmd/flags"
 	"gridrouter.io/discovery"
 	"gridrouter.io/discovery/catalog"
@@ -44,7 +46,7 @@ func (s *served) askFor(key string) (int, string) {
 // sendsTo waits until requests with a key have an answer that begins so, and explain agrees.
 func (s *served) sendsTo(t *testing.T, key, deck string) {
 	t.Helper()
-	eventually(t, key+" goes to "+deck, func() bool {
+	testkit.Eventually(t, key+" goes to "+deck, func() bool {
 		status, body := s.askFor(key)
 		return status == http.StatusOK && strings.HasPrefix(body, deck+" ")
 	})
@@ -75,8 +77,8 @@ func (s *served) explained(t *testing.T, key string) (told routing.Explanation) 
 // TestCachedPinsAreReadOnDemandAndFollowed runs a router on pins that it does not hold:
 // they decide, changes of them are heeded, and without etcd what was read goes on.
 func TestCachedPinsAreReadOnDemandAndFollowed(t *testing.T) {
-	addr, peer, dir := freeAddr(t), freeAddr(t), t.TempDir()
-	stop := runEtcd(t, dir, addr, peer)
+	etcd := etcdtest.Start(t)
+	addr := etcd.Addr
 	putDocuments(t, addr, deckYAML("one", startDeck(t, "one"))+deckYAML("two", startDeck(t, "two"))+cachedTenantYAML+
 		pinYAML("10086", "two")+pinYAML("a/b %", "two")+pinYAML("unread", "two"))
 	putRaw(t, addr, "pins/acme/garbled", "{")
@@ -96,7 +98,7 @@ func TestCachedPinsAreReadOnDemandAndFollowed(t *testing.T) {
 	deletePin(t, addr, "a%2Fb%20%25")
 	s.sendsTo(t, "a/b %", "one")
 
-	stop()
+	etcd.Stop()
 	s.await(t, "the source of the documents is lost: the documents in force stay, and it keeps trying")
 	for range 3 {
 		s.sendsTo(t, "10086", "two")
@@ -106,7 +108,7 @@ func TestCachedPinsAreReadOnDemandAndFollowed(t *testing.T) {
 	if _, metrics := fetch(s.admin + "/metrics"); !strings.Contains(metrics, "\ngridrouter_pin_cache_errors_total 6\n") {
 		t.Error("the metrics do not say that six questions had no answer")
 	}
-	runEtcd(t, dir, addr, peer)
+	etcd.Restart(t)
 	s.sendsTo(t, "unread", "two")
 	putDocuments(t, addr, pinYAML("10086", "one"))
 	s.sendsTo(t, "10086", "one")
@@ -124,8 +126,7 @@ func TestPinsInAFolderAreHeld(t *testing.T) {
 
 // TestRememberedPinsHeedEachKindOfBatch changes pins behind the router's back, and tells of it.
 func TestRememberedPinsHeedEachKindOfBatch(t *testing.T) {
-	addr, peer := freeAddr(t), freeAddr(t)
-	runEtcd(t, t.TempDir(), addr, peer)
+	addr := etcdtest.Start(t).Addr
 	source := &sourceFlags{etcd: flags.Etcd{Endpoints: []string{"http://" + addr}, Prefix: flags.DefaultPrefix}}
 	pins, err := openPins(source, 100, catalog.NewReader(), zap.NewNop(), prometheus.NewRegistry())
 	if err != nil {
@@ -169,8 +170,7 @@ func TestRememberedPinsHeedEachKindOfBatch(t *testing.T) {
 // TestNoTableIsPublishedBeforeOlderPinsAreForgotten asks for a changed pin as early as a
 // request can be held to the table that goes with it.
 func TestNoTableIsPublishedBeforeOlderPinsAreForgotten(t *testing.T) {
-	addr, peer := freeAddr(t), freeAddr(t)
-	runEtcd(t, t.TempDir(), addr, peer)
+	addr := etcdtest.Start(t).Addr
 	source := &sourceFlags{etcd: flags.Etcd{Endpoints: []string{"http://" + addr}, Prefix: flags.DefaultPrefix}}
 	reader := catalog.NewReader()
 	s := &service{log: zap.NewNop()}

@@ -8,6 +8,8 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"gridrouter.io/bench/testkit"
+	"gridrouter.io/bench/testkit/etcdtest"
 	"gridrouter.io/discovery/catalog"
 )
 
@@ -15,9 +17,8 @@ import (
 // and starts a new router: none serves the tenant from the deck of the backup until the restore is
 // settled; then all do.
 func TestARestoreOfEtcdSplitsNoFleet(t *testing.T) {
-	oldAddr, peer := freeAddr(t), freeAddr(t)
-	stopOld := runEtcd(t, t.TempDir(), oldAddr, peer)
-	url := "http://" + oldAddr
+	old := etcdtest.Start(t)
+	oldAddr, url := old.Addr, old.URL
 	one, two := startDeck(t, "one"), startDeck(t, "two")
 	grid := func() *catalog.Catalog {
 		return catalog.New(catalog.Config{Client: etcdClient(t, oldAddr), Prefix: "/gridrouter/", Who: "kim@bastion", Timeout: patience})
@@ -54,9 +55,8 @@ func TestARestoreOfEtcdSplitsNoFleet(t *testing.T) {
 	}
 	veteran.becomes(t, "two ")
 
-	stopOld()
-	peer = freeAddr(t)
-	runEtcd(t, t.TempDir(), oldAddr, peer)
+	old.Stop()
+	etcdtest.Start(t, etcdtest.At(oldAddr))
 	ops := []clientv3.Op{}
 	for key, value := range backup {
 		ops = append(ops, clientv3.OpPut(key, value))
@@ -65,7 +65,7 @@ func TestARestoreOfEtcdSplitsNoFleet(t *testing.T) {
 		t.Fatal(err)
 	}
 	seen := ""
-	eventually(t, "the veteran writes down what it has seen", func() bool {
+	testkit.Eventually(t, "the veteran writes down what it has seen", func() bool {
 		answer, err := etcdClient(t, oldAddr).Get(t.Context(), "/gridrouter/guard/epochs/", clientv3.WithPrefix())
 		if err != nil || len(answer.Kvs) != 1 {
 			return false
@@ -86,7 +86,7 @@ func TestARestoreOfEtcdSplitsNoFleet(t *testing.T) {
 		t.Errorf("its problems are %s", body)
 	}
 	c := grid()
-	eventually(t, "the fleet is told to be split", func() bool {
+	testkit.Eventually(t, "the fleet is told to be split", func() bool {
 		fleet, err := c.Fleet(t.Context())
 		return err == nil && len(fleet.Members) == 2 && fleet.Members[0].OtherForms && fleet.Members[1].OtherForms
 	})
@@ -107,7 +107,7 @@ func TestARestoreOfEtcdSplitsNoFleet(t *testing.T) {
 	if rewound, err := c.Rewound(t.Context()); err != nil || len(rewound) > 0 {
 		t.Errorf("after it was settled: %+v, %v", rewound, err)
 	}
-	eventually(t, "the fleet agrees", func() bool {
+	testkit.Eventually(t, "the fleet agrees", func() bool {
 		fleet, err := c.Fleet(t.Context())
 		return err == nil && len(fleet.Members) == 2 && !fleet.Members[0].OtherForms && !fleet.Members[1].OtherForms && fleet.Members[0].Problems == 0
 	})

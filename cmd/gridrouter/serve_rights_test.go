@@ -11,6 +11,8 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"gridrouter.io/bench/testkit"
+	"gridrouter.io/bench/testkit/etcdtest"
 	"gridrouter.io/discovery"
 	"gridrouter.io/discovery/catalog"
 )
@@ -52,8 +54,8 @@ func rightsOfTheDocs(t *testing.T) (rows []rights) {
 // TestTheRightsThatAreWrittenDownAreEnough gives real users of etcd the rights of each row, and has
 // each do what the row is about.
 func TestTheRightsThatAreWrittenDownAreEnough(t *testing.T) {
-	addr := freeAddr(t)
-	url, _ := startEtcd(t, addr)
+	etcd := etcdtest.Start(t)
+	addr, url := etcd.Addr, etcd.URL
 	root := etcdClient(t, addr)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -111,7 +113,7 @@ func TestTheRightsThatAreWrittenDownAreEnough(t *testing.T) {
 	gslb := startGslb(t, "--etcd", url, "--etcd-user", "gslb", "--etcd-password-file", password, "--listen", "127.0.0.1:0", "--origin", "grid.example")
 	dns := gslb.await(t, "answering DNS")["addr"].(string)
 	wantAnswer(t, dns, "a.grid.example", "10.0.0.1")
-	eventually(t, "the GSLB server is shown", func() bool {
+	testkit.Eventually(t, "the GSLB server is shown", func() bool {
 		state, err := users["fleet"].GuardState(ctx)
 		must(nil, err)
 		return state.GslbServers == 1
@@ -133,7 +135,7 @@ func TestTheRightsThatAreWrittenDownAreEnough(t *testing.T) {
 	plan(get, tenantYAML("d2"), catalog.Options{}) // as diff does
 
 	fleet := users["fleet"]
-	eventually(t, "the router is in the fleet", func() bool {
+	testkit.Eventually(t, "the router is in the fleet", func() bool {
 		state, err := fleet.Fleet(ctx)
 		must(nil, err)
 		return len(state.Members) == 1

@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"gridrouter.io/bench/testkit"
 )
 
 // startHeldDeck serves a deck that answers "held" once it is released.
@@ -56,7 +58,7 @@ func TestTheFirstSignalAfterPOSTDrainCutsNothing(t *testing.T) {
 		_, body := s.ask("/")
 		answered <- body
 	}()
-	eventually(t, "a request is under way", func() bool {
+	testkit.Eventually(t, "a request is under way", func() bool {
 		_, body := fetch(s.admin + "/decks")
 		return strings.Contains(body, `"inFlight": 1`)
 	})
@@ -99,7 +101,7 @@ func TestSIGHUPTurnsTheLogLevel(t *testing.T) {
 	if err := s.cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the signal is heeded", func() bool {
+	testkit.Eventually(t, "the signal is heeded", func() bool {
 		_, err := os.Stat(log)
 		return err == nil
 	})

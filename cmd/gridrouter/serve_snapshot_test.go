@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"testing"
 
+	"gridrouter.io/bench/testkit"
+	"gridrouter.io/bench/testkit/etcdtest"
 	"gridrouter.io/discovery"
 )
 
@@ -24,8 +26,8 @@ func tenantJSON(deck string) string {
 func snapshotted(t *testing.T) (snap, etcdURL string) {
 	t.Helper()
 	snap = filepath.Join(t.TempDir(), "state", "r1.snap")
-	addr := freeAddr(t)
-	url, stop := startEtcd(t, addr)
+	etcd := etcdtest.Start(t)
+	addr, url := etcd.Addr, etcd.URL
 	one, two := startDeck(t, "one"), startDeck(t, "two")
 	putRaw(t, addr, "decks/d1", deckJSON("d1", one))
 	putRaw(t, addr, "decks/d2", deckJSON("d2", two))
@@ -41,7 +43,7 @@ func snapshotted(t *testing.T) (snap, etcdURL string) {
 	if code := s.terminate(t); code != 0 {
 		t.Fatalf("exit status %d", code)
 	}
-	stop()
+	etcd.Stop()
 	return snap, url
 }
 
@@ -102,7 +104,7 @@ func TestASnapshotThatCannotBeWrittenStopsNothing(t *testing.T) {
 	writeFile(t, filepath.Join(dir, "tenants.yaml"), tenantYAML("d1"))
 	s := startServe(t, "--routes", dir, "--snapshot", filepath.Join(dir, "decks.yaml", "under", "r1.snap"), "--access-log", "off")
 	s.becomes(t, "one ")
-	eventually(t, "it says that it cannot write", func() bool {
+	testkit.Eventually(t, "it says that it cannot write", func() bool {
 		return s.said("the snapshot cannot be written; without it the router cannot start while its source is away")
 	})
 	s.becomes(t, "one ")

@@ -8,6 +8,9 @@ import (
 	"testing"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"gridrouter.io/bench/testkit"
+	"gridrouter.io/bench/testkit/etcdtest"
 )
 
 // TestATrulyEmptySourceIsReadyAndOwnsNoHost asks routers whose first list is complete
@@ -22,9 +25,7 @@ func TestATrulyEmptySourceIsReadyAndOwnsNoHost(t *testing.T) {
 		}
 	}
 	f("--routes", t.TempDir())
-	client, peer := freeAddr(t), freeAddr(t)
-	runEtcd(t, t.TempDir(), client, peer)
-	f("--etcd", "http://"+client)
+	f("--etcd", etcdtest.Start(t).URL)
 }
 
 // shownTable is what /table says that must be alike on all routers.
@@ -46,8 +47,7 @@ func (s *served) table(t *testing.T) (shown shownTable) {
 // prefix: neither the revision nor the hashes of a table know of it, so that a router that
 // starts later shows the same ones.
 func TestOnlyWhatIsUnderDocsCounts(t *testing.T) {
-	addr, peer := freeAddr(t), freeAddr(t)
-	runEtcd(t, t.TempDir(), addr, peer)
+	addr := etcdtest.Start(t).Addr
 	client := etcdClient(t, addr)
 	put := func(key, value string) int64 {
 		t.Helper()
@@ -74,7 +74,7 @@ func TestOnlyWhatIsUnderDocsCounts(t *testing.T) {
 	}
 	bad := put("docs/tenants/bad", `{"kind": "Tenant"}`)
 	beside()
-	eventually(t, "the bad document is counted", func() bool { return first.table(t).Revision == bad })
+	testkit.Eventually(t, "the bad document is counted", func() bool { return first.table(t).Revision == bad })
 	second := startServe(t, "--etcd", "http://"+addr, "--access-log", "off", "--router-id", "r2")
 	second.ready(t)
 	one, two := first.table(t), second.table(t)

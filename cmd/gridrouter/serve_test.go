@@ -16,20 +16,10 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
-	"gridrouter.io/bench/lab/etcd"
+	"gridrouter.io/bench/testkit"
+	"gridrouter.io/bench/testkit/etcdtest"
 	"gridrouter.io/discovery/catalog"
 )
-
-// freeAddr returns an address of this machine where nobody listens.
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().String()
-}
 
 // startDeck serves a deck that says its name, the Host and the key that it received.
 func startDeck(t *testing.T, name string) string {
@@ -126,7 +116,7 @@ func do(req *http.Request) (int, string) {
 // becomes waits until acme.example answers so.
 func (s *served) becomes(t *testing.T, want string) {
 	t.Helper()
-	eventually(t, "the answer is "+want, func() bool {
+	testkit.Eventually(t, "the answer is "+want, func() bool {
 		_, body := s.ask("/")
 		return strings.HasPrefix(body, want)
 	})
@@ -134,7 +124,7 @@ func (s *served) becomes(t *testing.T, want string) {
 
 func (s *served) ready(t *testing.T) {
 	t.Helper()
-	eventually(t, "it is ready", func() bool {
+	testkit.Eventually(t, "it is ready", func() bool {
 		status, _ := fetch(s.health + "/readyz")
 		return status == http.StatusOK
 	})
@@ -154,7 +144,7 @@ func TestServeFollowsAFolder(t *testing.T) {
 	s.becomes(t, "two")
 	// A bad document keeps its last good form, and is listed.
 	writeFile(t, filepath.Join(dir, "tenants.yaml"), "kind: Tenant\nname: acme\nhosts: [acme.example]\nrulez: []\n")
-	eventually(t, "the problem is listed", func() bool {
+	testkit.Eventually(t, "the problem is listed", func() bool {
 		_, body := fetch(s.admin + "/problems")
 		return strings.Contains(body, "rulez") && strings.Contains(body, "tenants.yaml")
 	})
@@ -182,7 +172,7 @@ func TestServeDrainsOnRequestAndFinishesWhatIsInFlight(t *testing.T) {
 		_, body := s.ask("/slow")
 		slow <- body
 	}()
-	eventually(t, "a request is under way", func() bool {
+	testkit.Eventually(t, "a request is under way", func() bool {
 		_, body := fetch(s.admin + "/decks")
 		return strings.Contains(body, `"inFlight": 1`)
 	})
@@ -237,7 +227,7 @@ func TestSIGHUPOpensTheAccessLogAnewAndReadsTheLogLevel(t *testing.T) {
 	s.ready(t)
 	holds := func(file string, lines int) {
 		t.Helper()
-		eventually(t, fmt.Sprintf("%s holds %d lines", file, lines), func() bool {
+		testkit.Eventually(t, fmt.Sprintf("%s holds %d lines", file, lines), func() bool {
 			text, err := os.ReadFile(file)
 			return err == nil && strings.Count(string(text), "\n") == lines && strings.Contains(string(text), `"deck":"d1"`)
 		})
@@ -307,31 +297,8 @@ func TestTheAdminTokenIsAskedFor(t *testing.T) {
 	}
 }
 
-// runEtcd runs an etcd that can be stopped and started again with its data.
-func runEtcd(t *testing.T, dir, client, peer string) (stop func()) {
-	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() {
-		done <- etcd.Serve(ctx, etcd.Config{Dir: dir, Client: client, Peer: peer, NoSync: true, LogLevel: "error"})
-	}()
-	stopped := false
-	stop = func() {
-		if stopped {
-			return
-		}
-		stopped = true
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	}
-	t.Cleanup(stop)
-	return stop
-}
-
 func TestServeOutlivesAnAbsentEtcd(t *testing.T) {
-	client, peer, dir := freeAddr(t), freeAddr(t), t.TempDir()
+	client := testkit.FreeAddr(t)
 	s := startServe(t, "--etcd", "http://"+client, "--access-log", "off")
 	fields := s.await(t, "the source of the documents is absent: this router is not ready until it answers, and keeps trying")
 	if !strings.Contains(fields["cause"].(string), client) {
@@ -344,14 +311,14 @@ func TestServeOutlivesAnAbsentEtcd(t *testing.T) {
 		t.Fatalf("a request gets %d", status)
 	}
 
-	stop := runEtcd(t, dir, client, peer)
+	etcd := etcdtest.Start(t, etcdtest.At(client))
 	putDocuments(t, client, deckYAML("d1", startDeck(t, "one"))+tenantYAML("d1"))
 	s.await(t, "the source of the documents is back")
 	s.becomes(t, "one")
 	s.ready(t)
 	wantWord(t, client, s)
 
-	stop()
+	etcd.Stop()
 	s.await(t, "the source of the documents is lost: the documents in force stay, and it keeps trying")
 	if status, body := s.ask("/"); status != 200 || !strings.HasPrefix(body, "one") {
 		t.Fatalf("without etcd: %d %q", status, body)
@@ -364,7 +331,7 @@ func TestServeOutlivesAnAbsentEtcd(t *testing.T) {
 		t.Fatalf("the age is not visible: %s", body)
 	}
 
-	runEtcd(t, dir, client, peer)
+	etcd.Restart(t)
 	putDocuments(t, client, deckYAML("d1", startDeck(t, "two")))
 	s.becomes(t, "two")
 	if status := s.terminate(t); status != 0 {
@@ -408,7 +375,7 @@ func wantWord(t *testing.T, addr string, s *served) {
 	t.Helper()
 	client := etcdClient(t, addr)
 	var got catalog.Status
-	eventually(t, "the router's catalog.Status is in etcd", func() bool {
+	testkit.Eventually(t, "the router's catalog.Status is in etcd", func() bool {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		answer, err := client.Get(ctx, "/gridrouter/fleet/r1")
@@ -455,9 +422,9 @@ func TestAMeshDeckIsReachedThroughGSLB(t *testing.T) {
 	}
 	names = startGslb(t, "--routes", dir, "--listen", dns, "--origin", "deck.example")
 	names.await(t, "answering DNS")
-	eventually(t, "the address is known", func() bool { status, _ := restarted.ask("/"); return status == 200 })
+	testkit.Eventually(t, "the address is known", func() bool { status, _ := restarted.ask("/"); return status == 200 })
 	for _, end := range []func(){func() { restarted.terminate(t) }, func() { // and of what is written meanwhile, one that is killed knows
-		eventually(t, "the addresses are written", func() bool { _, err := os.Stat(snap + ".addresses"); return err == nil })
+		testkit.Eventually(t, "the addresses are written", func() bool { _, err := os.Stat(snap + ".addresses"); return err == nil })
 		_ = restarted.cmd.Process.Kill()
 		<-restarted.ended
 	}} {
@@ -473,7 +440,7 @@ func TestAMeshDeckIsReachedThroughGSLB(t *testing.T) {
 		}
 		names = startGslb(t, "--routes", dir, "--listen", dns, "--origin", "deck.example")
 		names.await(t, "answering DNS")
-		eventually(t, "the address is fresh", func() bool {
+		testkit.Eventually(t, "the address is fresh", func() bool {
 			_, body := fetch(restarted.admin + "/gslb")
 			return strings.Contains(body, `"stale": false`) && !strings.Contains(body, `"lastError": "`)
 		})

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"gridrouter.io/bench/testkit"
 )
 
 // TestAFolderOfWhichNothingCanBeReadIsNotAnEmptyOne starts a router without a snapshot on a folder
@@ -12,7 +14,7 @@ func TestAFolderOfWhichNothingCanBeReadIsNotAnEmptyOne(t *testing.T) {
 	dir := t.TempDir()
 	writeFile(t, dir+"/all.yaml", "kind: Tenant\nname: [\n")
 	s := startServe(t, "--routes", dir, "--snapshot", "off", "--access-log", "off")
-	eventually(t, "it says why it is not ready", func() bool {
+	testkit.Eventually(t, "it says why it is not ready", func() bool {
 		status, body := fetch(s.admin + "/readyz")
 		return status == http.StatusServiceUnavailable && strings.Contains(body, "all.yaml:2:7")
 	})
@@ -28,7 +30,7 @@ func TestAFolderOfWhichNothingCanBeReadIsNotAnEmptyOne(t *testing.T) {
 		t.Errorf("mended: %s", body)
 	}
 	writeFile(t, dir+"/all.yaml", "kind: Tenant\nname: [\n")
-	eventually(t, "it is listed as a problem", func() bool {
+	testkit.Eventually(t, "it is listed as a problem", func() bool {
 		_, body := fetch(s.admin + "/problems")
 		return strings.Contains(body, "unreadable")
 	})

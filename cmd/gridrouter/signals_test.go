@@ -14,6 +14,8 @@ import (
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+
+	"gridrouter.io/bench/testkit"
 )
 
 // stuck is a command that waits for ever: while it starts, or while it runs. It says on its
@@ -125,7 +127,7 @@ func TestASecondSignalCutsWhatIsInFlight(t *testing.T) {
 			status, _ := s.ask("/")
 			answered <- status
 		}()
-		eventually(t, "a request is under way", func() bool {
+		testkit.Eventually(t, "a request is under way", func() bool {
 			_, body := fetch(s.admin + "/decks")
 			return strings.Contains(body, `"inFlight": 1`)
 		})
@@ -182,7 +184,7 @@ func TestNothingIsSaidToHaveEndedBeforeItHas(t *testing.T) {
 		status, _ := s.ask("/")
 		answered <- status
 	}()
-	eventually(t, "a request is under way", func() bool {
+	testkit.Eventually(t, "a request is under way", func() bool {
 		_, body := fetch(s.admin + "/decks")
 		return strings.Contains(body, `"inFlight": 1`)
 	})

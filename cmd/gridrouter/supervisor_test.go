@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"gridrouter.io/bench/testkit"
 )
 
 // TestASupervisorIsToldOfReadinessAndDraining starts a router whose documents are not there
@@ -56,7 +58,7 @@ func TestARouterThatIsNotReadyDoesNotSayThatItIs(t *testing.T) {
 	}
 	defer conn.Close()
 	t.Setenv("NOTIFY_SOCKET", name)
-	s := startServe(t, "--etcd", "http://"+freeAddr(t))
+	s := startServe(t, "--etcd", "http://"+testkit.FreeAddr(t))
 	if status := s.terminate(t); status != 0 {
 		t.Errorf("exit status %d", status)
 	}

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
-	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -13,10 +11,9 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.etcd.io/etcd/server/v3/embed"
 	"go.uber.org/goleak"
-	"go.uber.org/zap"
 
+	"gridrouter.io/bench/testkit/etcdtest"
 	"gridrouter.io/discovery"
 	"gridrouter.io/discovery/catalog"
 	"gridrouter.io/routing"
@@ -37,53 +34,19 @@ func runTests(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	server, err := startEtcd(dir)
+	server, err := etcdtest.Open(dir)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	endpoint = "http://" + server.Clients[0].Addr().String()
+	endpoint = server.URL
 	status := m.Run()
-	server.Close()
+	server.Stop()
 	if err := goleak.Find(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	return status
-}
-
-func startEtcd(dir string) (*embed.Etcd, error) {
-	cfg := embed.NewConfig()
-	cfg.Dir = dir
-	free := []url.URL{{Scheme: "http", Host: "127.0.0.1:0"}}
-	cfg.ListenPeerUrls, cfg.ListenClientUrls = free, free
-	cfg.AdvertisePeerUrls, cfg.AdvertiseClientUrls = free, free
-	cfg.InitialCluster = cfg.InitialClusterFromName(cfg.Name)
-	cfg.TickMs, cfg.ElectionMs = 10, 100
-	cfg.UnsafeNoFsync = true
-	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.NewNop())
-	server, err := embed.StartEtcd(cfg)
-	if err != nil {
-		return nil, err
-	}
-	select {
-	case <-server.Server.ReadyNotify():
-		return server, answers(server)
-	case <-time.After(30 * time.Second):
-		server.Close()
-		return nil, errors.New("etcd did not become ready")
-	}
-}
-
-// answers asks etcd something over HTTP. Ready as it says it is, it may still be making what
-// serves clients, in which a library reads what testing writes when it begins.
-func answers(server *embed.Etcd) error {
-	answer, err := http.Get("http://" + server.Clients[0].Addr().String() + "/version")
-	if err != nil {
-		return err
-	}
-	http.DefaultClient.CloseIdleConnections()
-	return answer.Body.Close()
 }
 
 // grid is a prefix of its own and a catalog of it.

@@ -8,11 +8,12 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
-	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
+
+	"gridrouter.io/bench/testkit"
 )
 
 // sheet takes lines.
@@ -67,7 +68,7 @@ func TestTheLogIsReopenedWhereItIs(t *testing.T) {
 	l := openLog(t, Config{File: name, Rate: 1})
 	holds := func(file, want string) {
 		t.Helper()
-		eventually(t, file+" holds "+want, func() bool {
+		testkit.Eventually(t, file+" holds "+want, func() bool {
 			text, err := os.ReadFile(file)
 			return err == nil && string(text) == want
 		})
@@ -103,7 +104,7 @@ func TestLinesThatCannotBeWrittenAreToldOfOnce(t *testing.T) {
 	out.mu.Unlock()
 	l.Write(0, []byte("y\n"))
 	l.flush(nil)
-	eventually(t, "it tells of both changes", func() bool { return logs.Len() == 2 })
+	testkit.Eventually(t, "it tells of both changes", func() bool { return logs.Len() == 2 })
 }
 
 func TestLinesAreDroppedRatherThanHeldWithoutEnd(t *testing.T) {
@@ -130,16 +131,4 @@ func TestTextsOfTheLogAreJSON(t *testing.T) {
 	f("\x00\n\x1f\x7f", `"\u0000\u000a\u001f\u007f"`)
 	f("\xff\xfe", "\"\ufffd\ufffd\"")
 	f("grün", `"grün"`)
-}
-
-// eventually waits until what holds.
-func eventually(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
-	for !holds() {
-		if time.Now().After(deadline) {
-			t.Fatalf("never: %s", what)
-		}
-		time.Sleep(5 * time.Millisecond) // between two looks, not in place of one
-	}
 }

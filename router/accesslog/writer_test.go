@@ -14,6 +14,8 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
+
+	"gridrouter.io/bench/testkit"
 )
 
 // atOnce runs f, which may not wait for whoever takes the log.
@@ -59,7 +61,7 @@ func nextLine(t *testing.T, name string, want string) *os.File {
 	t.Helper()
 	file := readFIFO(t, name)
 	var text []byte
-	eventually(t, want+" is read", func() bool {
+	testkit.Eventually(t, want+" is read", func() bool {
 		piece := make([]byte, 4096)
 		n, _ := file.Read(piece) // while there is no writer it is at its end, and goes on later
 		text = append(text, piece[:n]...)
@@ -76,18 +78,18 @@ func TestALogMayBeAPipeWhoseReaderComesAndGoes(t *testing.T) {
 		l = openLog(t, Config{File: name, Rate: 1, Logger: zap.New(core)})
 	})
 	l.Write(0, []byte("before\n"))
-	eventually(t, "it says that nobody reads", func() bool {
+	testkit.Eventually(t, "it says that nobody reads", func() bool {
 		return logs.FilterMessageSnippet("nobody reads the pipe").Len() == 1
 	})
 	if l.lines.Load() != 0 {
 		t.Fatalf("%d lines count as written, and nobody has read one", l.lines.Load())
 	}
 	reader := nextLine(t, name, "before")
-	eventually(t, "the line counts", func() bool { return l.lines.Load() == 1 })
+	testkit.Eventually(t, "the line counts", func() bool { return l.lines.Load() == 1 })
 	if err := reader.Close(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it notices that the reader has left", func() bool {
+	testkit.Eventually(t, "it notices that the reader has left", func() bool {
 		l.Write(1, []byte("nobody reads this\n"))
 		return logs.FilterMessageSnippet("nobody reads the pipe").Len() == 2
 	})
@@ -103,7 +105,7 @@ func TestAReaderThatStopsHoldsUpNobody(t *testing.T) {
 		name = newFIFO(t)
 		readFIFO(t, name) // and never reads
 		l = openLog(t, Config{File: name, Rate: 1})
-		eventually(t, "the writer waits for the reader", func() bool {
+		testkit.Eventually(t, "the writer waits for the reader", func() bool {
 			l.Write(0, []byte(big))
 			return l.slow.Load() > 0 // nothing has left the lane for a while
 		})
@@ -201,7 +203,7 @@ func TestLinesCountAsWrittenOnlyWhenTheyAre(t *testing.T) {
 	for range 10 {
 		l.Write(0, []byte("x\n"))
 	}
-	eventually(t, "the lines are lost", func() bool { return l.failed.Load() == 10 })
+	testkit.Eventually(t, "the lines are lost", func() bool { return l.failed.Load() == 10 })
 	if l.lines.Load() != 0 || l.slow.Load() != 0 {
 		t.Fatalf("%d written, %d too slow", l.lines.Load(), l.slow.Load())
 	}

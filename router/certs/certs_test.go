@@ -3,14 +3,7 @@ package certs
 import (
 	"context"
 	"crypto"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
-	"math/big"
 	"net"
 	"os"
 	"path/filepath"
@@ -23,6 +16,8 @@ import (
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
+
+	"gridrouter.io/bench/testkit"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -30,28 +25,14 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // write makes a pair of files for hosts. serial tells certificates from each other.
 func write(t testing.TB, dir, name string, serial int64, hosts ...string) {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	writeKeyed(t, dir, name, serial, key, hosts...)
+	writeKeyed(t, dir, name, serial, nil, hosts...)
 }
 
 // writeKeyed is write with a key.
 func writeKeyed(t testing.TB, dir, name string, serial int64, key crypto.Signer, hosts ...string) {
 	t.Helper()
-	template := &x509.Certificate{SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: name}, DNSNames: hosts,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	put(t, filepath.Join(dir, name+".key"), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}))
-	put(t, filepath.Join(dir, name+".crt"), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+	pair := testkit.SelfSigned(t, testkit.Form{Name: name, Hosts: hosts, Serial: serial, Key: key})
+	pair.Install(t, filepath.Join(dir, name+".crt"), filepath.Join(dir, name+".key"))
 }
 
 func put(t testing.TB, path string, data []byte) {

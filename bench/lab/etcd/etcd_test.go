@@ -11,18 +11,8 @@ import (
 	"go.uber.org/zap"
 
 	"gridrouter.io/bench/lab/etcd"
+	"gridrouter.io/bench/testkit"
 )
-
-// freeAddress returns an address that nobody listens at.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
-}
 
 // run starts a member, calls use with a client of it, and stops it.
 func run(t *testing.T, config etcd.Config, use func(context.Context, *clientv3.Client)) {
@@ -47,7 +37,7 @@ func run(t *testing.T, config etcd.Config, use func(context.Context, *clientv3.C
 }
 
 func TestDataOutliveTheMember(t *testing.T) {
-	config := etcd.Config{Dir: t.TempDir(), Client: freeAddress(t), Peer: freeAddress(t), LogLevel: "error"}
+	config := etcd.Config{Dir: t.TempDir(), Client: testkit.FreeAddr(t), Peer: testkit.FreeAddr(t), LogLevel: "error"}
 	run(t, config, func(ctx context.Context, client *clientv3.Client) {
 		if _, err := client.Put(ctx, "k", "v"); err != nil {
 			t.Fatal(err)
@@ -68,7 +58,7 @@ func TestTakenAddressIsAnError(t *testing.T) {
 	}
 	defer taken.Close()
 	err = etcd.Serve(context.Background(), etcd.Config{
-		Dir: t.TempDir(), Client: taken.Addr().String(), Peer: freeAddress(t), NoSync: true, LogLevel: "fatal",
+		Dir: t.TempDir(), Client: taken.Addr().String(), Peer: testkit.FreeAddr(t), NoSync: true, LogLevel: "fatal",
 	})
 	if err == nil {
 		t.Fatal("etcd serves at an address that is taken")

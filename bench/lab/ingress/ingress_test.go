@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"gridrouter.io/bench/lab/ingress"
+	"gridrouter.io/bench/testkit"
 )
 
 // start runs an ingress until the test ends and returns its address.
@@ -84,12 +85,7 @@ func TestIngressRoutesByHostAndLeavesItsName(t *testing.T) {
 }
 
 func TestIngressSaysWhatItCannotReach(t *testing.T) {
-	gone, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	gone.Close()
-	address := start(t, map[string]string{"gone.example": gone.Addr().String()})
+	address := start(t, map[string]string{"gone.example": testkit.FreeAddr(t)})
 	f := func(host string, status int, text string) {
 		t.Helper()
 		response, body := get(t, address, host, "X-Test", "1")

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"gridrouter.io/bench/lab/l4"
+	"gridrouter.io/bench/testkit"
 )
 
 // server is a real server: it says its name, reads to the end of the stream, and then
@@ -97,17 +98,6 @@ func greet(t *testing.T, address string) (net.Conn, *bufio.Reader, string) {
 	return conn, reader, strings.TrimSpace(line)
 }
 
-// until waits for a condition.
-func until(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !holds(); {
-		if time.Now().After(deadline) {
-			t.Fatalf("it never came to this: %s", what)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-}
-
 func TestConnectionsGoRound(t *testing.T) {
 	a, _ := server(t, "a")
 	b, _ := server(t, "b")
@@ -134,7 +124,7 @@ func TestLeastConnectionsFillsTheEmptierServer(t *testing.T) {
 		}
 	}
 	ofA.Close()
-	until(t, "a has one open connection", func() bool { return f.Status().Reals[0].Open == 1 })
+	testkit.Eventually(t, "a has one open connection", func() bool { return f.Status().Reals[0].Open == 1 })
 	if _, _, name := greet(t, address); name != "a" {
 		t.Errorf("the next connection went to %q", name)
 	}
@@ -177,7 +167,7 @@ func TestClientIsRefusedWhenNoServerIsLeft(t *testing.T) {
 	if _, _, name := greet(t, address); name != "" {
 		t.Errorf("a connection went to %q", name)
 	}
-	until(t, "one connection is counted as refused", func() bool { return f.Status().Refused == 1 })
+	testkit.Eventually(t, "one connection is counted as refused", func() bool { return f.Status().Refused == 1 })
 }
 
 func TestHealthIsFollowed(t *testing.T) {
@@ -193,7 +183,7 @@ func TestHealthIsFollowed(t *testing.T) {
 	f, address, _ := forward(t, time.Second, l4.Config{Reals: []l4.Real{{Address: a, Health: health.URL}, {Address: b}}})
 	open, reader, _ := greet(t, address) // to a: the first turn
 	sick.Store(true)
-	until(t, "a is out", func() bool { return !f.Status().Reals[0].Up })
+	testkit.Eventually(t, "a is out", func() bool { return !f.Status().Reals[0].Up })
 	for range 4 {
 		if _, _, name := greet(t, address); name != "b" {
 			t.Errorf("a new connection went to %q", name)
@@ -207,7 +197,7 @@ func TestHealthIsFollowed(t *testing.T) {
 		t.Errorf("the open connection then got %q", line)
 	}
 	sick.Store(false)
-	until(t, "a is back", func() bool { return f.Status().Reals[0].Up })
+	testkit.Eventually(t, "a is back", func() bool { return f.Status().Reals[0].Up })
 }
 
 func TestDrainWaitsAndThenCloses(t *testing.T) {

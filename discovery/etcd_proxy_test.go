@@ -3,68 +3,12 @@ package discovery
 import (
 	"context"
 	"net"
-	"net/url"
 	"sync"
 	"testing"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.etcd.io/etcd/server/v3/embed"
-	"go.uber.org/zap"
 )
-
-// testEtcd is a real etcd in this process, on free ports of loopback.
-type testEtcd struct {
-	server  *embed.Etcd
-	addr    string
-	stopped sync.Once
-}
-
-// startEtcd starts etcd on the data in dir and stops it with the test.
-func startEtcd(t *testing.T, dir string, configure ...func(*embed.Config)) *testEtcd {
-	t.Helper()
-	e := launchEtcd(t, dir, configure...)
-	e.awaitReady(t)
-	return e
-}
-
-// launchEtcd is startEtcd without the wait until it is ready.
-func launchEtcd(t *testing.T, dir string, configure ...func(*embed.Config)) *testEtcd {
-	t.Helper()
-	cfg := embed.NewConfig()
-	cfg.Dir = dir
-	anywhere := url.URL{Scheme: "http", Host: "127.0.0.1:0"}
-	cfg.ListenPeerUrls, cfg.ListenClientUrls = []url.URL{anywhere}, []url.URL{anywhere}
-	cfg.AdvertisePeerUrls, cfg.AdvertiseClientUrls = []url.URL{anywhere}, []url.URL{anywhere}
-	cfg.InitialCluster = cfg.InitialClusterFromName(cfg.Name)
-	cfg.InitialClusterToken = dir // another folder is another cluster
-	cfg.TickMs, cfg.ElectionMs = 10, 100
-	cfg.UnsafeNoFsync = true
-	cfg.BcryptCost = 4
-	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.NewNop())
-	for _, change := range configure {
-		change(cfg)
-	}
-	server, err := embed.StartEtcd(cfg)
-	if err != nil {
-		t.Fatalf("start etcd: %v", err)
-	}
-	e := &testEtcd{server: server, addr: server.Clients[0].Addr().String()}
-	t.Cleanup(e.stop)
-	return e
-}
-
-func (e *testEtcd) awaitReady(t *testing.T) {
-	t.Helper()
-	select {
-	case <-e.server.Server.ReadyNotify():
-	case <-time.After(patience):
-		t.Fatal("etcd did not become ready")
-	}
-}
-
-// stop ends etcd at once, connections and all; a second call does nothing.
-func (e *testEtcd) stop() { e.stopped.Do(e.server.Close) }
 
 // newTestClient gives a client of ours on addr, closed with the test.
 func newTestClient(t *testing.T, addr string) *clientv3.Client {
