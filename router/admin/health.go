@@ -23,7 +23,7 @@ func addHealth(mux *Mux, r Router, source func() SourceStatus) {
 		err := r.Ready()
 		table, _ := r.InForce()
 		if err == nil {
-			say(ctx, http.StatusOK, "ready"+guardNote(table)+addressNote(r))
+			say(ctx, http.StatusOK, "ready"+partNote(table)+guardNote(table)+addressNote(r))
 			return
 		}
 		text := "not ready: " + err.Error()
@@ -34,6 +34,15 @@ func addHealth(mux *Mux, r Router, source func() SourceStatus) {
 		}
 		say(ctx, http.StatusServiceUnavailable, text)
 	})
+}
+
+// partNote says that a part of the documents has never been read, which is no reason to send no
+// requests: the tenants of all others are served.
+func partNote(t *routing.Table) string {
+	if t == nil || !t.Partial() {
+		return ""
+	}
+	return "\nsome files of documents could never be read: a host that no known tenant owns is answered with no_table, and whoever catches all is not served; see /problems"
 }
 
 // guardNote says that the guard holds something, which is no reason to send no requests.
