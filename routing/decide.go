@@ -175,10 +175,8 @@ func (t *Table) pinOf(r *Request, rule *compiledRule, pin *Pinned, d *Decision) 
 
 // deckNamed returns the ID of a deck, or deckUnknown.
 func (t *Table) deckNamed(name string) int32 {
-	for id, deck := range t.parts.Decks {
-		if deck.Name == name {
-			return int32(id)
-		}
+	if id, ok := t.parts.DeckIDs[name]; ok {
+		return id
 	}
 	return deckUnknown
 }

@@ -27,6 +27,8 @@ type Parts struct {
 	Policies store.List[Policy]
 	// Decks are by the IDs that policies and pins have.
 	Decks []*CompiledDeck
+	// DeckIDs has the ID of each name in Decks.
+	DeckIDs map[string]int32
 	// Refused holds by tenant the hosts that it claims and does not hold.
 	Refused  map[string][]string
 	Problems []Problem

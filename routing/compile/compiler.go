@@ -176,7 +176,7 @@ func (c *Compiler) publish(revision int64) *routing.Table {
 		before = c.last.Parts()
 	}
 	p := routing.Parts{
-		Revision: revision, Hash: c.ledger.hash.String(), EffectiveHash: c.ledger.effective.plus(c.claims.effective).String(), Decks: c.decks.list, Refused: c.claims.refused,
+		Revision: revision, Hash: c.ledger.hash.String(), EffectiveHash: c.ledger.effective.plus(c.claims.effective).String(), Decks: c.decks.list, DeckIDs: c.decks.sealed(), Refused: c.claims.refused,
 		Partial: !c.allRead, Wildcards: c.claims.wildcards > 0, Policies: c.policies.published.Seal(),
 	}
 	p.Maps, p.Weight = c.maps.Seal(before.Maps)
