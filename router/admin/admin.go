@@ -2,6 +2,7 @@ package admin
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -184,15 +185,19 @@ func say(ctx *fasthttp.RequestCtx, status int, text string) {
 
 // show answers with JSON that people can read too.
 func show(ctx *fasthttp.RequestCtx, status int, what any) {
-	text, err := json.MarshalIndent(what, "", "  ")
-	if err != nil {
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false) // "&" is no \u0026 to people
+	encoder.SetIndent("", "  ")
+	if err := encoder.Encode(what); err != nil {
 		fail(ctx, http.StatusInternalServerError, "this cannot be shown as JSON")
 		return
 	}
 	ctx.Response.Header.Set("Cache-Control", "no-store")
 	ctx.SetStatusCode(status)
 	ctx.SetContentType("application/json")
-	ctx.SetBody(append(text, '\n'))
+	ctx.Response.Header.Set("X-Content-Type-Options", "nosniff") // so that no browser takes it for a page
+	ctx.SetBody(text.Bytes())
 }
 
 func fail(ctx *fasthttp.RequestCtx, status int, message string) {
