@@ -126,12 +126,12 @@ func (a *admin) guard(next fasthttp.RequestHandler) fasthttp.RequestHandler {
 			got := sha256.Sum256([]byte(strings.TrimSpace(token)))
 			if !strings.EqualFold(scheme, "Bearer") || subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
 				ctx.Response.Header.Set("WWW-Authenticate", "Bearer")
-				fail(ctx, http.StatusUnauthorized, "this needs the bearer token of --admin-token-file")
+				Fail(ctx, http.StatusUnauthorized, "this needs the bearer token of --admin-token-file")
 				return
 			}
 		}
 		if ctx.IsPost() && len(ctx.Request.Header.Peek("Origin")) > 0 {
-			fail(ctx, http.StatusForbidden, "not from a web page")
+			Fail(ctx, http.StatusForbidden, "not from a web page")
 			return
 		}
 		next(ctx)
@@ -190,7 +190,7 @@ func show(ctx *fasthttp.RequestCtx, status int, what any) {
 	encoder.SetEscapeHTML(false) // "&" is no \u0026 to people
 	encoder.SetIndent("", "  ")
 	if err := encoder.Encode(what); err != nil {
-		fail(ctx, http.StatusInternalServerError, "this cannot be shown as JSON")
+		Fail(ctx, http.StatusInternalServerError, "this cannot be shown as JSON")
 		return
 	}
 	ctx.Response.Header.Set("Cache-Control", "no-store")
@@ -200,7 +200,8 @@ func show(ctx *fasthttp.RequestCtx, status int, what any) {
 	ctx.SetBody(text.Bytes())
 }
 
-func fail(ctx *fasthttp.RequestCtx, status int, message string) {
+// Fail answers with an error, as every listener here tells it: {"error": MESSAGE}.
+func Fail(ctx *fasthttp.RequestCtx, status int, message string) {
 	show(ctx, status, map[string]string{"error": message})
 }
 
@@ -220,7 +221,7 @@ func (a *admin) gslb(ctx *fasthttp.RequestCtx) {
 func (a *admin) export(ctx *fasthttp.RequestCtx) {
 	t, _ := a.router.InForce()
 	if t == nil {
-		fail(ctx, http.StatusServiceUnavailable, noTable)
+		Fail(ctx, http.StatusServiceUnavailable, noTable)
 		return
 	}
 	ctx.SetContentType("application/x-ndjson")
@@ -261,12 +262,12 @@ func (a *admin) acceptHeld(ctx *fasthttp.RequestCtx) {
 	revision, err := strconv.ParseInt(queryOf(ctx).Get("revision"), 10, 64)
 	switch {
 	case a.cfg.AcceptHeld == nil:
-		fail(ctx, http.StatusNotFound, "nothing can be accepted here")
+		Fail(ctx, http.StatusNotFound, "nothing can be accepted here")
 	case err != nil || revision < 1:
-		fail(ctx, http.StatusBadRequest, "revision is no whole number; write the one that /readyz says")
+		Fail(ctx, http.StatusBadRequest, "revision is no whole number; write the one that /readyz says")
 	default:
 		if err := a.cfg.AcceptHeld(revision); err != nil {
-			fail(ctx, http.StatusConflict, err.Error())
+			Fail(ctx, http.StatusConflict, err.Error())
 			return
 		}
 		say(ctx, http.StatusOK, "what was held is in force")
@@ -275,7 +276,7 @@ func (a *admin) acceptHeld(ctx *fasthttp.RequestCtx) {
 
 func (a *admin) drain(ctx *fasthttp.RequestCtx) {
 	if a.cfg.Drain == nil {
-		fail(ctx, http.StatusNotImplemented, "this router cannot be drained from here")
+		Fail(ctx, http.StatusNotImplemented, "this router cannot be drained from here")
 		return
 	}
 	if a.router.BeginDrain() {

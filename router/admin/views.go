@@ -26,7 +26,7 @@ type tableView struct {
 func (a *admin) table(ctx *fasthttp.RequestCtx) {
 	t, published := a.router.InForce()
 	if t == nil {
-		fail(ctx, http.StatusServiceUnavailable, noTable)
+		Fail(ctx, http.StatusServiceUnavailable, noTable)
 		return
 	}
 	view := tableView{
@@ -77,7 +77,7 @@ func (a *admin) tenant(ctx *fasthttp.RequestCtx) {
 	}
 	tenant, known := t.Tenant(name)
 	if !known && len(view.Problems) == 0 {
-		fail(ctx, http.StatusNotFound, "there is no such tenant")
+		Fail(ctx, http.StatusNotFound, "there is no such tenant")
 		return
 	}
 	if known {
