@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -78,7 +79,8 @@ func checkSnapshotPath(path string) error {
 }
 
 // snapshotPath returns where the snapshot of a process is, whose name is id; empty: nowhere. Without the flag
-// it is in the state folder: $STATE_DIRECTORY, else $XDG_STATE_HOME, else /var/lib.
+// it is in the state folder: $STATE_DIRECTORY, the first of those if systemd names several, else
+// $XDG_STATE_HOME, else /var/lib.
 func snapshotPath(flag, id string) string {
 	switch flag {
 	case snapshotOff:
@@ -87,7 +89,8 @@ func snapshotPath(flag, id string) string {
 	default:
 		return flag
 	}
-	for _, dir := range []string{os.Getenv("STATE_DIRECTORY"), os.Getenv("XDG_STATE_HOME")} {
+	first, _, _ := strings.Cut(os.Getenv("STATE_DIRECTORY"), ":")
+	for _, dir := range []string{first, os.Getenv("XDG_STATE_HOME")} {
 		if dir != "" {
 			return filepath.Join(dir, "gridrouter", id+".snap")
 		}
