@@ -56,6 +56,9 @@ type SourceStatus struct {
 	Connected bool `json:"connected"`
 	// Age is the time since the source last proved that the router is up to date.
 	Age time.Duration `json:"-"`
+	// Folder says that the source is a folder, also while Kind is "snapshot". It holds no word of what is
+	// meant, which each router is told by itself.
+	Folder bool `json:"-"`
 	// Detail is where the source is, for people. Nothing secret.
 	Detail string `json:"sourceDetail,omitempty"`
 	// LastError is what went wrong last; empty while all is well. Nothing secret.

@@ -209,7 +209,7 @@ func (c *Compiler) listProblems() []routing.Problem {
 	}
 	if more := len(c.guard.held) + c.guard.unlisted - c.guard.listed; more > 0 {
 		elsewhere = append(elsewhere, routing.Problem{Code: routing.ProblemHeld, Origin: c.problems.origin, Revision: c.guard.revision, Message: fmt.Sprintf(
-			"%d more changes are held that came with many others at once, until somebody says that they are meant: gridctl guard", more)})
+			"%d more changes are held that came with many others at once, until somebody says that they are meant: %s", more, c.howToAccept())})
 	}
 	return c.problems.list(elsewhere)
 }
