@@ -59,6 +59,8 @@ type SnapshotHeader struct {
 	// HeldAfter is the revision after which a mass change began that a router's guard holds; 0: it
 	// holds none, or nobody knows.
 	HeldAfter int64 `json:"heldAfter,omitempty"`
+	// Partial says that a part of the source had never been read.
+	Partial bool `json:"partial,omitempty"`
 	// Written is when the snapshot was made, and Router by whom: a router's ID, or a GSLB server's name.
 	Written time.Time `json:"written"`
 	Router  string    `json:"router"`

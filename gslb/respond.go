@@ -47,6 +47,10 @@ func isMetaType(qtype uint16) bool {
 func (z *Zone) answer(m *dns.Msg, q dns.Question, asker netip.Addr) {
 	name := canonicalName(q.Name)
 	o := z.originOf(name)
+	if z.partial && z.records[name] == nil && (o == nil || name != o.name || q.Qtype != dns.TypeSOA && q.Qtype != dns.TypeNS) {
+		m.Rcode = dns.RcodeServerFailure // a document that could not be read may be of it
+		return
+	}
 	if o == nil {
 		m.Rcode = dns.RcodeRefused
 		return

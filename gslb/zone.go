@@ -25,6 +25,9 @@ type ZoneConfig struct {
 	Serial uint32
 	// NegativeTTL is how many seconds negative answers may be kept, at most 86400. 0 means 5.
 	NegativeTTL uint32
+	// Partial says that there may be documents that could not be read: a name that none has is a server failure then, since "no such
+	// name" would take addresses away from those who ask.
+	Partial bool
 }
 
 // A NameServer is one server of the origins, by its absolute name, with the addresses that are answered for that name if it is below an origin.
@@ -40,6 +43,7 @@ type Zone struct {
 	exists   map[string]bool // all names with records, and those between them and their origin
 	networks []network       // the longest prefix first
 	problems []Problem
+	partial  bool
 }
 
 // A Problem is a part of the input that a Zone had to leave out.
@@ -80,7 +84,7 @@ type network struct {
 // NewZone compiles documents. One that is not valid, repeats the name of one before it, or lies outside of the configured origins is left
 // out and listed in Problems; the others are served. The documents are not kept.
 func NewZone(docs []*Document, cfg ZoneConfig) *Zone {
-	z := &Zone{records: map[string]*record{}, origins: map[string]*origin{}, exists: map[string]bool{}, networks: compileNetworks(cfg.Networks)}
+	z := &Zone{records: map[string]*record{}, origins: map[string]*origin{}, exists: map[string]bool{}, networks: compileNetworks(cfg.Networks), partial: cfg.Partial}
 	cfg.NameServers = z.validServers(cfg.NameServers)
 	for _, name := range cfg.Origins {
 		z.addOrigin(canonicalName(name), cfg)

@@ -159,7 +159,7 @@ func TestWhatTheAdminEndpointsShow(t *testing.T) {
 	f("/debug/pprof/", 200, "goroutine")
 	f("/explain?url=http://acme.test/x&method=POST&header=A:b&header=C:d&clientIP=192.0.2.1", 200, `"deck": "d1"`, `"method": "POST"`, `"rule": "all"`)
 	f("/explain?url=http://acme.test/%23", 200, `"fault": "bad_request"`)
-	f("/explain", 400, "url=")
+	f("/explain", 400, "?url=http://HOST/PATH&method=M&header=Name:Value&clientIP=IP&revision=N")
 	f("/explain?url=/x", 400, "names no host")
 	f("/explain?url=http://a/&clientIP=x", 400, "no IP address")
 	f("/nothing", 404)

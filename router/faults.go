@@ -24,7 +24,6 @@ const (
 	faultBadDeckAnswer  routing.Fault = "bad_deck_answer"
 	faultOverloaded     routing.Fault = "overloaded"
 	faultDeckUnresolved routing.Fault = "deck_unresolved"
-	faultNoTable        routing.Fault = "no_table"
 	faultDraining       routing.Fault = "draining"
 	faultDeckTimeout    routing.Fault = "deck_timeout"
 	faultLoopDetected   routing.Fault = "loop_detected"
@@ -83,7 +82,7 @@ func faultTable() []faultKind {
 		{faultDeckUnresolved, 503, d, true, 0, "the address of the deck is not known yet"},
 		{routing.FaultPinUnreadable, 503, r, true, 0, "where the key belongs cannot be read"},
 		{routing.FaultTenantInvalid, 503, r, true, 0, "the configuration of this host is not valid"},
-		{faultNoTable, 503, r, true, 0, "no configuration has been loaded yet"},
+		{routing.FaultNoTable, 503, r, true, 0, "no configuration has been loaded yet for this host"},
 		{faultDraining, 503, r, true, 0, "this router is about to stop; try again"},
 		{faultDeckTimeout, 504, d, false, 0, "the deck did not answer in time"},
 		{admission.VersionNotSupported, 505, c, true, 0, "only HTTP/1.0 and HTTP/1.1 are supported"},

@@ -124,6 +124,7 @@ func TestFaultsOfRequests(t *testing.T) {
 	f("CONNECT acme.test:443 HTTP/1.1\r\nHost: acme.test:443\r\n\r\n", 405, "method_not_allowed")
 	f("GET / HTTP/9.9\r\n"+host+"\r\n", 505, "version_not_supported")
 	f("GET / HTTP/2.0\r\n"+host+"\r\n", 505, "version_not_supported")
+	f("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, "version_not_supported")
 	f("GET / HTTP/1.1\r\n"+host+"Expect: x\r\n\r\n", 417, "expectation_failed")
 	f("GET /"+strings.Repeat("a", 9<<10)+" HTTP/1.1\r\n"+host+"\r\n", 414, "uri_too_long")
 	f("GET / HTTP/1.1\r\n"+host+strings.Repeat("X: y\r\n", 101)+"\r\n", 431, "head_too_large")

@@ -125,7 +125,7 @@ func readHops(head *admission.Head) (hops int) {
 func (x *exchange) decide() routing.Fault {
 	x.now = x.router.published.Load()
 	if x.now == nil {
-		return faultNoTable
+		return routing.FaultNoTable
 	}
 	x.decision = x.now.table.Decide(&x.head.Request)
 	if policy := x.decision.Policy; policy != nil && policy.Total > 0 {

@@ -204,3 +204,19 @@ func TestPinsThatNobodyReadsStayUnread(t *testing.T) {
 		t.Errorf("a key without a pin: got %d %s", r.StatusCode, r.body)
 	}
 }
+
+// TestATenantWhosePinsAreReadOnDemandShowsNoCountOfThem asks about one that has two, and about one whose
+// pins the table holds.
+func TestATenantWhosePinsAreReadOnDemandShowsNoCountOfThem(t *testing.T) {
+	g := cachedGrid(t, &pinBoard{}, "1", "2")
+	server := adminOf(g, nil)
+	if got := fetchJSON(t, server.URL+"/tenants/acme"); got["pinsOnDemand"] != true || got["pins"] != nil {
+		t.Errorf("read on demand: %v", got)
+	}
+	held := cachedTenant()
+	held.Rules[0].Pins = routing.PinsResident
+	g.put(held)
+	if got := fetchJSON(t, server.URL+"/tenants/acme"); got["pinsOnDemand"] != nil || got["pins"] == nil {
+		t.Errorf("held: %v", got)
+	}
+}

@@ -2,6 +2,7 @@ package routing_test
 
 import (
 	"encoding/base64"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -112,4 +113,68 @@ func BenchmarkDecide(b *testing.B) {
 	run("split", "GET acme.example/\nx-user-id: someone")
 	run("wildcard", "GET a.b.acme.example/\nx-user-id: someone")
 	run("unknown", "GET nobody.example/")
+}
+
+const cachedPins = `
+kind: Tenant
+name: acme
+hosts: [acme.example]
+rules: [{name: users, key: {header: x-user-id}, pins: cached, split: {d1: 1}}]
+`
+
+// pinnedAmong returns a table of that many decks, and a request whose pin, read on demand, names the
+// last of them.
+func pinnedAmong(t testing.TB, decks int) (*routing.Table, *routing.Request, routing.Pinned) {
+	t.Helper()
+	last := fmt.Sprintf("d%d", decks)
+	g := routingtest.NewGrid(t.(*testing.T))
+	g.Compiler.CachePins()
+	var documents []string
+	for n := range decks {
+		documents = append(documents, fmt.Sprintf("kind: Deck\nname: d%d\ndomain: d%d.deck.example\nattach: mesh\n", n+1, n+1))
+	}
+	g.Put(append(documents, cachedPins, routingtest.PinYAML("7", last))...)
+	r := onThePath(t, "GET acme.example/\nx-user-id: 7")
+	if d := g.Table.Decide(r); !d.PinWanted {
+		t.Fatalf("no pin is wanted: %+v", d)
+	}
+	pin := routing.Pinned{State: routing.PinFound, Deck: last, Sum: routing.PinSum("pins/acme/7", g.Stored["pins/acme/7"].Value)}
+	if d := g.Table.DecidePinned(r, pin); d.Deck == nil || d.Deck.Name != last {
+		t.Fatalf("the decision is %+v", d)
+	}
+	return g.Table, r, pin
+}
+
+// TestAPinThatWasReadOnDemandAllocatesNothing holds that a deck is found by its name in an index.
+func TestAPinThatWasReadOnDemandAllocatesNothing(t *testing.T) {
+	table, r, pin := pinnedAmong(t, 2000)
+	if n := testing.AllocsPerRun(200, func() { table.DecidePinned(r, pin) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+	if parts := table.Parts(); len(parts.DeckIDs) != len(parts.Decks) {
+		t.Errorf("the index has %d names of %d decks", len(parts.DeckIDs), len(parts.Decks))
+	} else {
+		for id, deck := range parts.Decks {
+			if parts.DeckIDs[deck.Name] != int32(id) {
+				t.Errorf("%s has ID %d, and %d in the index", deck.Name, id, parts.DeckIDs[deck.Name])
+			}
+		}
+	}
+	pin.Deck = "nowhere"
+	if d := table.DecidePinned(r, pin); d.Fault != routing.FaultDeckDown {
+		t.Errorf("a deck that nobody named: %+v", d)
+	}
+}
+
+// BenchmarkDecidePinned decides by a pin that was read on demand.
+func BenchmarkDecidePinned(b *testing.B) {
+	for _, decks := range []int{2, 2000} {
+		table, r, pin := pinnedAmong(&testing.T{}, decks)
+		b.Run(fmt.Sprintf("decks=%d", decks), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				table.DecidePinned(r, pin)
+			}
+		})
+	}
 }

@@ -21,7 +21,10 @@ func (t *Table) DecidePinned(r *Request, pin Pinned) Decision { return t.decide(
 // order until one ends the search. trace, if not nil, is told of every step.
 func (t *Table) decide(r *Request, pin *Pinned, trace *tracer) Decision {
 	packed, ok := t.owner(r.Host)
-	if !ok {
+	switch {
+	case !ok && t.parts.Partial:
+		return Decision{Fault: FaultNoTable, Reason: "no tenant that is known owns the host, and some documents could never be read"}
+	case !ok:
 		return Decision{Fault: FaultNoTenant, Reason: "no tenant owns the host"}
 	}
 	id, epoch, tenant := store.UnpackHost(packed)
@@ -172,10 +175,8 @@ func (t *Table) pinOf(r *Request, rule *compiledRule, pin *Pinned, d *Decision) 
 
 // deckNamed returns the ID of a deck, or deckUnknown.
 func (t *Table) deckNamed(name string) int32 {
-	for id, deck := range t.parts.Decks {
-		if deck.Name == name {
-			return int32(id)
-		}
+	if id, ok := t.parts.DeckIDs[name]; ok {
+		return id
 	}
 	return deckUnknown
 }

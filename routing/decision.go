@@ -16,6 +16,8 @@ const (
 	FaultKeyMissing Fault = "key_missing"
 	// FaultNoTenant: no tenant owns the host.
 	FaultNoTenant Fault = "no_tenant"
+	// FaultNoTable: no tenant that is known owns the host, and not all documents have been read yet.
+	FaultNoTable Fault = "no_table"
 	// FaultNoRule: no rule of the tenant yields a deck.
 	FaultNoRule Fault = "no_rule"
 	// FaultDeckDown: the deck is down or gone, and no standby serves.

@@ -27,13 +27,17 @@ type Parts struct {
 	Policies store.List[Policy]
 	// Decks are by the IDs that policies and pins have.
 	Decks []*CompiledDeck
+	// DeckIDs has the ID of each name in Decks.
+	DeckIDs map[string]int32
 	// Refused holds by tenant the hosts that it claims and does not hold.
 	Refused  map[string][]string
 	Problems []Problem
 	Rewound  map[string]uint64
 	Guard    *GuardState
-	Counts   Counts
-	Weight   int
+	// Partial is what [Table.Partial] returns.
+	Partial bool
+	Counts  Counts
+	Weight  int
 }
 
 // NewTable returns the table that parts make.
@@ -87,6 +91,10 @@ func (t *Table) WithProblem(p Problem) *Table {
 
 // Guard returns what the guard holds back; nil if it holds nothing. It must not be changed.
 func (t *Table) Guard() *GuardState { return t.parts.Guard }
+
+// Partial says that a part of the source, such as a file, has never been read, so that nobody knows
+// which hosts are in it: a host that no tenant owns here may be a tenant's there.
+func (t *Table) Partial() bool { return t.parts.Partial }
 
 // Weight returns how many bytes the table does not share with the one before it, nearly.
 func (t *Table) Weight() int { return t.parts.Weight }
@@ -176,12 +184,30 @@ func (t *Table) CachesPins(tenant string) bool {
 }
 
 // owner returns the packed owner of a canonical host: exact beats wildcard, longer beats
-// shorter, and whoever catches all has what is left.
+// shorter, and whoever catches all has what is left. In a partial table nobody knows what is left, nor
+// whether another tenant has what an owner of a wildcard delegates.
 func (t *Table) owner(host []byte) (packed string, ok bool) {
-	if packed, ok = t.namedOwner(host); ok || t.parts.Maps.Hosts == nil {
+	packed, ok = t.namedOwner(host)
+	if t.parts.Partial {
+		return packed, ok && !t.mayBeAnothers(host, packed)
+	}
+	if ok || t.parts.Maps.Hosts == nil {
 		return packed, ok
 	}
 	return t.parts.Maps.Hosts.GetString(CatchAll)
+}
+
+// mayBeAnothers says whether the owner of a host has it by a wildcard, and delegates it.
+func (t *Table) mayBeAnothers(host []byte, packed string) bool {
+	if _, exact := t.parts.Maps.Hosts.Get(host); exact {
+		return false
+	}
+	_, _, tenant := store.UnpackHost(packed)
+	delegates := func(host string) bool {
+		_, ok := t.parts.Maps.Delegates.GetString(store.DelegateKey(tenant, host))
+		return ok
+	}
+	return delegates(string(host)) || slices.ContainsFunc(WildcardsAbove(string(host)), delegates)
 }
 
 // namedOwner is owner without the one that catches all.

@@ -33,12 +33,16 @@ minutes it goes over.
 
 A tenant's epoch is raised by one, once a call, whenever one of its keys may change its deck.
 
+--restore is for what "gridctl export" printed: nothing of it counts as new to a deck that is
+draining, a tenant that etcd does not hold keeps its epoch, and is written after its pins.
+
 What changes the rules or pins of more than 10 tenants, and more than 5 % of them, within ten
 seconds, those of earlier calls counted, is refused: the guard of the routers would hold it
 ("gridctl guard"). If it is meant, --allow-mass-change writes it with a mark that tells them so.`,
 		Example: `  gridctl apply -f tenants/acme.yaml --why "move canary to east-2"
   gridctl apply -f grid/ --dry-run
   gridctl apply -f grid/ --allow-mass-change --why "leave east-1"
+  gridctl apply -f documents.json --restore --why "etcd was lost"
   gridctl get tenants acme -o yaml | sed 's/split: 60/split: 50/' | gridctl apply -f -`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -62,16 +66,18 @@ seconds, those of earlier calls counted, is refused: the guard of the routers wo
 	change.register(cmd)
 	change.registerMass(cmd)
 	cmd.Flags().BoolVar(&change.force, "force", false, "undo what others changed since the documents were read")
+	cmd.Flags().BoolVar(&change.restore, "restore", false, "the documents stood in etcd before, as those of gridctl export")
 	return cmd
 }
 
 // changeFlags are the flags of every command that writes.
 type changeFlags struct {
-	why    string
-	dryRun bool
-	output string
-	mass   bool // meant although the routers' guard would hold it
-	force  bool // over what others changed meanwhile
+	why     string
+	dryRun  bool
+	output  string
+	mass    bool // meant although the routers' guard would hold it
+	restore bool // what stood in etcd before
+	force   bool // over what others changed meanwhile
 }
 
 func (c *changeFlags) register(cmd *cobra.Command) {
@@ -87,7 +93,7 @@ func (c *changeFlags) registerMass(cmd *cobra.Command) {
 
 // options are what the flags say to the catalog.
 func (c *changeFlags) options() catalog.Options {
-	return catalog.Options{Why: c.why, AllowMassChange: c.mass, Force: c.force}
+	return catalog.Options{Why: c.why, AllowMassChange: c.mass, Force: c.force, Restore: c.restore}
 }
 
 func (c *changeFlags) check() error { return oneOf(c.output, "text", "json") }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -25,25 +26,31 @@ func newExportCommand(to *connection) *cobra.Command {
 	var at adminAddress
 	var snapshot string
 	cmd := &cobra.Command{
-		Use:   "export --router ADDRESS | --snapshot FILE",
-		Short: "Print the documents that a router has in force",
-		Long: `Prints the documents that a router has in force, or had by its snapshot, as "gridctl apply -f"
-reads them: a JSON object a line. It asks no etcd: every router holds the documents, also when etcd
-has lost them.
+		Use:   "export [--router ADDRESS | --snapshot FILE]",
+		Short: "Print all documents, for a backup or from a router when etcd has lost them",
+		Long: `Prints all documents that etcd holds, of every kind and as they stood at one revision, as
+"gridctl apply -f FILE --restore" reads them: a JSON object a line. Applied to an empty etcd they give
+the same documents. What is bad in etcd is printed as far as it is JSON, and told on the error output.
 
-Decks, tenants (with the epochs that are in force) and pins are printed. What a router does not
-hold is not: Gslb documents, pins with "pins: cached", and tenants that never were good. How many
+With --router or --snapshot it asks no etcd, and prints the documents that a router has in force, or
+had by its snapshot: every router holds them, also when etcd has lost them. These are decks, tenants
+(with the epochs that are in force) and pins. What a router does not hold is not printed: Gslb documents, pins with "pins: cached", and tenants that never were good. How many
 pins are missing for that is told on the error output: without them their keys go by ranges and
 split, to other decks than before. Gslb documents are in the snapshots of GSLB servers, which
 --snapshot takes as well ($STATE_DIRECTORY/gridrouter/gslb-NAME.snap). Keep the snapshot of a
 router ($STATE_DIRECTORY/gridrouter/NAME.snap) before you start it anew on an empty etcd.`,
-		Example: `  gridctl export --router 127.0.0.1:9901 > documents.json
-  gridctl export --snapshot /var/lib/gridrouter/r1.snap | gridctl apply -f - --why "etcd was lost"`,
+		Example: `  gridctl export > documents.json
+  gridctl export --router 127.0.0.1:9901 > documents.json
+  gridctl export --snapshot /var/lib/gridrouter/r1.snap | gridctl apply -f - --restore --why "etcd was lost"`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			switch {
-			case (at.router == "") == (snapshot == ""):
-				return flags.Usagef("say whose documents: --router ADDRESS, or --snapshot FILE")
+			case at.router != "" && snapshot != "":
+				return flags.Usagef("--router and --snapshot: whose documents? give one of them")
+			case at.router == "" && snapshot == "":
+				return to.open(cmd, func(ctx context.Context, grid *catalog.Catalog) error {
+					return exportAll(ctx, grid, cmd.OutOrStdout(), cmd.ErrOrStderr())
+				})
 			case snapshot != "":
 				return exportSnapshot(cmd.OutOrStdout(), cmd.ErrOrStderr(), snapshot)
 			}
@@ -63,6 +70,16 @@ router ($STATE_DIRECTORY/gridrouter/NAME.snap) before you start it anew on an em
 	at.register(cmd.Flags(), "to ask")
 	cmd.Flags().StringVar(&snapshot, "snapshot", "", "`FILE` that a router keeps (serve --snapshot) (default none)")
 	return cmd
+}
+
+// exportAll prints all documents that etcd holds.
+func exportAll(ctx context.Context, grid *catalog.Catalog, out, faults io.Writer) error {
+	lines := bufio.NewWriter(out)
+	found, err := show(ctx, grid, "", false, newPrinter(lines, "", "json"))
+	if err == nil && found == 0 {
+		tell(faults, "etcd holds no documents there\n")
+	}
+	return errors.Join(err, lines.Flush())
 }
 
 // pinsOnDemand is the header in which a router says how many pins its export lacks.

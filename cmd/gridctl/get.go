@@ -62,7 +62,8 @@ func newGetCommand(to *connection) *cobra.Command {
 		Long: `Prints the documents in etcd: all of a kind, or one.
 
 -o yaml and -o json print what "gridctl apply" reads; json is one document a line. In yaml the
-field revision says which stored form it is: apply refuses what was made from another one.`,
+field revision says which stored form it is: apply refuses what was made from another one, so that it
+is for editing. For a backup there is "gridctl export".`,
 		Example: `  gridctl get decks
   gridctl get tenants acme -o yaml
   gridctl get pins initech

@@ -111,6 +111,7 @@ func explain(cmd *cobra.Command, f *explainFlags, url string) error {
 		return err
 	}
 	encoder := json.NewEncoder(cmd.OutOrStdout())
+	encoder.SetEscapeHTML(false)
 	encoder.SetIndent("", "  ")
 	return encoder.Encode(explanation)
 }

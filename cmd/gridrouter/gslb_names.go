@@ -35,6 +35,7 @@ type gslbNames struct {
 	inForce   catalog.Fingerprint       // of documents
 	problems  map[string]string         // by name, what is wrong with what the source holds
 	faults    []discovery.Fault         // of the source
+	allRead   bool                      // there was a moment when the source could read all that it has
 	left      map[string]bool           // what the newest zone leaves out, and why
 	guard     *gslbGuard
 	answered  *gslbState // what is answered from; nil: nothing yet
@@ -51,6 +52,7 @@ type gslbState struct {
 	inForce   string               // of the documents that are answered from
 	documents []*gslb.Document     // by name
 	problems  int                  // documents and files that are bad
+	partial   bool                 // a part of the source has never been read
 	leftOut   int                  // good ones that the zone had to leave out
 	held      *catalog.StatusGuard // nil: nothing
 }
@@ -88,6 +90,7 @@ func (n *gslbNames) apply(batch discovery.Batch) {
 		n.bad.Set(float64(len(n.faults)))
 		return // what cannot be read is not empty: SERVFAIL, not "no such name"
 	}
+	n.allRead = n.allRead || !slices.ContainsFunc(batch.Faults, func(f discovery.Fault) bool { return compile.IsPlace(f.Origin) })
 	for _, entry := range batch.Put {
 		if value, known := n.stored[entry.Key]; !known || value != string(entry.Value) {
 			n.put(entry)
@@ -238,9 +241,9 @@ func (n *gslbNames) acceptHeld(revision int64) error {
 func (n *gslbNames) answer(revision int64) {
 	n.guard.tell(revision, len(n.documents))
 	next := &gslbState{
-		revision: revision, hash: n.hash.String(), inForce: n.inForce.String(), problems: len(n.problems) + len(n.faults), held: n.guard.status.Load(),
+		revision: revision, hash: n.hash.String(), inForce: n.inForce.String(), problems: len(n.problems) + len(n.faults), held: n.guard.status.Load(), partial: !n.allRead,
 	}
-	if was := n.answered; was != nil && was.inForce == next.inForce { // names that stay need no new zone
+	if was := n.answered; was != nil && was.inForce == next.inForce && was.partial == next.partial { // names that stay need no new zone
 		next.documents, next.leftOut = was.documents, was.leftOut
 	} else if !n.publishZone(next) {
 		return
@@ -252,7 +255,7 @@ func (n *gslbNames) answer(revision int64) {
 
 // publishZone answers from the documents, and notes them in the state. False: that panicked.
 func (n *gslbNames) publishZone(next *gslbState) bool {
-	n.config.Serial = uint32(next.revision) // serial numbers wrap around (RFC 1982)
+	n.config.Serial, n.config.Partial = uint32(next.revision), next.partial // serial numbers wrap around (RFC 1982)
 	documents := n.sorted()
 	zone, err := n.zone(documents)
 	if err != nil {
@@ -264,6 +267,9 @@ func (n *gslbNames) publishZone(next *gslbState) bool {
 	n.publish(zone)
 	next.documents, next.leftOut = documents, len(zone.Problems())
 	n.tellLeftOut(zone.Problems())
+	if next.partial {
+		n.log.Error("some files of names could never be read: SERVFAIL for each name that no other has, until they can", zap.Int("faults", len(n.faults)))
+	}
 	n.log.Info("answering from new documents", zap.Int64("revision", next.revision), zap.Int("names", zone.Names()))
 	return true
 }

@@ -245,14 +245,14 @@ func (s *gslbService) acceptHeld(ctx *fasthttp.RequestCtx) {
 	revision, err := strconv.ParseInt(string(ctx.QueryArgs().Peek("revision")), 10, 64)
 	switch {
 	case !isLoopback(s.metrics.Addr().String()):
-		admin.Plain(ctx, http.StatusForbidden, "this address can be reached from other machines; let --metrics be a loopback address to accept anything here")
+		admin.Fail(ctx, http.StatusForbidden, "this address can be reached from other machines; let --metrics be a loopback address to accept anything here")
 	case len(ctx.Request.Header.Peek("Origin")) > 0:
-		admin.Plain(ctx, http.StatusForbidden, "a page in a browser must not act for whom it is shown to")
+		admin.Fail(ctx, http.StatusForbidden, "a page in a browser must not act for whom it is shown to")
 	case err != nil || revision < 1:
-		admin.Plain(ctx, http.StatusBadRequest, "revision is no whole number; write the one that the log says")
+		admin.Fail(ctx, http.StatusBadRequest, "revision is no whole number; write the one that the log says")
 	default:
 		if err := s.names.acceptHeld(revision); err != nil {
-			admin.Plain(ctx, http.StatusConflict, err.Error())
+			admin.Fail(ctx, http.StatusConflict, err.Error())
 			return
 		}
 		ctx.SetContentType("text/plain; charset=utf-8")

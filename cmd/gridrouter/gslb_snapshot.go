@@ -38,7 +38,7 @@ func (n *gslbNames) saved(cluster string) *saved {
 	revision := strconv.FormatInt(state.revision, 16) // so that serial numbers do not go back
 	return &saved{
 		header: discovery.SnapshotHeader{
-			Cluster: cluster, Revision: state.revision, Hash: state.hash + "-" + revision, EffectiveHash: state.inForce, Names: len(state.documents),
+			Cluster: cluster, Revision: state.revision, Hash: state.hash + "-" + revision, EffectiveHash: state.inForce, Names: len(state.documents), Partial: state.partial,
 		},
 		sections: func() ([]discovery.SnapshotSection, error) {
 			data, err := json.Marshal(state.documents)
@@ -70,6 +70,7 @@ func (n *gslbNames) restore(header discovery.SnapshotHeader, sections []discover
 	for name, document := range documents {
 		n.setDocument(name, document)
 	}
+	n.allRead = !header.Partial
 	n.answer(header.Revision)
 	if n.answered == nil {
 		n.documents, n.inForce = map[string]*gslb.Document{}, catalog.Fingerprint{}

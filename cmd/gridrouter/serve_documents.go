@@ -298,6 +298,7 @@ func (s *service) sourceStatus() admin.SourceStatus {
 	}
 	return admin.SourceStatus{
 		Kind: status.Kind, Connected: status.Connected, Age: status.Age, Detail: status.Detail, LastError: status.LastError,
+		Folder: s.flags.source.routes != "",
 	}
 }
 

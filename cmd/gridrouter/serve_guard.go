@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 // holds. All but the reading of held belongs to the goroutine of the documents.
 type guardWatch struct {
 	log      *zap.Logger
+	folder   bool // the source is a folder
 	holds    prometheus.Counter
 	held     atomic.Pointer[catalog.StatusGuard] // nil: nothing
 	accepted int64                               // by the marks
@@ -64,6 +66,14 @@ func (g *guardWatch) compile(compiler *compile.Compiler, update compile.Update, 
 	return table, nil
 }
 
+// mend says how somebody ends what is held up to a revision.
+func (g *guardWatch) mend(revision int64) string {
+	if g.folder {
+		return fmt.Sprintf("put the files back, or, if it is meant: gridctl guard accept %d --router ADDRESS, that of --admin", revision)
+	}
+	return fmt.Sprintf("gridctl guard accept %d, or gridctl guard discard %d", revision, revision)
+}
+
 // readMarks notes what is accepted. That a mark is deleted takes nothing back. Those that
 // come with another source, or one that was restored, speak of other revisions.
 func (g *guardWatch) readMarks(batch discovery.Batch) {
@@ -100,7 +110,8 @@ func (g *guardWatch) look(table *routing.Table, revision int64) {
 		}
 		g.held.Store(held)
 		g.holds.Inc()
-		g.log.Error("the guard holds a mass change: what it concerns stays as it is in force, until it is accepted or discarded by gridctl guard",
+		g.log.Error("the guard holds a mass change: what it concerns stays as it is in force, until it is accepted or discarded",
+			zap.String("mend", g.mend(held.Revision)),
 			zap.Int64("revision", held.Revision), zap.Int64("before", held.Before), zap.Int("documents", state.Documents),
 			zap.Int("dropped", state.Dropped), zap.Int("repointed", state.Repointed), zap.Int("limit", state.Limit),
 			zap.Strings("tenants", state.Tenants[:min(len(state.Tenants), 10)]))

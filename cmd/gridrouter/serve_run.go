@@ -138,6 +138,7 @@ func newService(f *serveFlags, reread func(context.Context) (string, error), tol
 			Name: "gridrouter_table_update_failures_total", Help: "Updates that brought out a fault of gridrouter's own and are not in force; everything is listed anew after each.",
 		}),
 	}
+	s.documents.guard.folder = s.flags.source.routes != ""
 	s.registry.MustRegister(s.documents.drift, s.documents.panics)
 	return s, s.openSnapshots(reader)
 }

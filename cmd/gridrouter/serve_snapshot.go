@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -47,8 +48,10 @@ type saved struct {
 	sections func() ([]discovery.SnapshotSection, error)
 }
 
-// identity tells whether the same was written before.
-func (s *saved) identity() string { return s.header.Hash + s.header.EffectiveHash }
+// identityOf tells whether the same was written before.
+func identityOf(h *discovery.SnapshotHeader) string {
+	return fmt.Sprint(h.Hash, h.EffectiveHash, h.Partial)
+}
 
 // newSnapshots makes and registers the metrics of a process's snapshot.
 func newSnapshots(s *snapshots, registry prometheus.Registerer) *snapshots {
@@ -76,7 +79,8 @@ func checkSnapshotPath(path string) error {
 }
 
 // snapshotPath returns where the snapshot of a process is, whose name is id; empty: nowhere. Without the flag
-// it is in the state folder: $STATE_DIRECTORY, else $XDG_STATE_HOME, else /var/lib.
+// it is in the state folder: $STATE_DIRECTORY, the first of those if systemd names several, else
+// $XDG_STATE_HOME, else /var/lib.
 func snapshotPath(flag, id string) string {
 	switch flag {
 	case snapshotOff:
@@ -85,7 +89,8 @@ func snapshotPath(flag, id string) string {
 	default:
 		return flag
 	}
-	for _, dir := range []string{os.Getenv("STATE_DIRECTORY"), os.Getenv("XDG_STATE_HOME")} {
+	first, _, _ := strings.Cut(os.Getenv("STATE_DIRECTORY"), ":")
+	for _, dir := range []string{first, os.Getenv("XDG_STATE_HOME")} {
 		if dir != "" {
 			return filepath.Join(dir, "gridrouter", id+".snap")
 		}
@@ -104,7 +109,7 @@ func (s *snapshots) restore(use func(discovery.SnapshotHeader, []discovery.Snaps
 		switch {
 		case err == nil:
 			s.restored.Store(&header)
-			s.written = header.Hash + header.EffectiveHash
+			s.written = identityOf(&header)
 			s.at.Set(float64(header.Written.Unix()))
 			s.bytes.Set(float64(size))
 			s.log.Info(s.who+" starts from its snapshot", zap.String("file", path), zap.Int64("revision", header.Revision),
@@ -176,7 +181,7 @@ func (s *snapshots) run(ctx context.Context, take func() *saved) error {
 // where there is nothing to write. What fails is tried again; the first failure in a row is logged.
 func (s *snapshots) write(take func() *saved) {
 	now := take()
-	if now == nil || now.identity() == s.written {
+	if now == nil || identityOf(&now.header) == s.written {
 		return
 	}
 	size, err := s.writeTo(now)
@@ -192,7 +197,7 @@ func (s *snapshots) write(take func() *saved) {
 	if s.failing {
 		s.log.Info("the snapshot can be written again", zap.String("file", s.path))
 	}
-	s.failing, s.written = false, now.identity()
+	s.failing, s.written = false, identityOf(&now.header)
 	s.writes.Inc()
 	s.bytes.Set(float64(size))
 	s.at.SetToCurrentTime()
@@ -219,6 +224,7 @@ func savedTable(checkpoint *compile.Checkpoint, cluster string) *saved {
 		header: discovery.SnapshotHeader{
 			Cluster: cluster, Revision: checkpoint.Revision(), Hash: checkpoint.Hash(), EffectiveHash: checkpoint.EffectiveHash(),
 			Tenants: counts.Tenants, Hosts: counts.Hosts, Decks: counts.Decks, Pins: counts.Pins,
+			Partial: checkpoint.Partial(),
 		},
 		sections: func() ([]discovery.SnapshotSection, error) {
 			sections, err := checkpoint.Sections()

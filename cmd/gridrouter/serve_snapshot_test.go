@@ -138,3 +138,22 @@ func TestInspectSaysWhatASnapshotHolds(t *testing.T) {
 		t.Errorf("of no file: %v: %s", err, out)
 	}
 }
+
+// TestTheSnapshotIsInTheStateFolder asks for its place in each environment. systemd separates several
+// folders with colons.
+func TestTheSnapshotIsInTheStateFolder(t *testing.T) {
+	for _, c := range []struct{ flag, systemd, xdg, want string }{
+		{"", "", "", "/var/lib/gridrouter/r1.snap"},
+		{"", "", "/x", "/x/gridrouter/r1.snap"},
+		{"", "/s", "/x", "/s/gridrouter/r1.snap"},
+		{"", "/s:/t", "/x", "/s/gridrouter/r1.snap"},
+		{"/f", "/s", "/x", "/f"},
+		{"off", "/s", "/x", ""},
+	} {
+		t.Setenv("STATE_DIRECTORY", c.systemd)
+		t.Setenv("XDG_STATE_HOME", c.xdg)
+		if got := snapshotPath(c.flag, "r1"); got != c.want {
+			t.Errorf("%+v: got %q", c, got)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/http"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -37,6 +38,76 @@ func TestAFolderOfWhichNothingCanBeReadIsNotAnEmptyOne(t *testing.T) {
 	if status, body := s.ask("/"); status != http.StatusOK {
 		t.Errorf("broken later: %d %s; what is in force stays", status, body)
 	}
+}
+
+// TestAHostThatNoTenantOwnsIsNotDeniedBeforeAllFilesWereRead starts a router on a folder one of whose
+// files is broken from the start: it cannot know which hosts are in it. A snapshot of that time does not
+// make it known, and a file that breaks later is another matter: what was in it is in force.
+func TestAHostThatNoTenantOwnsIsNotDeniedBeforeAllFilesWereRead(t *testing.T) {
+	dir, snapshot := t.TempDir(), filepath.Join(t.TempDir(), "r1.snap")
+	writeFile(t, dir+"/a.yaml", deckYAML("d1", startDeck(t, "one"))+tenantYAML("d1"))
+	writeFile(t, dir+"/b.yaml", "kind: Tenant\nname: [\n")
+	s := startServe(t, "--routes", dir, "--snapshot", snapshot, "--access-log", "off")
+	s.becomes(t, "one ")
+	wantHost := func(s *served, host string, status int, fault string) {
+		t.Helper()
+		req, err := http.NewRequest(http.MethodGet, "http://"+s.data+"/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Host = host
+		if got, body := do(req); got != status || !strings.Contains(body, fault) {
+			t.Errorf("%s got %d %s, want %d %s", host, got, body, status, fault)
+		}
+	}
+	wantHost(s, "other.example", http.StatusServiceUnavailable, "no_table")
+	if status, body := fetch(s.admin + "/readyz"); status != http.StatusOK || !strings.Contains(body, "could never be read") {
+		t.Errorf("/readyz: %d %s", status, body)
+	}
+	if _, body := fetch(s.admin + "/explain?url=http://other.example/"); !strings.Contains(body, "no_table") {
+		t.Errorf("/explain: %s", body)
+	}
+	s.terminate(t)
+
+	s = startServe(t, "--routes", dir, "--snapshot", snapshot, "--access-log", "off")
+	s.becomes(t, "one ")
+	wantHost(s, "other.example", http.StatusServiceUnavailable, "no_table")
+	other := strings.ReplaceAll(tenantYAML("d1"), "acme", "other")
+	writeFile(t, dir+"/b.yaml", other)
+	eventually(t, "the mended file is in force", func() bool {
+		_, body := fetch(s.admin + "/readyz")
+		return body == "ready\n"
+	})
+	wantHost(s, "other.example", http.StatusOK, "one ")
+	wantHost(s, "nobody.example", http.StatusNotFound, "no_tenant")
+	writeFile(t, dir+"/b.yaml", "kind: Tenant\nname: [\n")
+	eventually(t, "it is listed as a problem", func() bool {
+		_, body := fetch(s.admin + "/problems")
+		return strings.Contains(body, "unreadable")
+	})
+	wantHost(s, "nobody.example", http.StatusNotFound, "no_tenant")
+	s.terminate(t)
+
+	s = startServe(t, "--routes", dir, "--snapshot", snapshot, "--access-log", "off")
+	wantHost(s, "other.example", http.StatusOK, "one ")
+	wantHost(s, "nobody.example", http.StatusNotFound, "no_tenant")
+}
+
+// TestAGslbServerThatCannotReadAllDeniesNoName starts a GSLB server on a folder one of whose files is
+// broken from the start.
+func TestAGslbServerThatCannotReadAllDeniesNoName(t *testing.T) {
+	dir := t.TempDir()
+	writeFile(t, dir+"/a.yaml", "kind: Gslb\nname: west-1.deck.example\nvips: [{address: 127.0.0.31}]\n")
+	writeFile(t, dir+"/b.yaml", "kind: Gslb\nname: [\n")
+	p := startGslb(t, "--routes", dir, "--snapshot", "off", "--listen", "127.0.0.1:0")
+	server := p.await(t, "answering DNS")["addr"].(string)
+	wantAnswer(t, server, "west-1.deck.example", "127.0.0.31")
+	wantAnswer(t, server, "east-1.deck.example", "SERVFAIL")
+	wantAnswer(t, server, "east-1.other.example", "SERVFAIL")
+	writeFile(t, dir+"/b.yaml", "kind: Gslb\nname: east-1.deck.example\nvips: [{address: 127.0.0.32}]\n")
+	wantAnswer(t, server, "east-1.deck.example", "127.0.0.32")
+	wantAnswer(t, server, "nobody.deck.example", "NXDOMAIN")
+	wantAnswer(t, server, "east-1.other.example", "REFUSED")
 }
 
 // TestAGslbServerThatCanReadNothingDeniesNoName starts a GSLB server on a folder whose one file is

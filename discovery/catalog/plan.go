@@ -85,6 +85,10 @@ type Options struct {
 	// Force says that what others changed meanwhile is to be overwritten: a document that was
 	// made from an older form than the stored one is written all the same.
 	Force bool
+	// Restore says that the documents stood in etcd before, as those of a backup: what maps to a deck
+	// that is draining is not new, a tenant that is not stored keeps its epoch, and is written after
+	// its pins, since its keys would go elsewhere meanwhile.
+	Restore bool
 }
 
 func (o Options) check() error {
@@ -103,12 +107,16 @@ func (c *Catalog) Plan(ctx context.Context, docs []document.Parsed, options Opti
 		return nil, err
 	}
 	w := newWorld()
+	w.restoring = options.Restore
 	if err := refused(w.admit(docs)); err != nil {
 		return nil, err
 	}
 	s := &snapshot{Catalog: c}
 	if err := s.gather(ctx, w); err != nil {
 		return nil, err
+	}
+	for _, it := range w.given {
+		it.verbatim = w.restoring && it.mod == 0 && tenantOf(it.given) != nil
 	}
 	if err := refused(w.check()); err != nil {
 		return nil, err

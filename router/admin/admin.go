@@ -2,6 +2,7 @@ package admin
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -55,6 +56,9 @@ type SourceStatus struct {
 	Connected bool `json:"connected"`
 	// Age is the time since the source last proved that the router is up to date.
 	Age time.Duration `json:"-"`
+	// Folder says that the source is a folder, also while Kind is "snapshot". It holds no word of what is
+	// meant, which each router is told by itself.
+	Folder bool `json:"-"`
 	// Detail is where the source is, for people. Nothing secret.
 	Detail string `json:"sourceDetail,omitempty"`
 	// LastError is what went wrong last; empty while all is well. Nothing secret.
@@ -125,12 +129,12 @@ func (a *admin) guard(next fasthttp.RequestHandler) fasthttp.RequestHandler {
 			got := sha256.Sum256([]byte(strings.TrimSpace(token)))
 			if !strings.EqualFold(scheme, "Bearer") || subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
 				ctx.Response.Header.Set("WWW-Authenticate", "Bearer")
-				fail(ctx, http.StatusUnauthorized, "this needs the bearer token of --admin-token-file")
+				Fail(ctx, http.StatusUnauthorized, "this needs the bearer token of --admin-token-file")
 				return
 			}
 		}
 		if ctx.IsPost() && len(ctx.Request.Header.Peek("Origin")) > 0 {
-			fail(ctx, http.StatusForbidden, "not from a web page")
+			Fail(ctx, http.StatusForbidden, "not from a web page")
 			return
 		}
 		next(ctx)
@@ -184,18 +188,23 @@ func say(ctx *fasthttp.RequestCtx, status int, text string) {
 
 // show answers with JSON that people can read too.
 func show(ctx *fasthttp.RequestCtx, status int, what any) {
-	text, err := json.MarshalIndent(what, "", "  ")
-	if err != nil {
-		fail(ctx, http.StatusInternalServerError, "this cannot be shown as JSON")
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false) // "&" is no \u0026 to people
+	encoder.SetIndent("", "  ")
+	if err := encoder.Encode(what); err != nil {
+		Fail(ctx, http.StatusInternalServerError, "this cannot be shown as JSON")
 		return
 	}
 	ctx.Response.Header.Set("Cache-Control", "no-store")
 	ctx.SetStatusCode(status)
 	ctx.SetContentType("application/json")
-	ctx.SetBody(append(text, '\n'))
+	ctx.Response.Header.Set("X-Content-Type-Options", "nosniff") // so that no browser takes it for a page
+	ctx.SetBody(text.Bytes())
 }
 
-func fail(ctx *fasthttp.RequestCtx, status int, message string) {
+// Fail answers with an error, as every listener here tells it: {"error": MESSAGE}.
+func Fail(ctx *fasthttp.RequestCtx, status int, message string) {
 	show(ctx, status, map[string]string{"error": message})
 }
 
@@ -215,7 +224,7 @@ func (a *admin) gslb(ctx *fasthttp.RequestCtx) {
 func (a *admin) export(ctx *fasthttp.RequestCtx) {
 	t, _ := a.router.InForce()
 	if t == nil {
-		fail(ctx, http.StatusServiceUnavailable, noTable)
+		Fail(ctx, http.StatusServiceUnavailable, noTable)
 		return
 	}
 	ctx.SetContentType("application/x-ndjson")
@@ -256,12 +265,12 @@ func (a *admin) acceptHeld(ctx *fasthttp.RequestCtx) {
 	revision, err := strconv.ParseInt(queryOf(ctx).Get("revision"), 10, 64)
 	switch {
 	case a.cfg.AcceptHeld == nil:
-		fail(ctx, http.StatusNotFound, "nothing can be accepted here")
+		Fail(ctx, http.StatusNotFound, "nothing can be accepted here")
 	case err != nil || revision < 1:
-		fail(ctx, http.StatusBadRequest, "revision is no whole number; write the one that /readyz says")
+		Fail(ctx, http.StatusBadRequest, "revision is no whole number; write the one that /readyz says")
 	default:
 		if err := a.cfg.AcceptHeld(revision); err != nil {
-			fail(ctx, http.StatusConflict, err.Error())
+			Fail(ctx, http.StatusConflict, err.Error())
 			return
 		}
 		say(ctx, http.StatusOK, "what was held is in force")
@@ -270,7 +279,7 @@ func (a *admin) acceptHeld(ctx *fasthttp.RequestCtx) {
 
 func (a *admin) drain(ctx *fasthttp.RequestCtx) {
 	if a.cfg.Drain == nil {
-		fail(ctx, http.StatusNotImplemented, "this router cannot be drained from here")
+		Fail(ctx, http.StatusNotImplemented, "this router cannot be drained from here")
 		return
 	}
 	if a.router.BeginDrain() {

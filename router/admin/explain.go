@@ -16,11 +16,11 @@ func (a *admin) explain(ctx *fasthttp.RequestCtx) {
 	query := queryOf(ctx)
 	client, err := readClientIP(query.Get("clientIP"))
 	if err != nil {
-		fail(ctx, http.StatusBadRequest, err.Error())
+		Fail(ctx, http.StatusBadRequest, err.Error())
 		return
 	}
 	if query.Get("url") == "" {
-		fail(ctx, http.StatusBadRequest, "say which request: ?url=http://HOST/PATH&method=M&header=Name:Value&clientIP=IP&revision=N")
+		Fail(ctx, http.StatusBadRequest, "say which request: ?url=http://HOST/PATH&method=M&header=Name:Value&clientIP=IP&revision=N")
 		return
 	}
 	t, present := a.tableOf(ctx)
@@ -29,7 +29,7 @@ func (a *admin) explain(ctx *fasthttp.RequestCtx) {
 	}
 	explanation, err := admission.ExplainPinned(t, a.pinReader(present), query.Get("method"), query.Get("url"), query["header"], client)
 	if err != nil {
-		fail(ctx, http.StatusBadRequest, err.Error())
+		Fail(ctx, http.StatusBadRequest, err.Error())
 		return
 	}
 	show(ctx, http.StatusOK, explanation)
@@ -56,21 +56,21 @@ func (a *admin) tableOf(ctx *fasthttp.RequestCtx) (t *routing.Table, present boo
 	text := queryOf(ctx).Get("revision")
 	if text == "" {
 		if t, _ = a.router.InForce(); t == nil {
-			fail(ctx, http.StatusServiceUnavailable, noTable)
+			Fail(ctx, http.StatusServiceUnavailable, noTable)
 		}
 		return t, true
 	}
 	revision, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || revision < 0 {
-		fail(ctx, http.StatusBadRequest, "revision is no whole number; write one such as 4711")
+		Fail(ctx, http.StatusBadRequest, "revision is no whole number; write one such as 4711")
 		return nil, false
 	}
 	t, present, err = a.router.TableAt(revision)
 	switch {
 	case err != nil:
-		fail(ctx, http.StatusNotFound, err.Error())
+		Fail(ctx, http.StatusNotFound, err.Error())
 	case t == nil:
-		fail(ctx, http.StatusServiceUnavailable, noTable)
+		Fail(ctx, http.StatusServiceUnavailable, noTable)
 	}
 	return t, present
 }

@@ -23,7 +23,7 @@ func addHealth(mux *Mux, r Router, source func() SourceStatus) {
 		err := r.Ready()
 		table, _ := r.InForce()
 		if err == nil {
-			say(ctx, http.StatusOK, "ready"+guardNote(table)+addressNote(r))
+			say(ctx, http.StatusOK, "ready"+partNote(table)+guardNote(table, source)+addressNote(r))
 			return
 		}
 		text := "not ready: " + err.Error()
@@ -36,13 +36,26 @@ func addHealth(mux *Mux, r Router, source func() SourceStatus) {
 	})
 }
 
+// partNote says that a part of the documents has never been read, which is no reason to send no
+// requests: the tenants of all others are served.
+func partNote(t *routing.Table) string {
+	if t == nil || !t.Partial() {
+		return ""
+	}
+	return "\nsome files of documents could never be read: a host that no known tenant owns is answered with no_table, and whoever catches all is not served; see /problems"
+}
+
 // guardNote says that the guard holds something, which is no reason to send no requests.
-func guardNote(t *routing.Table) string {
+func guardNote(t *routing.Table, source func() SourceStatus) string {
 	if t == nil || t.Guard() == nil {
 		return ""
 	}
 	held := t.Guard()
-	return fmt.Sprintf("\nthe guard holds a mass change of %d documents, up to revision %d: see gridctl guard", held.Documents, held.Revision)
+	mend := "see gridctl guard"
+	if source != nil && source().Folder {
+		mend = fmt.Sprintf("put the files back, or, if it is meant, write gridctl guard accept %d --router ADDRESS, that of --admin", held.Revision)
+	}
+	return fmt.Sprintf("\nthe guard holds a mass change of %d documents, up to revision %d: %s", held.Documents, held.Revision, mend)
 }
 
 // addressNote says that decks have no address, which is no reason to send no requests: those of

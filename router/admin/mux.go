@@ -11,8 +11,8 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// Mux sends a request to a handler by its method and path. It answers what none is for as
-// [http.ServeMux] does: 404, 405 with Allow, and 307 to the clean form of a path. Register all handlers
+// Mux sends a request to a handler by its method and path. It answers what none is for with the
+// statuses of [http.ServeMux]: 404, 405 with Allow, and 307 to the clean form of a path. Register all handlers
 // before it serves; then it may serve from any goroutine.
 type Mux struct {
 	entries []entry
@@ -40,7 +40,7 @@ func (m *Mux) HandleFunc(pattern string, handle fasthttp.RequestHandler) {
 func (m *Mux) Serve(ctx *fasthttp.RequestCtx) {
 	escaped := string(ctx.URI().PathOriginal())
 	if _, err := url.PathUnescape(escaped); err != nil || !hasPath(ctx.Request.Header.RequestURI()) {
-		Plain(ctx, http.StatusBadRequest, "400 Bad Request")
+		Fail(ctx, http.StatusBadRequest, "this path cannot be read")
 		return
 	}
 	if clean := cleanPath(escaped); clean != escaped {
@@ -71,11 +71,11 @@ func (m *Mux) Serve(ctx *fasthttp.RequestCtx) {
 	case len(allowed) > 0:
 		slices.Sort(allowed)
 		ctx.Response.Header.Set("Allow", strings.Join(allowed, ", "))
-		Plain(ctx, http.StatusMethodNotAllowed, "Method Not Allowed")
+		Fail(ctx, http.StatusMethodNotAllowed, "this method is not for this path; use "+strings.Join(allowed, " or "))
 	case m.hasFolder(escaped + "/"):
 		redirect(ctx, escaped+"/")
 	default:
-		Plain(ctx, http.StatusNotFound, "404 page not found")
+		Fail(ctx, http.StatusNotFound, "there is no such endpoint")
 	}
 }
 
@@ -123,15 +123,9 @@ func redirect(ctx *fasthttp.RequestCtx, to string) {
 		to += "?" + query
 	}
 	ctx.Response.Header.Set("Location", to)
-	Plain(ctx, http.StatusTemporaryRedirect, "Temporary Redirect")
-}
-
-// Plain answers with a line of text, which browsers must not take for anything else.
-func Plain(ctx *fasthttp.RequestCtx, status int, text string) {
-	ctx.Response.Header.Set("X-Content-Type-Options", "nosniff")
-	ctx.SetStatusCode(status)
+	ctx.SetStatusCode(http.StatusTemporaryRedirect)
 	ctx.SetContentType(textPlain)
-	ctx.SetBodyString(text + "\n")
+	ctx.SetBodyString("Temporary Redirect\n")
 }
 
 const textPlain = "text/plain; charset=utf-8"

@@ -90,7 +90,7 @@ func guarded(ctx *fasthttp.RequestCtx, handle fasthttp.RequestHandler, log *zap.
 		if cause := recover(); cause != nil {
 			tellPanic(log, cause)
 			ctx.Response.Reset()
-			fail(ctx, http.StatusInternalServerError, "this router failed to answer; its log says why")
+			Fail(ctx, http.StatusInternalServerError, "this router failed to answer; its log says why")
 			ctx.SetConnectionClose()
 		}
 	}()
@@ -105,7 +105,7 @@ func guarded(ctx *fasthttp.RequestCtx, handle fasthttp.RequestHandler, log *zap.
 		}
 	default:
 		ctx.SetConnectionClose()
-		Plain(ctx, http.StatusHTTPVersionNotSupported, "505 HTTP Version Not Supported")
+		Fail(ctx, http.StatusHTTPVersionNotSupported, "only HTTP/1.0 and HTTP/1.1 are spoken here")
 	}
 }
 
@@ -120,13 +120,13 @@ func unreadable(ctx *fasthttp.RequestCtx, err error) {
 	var timeout net.Error
 	switch {
 	case errors.As(err, &small):
-		Plain(ctx, http.StatusRequestHeaderFieldsTooLarge, "431 Request Header Fields Too Large")
+		Fail(ctx, http.StatusRequestHeaderFieldsTooLarge, "the header is too large")
 	case errors.Is(err, fasthttp.ErrBodyTooLarge):
-		Plain(ctx, http.StatusRequestEntityTooLarge, "413 Request Entity Too Large")
+		Fail(ctx, http.StatusRequestEntityTooLarge, "the body is too large")
 	case errors.As(err, &timeout) && timeout.Timeout():
-		Plain(ctx, http.StatusRequestTimeout, "408 Request Timeout")
+		Fail(ctx, http.StatusRequestTimeout, "the request did not arrive in time")
 	default:
-		Plain(ctx, http.StatusBadRequest, "400 Bad Request")
+		Fail(ctx, http.StatusBadRequest, "the request cannot be read")
 	}
 }
 

@@ -3,6 +3,7 @@ package admin
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -120,10 +121,23 @@ func TestPatternsAreThoseOfPackageHTTP(t *testing.T) {
 			if got.StatusCode != want.StatusCode || got.Header.Get("Allow") != want.Header.Get("Allow") || got.Header.Get("Location") != want.Header.Get("Location") {
 				t.Errorf("%s %s: got %d %v, want %d %v", method, target, got.StatusCode, got.Header, want.StatusCode, want.Header)
 			}
-			if want.StatusCode != http.StatusTemporaryRedirect && strings.TrimSpace(gotBody) != strings.TrimSpace(wantBody) {
+			switch {
+			case want.StatusCode == http.StatusTemporaryRedirect || method == http.MethodHead:
+			case want.StatusCode >= 400:
+				wantError(t, method+" "+target, got, gotBody)
+			case strings.TrimSpace(gotBody) != strings.TrimSpace(wantBody):
 				t.Errorf("%s %s: got %q, want %q", method, target, gotBody, wantBody)
 			}
 		}
+	}
+}
+
+// wantError fails the test unless an answer tells of its error as all of them do.
+func wantError(t *testing.T, what string, resp *http.Response, body string) {
+	t.Helper()
+	var told struct{ Error string }
+	if err := json.Unmarshal([]byte(body), &told); err != nil || told.Error == "" || resp.Header.Get("Content-Type") != "application/json" {
+		t.Errorf("%s: got %d %v %q, want a JSON object with an error", what, resp.StatusCode, resp.Header, body)
 	}
 }
 
@@ -132,7 +146,10 @@ func TestRequestsAreBounded(t *testing.T) {
 	s := serve(t, func(ctx *fasthttp.RequestCtx) { ctx.SetBodyString("ok") }, nil)
 	f := func(status int, raw string) {
 		t.Helper()
-		resp, _ := s.ask(t, raw)
+		resp, body := s.ask(t, raw)
+		if status >= 400 {
+			wantError(t, raw[:min(len(raw), 60)], resp, body)
+		}
 		if resp.StatusCode != status || resp.Header.Get("Server") != "" || resp.Header.Get("Date") == "" {
 			t.Errorf("%.60q: got %d %v, want %d", raw, resp.StatusCode, resp.Header, status)
 		}

@@ -26,7 +26,7 @@ type tableView struct {
 func (a *admin) table(ctx *fasthttp.RequestCtx) {
 	t, published := a.router.InForce()
 	if t == nil {
-		fail(ctx, http.StatusServiceUnavailable, noTable)
+		Fail(ctx, http.StatusServiceUnavailable, noTable)
 		return
 	}
 	view := tableView{
@@ -53,7 +53,10 @@ func (a *admin) problems(ctx *fasthttp.RequestCtx) {
 type tenantView struct {
 	Name  string `json:"name"`
 	Epoch uint64 `json:"epoch"`
-	Pins  int    `json:"pins"`
+	// Pins counts the tenant's pins; absent: they are read on demand, and nobody has them by tenant.
+	Pins *int `json:"pins,omitempty"`
+	// PinsOnDemand says that the tenant's pins are read on demand.
+	PinsOnDemand bool `json:"pinsOnDemand,omitempty"`
 	// Tunnels counts the open tunnels of the moment, such as WebSockets.
 	Tunnels int `json:"tunnels"`
 	// Hosts are those that the tenant holds; its document may name more.
@@ -77,11 +80,14 @@ func (a *admin) tenant(ctx *fasthttp.RequestCtx) {
 	}
 	tenant, known := t.Tenant(name)
 	if !known && len(view.Problems) == 0 {
-		fail(ctx, http.StatusNotFound, "there is no such tenant")
+		Fail(ctx, http.StatusNotFound, "there is no such tenant")
 		return
 	}
 	if known {
-		view.Epoch, view.Pins, view.Document = tenant.Epoch, tenant.Pins, tenant.Document
+		view.Epoch, view.Document = tenant.Epoch, tenant.Document
+		if view.PinsOnDemand = t.CachesPins(name); !view.PinsOnDemand {
+			view.Pins = &tenant.Pins
+		}
 		view.Tunnels = a.router.Tunnels(name)
 		view.Hosts = append(view.Hosts, t.Hosts(name)...)
 	}

@@ -34,6 +34,7 @@ func ExplainAll(t *routing.Table, in io.Reader, out io.Writer) error {
 	lines.Buffer(nil, maxQuestion)
 	buffered := bufio.NewWriter(out)
 	encoder := json.NewEncoder(buffered)
+	encoder.SetEscapeHTML(false)
 	for n := 1; lines.Scan(); n++ {
 		if len(bytes.TrimSpace(lines.Bytes())) == 0 {
 			continue

@@ -138,6 +138,9 @@ func (h *Head) Check(line RequestLine, fields []byte) Refusal {
 	if !http1.IsToken(line.Method) {
 		return bad("the method is no token")
 	}
+	if isPreface(line) {
+		return Refusal{VersionNotSupported, "HTTP/2 is not offered; a client must not speak it without asking"}
+	}
 	var absolute, usualPort []byte
 	if string(line.Method) != "CONNECT" { // whose target has a form of its own, and which is refused below
 		target, buf, reason := readTarget(line.Method, line.Target, h.targetBuf)
@@ -162,6 +165,12 @@ func (h *Head) Check(line RequestLine, fields []byte) Refusal {
 	}
 	h.readConnection()
 	return Refusal{}
+}
+
+// isPreface says whether a line is that by which a client begins HTTP/2 without asking first (RFC 9113
+// 3.4). No request of HTTP/1 is like it, and it has no fields, which would be the fault else.
+func isPreface(line RequestLine) bool {
+	return string(line.Method) == "PRI" && string(line.Target) == "*" && string(line.Version) == "HTTP/2.0"
 }
 
 // checkSupport refuses what is well formed, and not done here.

@@ -155,6 +155,13 @@ func TestVersions(t *testing.T) {
 	f("HTTP/1.2", VersionNotSupported)
 	f("HTTP/2.0", VersionNotSupported)
 	f("HTTP/9.9", VersionNotSupported)
+	var h Head
+	if r := h.Check(line("PRI", "*", "HTTP/2.0"), []byte("\r\n")); r.Fault != VersionNotSupported || !strings.Contains(r.Reason, "HTTP/2") {
+		t.Errorf("the preface of HTTP/2: %+v", r)
+	}
+	if r := h.Check(line("PRI", "*", "HTTP/1.1"), []byte("Host: a\r\n\r\n")); r.Fault != routing.FaultBadRequest {
+		t.Errorf("its method alone: %+v", r)
+	}
 	f("HTTP/2", routing.FaultBadRequest)
 	f("http/1.1", routing.FaultBadRequest)
 	f("HTTP/1.1 ", routing.FaultBadRequest)

@@ -29,6 +29,7 @@ type Deck struct {
 
 	endpoints map[place]*Endpoint    // those in use; whoever owns the Decks guards them
 	tls       map[identity]*tlsFiles // how it is spoken to
+	turns     chan struct{}          // see newTLSFiles
 }
 
 // place is where a deck is reached, and as who.
@@ -57,7 +58,7 @@ func (d *Deck) tlsFor(id identity) *tlsFiles {
 	}
 	if d.tls[id] == nil {
 		clear(d.tls) // those before it live on in the endpoints that use them
-		d.tls[id] = &tlsFiles{id: id, log: d.log.With(zap.String("deck", d.name))}
+		d.tls[id] = newTLSFiles(id, d.turns, d.log.With(zap.String("deck", d.name)), d.clock.Now())
 	}
 	return d.tls[id]
 }

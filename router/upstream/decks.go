@@ -15,20 +15,21 @@ type Decks struct {
 	clock *wire.Clock
 	log   *zap.Logger
 	all   map[string]*Deck
+	turns chan struct{} // of all decks, see newTLSFiles
 	// retired are addresses that went, while connections to them are still busy.
 	retired map[*Endpoint]struct{}
 }
 
 // NewDecks returns an empty set, whose waits are counted by clock and whose events go to log.
 func NewDecks(clock *wire.Clock, log *zap.Logger) *Decks {
-	return &Decks{clock: clock, log: log, all: map[string]*Deck{}, retired: map[*Endpoint]struct{}{}}
+	return &Decks{clock: clock, log: log, all: map[string]*Deck{}, turns: make(chan struct{}, tlsFilesTurns), retired: map[*Endpoint]struct{}{}}
 }
 
 // Deck returns the deck of a name, and makes it where there is none.
 func (s *Decks) Deck(name string) *Deck {
 	d := s.all[name]
 	if d == nil {
-		d = &Deck{name: name, clock: s.clock, log: s.log, endpoints: map[place]*Endpoint{}, tls: map[identity]*tlsFiles{}}
+		d = &Deck{name: name, clock: s.clock, log: s.log, endpoints: map[place]*Endpoint{}, tls: map[identity]*tlsFiles{}, turns: s.turns}
 		s.all[name] = d
 	}
 	return d

@@ -171,8 +171,14 @@ func (e *Endpoint) Succeeded() {
 }
 
 // Sweep closes the idle connections that were unused for longer than idle at a moment of the clock,
-// and those that the deck has closed or spoken on.
-func (e *Endpoint) Sweep(now int64, idle time.Duration) { e.pool.sweep(now, idle) }
+// and those that the deck has closed or spoken on. It also has the files of the deck's TLS looked at,
+// now and then.
+func (e *Endpoint) Sweep(now int64, idle time.Duration) {
+	e.pool.sweep(now, idle)
+	if e.tls != nil {
+		e.tls.refresh(now)
+	}
+}
 
 // EachIdle calls f with each idle connection. None is used meanwhile, so f must not block.
 func (e *Endpoint) EachIdle(f func(*Conn)) {
@@ -237,8 +243,7 @@ func (e *Endpoint) Dial(timeout time.Duration) (*Conn, error) {
 }
 
 func (e *Endpoint) dial(timeout time.Duration) (*Conn, error) {
-	begun := time.Now()
-	end := begun.Add(timeout)
+	end := time.Now().Add(timeout)
 	dialer := net.Dialer{
 		Deadline:        end,
 		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: probeAfter, Interval: probeEvery, Count: probes},
@@ -250,7 +255,7 @@ func (e *Endpoint) dial(timeout time.Duration) (*Conn, error) {
 	c := &Conn{endpoint: e}
 	err = c.Open(conn)
 	if err == nil && e.tls != nil {
-		err = c.secureBy(e.tls, begun, end)
+		err = c.secureBy(e.tls, end)
 	}
 	if err != nil {
 		_ = conn.Close() // it is of no use

@@ -10,7 +10,7 @@ import (
 	"net"
 	"os"
 	"slices"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -21,8 +21,10 @@ import (
 )
 
 const (
-	// tlsFilesEvery is how often the files of a deck's TLS are looked at, at most.
-	tlsFilesEvery = 10 * time.Second
+	// tlsFilesEvery is how often the files of a deck's TLS are looked at.
+	tlsFilesEvery = 8 * time.Second
+	// tlsFilesTurns is how many decks' files are looked at at a time.
+	tlsFilesTurns = 64
 	// tlsSessions is how many sessions with a deck are kept to resume.
 	tlsSessions = 64
 	// maxPEMBytes bounds a file of certificates or a key.
@@ -50,13 +52,24 @@ func identityOf(deck *routing.CompiledDeck) identity {
 }
 
 // tlsFiles makes the configuration of TLS towards a deck out of its files, again when these
-// have changed. All methods may be called at once from any goroutine.
+// have changed. The files are looked at in the background: one on a disk that does not answer makes no
+// connection wait, but for the first. All methods may be called at once from any goroutine.
 type tlsFiles struct {
-	id     identity
-	log    *zap.Logger
-	mu     sync.Mutex
-	looked time.Time
-	stamps []fileStamp
+	id    identity
+	log   *zap.Logger
+	turns chan struct{} // has room for as many looks as there may be at a time
+
+	looking atomic.Bool              // a look is under way, which alone has what follows it
+	looked  atomic.Int64             // when one began last
+	state   atomic.Pointer[tlsState] // nil: no look has ended yet
+	first   chan struct{}            // closed when one has
+
+	stamps []fileStamp // of what the configuration was made of
+	told   string      // what was logged last
+}
+
+// tlsState is what the files came to: a configuration, or why there is none.
+type tlsState struct {
 	config *tls.Config
 	err    error
 }
@@ -67,32 +80,83 @@ type fileStamp struct {
 	at   time.Time
 }
 
-// get returns the configuration; an error says that a file cannot be used. It reads files
-// every ten seconds at most, and only when a connection is made.
-func (d *tlsFiles) get(now time.Time) (*tls.Config, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if !d.looked.IsZero() && now.Sub(d.looked) < tlsFilesEvery {
-		return d.config, d.err
+// newTLSFiles begins to look at the files. turns bounds how many are looked at at a time, each of
+// which takes a thread of the system where its disk does not answer.
+func newTLSFiles(id identity, turns chan struct{}, log *zap.Logger, now int64) *tlsFiles {
+	d := &tlsFiles{id: id, log: log, turns: turns, first: make(chan struct{})}
+	d.begin(now)
+	return d
+}
+
+// refresh begins a look at the files where the last one began long enough ago, and has ended.
+func (d *tlsFiles) refresh(now int64) {
+	if now-d.looked.Load() >= int64(tlsFilesEvery) {
+		d.begin(now)
 	}
-	d.looked = now
+}
+
+func (d *tlsFiles) begin(now int64) {
+	if !d.looking.CompareAndSwap(false, true) {
+		return
+	}
+	d.looked.Store(now)
+	go func() {
+		d.turns <- struct{}{}
+		d.look()
+		<-d.turns
+		d.looking.Store(false)
+	}()
+}
+
+// errTLSFilesUnread is why there is no connection before the first look at the files has ended.
+var errTLSFilesUnread = errors.New("the files of its tls have not been read yet: the disk that they are on does not answer")
+
+// get returns the configuration; an error says that a file cannot be used. It waits for the first look
+// at the files, until the deadline, and for no other.
+func (d *tlsFiles) get(deadline time.Time) (*tls.Config, error) {
+	state := d.state.Load()
+	if state == nil {
+		timer := time.NewTimer(time.Until(deadline))
+		defer timer.Stop()
+		select {
+		case <-d.first:
+			state = d.state.Load()
+		case <-timer.C:
+			return nil, errTLSFilesUnread
+		}
+	}
+	return state.config, state.err
+}
+
+// look reads the files if they have changed. What was good goes on where they cannot be used.
+func (d *tlsFiles) look() {
+	before := d.state.Load()
 	stamps := d.stamp()
-	if d.config != nil && slices.Equal(stamps, d.stamps) {
-		return d.config, d.err
+	if before != nil && before.config != nil && slices.Equal(stamps, d.stamps) {
+		return
 	}
 	config, err := d.load()
 	switch {
 	case err == nil:
-		d.config, d.stamps, d.err = config, stamps, nil
-	case d.config != nil: // what was good goes on
-		d.log.Error("the files of a deck's tls cannot be used; their last good form stays", zap.Error(err))
+		d.state.Store(&tlsState{config: config})
+		d.stamps, d.told = stamps, ""
+	case before != nil && before.config != nil:
+		d.tell("the files of a deck's tls cannot be used; their last good form stays", err)
 	default:
-		if d.err == nil || d.err.Error() != err.Error() {
-			d.log.Error("the files of a deck's tls cannot be used; the deck cannot be reached until they can", zap.Error(err))
-		}
-		d.err = err
+		d.state.Store(&tlsState{err: err})
+		d.tell("the files of a deck's tls cannot be used; the deck cannot be reached until they can", err)
 	}
-	return d.config, d.err
+	if before == nil {
+		close(d.first)
+	}
+}
+
+// tell logs what is wrong, once.
+func (d *tlsFiles) tell(message string, err error) {
+	if d.told != err.Error() {
+		d.told = err.Error()
+		d.log.Error(message, zap.Error(err))
+	}
 }
 
 func (d *tlsFiles) stamp() []fileStamp {
@@ -134,8 +198,8 @@ func (d *tlsFiles) load() (*tls.Config, error) {
 }
 
 // secureBy puts TLS on a connection to a deck, until the deadline.
-func (c *Conn) secureBy(files *tlsFiles, now, deadline time.Time) error {
-	config, err := files.get(now)
+func (c *Conn) secureBy(files *tlsFiles, deadline time.Time) error {
+	config, err := files.get(deadline)
 	if err != nil {
 		return &tlsError{files: true, err: err}
 	}

@@ -1,7 +1,9 @@
 package upstream
 
 import (
+	"crypto/tls"
 	"encoding/pem"
+	"errors"
 	"net"
 	"net/http/httptest"
 	"net/netip"
@@ -254,26 +256,94 @@ func TestWhatIsNotRetainedIsRetiredAndForgotten(t *testing.T) {
 	}
 }
 
+// TestTheFilesOfTLSAreReadAgainAndTheirLastGoodFormStays has a deck's file come, and then spoils it.
 func TestTheFilesOfTLSAreReadAgainAndTheirLastGoodFormStays(t *testing.T) {
-	bad := filepath.Join(t.TempDir(), "ca.pem")
-	files := &tlsFiles{id: identity{routing.DeckTLS{CAFile: bad}, true}, log: zap.NewNop()}
-	now := time.Now()
-	if _, err := files.get(now); err == nil {
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	files := newTLSFiles(identity{routing.DeckTLS{CAFile: ca}, true}, make(chan struct{}, 1), zap.NewNop(), 1)
+	get := func() (*tls.Config, error) { return files.get(time.Now().Add(10 * time.Second)) }
+	look := func(now int64) {
+		t.Helper()
+		files.refresh(now)
+		for end := time.Now().Add(10 * time.Second); files.looking.Load(); time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatal("a look at the files does not end")
+			}
+		}
+	}
+	if _, err := get(); err == nil {
 		t.Fatal("a file that is not there is no error")
 	}
+	writeCA(t, ca)
+	look(2)
+	if _, err := get(); err == nil {
+		t.Error("the files are looked at all the time")
+	}
+	look(1 + int64(tlsFilesEvery))
+	if config, err := get(); err != nil || config.RootCAs == nil {
+		t.Errorf("a file that has come is not read: %v", err)
+	}
+	if err := os.WriteFile(ca, []byte("spoilt"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	look(1 + 2*int64(tlsFilesEvery))
+	if config, err := get(); err != nil || config == nil {
+		t.Errorf("the last good form is gone: %v", err)
+	}
+}
+
+// TestFilesOfTLSThatCannotBeReadNowDelayNoConnection has looks at files that do not end, as on a disk
+// that does not answer: here, since no look gets its turn.
+func TestFilesOfTLSThatCannotBeReadNowDelayNoConnection(t *testing.T) {
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	writeCA(t, ca)
+	id := identity{routing.DeckTLS{CAFile: ca}, true}
+	turns := make(chan struct{}, 1)
+	files := newTLSFiles(id, turns, zap.NewNop(), 1)
+	if _, err := files.get(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	turns <- struct{}{}
+	files.refresh(1 + int64(tlsFilesEvery))
+	fresh := newTLSFiles(id, turns, zap.NewNop(), 1)
+	begun := time.Now()
+	if config, err := files.get(begun.Add(10 * time.Second)); err != nil || config == nil {
+		t.Errorf("what was read is not used: %v", err)
+	}
+	if _, err := fresh.get(begun.Add(50 * time.Millisecond)); !errors.Is(err, errTLSFilesUnread) {
+		t.Errorf("what was never read: %v", err)
+	}
+	if took := time.Since(begun); took > 5*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	<-turns
+	if config, err := fresh.get(time.Now().Add(10 * time.Second)); err != nil || config == nil {
+		t.Errorf("read at last, and not used: %v", err)
+	}
+}
+
+// TestTheFilesOfTLSAreLookedAtWithoutRequests sweeps an address until the file that has come is read.
+func TestTheFilesOfTLSAreLookedAtWithoutRequests(t *testing.T) {
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	decks, _ := newDecks(t)
+	e := decks.Deck("d1").Endpoint(&routing.CompiledDeck{Deck: routing.Deck{Name: "d1", TLS: &routing.DeckTLS{CAFile: ca}}}, listen(t).at)
+	if _, err := e.tls.get(time.Now().Add(10 * time.Second)); err == nil {
+		t.Fatal("a file that is not there is no error")
+	}
+	writeCA(t, ca)
+	for now, end := e.clock.Now(), time.Now().Add(10*time.Second); e.tls.state.Load().config == nil; time.Sleep(time.Millisecond) {
+		if now += int64(tlsFilesEvery); time.Now().After(end) {
+			t.Fatal("the file is not looked at")
+		}
+		e.Sweep(now, time.Minute)
+	}
+}
+
+func writeCA(t *testing.T, name string) {
+	t.Helper()
 	server := httptest.NewTLSServer(nil)
 	defer server.Close()
 	good := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
-	if err := os.WriteFile(bad, good, 0o600); err != nil {
+	if err := os.WriteFile(name, good, 0o600); err != nil {
 		t.Fatal(err)
-	}
-	if config, err := files.get(now.Add(tlsFilesEvery)); err != nil || config.RootCAs == nil {
-		t.Errorf("a file that has come is not read: %v", err)
-	}
-	if err := os.WriteFile(bad, []byte("spoilt"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if config, err := files.get(now.Add(2 * tlsFilesEvery)); err != nil || config == nil {
-		t.Errorf("the last good form is gone: %v", err)
 	}
 }

@@ -60,12 +60,15 @@ func (c *Compiler) sort(u Update) batch {
 func placesOf(faults []routing.Problem) map[string]bool {
 	places := map[string]bool{}
 	for _, fault := range faults {
-		if fault.Origin != "" && placeOf(fault.Origin) == fault.Origin {
+		if IsPlace(fault.Origin) {
 			places[fault.Origin] = true
 		}
 	}
 	return places
 }
+
+// IsPlace says whether an origin is a place as a whole, such as a file, and not a line of one.
+func IsPlace(origin string) bool { return origin != "" && placeOf(origin) == origin }
 
 // placeOf is an origin without its line.
 func placeOf(origin string) string {

@@ -62,6 +62,7 @@ type state struct {
 	Owned     digest
 	Pins      int
 	Unlisted  int
+	Partial   bool
 }
 
 // heldChange is a change that waits for something.
@@ -93,7 +94,7 @@ func (c *Compiler) Checkpoint() *Checkpoint {
 		Pairs: maps.Clone(c.pairs), Waiting: heldChanges(c.waiting), Held: heldChanges(c.guard.held), SetBack: heldChanges(c.setBack.all()), Guard: c.last.Guard(), Accepted: c.guard.accepted,
 		Origin: c.problems.origin, Origins: maps.Clone(c.problems.origins), Behind: maps.Clone(c.ledger.behind), Problems: maps.Clone(c.problems.byKey), Seen: maps.Clone(c.seen),
 		Contested: maps.Clone(c.claims.contested), Refused: c.claims.refused, Wildcards: c.claims.wildcards,
-		Claims: maps.Clone(c.claims.problems), Owned: c.claims.effective, Pins: c.last.Counts().Pins, Unlisted: c.guard.unlisted,
+		Claims: maps.Clone(c.claims.problems), Owned: c.claims.effective, Pins: c.last.Counts().Pins, Unlisted: c.guard.unlisted, Partial: !c.allRead,
 	}}
 	for _, deck := range c.decks.list {
 		k.state.Decks = append(k.state.Decks, deck.Name)
@@ -125,6 +126,9 @@ func (k *Checkpoint) Hash() string { return k.table.Hash() }
 
 // EffectiveHash returns the hash of what is in force.
 func (k *Checkpoint) EffectiveHash() string { return k.table.EffectiveHash() }
+
+// Partial says that a part of the source had never been read: [routing.Table.Partial].
+func (k *Checkpoint) Partial() bool { return k.table.Partial() }
 
 // Sections returns the checkpoint as bytes. It takes some milliseconds for each ten
 // thousand tenants.
@@ -200,7 +204,7 @@ func (c *Compiler) restoreState(s *state) error {
 	for _, change := range pins {
 		c.setBack.put(change)
 	}
-	c.guard.stale, c.guard.unlisted = true, s.Unlisted
+	c.guard.stale, c.guard.unlisted, c.allRead = true, s.Unlisted, !s.Partial
 	if c.guard.accepted = s.Accepted; s.Guard != nil {
 		c.guard.revision, c.guard.since, c.guard.before = s.Guard.Revision, s.Guard.Since, s.Guard.Before
 	}

@@ -35,7 +35,9 @@ type Compiler struct {
 
 	claims claims
 	guard  guard
-	last   *routing.Table
+	// allRead says that there was a moment when the source could read all that it has.
+	allRead bool
+	last    *routing.Table
 }
 
 // storedPair is what the compiler remembers of one stored pair that is in no store.
@@ -83,6 +85,7 @@ func (c *Compiler) Compile(u Update) (table *routing.Table, err error) {
 // compile is the course of an update.
 func (c *Compiler) compile(u Update) *routing.Table {
 	c.problems.hear(&u)
+	c.allRead = c.allRead || len(placesOf(u.Faults)) == 0
 	setBack := c.heed(u.Seen)
 	b := c.sort(u)
 	c.guardUpdate(&u, &b)
@@ -173,8 +176,8 @@ func (c *Compiler) publish(revision int64) *routing.Table {
 		before = c.last.Parts()
 	}
 	p := routing.Parts{
-		Revision: revision, Hash: c.ledger.hash.String(), EffectiveHash: c.ledger.effective.plus(c.claims.effective).String(), Decks: c.decks.list, Refused: c.claims.refused,
-		Wildcards: c.claims.wildcards > 0, Policies: c.policies.published.Seal(),
+		Revision: revision, Hash: c.ledger.hash.String(), EffectiveHash: c.ledger.effective.plus(c.claims.effective).String(), Decks: c.decks.list, DeckIDs: c.decks.sealed(), Refused: c.claims.refused,
+		Partial: !c.allRead, Wildcards: c.claims.wildcards > 0, Policies: c.policies.published.Seal(),
 	}
 	p.Maps, p.Weight = c.maps.Seal(before.Maps)
 	p.Guard = c.guardState()
@@ -206,7 +209,7 @@ func (c *Compiler) listProblems() []routing.Problem {
 	}
 	if more := len(c.guard.held) + c.guard.unlisted - c.guard.listed; more > 0 {
 		elsewhere = append(elsewhere, routing.Problem{Code: routing.ProblemHeld, Origin: c.problems.origin, Revision: c.guard.revision, Message: fmt.Sprintf(
-			"%d more changes are held that came with many others at once, until somebody says that they are meant: gridctl guard", more)})
+			"%d more changes are held that came with many others at once, until somebody says that they are meant: %s", more, c.howToAccept())})
 	}
 	return c.problems.list(elsewhere)
 }

@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -11,6 +12,7 @@ import (
 // decks are the compiled decks by ID. A name that was ever mentioned has an ID, and keeps it.
 type decks struct {
 	ids   map[string]int32
+	index map[string]int32        // ids as tables have them: never changed, but for another one
 	list  []*routing.CompiledDeck // by ID; copied by begin
 	pins  []int                   // by ID: how many pins name the deck
 	known []bool                  // by ID: which decks had a form in force when the update began
@@ -18,6 +20,15 @@ type decks struct {
 }
 
 func newDecks() decks { return decks{ids: map[string]int32{}} }
+
+// sealed returns the IDs by name, for a table. A name keeps its ID, so that the index is the same as
+// long as no name comes.
+func (d *decks) sealed() map[string]int32 {
+	if len(d.index) != len(d.ids) {
+		d.index = maps.Clone(d.ids)
+	}
+	return d.index
+}
 
 // begin copies the list, which a table has, before an update changes it.
 func (d *decks) begin() {

@@ -216,6 +216,14 @@ func (c *Compiler) holdHazards(u *Update, b *batch, h *hazards) {
 	}
 }
 
+// howToAccept is what people write to say that what is held is meant.
+func (c *Compiler) howToAccept() string {
+	if c.problems.origin == OriginFiles {
+		return "gridctl guard accept REVISION --router ADDRESS, with the revision that /readyz names"
+	}
+	return "gridctl guard"
+}
+
 // holdChange keeps a change back until the revision is accepted that brought it. What is
 // stored is noted, what is in force stays.
 func (c *Compiler) holdChange(change *Change, revision int64) {
@@ -232,7 +240,7 @@ func (c *Compiler) holdChange(change *Change, revision int64) {
 	}
 	if c.guard.listed < maxHeldProblems { // of more than these the number says enough
 		c.guard.listed++
-		c.problems.add(change.Key, routing.ProblemHeld, what+" came with those of many others at once, and is held until somebody says that it is meant: gridctl guard", change.Revision)
+		c.problems.add(change.Key, routing.ProblemHeld, what+" came with those of many others at once, and is held until somebody says that it is meant: "+c.howToAccept(), change.Revision)
 	}
 	c.problems.changed = true
 	if name, ok := strings.CutPrefix(change.Key, "tenants/"); ok {

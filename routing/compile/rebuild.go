@@ -38,7 +38,7 @@ func (c *Compiler) rebuilt() (*Compiler, error) {
 	next.policies.compiler.CachePins, next.problems.origin = c.policies.compiler.CachePins, c.problems.origin
 	maps.Copy(next.problems.origins, c.problems.origins)
 	maps.Copy(next.seen, c.seen)
-	next.guard.accepted = c.guard.accepted
+	next.guard.accepted, next.allRead = c.guard.accepted, c.allRead
 	t := c.last
 	if t == nil {
 		return next, nil

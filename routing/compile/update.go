@@ -35,6 +35,9 @@ type Change struct {
 	returns     bool   // the guard held the deletion of the document
 }
 
+// OriginFiles is the [Update.Origin] of a folder of files.
+const OriginFiles = "files"
+
 // Update is what happened up to a revision.
 type Update struct {
 	// Whole says that Changes are everything there is: what is not among them is gone.
@@ -50,7 +53,8 @@ type Update struct {
 	// Origin is in a place that cannot be read (the Origin of a fault, or a line of it) are not
 	// gone when a whole list does not name them.
 	Faults []routing.Problem
-	// Origin is where a person finds documents whose change does not say it.
+	// Origin is where a person finds documents whose change does not say it. [OriginFiles] also says that
+	// the source holds no word of what is meant.
 	Origin string
 	// At is the time of the update, for the guard against mass changes. The zero Time turns
 	// the guard off for this update.
