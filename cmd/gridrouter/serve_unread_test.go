@@ -74,14 +74,14 @@ func TestAHostThatNoTenantOwnsIsNotDeniedBeforeAllFilesWereRead(t *testing.T) {
 	wantHost(s, "other.example", http.StatusServiceUnavailable, "no_table")
 	other := strings.ReplaceAll(tenantYAML("d1"), "acme", "other")
 	writeFile(t, dir+"/b.yaml", other)
-	eventually(t, "the mended file is in force", func() bool {
+	testkit.Eventually(t, "the mended file is in force", func() bool {
 		_, body := fetch(s.admin + "/readyz")
 		return body == "ready\n"
 	})
 	wantHost(s, "other.example", http.StatusOK, "one ")
 	wantHost(s, "nobody.example", http.StatusNotFound, "no_tenant")
 	writeFile(t, dir+"/b.yaml", "kind: Tenant\nname: [\n")
-	eventually(t, "it is listed as a problem", func() bool {
+	testkit.Eventually(t, "it is listed as a problem", func() bool {
 		_, body := fetch(s.admin + "/problems")
 		return strings.Contains(body, "unreadable")
 	})
