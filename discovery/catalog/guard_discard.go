@@ -21,8 +21,9 @@ import (
 // nobody tells one, it is what was written at revision; if only one of the two sorts does, all that
 // the other follows stays. That is the one before the change, if it was one; if it was many within the guard's
 // window, the one at its beginning. A document that is gone comes back as it was when it was
-// deleted, whatever was acknowledged before that. What others were then is read from etcd's own history, and where etcd has
-// compacted that, from the change records. Of what differs today
+// deleted, whatever was acknowledged before that, and a tenant with the pins that belonged to that
+// form. What others were then is read from etcd's own history, and where etcd has compacted that, from
+// the change records. Of what differs today
 //
 //   - documents that are gone come back, of whatever kind,
 //   - tenants with other rules get their earlier form back, and pins of any tenant theirs,
@@ -42,8 +43,8 @@ func (c *Catalog) PlanDiscard(ctx context.Context, revision int64, options Optio
 	if options.Why == "" {
 		options.Why = fmt.Sprintf("discard what the guard holds up to revision %d", revision)
 	}
-	d := &discard{snapshot: &snapshot{Catalog: c}, until: revision, names: span{folder: FolderGslb}, present: map[string]int64{}, later: map[string]bool{}, former: map[string][]byte{}}
-	for _, step := range []func(context.Context) error{d.readSpan, d.readPresent, d.readFormer, d.readDeletions, d.leaveNewer} {
+	d := &discard{snapshot: &snapshot{Catalog: c}, until: revision, names: span{folder: FolderGslb}, present: map[string]int64{}, later: map[string]bool{}, former: map[string][]byte{}, deleted: map[string]deletion{}}
+	for _, step := range []func(context.Context) error{d.readSpan, d.readPresent, d.readFormer, d.readDeletions, d.leavePins, d.leaveNewer} {
 		if err := step(ctx); err != nil {
 			return nil, err
 		}
@@ -67,14 +68,15 @@ func (c *Catalog) PlanDiscard(ctx context.Context, revision int64, options Optio
 
 // discard is what is known of a change that is to be undone.
 type discard struct {
-	*snapshot                     // today
-	until       int64             // the change's last revision
-	names, rest span              // the Gslb documents, and all others: GSLB servers follow no others, and routers not these
-	present     map[string]int64  // document -> revision of its stored form
-	former      map[string][]byte // documents whose form was another before -> that form
-	later       map[string]bool   // documents that were written or deleted after until
-	left        []string          // what is not put back, and why
-	alone       bool              // nobody tells when the change began
+	*snapshot                       // today
+	until       int64               // the change's last revision
+	names, rest span                // the Gslb documents, and all others: GSLB servers follow no others, and routers not these
+	present     map[string]int64    // document -> revision of its stored form
+	former      map[string][]byte   // documents whose form was another before -> that form
+	deleted     map[string]deletion // documents by their last deletion within the change
+	later       map[string]bool     // documents that were written or deleted after until
+	left        []string            // what is not put back, and why
+	alone       bool                // nobody tells when the change began
 }
 
 // span says when the change of some documents began.
@@ -254,7 +256,7 @@ func (d *discard) markVerbatim(w *world) {
 	}
 	pinned := map[string]bool{} // tenants with pins that were written since
 	for key, written := range d.present {
-		if tenant, isPin := pinTenant(key); isPin && written > d.rest.before {
+		if tenant, isPin := pinTenant(key); isPin && written > max(d.rest.before, d.deleted[tenantKey(tenant)].written) {
 			pinned[tenantKey(tenant)] = true
 		}
 	}

@@ -116,7 +116,31 @@ func (d *discard) take(event *clientv3.Event) {
 	of := d.of(key)
 	if event.Type == clientv3.EventTypeDelete && event.PrevKv != nil && event.Kv.ModRevision > of.before && !of.fromRecords {
 		d.former[key] = event.PrevKv.Value
+		d.deleted[key] = deletion{at: event.Kv.ModRevision, written: event.PrevKv.ModRevision}
 	}
+}
+
+// deletion is when a document was deleted, and when the form was written that it had then.
+type deletion struct{ at, written int64 }
+
+// leavePins leaves the pins that were deleted or written before their tenant's last form was, or with
+// it: that form comes back with its epoch, and belongs to the pins of that time.
+func (d *discard) leavePins(context.Context) error {
+	for key := range d.former {
+		tenant, isPin := pinTenant(key)
+		if !isPin {
+			continue
+		}
+		form := d.deleted[tenantKey(tenant)].written // 0: it was not deleted
+		changed, there := d.present[key]
+		if !there {
+			changed = d.deleted[key].at
+		}
+		if form > 0 && changed <= form {
+			delete(d.former, key)
+		}
+	}
+	return nil
 }
 
 // recorded is which change records of a document there are.

@@ -453,11 +453,13 @@ func TestManyDeletionsOfNamesAreWeighedTogether(t *testing.T) {
 // before all of them are wiped, within the span that the routers count.
 func TestADiscardKeepsWhatWasAcknowledgedBeforeTheChange(t *testing.T) {
 	for _, alone := range []bool{true, false} { // whether the wipe was too much by itself
-		discardKeeps(t, alone)
+		for _, wiped := range []string{"docs/", "docs/tenants/"} {
+			discardKeeps(t, alone, wiped)
+		}
 	}
 }
 
-func discardKeeps(t *testing.T, alone bool) {
+func discardKeeps(t *testing.T, alone bool, wiped string) {
 	t.Helper()
 	g := newGrid(t)
 	g.apply(twoDecks + tenants(15, splitRule) + pin("t01", "1", "east-1") + pin("t04", "1", "east-1"))
@@ -466,12 +468,12 @@ func discardKeeps(t *testing.T, alone bool) {
 	g.apply(tenant("new", "new.example", splitRule))               // created
 	g.apply(pin("t02", "9", "east-2") + pin("t01", "1", "east-2")) // set, and moved
 	g.apply(deck("east-9"))
+	g.delete("pins/t04/1", catalog.DeleteOptions{}) // which raises its tenant's epoch
 	if alone {
-		g.delete("pins/t04/1", catalog.DeleteOptions{})
 		from = g.revision()
 	}
 	was := g.documents()
-	held := g.dropAll("docs/")
+	held := g.dropAll(wiped)
 	g.tellsOf("r1", &catalog.StatusGuard{Revision: held, Before: from, Held: 16})
 	g.serverTellsOf("names", &catalog.StatusGuard{Revision: held, Before: 2, Held: 1}) // it follows nothing that changed since
 	g.discard(held)
