@@ -102,7 +102,11 @@ func (t *Table) try(r *Request, rule *compiledRule, pin *Pinned, d *Decision, tr
 		return true
 	case deck == store.PinUnreadable:
 		d.Rule, d.Via = rule.name, via
-		*d = d.refuse(FaultPinUnreadable, "the key is pinned, but its pin cannot be read")
+		reason := "the key is pinned, but its pin cannot be read"
+		if t.parts.Partial {
+			reason = "the key may be pinned by one of the documents that could never be read"
+		}
+		*d = d.refuse(FaultPinUnreadable, reason)
 		return true
 	case deck == pinOther:
 		d.Rule, d.Via = rule.name, via
@@ -154,6 +158,9 @@ func (t *Table) pinOf(r *Request, rule *compiledRule, pin *Pinned, d *Decision) 
 	packed, held := t.parts.Maps.Pins.Get(r.pin)
 	if held && rule.pins {
 		return store.UnpackPin(packed).Deck, true
+	}
+	if !held && t.parts.Partial { // its pin may stand where nobody could ever read
+		return store.PinUnreadable, true
 	}
 	var sum uint64
 	if !held {

@@ -12,7 +12,9 @@ import (
 // source has never been read: nothing that may be another tenant's there.
 func TestWhatMayBeInAPlaceThatWasNeverReadIsNobodysYet(t *testing.T) {
 	g := routingtest.NewGrid(t, routingtest.TwoDecks, routingtest.TenantYAML("rest", "west", "*"), routingtest.TenantYAML("pay", "west", "pay.acme.example"),
-		"kind: Tenant\nname: acme\nhosts: [acme.example, '*.acme.example']\ndelegates: [pay.acme.example, '*.sub.acme.example', gone.acme.example]\nrules: [{name: all, deck: east}]\n")
+		"kind: Tenant\nname: acme\nhosts: [acme.example, '*.acme.example']\ndelegates: [pay.acme.example, '*.sub.acme.example', gone.acme.example]\nrules: [{name: all, deck: east}]\n",
+		"kind: Tenant\nname: pinned\nhosts: [pinned.example]\nrules: [{name: users, key: {header: x-user-id}, pins: true, split: {east: 1}}]\n",
+		"kind: Pin\ntenant: pinned\nkey: '7'\ndeck: west\n")
 	g.WantProblems("")
 	update := g.Whole()
 	line := routing.Problem{Origin: "b.yaml:7", Code: routing.ProblemUnreadable, Message: "it is given twice"}
@@ -28,6 +30,8 @@ func TestWhatMayBeInAPlaceThatWasNeverReadIsNobodysYet(t *testing.T) {
 		for host, outcome := range want {
 			g.Want("GET "+host+"/", outcome)
 		}
+		g.Want("GET pinned.example/\nx-user-id: 7", "west")
+		g.Want("GET pinned.example/\nx-user-id: 8", map[bool]string{true: "pin_unreadable", false: "east"}[partial])
 	}
 	unread := map[string]string{
 		"acme.example": "east", "x.acme.example": "east", "pay.acme.example": "west",
