@@ -23,7 +23,9 @@ since, which answer tenant_invalid for such tenants rather than from the wrong d
 restored shows these tenants, and writes each as it is stored now, with an epoch above all that
 was seen, so that every router has the restored form in force. To keep the newer form of one,
 apply that first: "gridctl explain --router" and "gridctl diff" show what a router has and what is
-stored.`,
+stored. Each of these tenants counts as changed, whatever is stored: more of them than the guard lets
+through need --allow-mass-change, here and with apply. What the backup does not have at all may be
+held as a mass change: settle that first, by "gridctl guard".`,
 		Example: `  gridctl restored --dry-run
   gridctl restored --why "etcd is back from the backup of noon"`,
 		Args: cobra.NoArgs,
