@@ -7,9 +7,13 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.uber.org/zap"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials/insecure"
 
 	"gridrouter.io/bench/testkit"
 	"gridrouter.io/bench/testkit/etcdtest"
@@ -125,4 +129,89 @@ func TestEtcdUserThatWasTakenAwayAndCameBackIsLetIn(t *testing.T) {
 	must(g.root.client.UserAdd(t.Context(), "router", "right"))
 	must(g.root.client.UserGrantRole(t.Context(), "router", "router"))
 	g.r.awaitEtcd(g.root.client)
+}
+
+// restoredBehind is a login to an etcd in whose place another one came, with the same users and not
+// as far in its log: it never answers a call with the token of before.
+func restoredBehind(t *testing.T) (l *login, call func(time.Duration) error) {
+	t.Helper()
+	first := etcdtest.Start(t)
+	writer := etcdWriter{newTestClient(t, first.Addr), testRoot}
+	for range 40 {
+		writer.commit(t, map[string]string{"a": "1"})
+	}
+	enableAuth(t, writer.client)
+	password := filepath.Join(t.TempDir(), "password")
+	writeFile(t, password, "right")
+	l = &login{user: "router", passwordFile: password, timeout: patience}
+	conn, err := grpc.NewClient(first.Addr, grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.Config{BaseDelay: 10 * time.Millisecond, MaxDelay: 10 * time.Millisecond}}),
+		grpc.WithChainUnaryInterceptor(l.unary, clientEndsFirst))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	call = func(timeout time.Duration) error {
+		ctx, cancel := context.WithTimeout(t.Context(), timeout)
+		defer cancel()
+		_, err := pb.NewKVClient(conn).Range(ctx, &pb.RangeRequest{Key: []byte(testRoot)}, grpc.WaitForReady(true))
+		return err
+	}
+	if err := call(patience); err != nil {
+		t.Fatal(err)
+	}
+	first.Stop()
+	enableAuth(t, newTestClient(t, etcdtest.Start(t, etcdtest.At(first.Addr)).Addr))
+	if err := call(time.Second); !unanswered(err) {
+		t.Fatalf("a call with a token of before ends with %v, not by its time", err)
+	}
+	return l, call
+}
+
+// clientEndsFirst is a grpc.UnaryClientInterceptor that keeps a call's deadline from etcd, which by
+// its own clock might end the call just before, and refuse its token then.
+func clientEndsFirst(ctx context.Context, method string, request, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
+	unbounded, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, cancel)()
+	err := invoke(unbounded, method, request, reply, conn, options...)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
+}
+
+func TestEtcdTokenOfBeforeARestoreIsReplaced(t *testing.T) {
+	l, call := restoredBehind(t)
+	before := l.token
+	if err := call(time.Second); !unanswered(err) || l.token != before {
+		t.Errorf("a token of a moment ago was replaced (%v): an overloaded etcd would have to check passwords all the time", err)
+	}
+	l.since = l.since.Add(-2 * tokenTrust)
+	if err := call(time.Second); !unanswered(err) {
+		t.Errorf("the token of before: %v", err)
+	}
+	if err := call(patience); err != nil || l.token == before || l.doubt != 0 {
+		t.Errorf("with a new token: %v; doubt %s", err, l.doubt)
+	}
+}
+
+func TestEtcdTokenIsReplacedEverMoreRarelyWhileThatIsOfNoUse(t *testing.T) {
+	l := &login{}
+	var logins []time.Duration
+	for age := time.Duration(0); age < 2*time.Hour; age += 5 * time.Second {
+		if !l.known {
+			l.token, l.known, l.since = "a.1", true, time.Now()
+			logins = append(logins, age)
+		}
+		l.answered("a.1", context.DeadlineExceeded)
+		l.since = l.since.Add(-5 * time.Second)
+	}
+	if n := len(logins); n < 8 || n > 13 {
+		t.Errorf("%d logins in two hours without an answer, at %v", n, logins)
+	}
+	l.answered("another.2", nil)
+	if l.doubt != 0 {
+		t.Errorf("after an answer a token must be %s old", l.doubt)
+	}
 }

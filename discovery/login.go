@@ -2,6 +2,7 @@ package discovery
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -10,7 +11,9 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 
 	"gridrouter.io/discovery/files"
 )
@@ -27,6 +30,7 @@ type login struct {
 	token string     // empty with known set: etcd has its authentication off
 	known bool
 	since time.Time
+	doubt time.Duration // how old a token must be to be replaced because a call went unanswered
 }
 
 // tokenTrust is how old a token may be to open a stream with. A refused token
@@ -37,6 +41,9 @@ const (
 	maxPEMBytes      = 1 << 20 // of a file of certificates or a key; bundles of authorities have some hundred KiB
 	maxPasswordBytes = 4 << 10
 )
+
+// mostDoubt bounds how rarely a token is replaced while calls go unanswered.
+const mostDoubt = 16 * time.Minute
 
 // unary is a grpc.UnaryClientInterceptor. A call whose token was refused has
 // done nothing yet, so it is made once more with a new one.
@@ -51,6 +58,7 @@ func (l *login) unary(ctx context.Context, method string, request, reply any, co
 		}
 		err = invoke(withToken(ctx, token), method, request, reply, conn, options...)
 		if !tokenRefused(err) {
+			l.answered(token, err)
 			return err
 		}
 		l.forget(token)
@@ -97,6 +105,29 @@ func (l *login) forget(token string) {
 	if l.token == token {
 		l.known = false
 	}
+}
+
+// answered notes whether etcd answered a call with the token. A token of etcd's own kind names the
+// raft index at which it was given, and etcd lets calls with it wait until it has come as far: one
+// that was restored from a backup, or began anew, does not refuse the tokens of before, but never
+// answers. So a token that brought no answer is replaced. That costs etcd a password check, which is
+// slow by design, so while it is of no use, as where etcd is frozen or overloaded, it is done ever
+// more rarely.
+func (l *login) answered(token string, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case err == nil:
+		l.doubt = 0
+	case unanswered(err) && l.known && l.token == token && token != "" && time.Since(l.since) >= max(tokenTrust, l.doubt):
+		l.known = false
+		l.doubt = min(2*max(tokenTrust, l.doubt), mostDoubt)
+	}
+}
+
+// unanswered says whether the time of a call ran out.
+func unanswered(err error) bool {
+	return errors.Is(err, context.DeadlineExceeded) || status.Code(err) == codes.DeadlineExceeded
 }
 
 func tokenRefused(err error) bool {
