@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/spf13/cobra"
 
@@ -24,8 +25,11 @@ restored shows these tenants, and writes each as it is stored now, with an epoch
 was seen, so that every router has the restored form in force. To keep the newer form of one,
 apply that first: "gridctl explain --router" and "gridctl diff" show what a router has and what is
 stored. Each of these tenants counts as changed, whatever is stored: more of them than the guard lets
-through need --allow-mass-change, here and with apply. What the backup does not have at all may be
-held as a mass change: settle that first, by "gridctl guard".`,
+through need --allow-mass-change, here and with apply.
+
+The loss of tenants, decks and names that the backup does not have at all, and another form of a
+deck, is held by the guard of each router and GSLB server that knows better: apply them again ("gridctl export --router" prints what
+a router has), or give them up by "gridctl guard accept". Settle that first.`,
 		Example: `  gridctl restored --dry-run
   gridctl restored --why "etcd is back from the backup of noon"`,
 		Args: cobra.NoArgs,
@@ -45,8 +49,7 @@ held as a mass change: settle that first, by "gridctl guard".`,
 				}
 				plan, err := grid.PlanRestored(ctx, change.options())
 				if errors.Is(err, catalog.ErrNotFound) {
-					_, err = fmt.Fprintln(cmd.OutOrStdout(), "nothing to settle: no tenant has a lower epoch than a router has seen")
-					return err
+					return nothingSetBack(ctx, cmd.OutOrStdout(), grid)
 				}
 				if err != nil {
 					return err
@@ -58,4 +61,18 @@ held as a mass change: settle that first, by "gridctl guard".`,
 	change.register(cmd)
 	change.registerMass(cmd)
 	return cmd
+}
+
+// nothingSetBack says that no tenant was, and what guards hold, which may be what the backup lacks.
+func nothingSetBack(ctx context.Context, out io.Writer, grid *catalog.Catalog) error {
+	state, err := grid.GuardState(ctx)
+	if err != nil {
+		return err
+	}
+	text := "nothing to settle: no tenant has a lower epoch than a router has seen"
+	if len(state.Holding) > 0 {
+		text = "no tenant has a lower epoch than a router has seen; " + holdingOf(state) + " hold changes, perhaps of what the backup lacks: gridctl guard"
+	}
+	_, err = fmt.Fprintln(out, text)
+	return err
 }

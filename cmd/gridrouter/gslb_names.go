@@ -118,7 +118,7 @@ func (n *gslbNames) gone(batch discovery.Batch) []string {
 	return slices.DeleteFunc(names, func(name string) bool { return n.guard.held[name] != 0 })
 }
 
-// delete drops names, or holds their deletion if it is a mass change.
+// delete drops names, or holds their deletion if it is a mass change, or came with another source.
 func (n *gslbNames) delete(names []string, batch discovery.Batch) {
 	for _, name := range names {
 		if value, known := n.stored[name]; known {
@@ -129,7 +129,9 @@ func (n *gslbNames) delete(names []string, batch discovery.Batch) {
 	}
 	names = slices.DeleteFunc(names, func(name string) bool { return n.documents[name] == nil })
 	meant := batch.Revision <= n.guard.accepted
-	if n.guard.holds(names, n.documents, batch.MayLookEmpty) && !meant {
+	// What another source does not have is more often lost with it than deleted there.
+	lost := batch.SourceChanged && len(names) > 0
+	if (n.guard.holds(names, n.documents, batch.MayLookEmpty) || lost) && !meant {
 		n.guard.hold(names, batch.Revision)
 		return
 	}

@@ -121,13 +121,19 @@ func (c *Compiler) guardUpdate(u *Update, b *batch) {
 		// Nobody knows whose pins they are: perhaps those of a tenant whose change is held.
 		b.holds, g.revision = true, max(g.revision, u.Revision, u.Listed)
 	}
-	if c.maps.Tenants.Len() == 0 || c.last == nil || !u.MayLookEmpty && c.harmless(b) {
+	if c.maps.Tenants.Len() == 0 || c.last == nil || !u.MayLookEmpty && !u.SourceChanged && c.harmless(b) {
 		return
 	}
 	g.prune()
 	h := c.hazardsOf(b)
 	within := h.concerned(g) <= GuardLimit(c.maps.Tenants.Len()+c.recentlyDropped()) && !h.leavesNone(u.MayLookEmpty) &&
 		len(b.unlisted) <= GuardLimit(c.maps.Unheld.Len())
+	if within && u.SourceChanged {
+		// What another source does not have is more often lost with it than deleted there. And a
+		// deck has no epoch that could tell which of two forms is the newer one.
+		h.keepLosses(b)
+		within = len(h.keys) == 0
+	}
 	if !within && len(h.keys)+len(b.unlisted) > 0 {
 		c.holdHazards(u, b, h)
 	}
@@ -240,7 +246,7 @@ func (c *Compiler) holdChange(change *Change, revision int64) {
 	}
 	if c.guard.listed < maxHeldProblems { // of more than these the number says enough
 		c.guard.listed++
-		c.problems.add(change.Key, routing.ProblemHeld, what+" came with those of many others at once, and is held until somebody says that it is meant: "+c.howToAccept(), change.Revision)
+		c.problems.add(change.Key, routing.ProblemHeld, what+" came with those of many others at once, or with another etcd or a restored one, and is held until somebody says that it is meant: "+c.howToAccept(), change.Revision)
 	}
 	c.problems.changed = true
 	if name, ok := strings.CutPrefix(change.Key, "tenants/"); ok {
@@ -257,8 +263,10 @@ func (c *Compiler) holdChange(change *Change, revision int64) {
 		c.holdPin(change)
 		return
 	}
-	pair := *c.pairs[change.Key] // a deck that is deleted
-	pair.Digest = 0
+	pair := *c.pairs[change.Key] // a deck's; its value stays the one in force
+	if pair.Digest = 0; !change.Deleted {
+		pair.Digest, pair.Created = change.sum, change.Created
+	}
 	c.pairs[change.Key] = &pair
 }
 

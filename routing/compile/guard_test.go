@@ -231,6 +231,56 @@ func TestAHoldCanBeAcceptedAfterItsSourceWasReplaced(t *testing.T) {
 	g.serves(3, "")
 }
 
+// TestWhatAnotherSourceDoesNotHaveIsHeldHoweverLittle lists a source without a few documents: of the
+// same source that is a deletion like any other, of a restored one they may have been lost.
+func TestWhatAnotherSourceDoesNotHaveIsHeldHoweverLittle(t *testing.T) {
+	deckA, deckB := compile.Change{Key: "decks/a", Value: []byte(guardedDeck("a"))}, compile.Change{Key: "decks/b", Value: []byte(guardedDeck("b"))}
+	otherB := compile.Change{Key: "decks/b", Value: []byte(`{"kind":"Deck","name":"b","domain":"elsewhere.example","attach":"mesh"}`), Created: 7}
+	list := func(tenants []compile.Change, decks ...compile.Change) compile.Update {
+		return compile.Update{Whole: true, SourceChanged: true, Changes: append(tenants, decks...)}
+	}
+	same := list(moved(1, guardedTenants, "a"), deckA, deckB)
+	same.SourceChanged = false
+	cases := map[string]struct {
+		update compile.Update
+		held   int
+		first  string // deck of the first tenant
+		last   string // and of the last
+	}{
+		"all is there":               {list(moved(0, guardedTenants, "a"), deckA, deckB), 0, "a", "a"},
+		"a tenant is not":            {list(moved(1, guardedTenants, "a"), deckA, deckB), 1, "a", "a"},
+		"a few are not":              {list(moved(3, guardedTenants, "a"), deckA, deckB), 3, "a", "a"},
+		"a deck is not":              {list(moved(0, guardedTenants, "a"), deckA), 1, "a", "a"},
+		"a deck is another":          {list(moved(0, guardedTenants, "a"), deckA, otherB), 1, "a", "a"},
+		"a deck of all is not":       {list(append(moved(1, guardedTenants, "a"), guardedTenant(0, "b")), deckB), 2, "a", "a"},
+		"others moved":               {list(append(moved(1, guardedTenants-1, "a"), guardedTenant(39, "b")), deckA, deckB), 1, "a", "b"},
+		"the same source, without a": {same, 0, "", "a"},
+	}
+	for name, of := range cases {
+		t.Run(name, func(t *testing.T) {
+			g := newGuarded(t)
+			g.apply(of.update)
+			g.holds(of.held)
+			g.serves(0, of.first)
+			g.serves(39, of.last)
+			relisted := of.update
+			relisted.SourceChanged = false
+			g.apply(relisted)
+			g.holds(of.held)
+			if of.held == 0 {
+				return
+			}
+			again := list(append(moved(0, 39, "a"), guardedTenant(39, of.last)), deckA, deckB)
+			again.SourceChanged = false
+			g.apply(again)
+			g.holds(0)
+			g.apply(of.update)
+			g.apply(compile.Update{Accepted: g.table.Guard().Revision})
+			g.holds(0)
+		})
+	}
+}
+
 func TestWithoutAClockNothingIsHeld(t *testing.T) {
 	g := newGuarded(t)
 	g.now = time.Time{}

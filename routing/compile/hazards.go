@@ -83,6 +83,26 @@ func (c *Compiler) hazardsOf(b *batch) *hazards {
 	return h
 }
 
+// keepLosses forgets all but the deletions of tenants and decks, and the changes of decks.
+func (h *hazards) keepLosses(b *batch) {
+	h.keys, h.tenants = map[string]bool{}, map[string]bool{}
+	for _, change := range b.decks {
+		if (change.Deleted || change.sum != change.was) && h.decks.has(strings.TrimPrefix(change.Key, "decks/")) {
+			h.keys[change.Key] = true
+		}
+	}
+	for _, change := range b.tenants {
+		if change.Deleted {
+			h.ofTenant(change)
+		}
+	}
+	for _, change := range b.pins { // they go with their tenant, and a pin that goes alone raises its epoch
+		if change.Deleted && h.tenants[change.tenant] {
+			h.ofPin(change)
+		}
+	}
+}
+
 // ofDecks finds what deleted decks do.
 func (h *hazards) ofDecks(b *batch) {
 	gone := map[int32]bool{}
