@@ -80,8 +80,9 @@ func etcdIsCut(c *campaign) error {
 
 // backup is what etcd held at some moment.
 type backup struct {
-	dir string // etcd's data, as a snapshot of its volume would have them
-	kvs []*mvccpb.KeyValue
+	dir    string // etcd's data, as a snapshot of its volume would have them
+	kvs    []*mvccpb.KeyValue
+	logins *logins // whom etcd let in
 }
 
 // backup makes one, now and then: a copy of etcd's folder while etcd is frozen, and all keys.
@@ -89,7 +90,7 @@ func (c *campaign) backup() {
 	if c.copied != nil && !c.chance(3) || len(c.corrupt) > 0 {
 		return
 	}
-	b := &backup{dir: filepath.Join(c.dir, fmt.Sprintf("backup-%d", time.Now().UnixNano()))}
+	b := &backup{dir: filepath.Join(c.dir, fmt.Sprintf("backup-%d", time.Now().UnixNano())), logins: c.logins.copy()}
 	err := c.withEtcd(func(ctx context.Context, client *clientv3.Client) error {
 		answer, err := client.Get(ctx, campaignPrefix, clientv3.WithPrefix())
 		if err == nil {
@@ -147,6 +148,9 @@ func etcdIsRestored(c *campaign) error {
 	if err := c.grid.Kill(lab.Etcd); err != nil {
 		return err
 	}
+	if err := c.deletedReturn(); err != nil {
+		return err
+	}
 	if err := c.putBack(); err != nil {
 		return err
 	}
@@ -162,7 +166,12 @@ func etcdIsRestored(c *campaign) error {
 	if len(lost) == 0 {
 		return nil
 	}
-	if err := c.lossIsTold(lost); err != nil {
+	gone := slices.DeleteFunc(slices.Clone(lost), func(name string) bool { return now[name].epoch > 0 })
+	for _, name := range gone {
+		c.note("%s is not in the backup", name)
+		c.model.begin(name, form{}, "a restore to before it was made", held)
+	}
+	if err := c.lossIsTold(lost, gone); err != nil {
 		return err
 	}
 	if err := c.until("each has said how it stands", c.heard); err != nil {
@@ -170,7 +179,7 @@ func etcdIsRestored(c *campaign) error {
 	}
 	c.waitTells()
 	if c.chance(2) {
-		return c.newcomer(lost)
+		return c.newcomer(lost, gone)
 	}
 	keep := slices.DeleteFunc(lost, func(string) bool { return c.chance(2) })
 	return c.settleRestore(keep)
@@ -188,9 +197,10 @@ func (c *campaign) putBack() error {
 		if err := os.CopyFS(dir, os.DirFS(c.copied.dir)); err != nil {
 			return err
 		}
-		return c.start(lab.Etcd)
+		return c.logInAgain(c.copied.logins, c.start)
 	}
 	c.note("all keys in a new cluster")
+	c.logins.on = false
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
@@ -215,11 +225,30 @@ func (c *campaign) putBack() error {
 	})
 }
 
+// deletedReturn notes the tenants that were deleted since the backup was made: with it they
+// are back, as no router remembers what was deleted.
+func (c *campaign) deletedReturn() error {
+	was, err := c.readStored(c.copied.kvs)
+	if err != nil {
+		return err
+	}
+	for _, name := range c.model.names {
+		if f, _ := c.model.inForce(name); f.deck == "" && was[name].epoch > 0 {
+			c.note("%s, which was deleted, returns", name)
+			// Where an earlier restore left word of a higher epoch, that must be settled first.
+			c.excused = append(c.excused, c.traffic.excuses.allow("tenant_invalid"))
+			c.model.end(c.model.begin(name, was[name].form, "its return by the restore", pending), was[name].epoch, unknown)
+		}
+	}
+	return nil
+}
+
 // lost returns the tenants of which etcd holds an older epoch than was acknowledged, and some
 // router knows better. What went before any router had heard of it nobody is left to tell.
+// A tenant that the backup does not have at all is a deletion, which guards hold.
 func (c *campaign) lost(now map[string]stored) (names []string, err error) {
 	for _, name := range c.model.names {
-		if _, epoch := c.model.inForce(name); now[name].epoch >= epoch {
+		if f, epoch := c.model.inForce(name); f.deck == "" || now[name].epoch >= epoch {
 			continue
 		}
 		seen := uint64(0)
@@ -239,21 +268,32 @@ func (c *campaign) lost(now map[string]stored) (names []string, err error) {
 			continue
 		}
 		c.note("%s lost before anybody heard of it", name)
+		if now[name].epoch == 0 {
+			c.model.begin(name, form{}, "a restore to before it was made", acknowledged)
+			continue
+		}
 		c.model.unheard(name, now[name].epoch)
 	}
 	return names, nil
 }
 
-// lossIsTold waits until gridctl names every tenant that was set back, and until the fleet
-// is said not to be well.
-func (c *campaign) lossIsTold(lost []string) error {
+// lossIsTold waits until gridctl names every tenant that was set back, and tells that guards
+// hold the deletion of those that are gone.
+func (c *campaign) lossIsTold(lost, gone []string) error {
 	err := c.until("the loss is told", func() error {
 		told, err := c.rewound()
 		if err != nil {
 			return err
 		}
+		guard, err := c.guard()
+		if err != nil {
+			return err
+		}
+		if len(gone) > 0 && len(guard.Holding) == 0 {
+			return fmt.Errorf("no guard holds the deletion of %v", gone)
+		}
 		for _, name := range lost {
-			if !told[name] {
+			if !told[name] && !slices.Contains(gone, name) {
 				return fmt.Errorf("gridctl restored names %v, not %s", slices.Sorted(maps.Keys(told)), name)
 			}
 		}
@@ -267,10 +307,10 @@ func (c *campaign) lossIsTold(lost []string) error {
 
 // newcomer starts a router that has seen nothing, while the loss is not settled: it must
 // serve no tenant that was set back.
-func (c *campaign) newcomer(lost []string) error {
+func (c *campaign) newcomer(lost, gone []string) error {
 	c.note("a newcomer meanwhile")
 	router := c.router()
-	defer c.traffic.excuses.allow("tenant_invalid")()
+	defer c.traffic.excuses.allow("tenant_invalid", "no_tenant")()
 	if err := c.fresh(router); err != nil {
 		return err
 	}
@@ -281,7 +321,11 @@ func (c *campaign) newcomer(lost []string) error {
 		if err != nil {
 			return err
 		}
-		if code := a.header.Get("X-Grid-Fault"); code != "tenant_invalid" {
+		want := "tenant_invalid"
+		if slices.Contains(gone, name) {
+			want = "no_tenant"
+		}
+		if code := a.header.Get("X-Grid-Fault"); code != want {
 			c.fail("%s never saw %s, which was set back, and answers %s", router, name, a)
 		}
 	}
@@ -343,10 +387,10 @@ func massChange(c *campaign) error {
 		return err
 	}
 	c.accept = c.chance(2)
-	order := c.rng.Perm(len(c.model.names))[:12+c.rng.IntN(10)]
+	names := slices.Sorted(maps.Keys(now))
+	c.rng.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
 	var ops []clientv3.Op
-	for _, i := range order {
-		name := c.model.names[i]
+	for _, name := range names[:12+c.rng.IntN(len(names)-12)] {
 		f := form{deck: c.otherDeck(now[name].form.deck), pins: now[name].form.pins}
 		a := c.model.begin(name, f, "a mass change", held)
 		c.model.end(a, now[name].epoch+1, held)

@@ -22,6 +22,7 @@ func campaignFaults() []campaignFault {
 		{"etcd is cut off", etcdIsCut},
 		{"etcd is restored", etcdIsRestored},
 		{"etcd is wiped", prefixIsWiped},
+		{"logins are rotated", loginsAreRotated},
 		{"a mass change", massChange},
 		{"names fail", namesFail},
 		{"a router is killed", routerIsKilled},
@@ -126,7 +127,7 @@ func badTenants(c *campaign) error {
 	err := c.withEtcd(func(ctx context.Context, client *clientv3.Client) error {
 		for range n {
 			name := c.tenant()
-			if _, _, settled := c.model.settled(name); !settled || !c.changed.may(name) {
+			if f, _, settled := c.model.settled(name); f.deck == "" || !settled || !c.changed.may(name) {
 				continue
 			}
 			c.corrupt[name] = true

@@ -171,7 +171,7 @@ func (c *campaign) rewrite(by string, of func(string) form, args ...string) erro
 // rewound returns the tenants that gridctl says were set back.
 func (c *campaign) rewound() (map[string]bool, error) {
 	report, err := c.ctl(context.Background(), "restored", "--dry-run", "--allow-mass-change")
-	if err != nil && strings.Contains(err.Error(), "nothing to settle") {
+	if err != nil && (strings.Contains(err.Error(), "nothing to settle") || strings.Contains(err.Error(), "no tenant has a lower epoch")) {
 		return nil, nil
 	}
 	if err != nil {

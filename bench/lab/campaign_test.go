@@ -98,6 +98,7 @@ type campaign struct {
 	writes  struct{ acknowledged, unknown, refused atomic.Int64 }
 	changed recentTenants
 	copied  *backup
+	logins  *logins
 	accept  bool                 // what the guard holds is meant, not a mistake
 	dir     string               // for files
 	excused []func()             // end what is excused until all is settled
@@ -122,8 +123,9 @@ func startCampaign(t *testing.T, seed uint64) *campaign {
 		corrupt: map[string]bool{}, used: map[string]*lifetime{}, dir: t.TempDir(),
 	}
 	c.round.Store("the start")
+	c.logins = newLogins(t)
 	c.traffic = newTraffic(c.model, campaignKeys(), c.fail)
-	config := lab.Config{Bin: bin(t), Routers: len(campaignRouters()), Via: c.via, Events: c.event, RouterFlags: []string{"--access-log", "off"}}
+	config := lab.Config{Bin: bin(t), Routers: len(campaignRouters()), Via: c.via, Login: c.logins.of, Events: c.event, RouterFlags: []string{"--access-log", "off"}}
 	t.Cleanup(func() { // after the grid's end
 		for _, r := range c.relays {
 			r.close()
@@ -133,6 +135,11 @@ func startCampaign(t *testing.T, seed uint64) *campaign {
 		}
 	})
 	c.grid = startGrid(t, config)
+	if c.chance(2) { // else it is turned on later
+		if err := c.turnLoginsOn(); err != nil {
+			t.Fatal(err)
+		}
+	}
 	c.applyFirst()
 	if err := c.settle(); err != nil {
 		t.Fatal(err)

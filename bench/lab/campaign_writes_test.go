@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
@@ -147,6 +148,10 @@ func (c *campaign) write(rng *rand.Rand, timeout time.Duration) error {
 	key := campaignKeys()[rng.IntN(3)]
 	deck := decks[rng.IntN(len(decks))]
 	switch _, pinned := f.pins[key]; {
+	case f.deck == "":
+		return c.changeBy(name, form{deck: deck}, timeout, tenantText(name, pins, form{deck: deck}), c.change)
+	case rng.IntN(10) == 0:
+		return c.change(name, form{}, timeout, "delete", "tenant", name, "--with-pins")
 	case pins != unpinned && pinned && rng.IntN(3) == 0:
 		return c.change(name, f.with(key, ""), timeout, "delete", "pin", name, key)
 	case pins != unpinned && rng.IntN(2) == 0 && f.pins[key] != deck:
@@ -233,9 +238,12 @@ func (c *campaign) writeSome(n int) error {
 	return nil
 }
 
-// withEtcd calls use with a client of etcd itself, beside all relays.
+// withEtcd calls use with a client of etcd itself, beside all relays, which may do anything.
 func (c *campaign) withEtcd(use func(context.Context, *clientv3.Client) error) error {
-	client, err := clientv3.New(clientv3.Config{Endpoints: []string{c.grid.EtcdURL()}, Logger: zap.NewNop()})
+	client, err := clientv3.New(clientv3.Config{
+		Endpoints: []string{c.grid.EtcdURL()}, Logger: zap.NewNop(),
+		Username: "root", Password: rootPassword, DialTimeout: time.Minute,
+	})
 	if err != nil {
 		return err
 	}
@@ -247,39 +255,45 @@ func (c *campaign) withEtcd(use func(context.Context, *clientv3.Client) error) e
 
 // stored reads what etcd holds of the campaign's tenants.
 func (c *campaign) stored() (now map[string]stored, revision int64, err error) {
-	now = map[string]stored{}
 	err = c.withEtcd(func(ctx context.Context, client *clientv3.Client) error {
 		answer, err := client.Get(ctx, campaignPrefix+"docs/", clientv3.WithPrefix())
 		if err != nil {
 			return err
 		}
 		revision = answer.Header.Revision
-		for _, kv := range answer.Kvs {
-			key := strings.TrimPrefix(string(kv.Key), campaignPrefix+"docs/")
-			if tenant, ours := strings.CutPrefix(key, "tenants/"); ours && c.model.tenants[tenant] != nil {
-				now[tenant] = readTenant(kv.Value, now[tenant])
-			}
-			rest, ours := strings.CutPrefix(key, "pins/")
-			tenant, pin, _ := strings.Cut(rest, "/")
-			if !ours || c.model.tenants[tenant] == nil || !slices.Contains(campaignKeys(), pin) {
-				continue
-			}
-			var p routing.Pin
-			if err := json.Unmarshal(kv.Value, &p); err != nil {
-				return fmt.Errorf("%s: %w", key, err)
-			}
-			s := now[tenant]
-			s.form = s.form.with(p.Key, p.Deck)
-			now[tenant] = s
-		}
-		return nil
+		now, err = c.readStored(answer.Kvs)
+		return err
 	})
+	return now, revision, err
+}
+
+// readStored reads what keys, in their order, say of the campaign's tenants.
+func (c *campaign) readStored(kvs []*mvccpb.KeyValue) (map[string]stored, error) {
+	now := map[string]stored{}
+	for _, kv := range kvs {
+		key, ours := strings.CutPrefix(string(kv.Key), campaignPrefix+"docs/")
+		if tenant, found := strings.CutPrefix(key, "tenants/"); ours && found && c.model.tenants[tenant] != nil {
+			now[tenant] = readTenant(kv.Value, now[tenant])
+		}
+		rest, found := strings.CutPrefix(key, "pins/")
+		tenant, pin, _ := strings.Cut(rest, "/")
+		if !ours || !found || c.model.tenants[tenant] == nil || !slices.Contains(campaignKeys(), pin) {
+			continue
+		}
+		var p routing.Pin
+		if err := json.Unmarshal(kv.Value, &p); err != nil {
+			return nil, fmt.Errorf("%s: %w", key, err)
+		}
+		s := now[tenant]
+		s.form = s.form.with(p.Key, p.Deck)
+		now[tenant] = s
+	}
 	for name, s := range now {
 		if s.epoch == 0 {
 			delete(now, name) // pins without their tenant lead nowhere
 		}
 	}
-	return now, revision, err
+	return now, nil
 }
 
 // readTenant reads what a tenant's document says; pins are listed before tenants.

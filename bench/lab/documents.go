@@ -31,7 +31,7 @@ func (g *Grid) Ctl(ctx context.Context, args ...string) (string, error) {
 // ctl returns the command line of gridctl against the grid's etcd, not started.
 func (g *Grid) ctl(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, filepath.Join(g.config.Bin, programCtl),
-		append([]string{"--etcd", g.EtcdURL()}, args...)...)
+		append(g.config.etcd(Ctl, g.Etcd()), args...)...)
 	cmd.Env = g.env
 	return cmd
 }

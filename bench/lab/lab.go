@@ -38,6 +38,10 @@ type Config struct {
 	// It is asked once for each pair, before anything is started. Nil: each is reached
 	// directly.
 	Via func(part, address string) string
+	// Login returns the user and the file of the password with which a part that asks etcd,
+	// or [Ctl], logs in to it. etcd lets them in as well while it has its authentication off,
+	// as it has at first. Nil: they do not log in.
+	Login func(part string) (user, passwordFile string)
 	// Verbose receives every line that a part writes, with the part's name in front.
 	// Nil: they go to the log files only.
 	Verbose io.Writer
@@ -64,6 +68,16 @@ func (c *Config) via(part, address string) string {
 		return address
 	}
 	return c.Via(part, address)
+}
+
+// etcd are the flags by which a part reaches etcd at an address (host:port).
+func (c *Config) etcd(part, address string) []string {
+	args := []string{"--etcd", "http://" + address}
+	if c.Login != nil {
+		user, file := c.Login(part)
+		args = append(args, "--etcd-user", user, "--etcd-password-file", file)
+	}
+	return args
 }
 
 // routers is how many there are.

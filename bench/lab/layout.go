@@ -25,6 +25,9 @@ const (
 	LVS     = "lvs"
 )
 
+// Ctl is gridctl, which is no part of a grid, but asks its etcd: see Login of [Config].
+const Ctl = "gridctl"
+
 // DeckNames returns the names of the sample decks: two attached directly, two on the
 // mesh.
 func DeckNames() []string {

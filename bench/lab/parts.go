@@ -110,7 +110,7 @@ func gslbSpec(l Layout, config Config) spec {
 		name: GSLB, what: "GSLB, answers the mesh decks' domains", address: l.GSLB(), stage: stageNames,
 		listens: []string{"udp " + l.GSLB(), "tcp " + l.GSLB()},
 		program: programRouter,
-		args:    []string{"gslb", "--listen", l.GSLB(), "--etcd", "http://" + config.via(GSLB, l.Etcd()), "--origin", Origin},
+		args:    append([]string{"gslb", "--listen", l.GSLB(), "--origin", Origin}, config.etcd(GSLB, config.via(GSLB, l.Etcd()))...),
 		ready:   answersZone(l.GSLB(), Origin),
 	}
 }
@@ -119,13 +119,13 @@ func routerSpec(l Layout, config Config, n int) spec {
 	name := "r" + strconv.Itoa(n)
 	own := []string{"serve", "--router-id", name,
 		"--listen", l.Data(n), "--admin", l.Admin(n), "--health", l.Health(n),
-		"--etcd", "http://" + config.via(name, l.Etcd()), "--gslb", config.via(name, l.GSLB()),
+		"--gslb", config.via(name, l.GSLB()),
 		// Long enough for the forwarder in front to see that the router leaves.
 		"--drain-delay", "1s", "--drain-timeout", "5s"}
 	return spec{
 		name: name, what: "router", address: l.Data(n), stage: stageRouters,
 		listens: []string{"tcp " + l.Data(n), "tcp " + l.Admin(n), "tcp " + l.Health(n)},
-		program: programRouter, args: slices.Concat(own, config.RouterFlags),
+		program: programRouter, args: slices.Concat(own, config.etcd(name, config.via(name, l.Etcd())), config.RouterFlags),
 		ready: answers200("http://" + l.Health(n) + "/readyz"),
 	}
 }
