@@ -6,16 +6,10 @@ import (
 	"maps"
 	"slices"
 	"strings"
-
-	lru "github.com/hashicorp/golang-lru/v2"
 )
 
-const (
-	// cachedNames is how many names asked for are remembered with what was found.
-	cachedNames = 4096
-	// maxServerName is the longest host name there is.
-	maxServerName = 253
-)
+// maxServerName is the longest host name there is.
+const maxServerName = 253
 
 // choice is the certificates for one name: at most one for each kind of key, in the order
 // in which they are preferred.
@@ -65,20 +59,17 @@ func (c *choice) pick(hello *tls.ClientHelloInfo) *tls.Certificate {
 	return first
 }
 
-// index finds certificates by name. It is made anew for each change, with a cache of its
-// own, so that nothing found in one form can be remembered for the next.
+// index finds certificates by name. It is made anew for each change and then immutable.
 type index struct {
 	pairs    map[string]*pair
 	exact    map[string]*choice // by name in lower case
 	wildcard map[string]*choice // by what follows "*."
 	other    *choice            // for all other names
-	cache    *lru.Cache[string, *choice]
 }
 
 // newIndex makes an index of at least one pair.
 func newIndex(pairs map[string]*pair) *index {
 	x := &index{pairs: pairs, exact: map[string]*choice{}, wildcard: map[string]*choice{}}
-	x.cache, _ = lru.New[string, *choice](cachedNames) // it fails for sizes below 1 only
 	names := slices.Sorted(maps.Keys(pairs))
 	for _, name := range names {
 		p := pairs[name]
@@ -115,29 +106,21 @@ func (x *index) forOthers(names []string) *choice {
 	return other
 }
 
-// lookup returns the certificates for a name as a client gave it; it is never nil. What a
-// client makes up is not remembered: it would drive out the names that exist.
+// lookup returns the certificates for a name as a client gave it; it is never nil.
 func (x *index) lookup(serverName string) *choice {
 	if serverName == "" || len(serverName) > maxServerName+1 {
 		return x.other
 	}
-	if found, ok := x.cache.Get(serverName); ok {
+	name := canonical(serverName)
+	if found := x.exact[name]; found != nil {
 		return found
 	}
-	name := canonical(serverName)
-	found := x.exact[name]
-	if found == nil {
-		if label, parent, ok := strings.Cut(name, "."); ok && label != "" && label != "*" {
-			found = x.wildcard[parent]
+	if label, parent, ok := strings.Cut(name, "."); ok && label != "" && label != "*" {
+		if found := x.wildcard[parent]; found != nil {
+			return found
 		}
 	}
-	if found == nil {
-		return x.other
-	}
-	if name == serverName { // other spellings would take room without end
-		x.cache.Add(serverName, found)
-	}
-	return found
+	return x.other
 }
 
 // canonical is a host name in lower case without the dot of the root.
