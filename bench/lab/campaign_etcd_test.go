@@ -357,7 +357,13 @@ func prefixIsWiped(c *campaign) error {
 		return err
 	}
 	c.withoutEtcd()
-	prefix := campaignPrefix + []string{"", "docs/", "docs/tenants/"}[c.rng.IntN(3)]
+	prefixes := []string{"docs/", "docs/tenants/"}
+	if !slices.ContainsFunc(c.model.names, func(name string) bool { f, _ := c.model.inForce(name); return f.deck == "" }) {
+		// With the change records the epochs of deleted tenants go, which begin anew when they come back;
+		// a router that remembers refuses them until that is settled like a restore.
+		prefixes = append(prefixes, "")
+	}
+	prefix := campaignPrefix + prefixes[c.rng.IntN(len(prefixes))]
 	c.note("%s", prefix)
 	err := c.withEtcd(func(ctx context.Context, client *clientv3.Client) error {
 		_, err := client.Delete(ctx, prefix, clientv3.WithPrefix())

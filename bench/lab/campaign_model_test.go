@@ -153,13 +153,18 @@ func (m *model) inForce(tenant string) (form, uint64) {
 
 // turn makes of all attempts with one outcome such with another.
 func (m *model) turn(from, to outcome) {
+	for _, name := range m.names {
+		m.turnOf(name, from, to)
+	}
+}
+
+// turnOf is turn for one tenant.
+func (m *model) turnOf(name string, from, to outcome) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, h := range m.tenants {
-		for _, a := range h.attempts {
-			if a.outcome == from {
-				a.outcome = to
-			}
+	for _, a := range m.tenants[name].attempts {
+		if a.outcome == from {
+			a.outcome = to
 		}
 	}
 }
