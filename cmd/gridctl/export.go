@@ -5,13 +5,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
-	"net/http"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/valyala/fasthttp"
 
 	"gridrouter.io/cmd/flags"
 	"gridrouter.io/discovery"
@@ -54,17 +53,14 @@ router ($STATE_DIRECTORY/gridrouter/NAME.snap) before you start it anew on an em
 			case snapshot != "":
 				return exportSnapshot(cmd.OutOrStdout(), cmd.ErrOrStderr(), snapshot)
 			}
-			response, err := at.ask(cmd.Context(), http.MethodGet, "export", to.timeout)
-			if err != nil {
-				return err
-			}
-			defer func() { _ = response.Body.Close() }() // only read
-			if _, err := io.Copy(cmd.OutOrStdout(), response.Body); err != nil {
-				return fmt.Errorf("the router at %s broke off its answer: %w", at.router, err)
-			}
-			missing, _ := strconv.Atoi(response.Header.Get(pinsOnDemand)) // an older router does not say
-			tellMissingPins(cmd.ErrOrStderr(), missing)
-			return nil
+			return at.stream(cmd.Context(), fasthttp.MethodGet, "export", to.timeout, func(answer *adminAnswer) error {
+				if _, err := io.Copy(cmd.OutOrStdout(), answer); err != nil {
+					return err
+				}
+				missing, _ := strconv.Atoi(answer.header(pinsOnDemand)) // an older router does not say
+				tellMissingPins(cmd.ErrOrStderr(), missing)
+				return nil
+			})
 		},
 	}
 	at.register(cmd.Flags(), "to ask")

@@ -4,11 +4,11 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net/http"
 	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/valyala/fasthttp"
 
 	"gridrouter.io/cmd/flags"
 	"gridrouter.io/discovery/catalog"
@@ -141,7 +141,7 @@ Routers that follow a folder are told one by one, with --router and the revision
 				return err
 			}
 			if at.router != "" {
-				if _, err := at.call(cmd.Context(), http.MethodPost, "guard/accept?revision="+args[0], to.timeout); err != nil {
+				if _, err := at.call(cmd.Context(), fasthttp.MethodPost, "guard/accept?revision="+args[0], to.timeout); err != nil {
 					return err
 				}
 				_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s has put into force what it held up to revision %d\n", at.router, revision)
