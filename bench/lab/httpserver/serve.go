@@ -22,7 +22,7 @@ const (
 	bodyTimeout  = time.Hour        // for a body to arrive
 	idleTimeout  = 2 * time.Minute  // between two requests
 	acceptPause  = 50 * time.Millisecond
-	maxHeadBytes = 96 << 10         // more than a router lets through
+	maxHeadBytes = 96 << 10 // more than a router lets through
 )
 
 // Serve answers requests on the listener until ctx ends; then it waits for the requests in flight, for
