@@ -194,26 +194,15 @@ func (s *gslbService) followMarks(ctx context.Context) error {
 	return untilDone(ctx, marks.Follow(ctx, s.names.acceptMarks))
 }
 
-// announce keeps this server's word in etcd, so that gridctl shows it and what it holds.
+// announce keeps this server's status in etcd, so that gridctl shows it and what it holds.
 func (s *gslbService) announce(ctx context.Context) error {
-	config, err := s.flags.source.clientConfig()
-	if err != nil {
-		return err
+	told := &announcement{
+		source: &s.flags.source, key: s.flags.source.etcd.Prefix + catalog.GslbServersFolder + s.id, status: s.status, log: s.log, registry: s.registry,
 	}
-	log := seldom(s.log.Named("fleet"))
-	client, err := discovery.NewClient(config, log)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = client.Close() }() // the process ends
-	key := s.flags.source.etcd.Prefix + catalog.GslbServersFolder + s.id
-	announcer := discovery.NewAnnouncer(discovery.AnnouncerConfig{
-		Client: client, Contact: config.Contact, Key: key, Value: s.status, Copied: wordOf(key), Logger: log, Registerer: s.registry,
-	})
-	return untilDone(ctx, announcer.Run(ctx))
+	return told.keep(ctx)
 }
 
-// status returns the word of the moment.
+// status returns the status of the moment.
 func (s *gslbService) status() []byte {
 	source := s.source.Status()
 	now := catalog.Status{

@@ -306,7 +306,7 @@ func (s *service) sourceStatus() admin.SourceStatus {
 // the only one that lasts. A clock that has stepped back makes nothing younger than now.
 func ageOf(written, now time.Time) time.Duration { return max(0, now.Sub(written)) }
 
-// announceAge is the precision of the age that is announced: the word is written whenever
+// announceAge is the precision of the age that is announced: the status is written whenever
 // it differs, and must not differ all the time.
 const announceAge = 10 * time.Second
 

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"time"
 
@@ -322,7 +321,20 @@ func (s *service) close() {
 	_ = s.log.Sync() // there is nobody left to tell
 }
 
-// announceKey is where this router tells the fleet of itself.
-func (s *service) announceKey() string {
-	return fmt.Sprintf("%sfleet/%s", s.flags.source.etcd.Prefix, s.id)
+// announce keeps this router's status in etcd, once it has a table to speak of. Without etcd there is
+// nothing to do.
+func (s *service) announce(ctx context.Context) error {
+	if !s.flags.source.etcd.Given() {
+		return nil
+	}
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-s.documents.first:
+	}
+	told := &announcement{
+		source: &s.flags.source, key: s.flags.source.etcd.Prefix + "fleet/" + s.id, status: s.status, log: s.log, registry: s.registry,
+		beside: s.recordEpochs,
+	}
+	return told.keep(ctx)
 }
