@@ -49,8 +49,8 @@ func launch(dir, name string, argv ...string) (*process, error) {
 // stop ends the process and those that it started.
 func (p *process) stop() { p.Stop(stopLimit, nil) }
 
-// said returns the end of what the process has written.
-func (p *process) said() string {
+// outputTail returns the end of what the process has written.
+func (p *process) outputTail() string {
 	text, _ := os.ReadFile(p.output) // empty says as much
 	return strings.TrimSpace(string(text[max(0, len(text)-2000):]))
 }
@@ -61,13 +61,13 @@ func (p *process) await(ctx context.Context, ready func() bool) error {
 	for !ready() {
 		select {
 		case <-p.Ended():
-			return fmt.Errorf("%s ended at once (%s): %s", p.name, p.Ending(), p.said())
+			return fmt.Errorf("%s ended at once (%s): %s", p.name, p.Ending(), p.outputTail())
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-time.After(20 * time.Millisecond):
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("%s is not ready after %s: %s", p.name, patience, p.said())
+			return fmt.Errorf("%s is not ready after %s: %s", p.name, patience, p.outputTail())
 		}
 	}
 	return nil

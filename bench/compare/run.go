@@ -104,7 +104,7 @@ func (b *bench) all(ctx context.Context) error {
 		return err
 	}
 	if b.ours != nil {
-		b.tellWrong()
+		b.reportWrong()
 	}
 	return nil
 }
@@ -161,8 +161,8 @@ func (b *bench) progress(format string, args ...any) {
 	}
 }
 
-// tellWrong adds how many answers were wrong.
-func (b *bench) tellWrong() {
+// reportWrong adds how many answers were wrong.
+func (b *bench) reportWrong() {
 	row := Row{What: "wrong or failed answers, of all the above", Ours: float64(b.wrong[b.ours.name]), Counted: true}
 	for _, name := range Peers() {
 		if b.asked[name] > 0 {

@@ -131,7 +131,7 @@ func askEtcd(ctx context.Context, cmd *cobra.Command, grid *catalog.Catalog, q *
 	}
 	for _, problem := range table.Problems() {
 		if answer.Tenant != "" && problem.Key == catalog.FolderTenants+"/"+answer.Tenant {
-			tell(cmd.ErrOrStderr(), "problem: %s: %s\n", problem.Key, problem.Message)
+			printTo(cmd.ErrOrStderr(), "problem: %s: %s\n", problem.Key, problem.Message)
 		}
 	}
 	return writeExplanation(cmd.OutOrStdout(), answer, output)

@@ -73,7 +73,7 @@ func exportAll(ctx context.Context, grid *catalog.Catalog, out, faults io.Writer
 	lines := bufio.NewWriter(out)
 	found, err := show(ctx, grid, "", false, newPrinter(lines, "", "json"))
 	if err == nil && found == 0 {
-		tell(faults, "etcd holds no documents there\n")
+		printTo(faults, "etcd holds no documents there\n")
 	}
 	return errors.Join(err, lines.Flush())
 }
@@ -84,7 +84,7 @@ const pinsOnDemand = "X-Grid-Pins-On-Demand"
 // tellMissingPins says that an export is not all there is.
 func tellMissingPins(out io.Writer, missing int) {
 	if missing > 0 {
-		tell(out, "%s of tenants with \"pins: cached\" %s not among these documents, since the router reads them on demand: without them their keys go by ranges and split\n",
+		printTo(out, "%s of tenants with \"pins: cached\" %s not among these documents, since the router reads them on demand: without them their keys go by ranges and split\n",
 			count(missing, "pin"), map[bool]string{true: "is", false: "are"}[missing == 1])
 	}
 }

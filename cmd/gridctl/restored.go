@@ -40,7 +40,7 @@ held as a mass change: settle that first, by "gridctl guard".`,
 				}
 				if change.output == "text" {
 					for _, tenant := range rewound {
-						tell(cmd.OutOrStdout(), "tenant %s has epoch %d; routers have seen %d\n", tenant.Tenant, tenant.Stored, tenant.Seen)
+						printTo(cmd.OutOrStdout(), "tenant %s has epoch %d; routers have seen %d\n", tenant.Tenant, tenant.Stored, tenant.Seen)
 					}
 				}
 				plan, err := grid.PlanRestored(ctx, change.options())

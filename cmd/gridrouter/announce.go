@@ -31,7 +31,7 @@ func (a *announcement) keep(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	log := seldom(a.log.Named("fleet"))
+	log := withoutRepeats(a.log.Named("fleet"))
 	client, err := discovery.NewClient(config, log)
 	if err != nil {
 		return err
@@ -52,7 +52,7 @@ func (a *announcement) keep(ctx context.Context) error {
 	announcer := discovery.NewAnnouncer(discovery.AnnouncerConfig{
 		Client: client, Contact: config.Contact, Key: a.key, Value: a.status, Copied: statusOf(a.key), Logger: log, Registerer: a.registry,
 	})
-	return untilDone(ctx, announcer.Run(ctx))
+	return unlessDone(ctx, announcer.Run(ctx))
 }
 
 // statusOf returns what says whether a value is the status of the process that announces itself under a key.
