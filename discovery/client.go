@@ -94,7 +94,7 @@ func NewClient(cfg ClientConfig, logger *zap.Logger) (*clientv3.Client, error) {
 		return nil, fmt.Errorf("etcd endpoints %s: %w", strings.Join(cfg.Endpoints, ","), err)
 	}
 	if cfg.Contact != nil {
-		go cfg.Contact.attend(client) // until it is closed
+		go cfg.Contact.watchConnection(client) // until it is closed
 	}
 	return client, nil
 }

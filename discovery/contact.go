@@ -16,7 +16,7 @@ import (
 // Contact is what the parts of a process know together of etcd being away and
 // coming back. Each part waits longer and longer while etcd is away, by itself;
 // the first answer that any of them gets ends the waits of all. Clients tell it
-// what they meet ([ClientConfig]); [Etcd] and [Announcer] heed it. All methods
+// what they meet ([ClientConfig]); [Etcd] and [Announcer] use it. All methods
 // are safe for concurrent use. Make one with [NewContact].
 type Contact struct {
 	away atomic.Bool // somebody got no answer, and nobody has had one since
@@ -64,9 +64,9 @@ func (c *Contact) answered() {
 	c.back, c.ended = context.WithCancel(context.Background())
 }
 
-// attend watches a client's connection until the client is closed. That it
+// watchConnection watches a client's connection until the client is closed. That it
 // stands is an answer.
-func (c *Contact) attend(client *clientv3.Client) {
+func (c *Contact) watchConnection(client *clientv3.Client) {
 	ctx, conn := client.Ctx(), client.ActiveConnection()
 	for c.untilReady(ctx, conn) {
 		c.answered()
@@ -123,9 +123,9 @@ func awaitConnection(ctx context.Context, client *clientv3.Client) {
 	}
 }
 
-// heed takes the end of a call, or of one message. Of errors some are etcd's own
+// observe takes the end of a call, or of one message. Of errors some are etcd's own
 // words, and others, such as the end of our own context, say nothing of it.
-func (c *Contact) heed(err error) {
+func (c *Contact) observe(err error) {
 	switch status.Code(err) {
 	case codes.OK, codes.InvalidArgument, codes.PermissionDenied, codes.Unauthenticated, codes.OutOfRange:
 		c.answered()
@@ -138,7 +138,7 @@ func (c *Contact) heed(err error) {
 // unary is a grpc.UnaryClientInterceptor.
 func (c *Contact) unary(ctx context.Context, method string, request, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
 	err := invoke(ctx, method, request, reply, conn, options...)
-	c.heed(err)
+	c.observe(err)
 	return err
 }
 
@@ -146,21 +146,21 @@ func (c *Contact) unary(ctx context.Context, method string, request, reply any, 
 func (c *Contact) stream(ctx context.Context, description *grpc.StreamDesc, conn *grpc.ClientConn, method string, open grpc.Streamer, options ...grpc.CallOption) (grpc.ClientStream, error) {
 	stream, err := open(ctx, description, conn, method, options...)
 	if err != nil {
-		c.heed(err)
+		c.observe(err)
 		return nil, err
 	}
-	return &heeded{ClientStream: stream, contact: c}, nil
+	return &observedStream{ClientStream: stream, contact: c}, nil
 }
 
-// heeded is a stream whose messages are signs of life.
-type heeded struct {
+// observedStream is a stream whose messages are signs of life.
+type observedStream struct {
 	grpc.ClientStream
 	contact *Contact
 }
 
 // RecvMsg implements [grpc.ClientStream].
-func (h *heeded) RecvMsg(message any) error {
+func (h *observedStream) RecvMsg(message any) error {
 	err := h.ClientStream.RecvMsg(message)
-	h.contact.heed(err)
+	h.contact.observe(err)
 	return err
 }

@@ -136,7 +136,7 @@ func (e *Etcd) Follow(ctx context.Context, apply func(Batch)) error {
 		return err
 	}
 	defer e.track.end()
-	defer e.hangUp()
+	defer e.releaseClient()
 	e.listFor = becauseStart
 	e.retry.reset()
 	for e.retry.wait(ctx) {
@@ -206,7 +206,7 @@ func (e *Etcd) broken(err error) {
 	case errors.Is(err, errStreamSilent), errors.Is(err, errStreamBehind), errors.Is(err, errUnreachable):
 		e.giveUp(err)
 	case isAuthError(err):
-		e.hangUp()
+		e.releaseClient()
 	}
 	e.log.Warn("following etcd broke off: what was received stays in force, trying again",
 		zap.String("root", e.cfg.Root), zap.Int64("revision", e.cursor), zap.String("cause", why))
@@ -225,7 +225,7 @@ func (e *Etcd) giveUp(err error) {
 	}
 	e.metrics.givenUp.WithLabelValues(reason).Inc()
 	if rounds >= roundsPerClient {
-		e.hangUp()
+		e.releaseClient()
 	}
 }
 
@@ -275,8 +275,8 @@ func (e *Etcd) inUse() *clientv3.Client {
 	return e.client
 }
 
-// hangUp lets go of the client, and closes it if it is our own.
-func (e *Etcd) hangUp() {
+// releaseClient lets go of the client, and closes it if it is our own.
+func (e *Etcd) releaseClient() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.client != nil && e.cfg.Dial != nil {

@@ -72,7 +72,7 @@ func (w *watching) endAudit(done audited) error {
 		return nil //nolint:nilerr // the watch goes on, and the next audit is due
 	}
 	batch := Batch{Whole: true, Audit: true, Revision: w.cursor,
-		Put: overlaid(done.all.put, since, false), Marks: overlaid(done.all.marks, since, true)}
+		Put: withChanges(done.all.put, since, false), Marks: withChanges(done.all.marks, since, true)}
 	w.move(w.cursor, int64(len(batch.Put)))
 	w.metrics.audits.Inc()
 	w.log.Info("listed everything in etcd to compare", zap.String("root", w.cfg.Root),
@@ -81,8 +81,8 @@ func (w *watching) endAudit(done audited) error {
 	return nil
 }
 
-// overlaid gives the entries of a list as they are after the changes of since.
-func overlaid(entries []Entry, since map[place]change, mark bool) []Entry {
+// withChanges gives the entries of a list as they are after the changes of since.
+func withChanges(entries []Entry, since map[place]change, mark bool) []Entry {
 	if len(since) == 0 {
 		return entries
 	}

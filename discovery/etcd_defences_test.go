@@ -82,7 +82,7 @@ func TestEtcdSlowReceiverIsNoSilence(t *testing.T) {
 	slow := false
 	r := followWith(t, source, func(_ map[string]Entry, batch Batch) {
 		if slow = !batch.Whole; slow {
-			time.Sleep(4 * source.patience()) // a large batch on a busy machine
+			time.Sleep(4 * source.uselessLimit()) // a large batch on a busy machine
 		}
 	})
 	r.awaitEtcd(client)

@@ -96,11 +96,11 @@ func (e *Etcd) read(ctx context.Context, client *clientv3.Client, revision int64
 func (e *Etcd) readStream(ctx context.Context, client *clientv3.Client, revision int64) (*listing, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	patience := time.AfterFunc(e.cfg.CallTimeout, cancel)
-	defer patience.Stop()
+	timeout := time.AfterFunc(e.cfg.CallTimeout, cancel)
+	defer timeout.Stop()
 	stream, err := client.GetStream(ctx, e.cfg.Root, clientv3.WithRange(e.end()), clientv3.WithRev(revision))
 	if err != nil {
-		return nil, e.impatient(ctx, err)
+		return nil, e.timeoutOr(ctx, err)
 	}
 	all := &listing{}
 	var last *pb.RangeResponse
@@ -109,14 +109,14 @@ func (e *Etcd) readStream(ctx context.Context, client *clientv3.Client, revision
 			err = piece.Err()
 		}
 		if err == nil {
-			patience.Reset(e.cfg.CallTimeout)
+			timeout.Reset(e.cfg.CallTimeout)
 			e.collect(all, piece.Kvs)
 			last = piece.RangeResponse
 		}
 	}
 	switch {
 	case err != nil:
-		return nil, e.impatient(ctx, err)
+		return nil, e.timeoutOr(ctx, err)
 	case last == nil || last.Header == nil || last.Count != all.pairs:
 		return nil, errors.New("the streamed list ended before its time")
 	}
@@ -124,9 +124,9 @@ func (e *Etcd) readStream(ctx context.Context, client *clientv3.Client, revision
 	return all, nil
 }
 
-// impatient says that our own patience ended a call, where it did: what the
-// call returns then is no more than "canceled".
-func (e *Etcd) impatient(ctx context.Context, err error) error {
+// timeoutOr returns the error of a call that has failed: a timeout where our own timer has ended it,
+// since all that the call returns then is "canceled".
+func (e *Etcd) timeoutOr(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.DeadlineExceeded
 	}

@@ -26,7 +26,7 @@ func (e *Etcd) probe(ctx context.Context, client *clientv3.Client, doubts chan<-
 		took = time.Since(started)
 		if err == nil {
 			e.metrics.probes.Inc()
-			e.track.led(leader)
+			e.track.noteLeader(leader)
 			if e.reaches(ctx, leader) {
 				if e.track.read().Age <= e.silence() {
 					e.givenUp.Store(0) // this stream is sound
@@ -88,7 +88,7 @@ func (e *Etcd) reaches(ctx context.Context, revision int64) bool {
 		}
 		if now > last || e.applying.Load() {
 			moved, last = time.Now(), now
-		} else if time.Since(moved) > e.patience() {
+		} else if time.Since(moved) > e.uselessLimit() {
 			return false
 		}
 		if !pauses(ctx, e.cfg.ProgressEvery) {

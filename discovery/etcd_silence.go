@@ -36,7 +36,7 @@ func (w *watching) listenForSilence(ctx context.Context) {
 	silent := false
 	var answers, mute time.Time // since when etcd answers, or does not, in this silence
 	for w.askProgress(ctx) {
-		w.proveIdle(ctx)
+		w.confirmIdle(ctx)
 		now := w.Status()
 		if silent == now.Connected {
 			silent = !now.Connected
@@ -51,7 +51,7 @@ func (w *watching) listenForSilence(ctx context.Context) {
 		case errors.Is(err, errSourceChanged):
 		case timedOut(err) && !w.disconnected():
 			answers = time.Time{}
-			if !lasts(&mute, wedgedSilences*w.silence()) {
+			if !hasLasted(&mute, wedgedSilences*w.silence()) {
 				continue
 			}
 			err = errUnreachable
@@ -60,7 +60,7 @@ func (w *watching) listenForSilence(ctx context.Context) {
 			continue
 		default:
 			mute = time.Time{}
-			if !lasts(&answers, w.patience()) {
+			if !hasLasted(&answers, w.uselessLimit()) {
 				continue
 			}
 			err = errStreamSilent
@@ -70,11 +70,11 @@ func (w *watching) listenForSilence(ctx context.Context) {
 	}
 }
 
-// proveIdle asks the leader instead of the stream where that cannot answer: etcd answers no request for
+// confirmIdle asks the leader instead of the stream where that cannot answer: etcd answers no request for
 // progress before it has come to the revision that a watch begins at, and ours begins at the one after
 // all that we know. While nothing at all is written, as where an etcd is full or only read, it would
 // look silent. That nothing is newer than what we have is proof enough.
-func (w *watching) proveIdle(ctx context.Context) {
+func (w *watching) confirmIdle(ctx context.Context) {
 	now := w.Status()
 	if now.Revision >= w.from || now.Age < w.cfg.ProgressEvery || !w.opened.Load() {
 		return
@@ -87,14 +87,14 @@ func (w *watching) proveIdle(ctx context.Context) {
 	}
 }
 
-// patience is how long a stream may be of no use until it is given up: longer
+// uselessLimit is how long a stream may be of no use until it is given up: longer
 // from one such stream to the next.
-func (e *Etcd) patience() time.Duration {
+func (e *Etcd) uselessLimit() time.Duration {
 	return wedgedSilences * e.silence() << min(e.givenUp.Load(), mostDoublings)
 }
 
-// lasts says whether what began at since, or begins now, has lasted for so long.
-func lasts(since *time.Time, long time.Duration) bool {
+// hasLasted says whether what began at since, or begins now, has lasted for so long.
+func hasLasted(since *time.Time, long time.Duration) bool {
 	if since.IsZero() {
 		*since = time.Now()
 	}

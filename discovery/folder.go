@@ -57,6 +57,8 @@ type Folder struct {
 	log     *zap.Logger
 	track   *tracker
 	metrics *metrics
+	// firstWaits is how long the first list waits for files that are written.
+	firstWaits time.Duration
 
 	// What follows belongs to the goroutine that runs Follow.
 	watcher  *fsnotify.Watcher // nil: this system has none left, poll alone
@@ -79,8 +81,8 @@ const (
 	// who writes it, writtenPoll how often one that is written is looked at.
 	writeStill  = time.Second
 	writtenPoll = 100 * time.Millisecond
-	// writtenAtStart is how long the first list waits for files that are written,
-	// writtenLong from when on one of them is a fault.
+	// writtenAtStart is firstWaits, writtenLong from when on a file that is written
+	// is a fault.
 	writtenAtStart = 10 * time.Second
 	writtenLong    = time.Minute
 )
@@ -101,7 +103,8 @@ func NewFolder(cfg FolderConfig) *Folder {
 		cfg.FileLimit = defaultFileLimit
 	}
 	f := &Folder{cfg: cfg, log: cfg.Logger, track: newTracker(kindFiles, "folder "+cfg.Dir),
-		files: map[string]*folderFile{}, former: map[string]Entry{}, writing: map[string]time.Time{}, told: map[string]bool{}}
+		files: map[string]*folderFile{}, former: map[string]Entry{}, writing: map[string]time.Time{}, told: map[string]bool{},
+		firstWaits: writtenAtStart}
 	f.metrics = newMetrics(kindFiles, cfg.Registerer, f.Status)
 	return f
 }
@@ -145,7 +148,7 @@ func (f *Folder) round(ctx context.Context, apply func(Batch)) error {
 	if err != nil || ctx.Err() != nil {
 		return err
 	}
-	if !f.last.Whole && len(f.writing) > 0 && time.Since(f.began) < writtenAtStart {
+	if !f.last.Whole && len(f.writing) > 0 && time.Since(f.began) < f.firstWaits {
 		return nil // half of a first list would be worse than a late one
 	}
 	if f.news(batch) {

@@ -160,17 +160,22 @@ func (f *Folder) readFile(name string, file *folderFile) string {
 	return ""
 }
 
-// beingWritten notes a file that somebody writes, and says when that takes too long.
+// beingWritten notes a file that somebody writes. It says when that takes too long, and when nothing of
+// the file is in the first list, which has waited for it: what is missing there must not go unsaid.
 func (f *Folder) beingWritten(name string, file *folderFile) string {
 	since, noted := f.writing[name]
 	if !noted {
 		since = time.Now()
 		f.writing[name] = since
 	}
-	if time.Since(since) < writtenLong {
-		return ""
+	due := f.began.Add(f.firstWaits)
+	switch {
+	case time.Since(since) >= writtenLong:
+		return kept(file, "is being written for more than a minute, or its writer has left it open; write it elsewhere and rename it")
+	case !file.seen && since.Before(due) && !time.Now().Before(due):
+		return "is being written since the start, and is left out until its writer has closed it"
 	}
-	return kept(file, "is being written for more than a minute, or its writer has left it open; write it elsewhere and rename it")
+	return ""
 }
 
 // load reads one file, within the limit. Only regular files are read: a pipe would make us

@@ -360,6 +360,46 @@ func TestFolderWaitsForTheWriterOfAFile(t *testing.T) {
 	}
 }
 
+// TestAFileThatIsWrittenAtTheStartIsNotLeftOutUnsaid keeps a file open for writing until the first list
+// has come without it. One that is begun later is no fault so soon.
+func TestAFileThatIsWrittenAtTheStartIsNotLeftOutUnsaid(t *testing.T) {
+	dir := t.TempDir()
+	writeFile(t, filepath.Join(dir, "a.json"), `{"a": "1"}`)
+	write := func(name string) (end func()) {
+		t.Helper()
+		file, err := os.Create(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return func() {
+			t.Helper()
+			_, err := file.WriteString(`{"` + name + `": "1"}`)
+			if err := errors.Join(err, file.Close()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	endB := write("b.json")
+	source := openFolder(dir)
+	source.firstWaits = 50 * time.Millisecond
+	r := follow(t, source)
+	r.awaitFault("b.json", "is being written since the start, and is left out until its writer has closed it")
+	r.awaitState(map[string]string{"a": "1"})
+	endC := write("c.json")
+	replaceFile(t, filepath.Join(dir, "a.json"), `{"a": "2"}`)
+	r.awaitState(map[string]string{"a": "2"})
+	endB()
+	r.awaitState(map[string]string{"a": "2", "b.json": "1"})
+	r.awaitNoFault()
+	endC()
+	r.awaitState(map[string]string{"a": "2", "b.json": "1", "c.json": "1"})
+	for _, batch := range r.received() {
+		if slices.ContainsFunc(batch.Faults, func(f Fault) bool { return f.Origin == "c.json" }) {
+			t.Errorf("c.json was begun after the first list, and is a fault: %v", batch.Faults)
+		}
+	}
+}
+
 // TestAFolderThatIsSwappedWhileItIsReadIsReadAsOne swaps a folder as a ConfigMap mount does, while its
 // first file is being read: a document moves from one file to the other, either way.
 func TestAFolderThatIsSwappedWhileItIsReadIsReadAsOne(t *testing.T) {

@@ -89,13 +89,13 @@ func TestAReturnOfEtcdEndsWaits(t *testing.T) {
 	f("an answer, with nothing missed before", false, func(_ *pacing, c *Contact) { c.answered() })
 	f("no answer", false, func(_ *pacing, c *Contact) { c.missed() })
 	f("errors that are etcd's own", true, func(_ *pacing, c *Contact) {
-		c.heed(status.Error(codes.Unavailable, "connection refused"))
-		c.heed(status.Error(codes.PermissionDenied, "etcdserver: permission denied"))
+		c.observe(status.Error(codes.Unavailable, "connection refused"))
+		c.observe(status.Error(codes.PermissionDenied, "etcdserver: permission denied"))
 	})
 	f("errors that say nothing", false, func(_ *pacing, c *Contact) {
-		c.heed(status.Error(codes.Unavailable, "connection refused"))
-		c.heed(context.Canceled)
-		c.heed(status.Error(codes.Internal, "stream terminated"))
+		c.observe(status.Error(codes.Unavailable, "connection refused"))
+		c.observe(context.Canceled)
+		c.observe(status.Error(codes.Internal, "stream terminated"))
 	})
 }
 

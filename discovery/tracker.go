@@ -64,8 +64,8 @@ func (t *tracker) located(cluster string) {
 	t.status.Leader = 0
 }
 
-// led notes the revision that a read through the leader has shown.
-func (t *tracker) led(revision int64) {
+// noteLeader notes the revision that a read through the leader has shown.
+func (t *tracker) noteLeader(revision int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.status.Leader = max(t.status.Leader, revision)

@@ -18,7 +18,7 @@ const (
 
 // keep is the loop of one name: resolve, merge, publish, tell, wait. One loop per name means one resolution in flight per name.
 func (r *Resolver) keep(ctx context.Context, t *tracked) {
-	if s := unasked(t); s != nil {
+	if s := localState(t); s != nil {
 		r.publish(t, nil, s)
 		return
 	}
@@ -31,7 +31,7 @@ func (r *Resolver) keep(ctx context.Context, t *tracked) {
 		next := merge(old, v4, v6, time.Now(), r.cfg)
 		r.publish(t, old, next)
 		if old != nil && old.silent && !next.silent {
-			r.wakeSilent(len(*r.names.Load())) // the servers answer again: nobody need wait any longer
+			r.retryUnanswered(len(*r.names.Load())) // the servers answer again: nobody need wait any longer
 		}
 		if !t.sleep(ctx, time.Until(next.next)) {
 			return
@@ -39,8 +39,8 @@ func (r *Resolver) keep(ctx context.Context, t *tracked) {
 	}
 }
 
-// unasked returns the state of a name that no server needs to be asked for: localhost, and what is no name. Others yield nil.
-func unasked(t *tracked) *state {
+// localState returns the state of a name that no server needs to be asked for: localhost, and what is no name. Others yield nil.
+func localState(t *tracked) *state {
 	switch {
 	case isLocalhost(t.name):
 		addrs := []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}
@@ -105,13 +105,13 @@ func (r *Resolver) probe(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			r.wakeSilent(1)
+			r.retryUnanswered(1)
 		}
 	}
 }
 
-// wakeSilent ends the waits of at most so many names that no server answered.
-func (r *Resolver) wakeSilent(most int) {
+// retryUnanswered ends the waits of at most so many names that no server answered.
+func (r *Resolver) retryUnanswered(most int) {
 	for _, t := range *r.names.Load() { // in no order
 		if most == 0 {
 			return

@@ -189,7 +189,7 @@ func TestTheFirstAnswerEndsEveryWaitAfterSilence(t *testing.T) {
 	}
 	testkit.Eventually(t, "all wait", func() bool { return silent() == len(names) })
 	answers.Store(true)
-	r.wakeSilent(1)
+	r.retryUnanswered(1)
 	for _, name := range names {
 		eventuallyAddrs(t, r, name, "10.0.0.1")
 	}

@@ -64,10 +64,8 @@ func Peers() []string { return []string{peerHAProxy, peerNginx, peerCaddy, peerT
 
 // Check says what is wrong with a configuration.
 func (c *Config) Check() error {
-	for _, name := range c.Only {
-		if !slices.Contains(Parts(), name) {
-			return fmt.Errorf("there is no part %q; name some of %s", name, strings.Join(Parts(), ", "))
-		}
+	if err := allParts().Check(c.Only); err != nil {
+		return err
 	}
 	for _, name := range c.Peers {
 		if !slices.Contains(Peers(), name) {

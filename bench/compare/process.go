@@ -9,66 +9,48 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
+
+	"gridrouter.io/bench/child"
 )
 
 // patience bounds every wait for a process.
 const patience = 2 * time.Minute
 
-// process is a program that was started, with the processes that it started itself: they are
-// one process group.
+// stopLimit is how long a process may take to end when it is asked to.
+const stopLimit = 5 * time.Second
+
+// process is a program that was started, with the processes that it started itself.
 type process struct {
+	*child.Process
 	name   string
-	group  int
-	ended  chan error
 	output string // file
 }
 
-// launch starts a program. The kernel kills it when the thread that started it ends, so that
-// thread waits for its end.
+// launch starts a program.
 func launch(dir, name string, argv ...string) (*process, error) {
-	p := &process{name: name, ended: make(chan error, 1), output: filepath.Join(dir, name+".output")}
-	out, err := os.Create(p.output)
+	output := filepath.Join(dir, name+".output")
+	out, err := os.Create(output)
 	if err != nil {
 		return nil, err
 	}
 	cmd := exec.Command(argv[0], argv[1:]...) //nolint:noctx // it is asked to end first
 	cmd.Stdout, cmd.Stderr, cmd.Dir = out, out, dir
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	started := make(chan error)
-	go func() {
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := cmd.Start()
-		started <- err
-		if err == nil {
-			p.ended <- cmd.Wait()
-		}
-	}()
-	if err := errors.Join(<-started, out.Close()); err != nil {
+	started, err := child.Start(cmd)
+	if err := errors.Join(err, out.Close()); err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
-	p.group = cmd.Process.Pid
-	return p, nil
+	return &process{started, name, output}, nil
 }
 
 // stop ends the process and those that it started.
-func (p *process) stop() {
-	_ = syscall.Kill(-p.group, syscall.SIGTERM) // it fails only if they are gone already
-	select {
-	case err := <-p.ended:
-		p.ended <- err
-	case <-time.After(5 * time.Second):
-	}
-	_ = syscall.Kill(-p.group, syscall.SIGKILL) // as above; workers may outlive their master
-}
+func (p *process) stop() { p.Stop(stopLimit, nil) }
 
-// said returns the end of what the process has written.
-func (p *process) said() string {
+// outputTail returns the end of what the process has written.
+func (p *process) outputTail() string {
 	text, _ := os.ReadFile(p.output) // empty says as much
 	return strings.TrimSpace(string(text[max(0, len(text)-2000):]))
 }
@@ -78,15 +60,14 @@ func (p *process) await(ctx context.Context, ready func() bool) error {
 	deadline := time.Now().Add(patience)
 	for !ready() {
 		select {
-		case err := <-p.ended:
-			p.ended <- err
-			return fmt.Errorf("%s ended at once (%w): %s", p.name, err, p.said())
+		case <-p.Ended():
+			return fmt.Errorf("%s ended at once (%s): %s", p.name, p.Ending(), p.outputTail())
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-time.After(20 * time.Millisecond):
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("%s is not ready after %s: %s", p.name, patience, p.said())
+			return fmt.Errorf("%s is not ready after %s: %s", p.name, patience, p.outputTail())
 		}
 	}
 	return nil
@@ -123,7 +104,7 @@ func (p *process) members() []int {
 			continue // it has just ended
 		}
 		fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
-		if len(fields) > 2 && fields[0] != "Z" && fields[2] == strconv.Itoa(p.group) {
+		if len(fields) > 2 && fields[0] != "Z" && fields[2] == strconv.Itoa(p.PID()) {
 			pid, _ := strconv.Atoi(strings.Split(file, "/")[2]) // the pattern lets only numbers in
 			members = append(members, pid)
 		}
@@ -196,14 +177,14 @@ func (p *process) calls(ctx context.Context, dir string, work func() error) (cal
 			continue
 		}
 		select {
-		case <-tool.ended: //nolint:errcheck // it may not count here: the next one is tried
+		case <-tool.Ended(): // it may not count here: the next one is tried
 			continue
 		case <-time.After(500 * time.Millisecond): // it has no way to say that it has begun
 		case <-ctx.Done():
 		}
 		err = work()
-		_ = syscall.Kill(tool.group, syscall.SIGINT) // it fails only if it is gone already
-		<-tool.ended                                 //nolint:errcheck // it was interrupted
+		_ = tool.Signal(syscall.SIGINT) // it fails only if it is gone already
+		<-tool.Ended()
 		if err != nil {
 			return 0, "", err
 		}

@@ -14,6 +14,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"gridrouter.io/bench/load"
+	"gridrouter.io/bench/parts"
 	"gridrouter.io/bench/report"
 )
 
@@ -40,37 +41,25 @@ type bench struct {
 	asked     map[string]int64   // all requests, by arm
 }
 
-// part is a piece of a run that may be run alone.
-type part struct {
-	name string
-	run  func(*bench, context.Context) error
-}
-
-func parts() []part {
-	return []part{
-		{"generator", (*bench).generator},
-		{"small", (*bench).small},
-		{"calls", (*bench).calls},
-		{"bodies", (*bench).bodies},
-		{"connections", (*bench).connections},
-		{"tls", (*bench).overTLS},
-		{"websocket", (*bench).websocket},
-		{"idle", (*bench).idle},
-		{"latency", (*bench).latency},
-		{"updates", (*bench).updates},
-		{"table", (*bench).table},
+// allParts are the pieces of a run.
+func allParts() parts.Parts[*bench] {
+	return parts.Parts[*bench]{
+		{Name: "generator", Run: (*bench).generator},
+		{Name: "small", Run: (*bench).small},
+		{Name: "calls", Run: (*bench).calls},
+		{Name: "bodies", Run: (*bench).bodies},
+		{Name: "connections", Run: (*bench).connections},
+		{Name: "tls", Run: (*bench).overTLS},
+		{Name: "websocket", Run: (*bench).websocket},
+		{Name: "idle", Run: (*bench).idle},
+		{Name: "latency", Run: (*bench).latency},
+		{Name: "updates", Run: (*bench).updates},
+		{Name: "table", Run: (*bench).table},
 	}
 }
 
 // Parts returns the names of the parts of a run, in the order in which they are run.
-func Parts() []string {
-	all := parts()
-	names := make([]string, 0, len(all))
-	for _, p := range all {
-		names = append(names, p.name)
-	}
-	return names
-}
+func Parts() []string { return allParts().Names() }
 
 // Run compares, and returns what it found so far also beside an error. It takes the cores of
 // the machine: run nothing else meanwhile.
@@ -111,21 +100,11 @@ func (b *bench) all(ctx context.Context) error {
 			return err
 		}
 	}
-	for _, p := range parts() {
-		if len(b.Only) > 0 && !slices.Contains(b.Only, p.name) {
-			continue
-		}
-		b.progress("%s", p.name)
-		err := p.run(b, ctx)
-		if err == nil {
-			err = ctx.Err()
-		}
-		if err != nil {
-			return fmt.Errorf("%s: %w", p.name, err)
-		}
+	if err := allParts().Run(ctx, b, b.Only, func(name string) { b.progress("%s", name) }); err != nil {
+		return err
 	}
 	if b.ours != nil {
-		b.tellWrong()
+		b.reportWrong()
 	}
 	return nil
 }
@@ -182,8 +161,8 @@ func (b *bench) progress(format string, args ...any) {
 	}
 }
 
-// tellWrong adds how many answers were wrong.
-func (b *bench) tellWrong() {
+// reportWrong adds how many answers were wrong.
+func (b *bench) reportWrong() {
 	row := Row{What: "wrong or failed answers, of all the above", Ours: float64(b.wrong[b.ours.name]), Counted: true}
 	for _, name := range Peers() {
 		if b.asked[name] > 0 {

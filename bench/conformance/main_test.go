@@ -12,10 +12,10 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
+	"gridrouter.io/bench/child"
 	"gridrouter.io/bench/lab"
 	"gridrouter.io/bench/testkit"
 )
@@ -77,7 +77,7 @@ func routerBinary(t *testing.T) string {
 
 // start starts a process and ends it with the test. Its output goes to a file, which is shown
 // if the test fails.
-func start(t *testing.T, name string, args ...string) *exec.Cmd {
+func start(t *testing.T, name string, args ...string) *child.Process {
 	t.Helper()
 	out, err := os.Create(filepath.Join(t.TempDir(), "output"))
 	if err != nil {
@@ -85,20 +85,19 @@ func start(t *testing.T, name string, args ...string) *exec.Cmd {
 	}
 	cmd := exec.Command(name, args...)
 	cmd.Stdout, cmd.Stderr = out, out
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
+	p, err := child.Start(cmd)
+	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // with the workers it started
-		_ = cmd.Wait()                                      // it was killed
-		_ = out.Close()                                     // all has been written
+		p.Kill()        // with the workers it started
+		_ = out.Close() // all has been written
 		if t.Failed() {
 			text, _ := os.ReadFile(out.Name())
 			t.Logf("%s said: %s", filepath.Base(name), text)
 		}
 	})
-	return cmd
+	return p
 }
 
 // awaitListener waits until somebody accepts connections.
@@ -155,7 +154,7 @@ func startRouterBy(t *testing.T, by []string, deck string, flags ...string) rout
 	health := testkit.FreeAddr(t)
 	command := slices.Concat(by, []string{routerBinary(t), "serve", "--routes", documents, "--listen", r.addr, "--admin", testkit.FreeAddr(t),
 		"--health", health, "--snapshot", "off", "--access-log", r.access, "--log-level", "warn"}, flags)
-	r.pid = start(t, command[0], command[1:]...).Process.Pid
+	r.pid = start(t, command[0], command[1:]...).PID()
 	testkit.Eventually(t, "the router is ready", func() bool {
 		resp, err := http.Get("http://" + health + "/readyz")
 		if err != nil {

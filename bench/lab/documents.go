@@ -85,7 +85,7 @@ func (g *Grid) awaitNames(ctx context.Context) error {
 	}
 	p := g.run(GSLB)
 	for _, name := range names {
-		if err := await(ctx, p.gone, answersName(g.GSLB(), name)); err != nil {
+		if err := await(ctx, p.Ended(), answersName(g.GSLB(), name)); err != nil {
 			return fmt.Errorf("%s has no answer for %s: %w%s", GSLB, name, err, g.logHint(GSLB))
 		}
 	}

@@ -33,8 +33,8 @@ func (g *Grid) Address(part string) string {
 
 // PID returns the process of a part; 0 if none runs.
 func (g *Grid) PID(part string) int {
-	if p := g.run(part); p != nil && p.running() {
-		return p.pid()
+	if p := g.run(part); p != nil && p.Running() {
+		return p.PID()
 	}
 	return 0
 }
@@ -70,7 +70,7 @@ func (g *Grid) Terminate(part string) error {
 	if err != nil {
 		return err
 	}
-	p.stop(stopLimit, g.config.Hurry)
+	p.stop(stopLimit, g.config.KillNow)
 	return nil
 }
 
@@ -80,7 +80,7 @@ func (g *Grid) Signal(part string, signal syscall.Signal) error {
 	if err != nil {
 		return err
 	}
-	return p.cmd.Process.Signal(signal)
+	return p.Signal(signal)
 }
 
 // Restart starts a part that ended and returns when it is ready.
@@ -113,14 +113,14 @@ func (g *Grid) Revive(ctx context.Context) ([]string, error) {
 }
 
 // Stop ends all parts, in the reverse order of their start, and gives back the block.
-// Each part has a few seconds to finish what it does; see Hurry in [Config].
+// Each part has a few seconds to finish what it does; see KillNow in [Config].
 func (g *Grid) Stop() error {
 	for _, stage := range slices.Backward([]int{stageGround, stageNames, stageRouters, stageFront}) {
 		var group errgroup.Group
 		for _, s := range g.specs {
 			if p := g.run(s.name); p != nil && s.stage == stage {
 				group.Go(func() error {
-					p.stop(stopLimit, g.config.Hurry)
+					p.stop(stopLimit, g.config.KillNow)
 					return nil
 				})
 			}
@@ -128,7 +128,6 @@ func (g *Grid) Stop() error {
 		_ = group.Wait()
 	}
 	g.watch.Wait()
-	g.spawner.close()
 	return errors.Join(g.lock.Close(), g.removeData())
 }
 
@@ -153,7 +152,7 @@ func (g *Grid) running(part string) (*process, error) {
 		return nil, err
 	}
 	p := g.run(part)
-	if p == nil || !p.running() {
+	if p == nil || !p.Running() {
 		return nil, fmt.Errorf("%s does not run", part)
 	}
 	return p, nil
@@ -163,8 +162,8 @@ func (g *Grid) describe(s spec) Part { return g.describeRun(s, g.run(s.name)) }
 
 func (g *Grid) describeRun(s spec, p *process) Part {
 	part := Part{Name: s.name, What: s.what, Address: s.address}
-	if p != nil && p.running() {
-		part.PID = p.pid()
+	if p != nil && p.Running() {
+		part.PID = p.PID()
 	}
 	return part
 }

@@ -48,8 +48,8 @@ type Config struct {
 	// Events is told of each part's start and end, one call at a time. It must not call
 	// the grid back. Nil: nobody is told.
 	Events func(Event)
-	// Hurry, once closed, makes a stop kill the parts instead of asking them. Nil: never.
-	Hurry <-chan struct{}
+	// KillNow, once closed, makes a stop kill the parts instead of asking them. Nil: never.
+	KillNow <-chan struct{}
 }
 
 // EventKind says what happened to a part.
@@ -123,7 +123,6 @@ type Grid struct {
 	data    string
 	env     []string
 	lock    net.Listener
-	spawner *spawner
 	specs   []spec
 	verbose *sharedLines
 	events  sync.Mutex
@@ -156,7 +155,6 @@ func Start(ctx context.Context, config Config) (*Grid, error) {
 	if err := g.prepare(ctx); err != nil {
 		return nil, errors.Join(err, lock.Close(), g.removeData())
 	}
-	g.spawner = newSpawner()
 	if err := g.startAll(ctx); err != nil {
 		return nil, errors.Join(err, g.Stop())
 	}
@@ -265,10 +263,10 @@ func (g *Grid) startPart(ctx context.Context, s spec) error {
 	if err != nil {
 		return fmt.Errorf("%s cannot be started: %w", s.name, err)
 	}
-	switch err := await(ctx, p.gone, s.ready); {
+	switch err := await(ctx, p.Ended(), s.ready); {
 	case errors.Is(err, errGone):
 		return fmt.Errorf("%s ended while starting (%s): %s%s",
-			s.name, p.ending(), lastLines(g.Log(s.name), 2), g.logHint(s.name))
+			s.name, p.Ending(), lastLines(g.Log(s.name), 2), g.logHint(s.name))
 	case err != nil:
 		return fmt.Errorf("%s: %w%s", s.name, err, g.logHint(s.name))
 	}
@@ -280,14 +278,14 @@ func (g *Grid) startPart(ctx context.Context, s spec) error {
 func (g *Grid) launch(s spec) (*process, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if p := g.runs[s.name]; p != nil && p.running() {
-		return nil, fmt.Errorf("it runs already (pid %d)", p.pid())
+	if p := g.runs[s.name]; p != nil && p.Running() {
+		return nil, fmt.Errorf("it runs already (pid %d)", p.PID())
 	}
 	file, err := os.OpenFile(g.Log(s.name), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	p, err := launch(g.spawner, filepath.Join(g.config.Bin, s.program), s.args, g.env,
+	p, err := launch(filepath.Join(g.config.Bin, s.program), s.args, g.env,
 		&output{file: file, name: s.name, lines: g.verbose})
 	if err != nil {
 		return nil, errors.Join(err, file.Close())
@@ -295,10 +293,10 @@ func (g *Grid) launch(s spec) (*process, error) {
 	g.runs[s.name] = p
 	part := g.describeRun(s, p)
 	g.watch.Go(func() {
-		<-p.gone
+		<-p.Ended()
 		_ = file.Close()
 		if !p.expected() {
-			g.tell(Event{Kind: Ended, Part: part, Text: p.ending()})
+			g.tell(Event{Kind: Ended, Part: part, Text: p.Ending()})
 		}
 	})
 	return p, nil

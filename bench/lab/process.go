@@ -7,88 +7,31 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"runtime"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
+
+	"gridrouter.io/bench/child"
 )
-
-// spawner starts child processes from one thread that lives as long as they do: the
-// kernel sends a child its parent-death signal when the thread that made it ends, not
-// only when the process does.
-type spawner struct {
-	jobs chan func()
-	done chan struct{}
-}
-
-func newSpawner() *spawner {
-	s := &spawner{jobs: make(chan func()), done: make(chan struct{})}
-	go func() {
-		defer close(s.done)
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		for job := range s.jobs {
-			job()
-		}
-	}()
-	return s
-}
-
-// start starts the command on the spawner's thread.
-func (s *spawner) start(cmd *exec.Cmd) error {
-	result := make(chan error)
-	s.jobs <- func() { result <- cmd.Start() }
-	return <-result
-}
-
-// close ends the spawner. No child may be left.
-func (s *spawner) close() {
-	close(s.jobs)
-	<-s.done
-}
 
 // process is one run of a part.
 type process struct {
-	cmd  *exec.Cmd
-	gone chan struct{} // closed when the process has ended and its output is written
+	*child.Process
 	mu   sync.Mutex
 	want bool // its end was asked for
 }
 
-// launch starts a program whose output goes to out. The child has its own process
-// group, so that a terminal's Ctrl-C reaches only the parent, which ends its children
-// in order; should the parent be killed, the kernel kills the child.
-func launch(s *spawner, path string, args, env []string, out io.Writer) (*process, error) {
+// launch starts a program whose output goes to out.
+func launch(path string, args, env []string, out io.Writer) (*process, error) {
 	cmd := exec.Command(path, args...) //nolint:noctx // a part ends when the grid says so: first asked, then killed
 	cmd.Env = env
 	cmd.Stdout, cmd.Stderr = out, out
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	if err := s.start(cmd); err != nil {
+	started, err := child.Start(cmd)
+	if err != nil {
 		return nil, err
 	}
-	p := &process{cmd: cmd, gone: make(chan struct{})}
-	go func() {
-		_ = cmd.Wait() // how it ended is in cmd.ProcessState
-		close(p.gone)
-	}()
-	return p, nil
+	return &process{Process: started}, nil
 }
-
-func (p *process) pid() int { return p.cmd.Process.Pid }
-
-func (p *process) running() bool {
-	select {
-	case <-p.gone:
-		return false
-	default:
-		return true
-	}
-}
-
-// ending says how the process ended: "exit status 2", "signal: killed". Only after
-// gone is closed.
-func (p *process) ending() string { return p.cmd.ProcessState.String() }
 
 // expected says whether the end of the process was asked for.
 func (p *process) expected() bool {
@@ -97,28 +40,22 @@ func (p *process) expected() bool {
 	return p.want
 }
 
-// kill ends the process as kill -9 does, and waits until it is gone.
-func (p *process) kill() {
+func (p *process) expect() {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.want = true
-	p.mu.Unlock()
-	_ = p.cmd.Process.Kill() // it fails only if the process is gone already
-	<-p.gone
 }
 
-// stop asks the process to end, and kills it after the limit or when hurry is closed.
-func (p *process) stop(limit time.Duration, hurry <-chan struct{}) {
-	p.mu.Lock()
-	p.want = true
-	p.mu.Unlock()
-	_ = p.cmd.Process.Signal(syscall.SIGTERM)
-	select {
-	case <-p.gone:
-	case <-hurry:
-		p.kill()
-	case <-time.After(limit):
-		p.kill()
-	}
+// kill ends the process as kill -9 does, and waits until it is gone.
+func (p *process) kill() {
+	p.expect()
+	p.Kill()
+}
+
+// stop asks the process to end, and kills it after the limit or when killNow is closed.
+func (p *process) stop(limit time.Duration, killNow <-chan struct{}) {
+	p.expect()
+	p.Stop(limit, killNow)
 }
 
 // output writes a part's output to its log file, and, line by line with the part's

@@ -12,7 +12,6 @@ import (
 // shell launches a shell script as a part would be.
 func shell(t *testing.T, script string, verbose *bytes.Buffer) (p *process, log string) {
 	t.Helper()
-	spawner := newSpawner()
 	log = filepath.Join(t.TempDir(), "part.log")
 	file, err := os.Create(log)
 	if err != nil {
@@ -22,13 +21,12 @@ func shell(t *testing.T, script string, verbose *bytes.Buffer) (p *process, log 
 	if verbose != nil {
 		out.lines = &sharedLines{w: verbose}
 	}
-	p, err = launch(spawner, "/bin/sh", []string{"-c", script}, os.Environ(), out)
+	p, err = launch("/bin/sh", []string{"-c", script}, os.Environ(), out)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		p.kill()
-		spawner.close()
 		file.Close()
 	})
 	return p, log
@@ -55,7 +53,7 @@ func hasWritten(t *testing.T, log, text string) {
 func TestOutputGoesToTheLogAndLineByLineToTheViewer(t *testing.T) {
 	var verbose bytes.Buffer
 	p, log := shell(t, "printf 'one\\ntw'; printf 'o\\nthree' >&2", &verbose)
-	<-p.gone
+	<-p.Ended()
 	got, err := os.ReadFile(log)
 	if err != nil || string(got) != "one\ntwo\nthree" {
 		t.Errorf("the log is %q, %v", got, err)
@@ -63,38 +61,26 @@ func TestOutputGoesToTheLogAndLineByLineToTheViewer(t *testing.T) {
 	if want := "part          | one\npart          | two\n"; verbose.String() != want {
 		t.Errorf("the viewer saw %q", verbose.String())
 	}
-	if p.ending() != "exit status 0" || p.expected() || p.running() {
-		t.Errorf("it ended with %s, expected %v, running %v", p.ending(), p.expected(), p.running())
+	if p.Ending() != "exit status 0" || p.expected() || p.Running() {
+		t.Errorf("it ended with %s, expected %v, running %v", p.Ending(), p.expected(), p.Running())
 	}
 	if got := lastLines(log, 2); got != "two / three" {
 		t.Errorf("the last lines are %q", got)
 	}
 }
 
-func TestStopAsksFirst(t *testing.T) {
+// TestAnEndThatWasAskedForIsExpected both ways: asked, and killed.
+func TestAnEndThatWasAskedForIsExpected(t *testing.T) {
 	p, log := shell(t, "trap 'echo bye; exit 3' TERM; echo up; while :; do sleep 0.01; done", nil)
 	hasWritten(t, log, "up")
 	p.stop(20*time.Second, nil)
 	hasWritten(t, log, "bye")
-	if p.ending() != "exit status 3" || !p.expected() {
-		t.Errorf("it ended with %s, expected %v", p.ending(), p.expected())
+	if p.Ending() != "exit status 3" || !p.expected() {
+		t.Errorf("it ended with %s, expected %v", p.Ending(), p.expected())
 	}
-}
-
-func TestStopKillsWhatDoesNotListen(t *testing.T) {
-	stubborn := "trap '' TERM; echo up; while :; do sleep 0.01; done"
-	p, log := shell(t, stubborn, nil)
-	hasWritten(t, log, "up")
-	p.stop(10*time.Millisecond, nil)
-	if p.ending() != "signal: killed" {
-		t.Errorf("after the limit it ended with %s", p.ending())
-	}
-	p, log = shell(t, stubborn, nil)
-	hasWritten(t, log, "up")
-	hurry := make(chan struct{})
-	close(hurry)
-	p.stop(time.Hour, hurry)
-	if p.ending() != "signal: killed" {
-		t.Errorf("in a hurry it ended with %s", p.ending())
+	p, _ = shell(t, "while :; do sleep 0.01; done", nil)
+	p.kill()
+	if p.Ending() != "signal: killed" || !p.expected() {
+		t.Errorf("it ended with %s, expected %v", p.Ending(), p.expected())
 	}
 }

@@ -120,12 +120,12 @@ func (r *run) result(counted, spent time.Duration) *Result {
 	if all > 0 {
 		out.CPUMicros = float64(spent.Microseconds()) / float64(all)
 	}
-	r.doubt(out, lag, all)
+	r.addDoubts(out, lag, all)
 	return out
 }
 
-// doubt says where the generator did not keep up.
-func (r *run) doubt(out *Result, lag *hdr.Histogram, all int64) {
+// addDoubts says where the generator did not keep up.
+func (r *run) addDoubts(out *Result, lag *hdr.Histogram, all int64) {
 	if out.Requests == 0 {
 		out.Doubts = append(out.Doubts, "not one right answer came")
 	}

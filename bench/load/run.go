@@ -84,7 +84,7 @@ func Run(ctx context.Context, config Config) (*Result, error) {
 	}
 	done := make(chan struct{})
 	var beside sync.WaitGroup
-	beside.Go(func() { r.tell(done) })
+	beside.Go(func() { r.reportProgress(done) })
 	counting := time.AfterFunc(r.counting, func() { spentAtStart.Store(int64(ownCPU())) })
 	all.Wait()
 	counting.Stop()
@@ -197,8 +197,8 @@ func ownCPU() time.Duration {
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
-// tell calls Progress every second.
-func (r *run) tell(done <-chan struct{}) {
+// reportProgress calls Progress every second.
+func (r *run) reportProgress(done <-chan struct{}) {
 	if r.Progress == nil {
 		return
 	}

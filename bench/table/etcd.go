@@ -6,14 +6,12 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
-	"runtime"
-	"syscall"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"golang.org/x/sync/errgroup"
 
+	"gridrouter.io/bench/child"
 	"gridrouter.io/discovery"
 	"gridrouter.io/routing"
 )
@@ -24,14 +22,15 @@ const (
 	fillWriters = 8
 	// patience bounds every wait for etcd.
 	patience = 2 * time.Minute
+	// stopLimit is how long etcd may take to end when it is asked to.
+	stopLimit = 10 * time.Second
 )
 
 // etcdMember is an etcd in a process of its own.
 type etcdMember struct {
 	dir     string
 	client  string
-	process *os.Process
-	ended   chan error
+	process *child.Process
 }
 
 // etcd measures the start of a router that has nothing but etcd.
@@ -129,33 +128,15 @@ func (b *bench) startMember(ctx context.Context) (*etcdMember, error) {
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	m := &etcdMember{dir: dir, client: addresses[0], ended: make(chan error, 1)}
-	cmd := b.Etcd(dir, addresses[0], addresses[1])
-	if err := m.run(cmd); err != nil {
+	process, err := child.Start(b.Etcd(dir, addresses[0], addresses[1]))
+	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
+	m := &etcdMember{dir: dir, client: addresses[0], process: process}
 	if err := m.await(ctx); err != nil {
 		return nil, errors.Join(err, m.stop())
 	}
 	return m, nil
-}
-
-// run starts the process. The kernel kills it when the thread that started it ends, so
-// that thread waits for its end.
-func (m *etcdMember) run(cmd *exec.Cmd) error {
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	started := make(chan error)
-	go func() {
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := cmd.Start()
-		m.process = cmd.Process
-		started <- err
-		if err == nil {
-			m.ended <- cmd.Wait()
-		}
-	}()
-	return <-started
 }
 
 // await waits until the member answers.
@@ -177,9 +158,8 @@ func (m *etcdMember) await(ctx context.Context) error {
 			return fmt.Errorf("etcd does not serve: %w", err)
 		}
 		select {
-		case end := <-m.ended:
-			m.ended <- end
-			return fmt.Errorf("etcd ended at once: %w", errors.Join(end, err))
+		case <-m.process.Ended():
+			return fmt.Errorf("etcd ended at once (%s): %w", m.process.Ending(), err)
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
@@ -187,13 +167,7 @@ func (m *etcdMember) await(ctx context.Context) error {
 
 // stop ends the process and removes its data.
 func (m *etcdMember) stop() error {
-	_ = m.process.Signal(syscall.SIGTERM) // it fails only if the process is gone already
-	select {
-	case <-m.ended: //nolint:errcheck // it was told to end
-	case <-time.After(10 * time.Second):
-		_ = m.process.Kill() // as above
-		<-m.ended            //nolint:errcheck // it was killed
-	}
+	m.process.Stop(stopLimit, nil)
 	return os.RemoveAll(m.dir)
 }
 

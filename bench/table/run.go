@@ -12,9 +12,9 @@ import (
 	"runtime/debug"
 	"runtime/pprof"
 	"slices"
-	"strings"
 	"time"
 
+	"gridrouter.io/bench/parts"
 	"gridrouter.io/bench/report"
 	"gridrouter.io/discovery/catalog"
 	"gridrouter.io/routing/compile"
@@ -51,33 +51,21 @@ const (
 	MostPolicies = 1000
 )
 
-// part is a piece of a run that may be run alone.
-type part struct {
-	name string
-	run  func(*bench, context.Context) error
-}
-
-func parts() []part {
-	return []part{
-		{"memory", (*bench).memory},
-		{"lookup", (*bench).lookup},
-		{"update", (*bench).update},
-		{"snapshot", (*bench).snapshot},
-		{"pins", (*bench).pins},
-		{"etcd", (*bench).etcd},
-		{"propagation", (*bench).propagation},
+// allParts are the pieces of a run.
+func allParts() parts.Parts[*bench] {
+	return parts.Parts[*bench]{
+		{Name: "memory", Run: (*bench).memory},
+		{Name: "lookup", Run: (*bench).lookup},
+		{Name: "update", Run: (*bench).update},
+		{Name: "snapshot", Run: (*bench).snapshot},
+		{Name: "pins", Run: (*bench).pins},
+		{Name: "etcd", Run: (*bench).etcd},
+		{Name: "propagation", Run: (*bench).propagation},
 	}
 }
 
 // Parts returns the names of the parts of a run, in the order in which they are run.
-func Parts() []string {
-	all := parts()
-	names := make([]string, 0, len(all))
-	for _, p := range all {
-		names = append(names, p.name)
-	}
-	return names
-}
+func Parts() []string { return allParts().Names() }
 
 // bench is a run in progress. One goroutine.
 type bench struct {
@@ -103,19 +91,7 @@ func Run(ctx context.Context, config Config) (*Report, error) {
 	}
 	b := &bench{Config: config, docs: docs, decode: catalog.NewReader().Decode, report: report}
 	b.describe()
-	for _, p := range parts() {
-		if len(b.Only) > 0 && !slices.Contains(b.Only, p.name) {
-			continue
-		}
-		b.progress("%s", p.name)
-		if err = p.run(b, ctx); err == nil {
-			err = ctx.Err()
-		}
-		if err != nil {
-			err = fmt.Errorf("%s: %w", p.name, err)
-			break
-		}
-	}
+	err = allParts().Run(ctx, b, b.Only, func(name string) { b.progress("%s", name) })
 	if b.member != nil {
 		err = errors.Join(err, b.member.stop())
 	}
@@ -123,10 +99,8 @@ func Run(ctx context.Context, config Config) (*Report, error) {
 }
 
 func (c *Config) check() error {
-	for _, name := range c.Only {
-		if !slices.Contains(Parts(), name) {
-			return fmt.Errorf("there is no part %q; name some of %s", name, strings.Join(Parts(), ", "))
-		}
+	if err := allParts().Check(c.Only); err != nil {
+		return err
 	}
 	switch {
 	case c.Tenants < LeastTenants:

@@ -48,7 +48,7 @@ func (c *connection) open(cmd *cobra.Command, use func(ctx context.Context, grid
 		who = whoami()
 	}
 	grid := catalog.New(catalog.Config{Client: client, Prefix: c.etcd.Prefix, Who: who, Timeout: c.timeout})
-	return told(cmd, use(cmd.Context(), grid))
+	return commandError(cmd, use(cmd.Context(), grid))
 }
 
 // whoami is user@host.

@@ -4,10 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"net/netip"
 	"net/url"
 	"strconv"
@@ -15,6 +13,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/valyala/fasthttp"
 
 	"gridrouter.io/cmd/flags"
 	"gridrouter.io/discovery/catalog"
@@ -132,7 +131,7 @@ func askEtcd(ctx context.Context, cmd *cobra.Command, grid *catalog.Catalog, q *
 	}
 	for _, problem := range table.Problems() {
 		if answer.Tenant != "" && problem.Key == catalog.FolderTenants+"/"+answer.Tenant {
-			tell(cmd.ErrOrStderr(), "problem: %s: %s\n", problem.Key, problem.Message)
+			printTo(cmd.ErrOrStderr(), "problem: %s: %s\n", problem.Key, problem.Message)
 		}
 	}
 	return writeExplanation(cmd.OutOrStdout(), answer, output)
@@ -148,7 +147,7 @@ func writeExplanation(out io.Writer, answer routing.Explanation, output string) 
 
 // askRouter asks a router's admin endpoint.
 func askRouter(cmd *cobra.Command, q *question, at *adminAddress, timeout time.Duration, output string) error {
-	body, err := at.call(cmd.Context(), http.MethodGet, "explain?"+q.query(), timeout)
+	body, err := at.call(cmd.Context(), fasthttp.MethodGet, "explain?"+q.query(), timeout)
 	if err != nil {
 		return err
 	}
@@ -172,15 +171,6 @@ func firstLine(body []byte) string {
 	}
 	line, _, _ := strings.Cut(strings.TrimSpace(string(body)), "\n")
 	return line[:min(len(line), 300)]
-}
-
-// causeOf takes the URL, which holds the question, out of a client's error.
-func causeOf(err error) error {
-	var wrapped *url.Error
-	if errors.As(err, &wrapped) {
-		return wrapped.Err
-	}
-	return err
 }
 
 // query is the question as /explain takes it.

@@ -5,13 +5,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
-	"net/http"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/valyala/fasthttp"
 
 	"gridrouter.io/cmd/flags"
 	"gridrouter.io/discovery"
@@ -54,17 +53,14 @@ router ($STATE_DIRECTORY/gridrouter/NAME.snap) before you start it anew on an em
 			case snapshot != "":
 				return exportSnapshot(cmd.OutOrStdout(), cmd.ErrOrStderr(), snapshot)
 			}
-			response, err := at.ask(cmd.Context(), http.MethodGet, "export", to.timeout)
-			if err != nil {
-				return err
-			}
-			defer func() { _ = response.Body.Close() }() // only read
-			if _, err := io.Copy(cmd.OutOrStdout(), response.Body); err != nil {
-				return fmt.Errorf("the router at %s broke off its answer: %w", at.router, err)
-			}
-			missing, _ := strconv.Atoi(response.Header.Get(pinsOnDemand)) // an older router does not say
-			tellMissingPins(cmd.ErrOrStderr(), missing)
-			return nil
+			return at.stream(cmd.Context(), fasthttp.MethodGet, "export", to.timeout, func(answer *adminAnswer) error {
+				if _, err := io.Copy(cmd.OutOrStdout(), answer); err != nil {
+					return err
+				}
+				missing, _ := strconv.Atoi(answer.header(pinsOnDemand)) // an older router does not say
+				tellMissingPins(cmd.ErrOrStderr(), missing)
+				return nil
+			})
 		},
 	}
 	at.register(cmd.Flags(), "to ask")
@@ -77,7 +73,7 @@ func exportAll(ctx context.Context, grid *catalog.Catalog, out, faults io.Writer
 	lines := bufio.NewWriter(out)
 	found, err := show(ctx, grid, "", false, newPrinter(lines, "", "json"))
 	if err == nil && found == 0 {
-		tell(faults, "etcd holds no documents there\n")
+		printTo(faults, "etcd holds no documents there\n")
 	}
 	return errors.Join(err, lines.Flush())
 }
@@ -88,7 +84,7 @@ const pinsOnDemand = "X-Grid-Pins-On-Demand"
 // tellMissingPins says that an export is not all there is.
 func tellMissingPins(out io.Writer, missing int) {
 	if missing > 0 {
-		tell(out, "%s of tenants with \"pins: cached\" %s not among these documents, since the router reads them on demand: without them their keys go by ranges and split\n",
+		printTo(out, "%s of tenants with \"pins: cached\" %s not among these documents, since the router reads them on demand: without them their keys go by ranges and split\n",
 			count(missing, "pin"), map[bool]string{true: "is", false: "are"}[missing == 1])
 	}
 }

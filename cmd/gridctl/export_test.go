@@ -2,13 +2,9 @@ package main
 
 import (
 	"bytes"
-	"net/http"
-	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"gridrouter.io/discovery"
 	"gridrouter.io/discovery/catalog"
@@ -55,31 +51,5 @@ func TestNamesAreExportedFromASnapshot(t *testing.T) {
 	var out, faults bytes.Buffer
 	if err := exportSnapshot(&out, &faults, path); err != nil || out.String() != text+"\n"+text+"\n" || faults.Len() > 0 {
 		t.Errorf("%v, %q, %q", err, out.String(), faults.String())
-	}
-}
-
-// TestARefusalOfAnAdminListenerIsToldAsItIs asks listeners that refuse, each for its own reason.
-func TestARefusalOfAnAdminListenerIsToldAsItIs(t *testing.T) {
-	token := filepath.Join(t.TempDir(), "token")
-	if err := os.WriteFile(token, []byte("x"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range []struct {
-		status      int
-		token, want string
-	}{
-		{http.StatusUnauthorized, "", "wants a token; give --token-file"},
-		{http.StatusUnauthorized, token, "refuses the token in " + token},
-		{http.StatusForbidden, "", "let --metrics be a loopback address"},
-		{http.StatusConflict, "", "let --metrics be a loopback address"},
-	} {
-		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			http.Error(w, "let --metrics be a loopback address", c.status)
-		}))
-		at := adminAddress{router: server.Listener.Addr().String(), tokenFile: c.token}
-		if _, err := at.call(t.Context(), http.MethodPost, "guard/accept?revision=1", time.Second); err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%d with token %q: %v, want %q", c.status, c.token, err, c.want)
-		}
-		server.Close()
 	}
 }

@@ -14,9 +14,9 @@ import (
 // maxTold is how many reasons of a refusal are told one by one.
 const maxTold = 50
 
-// told turns the catalog's errors into those of the command. Reasons why documents are
+// commandError turns the catalog's errors into those of the command. Reasons why documents are
 // refused go to the error output, one a line, and end the command as bad input.
-func told(cmd *cobra.Command, err error) error {
+func commandError(cmd *cobra.Command, err error) error {
 	var refused *catalog.RefusedError
 	switch {
 	case errors.As(err, &refused):
@@ -39,10 +39,10 @@ func refuse(cmd *cobra.Command, reasons []error) error {
 		return flags.Usagef("%s; nothing was written", lines[0])
 	}
 	for _, line := range lines[:min(maxTold, len(lines))] {
-		tell(cmd.ErrOrStderr(), "%s\n", line)
+		printTo(cmd.ErrOrStderr(), "%s\n", line)
 	}
 	if rest := len(lines) - maxTold; rest > 0 {
-		tell(cmd.ErrOrStderr(), "... and %d more\n", rest)
+		printTo(cmd.ErrOrStderr(), "... and %d more\n", rest)
 	}
 	return flags.Usagef("refused for %d reasons; nothing was written", len(lines))
 }

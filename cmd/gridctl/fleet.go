@@ -51,12 +51,12 @@ func writeFleet(out io.Writer, fleet catalog.Fleet, now time.Time) error {
 	if err := writeRouters(out, fleet, now); err != nil || len(fleet.GslbServers) == 0 {
 		return err
 	}
-	tell(out, "\n")
+	printTo(out, "\n")
 	table := newTable(out)
-	tell(table, "%s\n", "GSLB SERVER\tADDRESS\tVERSION\tREVISION\tHASH\tSOURCE\tAGE\tPROBLEMS\tUP\tNOTE")
+	printTo(table, "%s\n", "GSLB SERVER\tADDRESS\tVERSION\tREVISION\tHASH\tSOURCE\tAGE\tPROBLEMS\tUP\tNOTE")
 	for i := range fleet.GslbServers {
 		m := &fleet.GslbServers[i]
-		tell(table, "%s\t%s\t%s\t%d\t%s\t%s\t%s\t%d\t%s\t%s\n", m.ID, orElse(m.Address, "-"), orElse(m.Version, "-"),
+		printTo(table, "%s\t%s\t%s\t%d\t%s\t%s\t%s\t%d\t%s\t%s\n", m.ID, orElse(m.Address, "-"), orElse(m.Version, "-"),
 			m.Revision, orElse(shortHash(m), "-"), orElse(m.Source, "-"), ageOf(m), m.Problems, upOf(m, now), noteOf(m))
 	}
 	if err := table.Flush(); err != nil {
@@ -75,10 +75,10 @@ func writeRouters(out io.Writer, fleet catalog.Fleet, now time.Time) error {
 		return err
 	}
 	table := newTable(out)
-	tell(table, "%s\n", "ROUTER\tADDRESS\tADMIN\tVERSION\tREVISION\tHASH\tSOURCE\tAGE\tPROBLEMS\tUP\tNOTE")
+	printTo(table, "%s\n", "ROUTER\tADDRESS\tADMIN\tVERSION\tREVISION\tHASH\tSOURCE\tAGE\tPROBLEMS\tUP\tNOTE")
 	for i := range fleet.Members {
 		m := &fleet.Members[i]
-		tell(table, "%s\t%s\t%s\t%s\t%d\t%s\t%s\t%s\t%d\t%s\t%s\n", m.ID, orElse(m.Address, "-"), orElse(m.Admin, "-"), orElse(m.Version, "-"),
+		printTo(table, "%s\t%s\t%s\t%s\t%d\t%s\t%s\t%s\t%d\t%s\t%s\n", m.ID, orElse(m.Address, "-"), orElse(m.Admin, "-"), orElse(m.Version, "-"),
 			m.Revision, orElse(shortHash(m), "-"), orElse(m.Source, "-"), ageOf(m), m.Problems, upOf(m, now), noteOf(m))
 	}
 	if err := table.Flush(); err != nil {

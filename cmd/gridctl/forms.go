@@ -175,7 +175,7 @@ func newTablePrinter(out io.Writer, folder string) *tablePrinter {
 
 func (p *tablePrinter) page(items []catalog.Item) error {
 	if p.head != "" {
-		tell(p.table, "%s\n", p.head)
+		printTo(p.table, "%s\n", p.head)
 		p.head = ""
 	}
 	for i := range items {
@@ -183,10 +183,10 @@ func (p *tablePrinter) page(items []catalog.Item) error {
 		if item.Err != nil {
 			p.bad = append(p.bad, item.Key)
 			_, name, _ := strings.Cut(item.Key, "/")
-			tell(p.table, "%s\tbad: %s\n", name, strings.ReplaceAll(item.Err.Error(), "\n", "; "))
+			printTo(p.table, "%s\tbad: %s\n", name, strings.ReplaceAll(item.Err.Error(), "\n", "; "))
 			continue
 		}
-		tell(p.table, "%s\t%d\n", strings.Join(columns(item.Document), "\t"), item.Revision)
+		printTo(p.table, "%s\t%d\n", strings.Join(columns(item.Document), "\t"), item.Revision)
 	}
 	return p.table.Flush()
 }

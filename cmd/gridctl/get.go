@@ -84,7 +84,7 @@ is for editing. For a backup there is "gridctl export".`,
 			return to.open(cmd, func(ctx context.Context, grid *catalog.Catalog) error {
 				found, err := show(ctx, grid, selection, one, newPrinter(cmd.OutOrStdout(), folder, output))
 				if err == nil && found == 0 {
-					tell(cmd.ErrOrStderr(), "etcd holds no %s there\n", folder)
+					printTo(cmd.ErrOrStderr(), "etcd holds no %s there\n", folder)
 				}
 				return err
 			})

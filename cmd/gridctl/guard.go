@@ -4,11 +4,11 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net/http"
 	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/valyala/fasthttp"
 
 	"gridrouter.io/cmd/flags"
 	"gridrouter.io/discovery/catalog"
@@ -56,10 +56,10 @@ All tell of themselves every two seconds or so.`,
 
 func writeGuard(out io.Writer, state catalog.GuardState) error {
 	if state.Fault != "" {
-		tell(out, "the mark of what is accepted cannot be read, and counts for nothing: it %s\n", state.Fault)
+		printTo(out, "the mark of what is accepted cannot be read, and counts for nothing: it %s\n", state.Fault)
 	}
 	if mark := state.Accepted; mark != nil {
-		tell(out, "mass changes are accepted up to revision %d (%s, %s%s)\n",
+		printTo(out, "mass changes are accepted up to revision %d (%s, %s%s)\n",
 			mark.Revision, orElse(mark.By, "unknown"), mark.At.UTC().Format(time.RFC3339), trailingWhy(mark.Why))
 	}
 	if len(state.Holding) == 0 {
@@ -67,10 +67,10 @@ func writeGuard(out io.Writer, state catalog.GuardState) error {
 		return err
 	}
 	table := newTable(out)
-	tell(table, "%s\n", "WHO\tREVISION\tDOCUMENTS\tSINCE")
+	printTo(table, "%s\n", "WHO\tREVISION\tDOCUMENTS\tSINCE")
 	for i := range state.Holding {
 		held := state.Holding[i].Guard
-		tell(table, "%s\t%d\t%s\t%s\n", whoHolds(&state.Holding[i]), held.Revision, grouped(held.Held), held.Since.UTC().Format(time.RFC3339))
+		printTo(table, "%s\t%d\t%s\t%s\n", whoHolds(&state.Holding[i]), held.Revision, grouped(held.Held), held.Since.UTC().Format(time.RFC3339))
 	}
 	if err := table.Flush(); err != nil {
 		return err
@@ -141,7 +141,7 @@ Routers that follow a folder are told one by one, with --router and the revision
 				return err
 			}
 			if at.router != "" {
-				if _, err := at.call(cmd.Context(), http.MethodPost, "guard/accept?revision="+args[0], to.timeout); err != nil {
+				if _, err := at.call(cmd.Context(), fasthttp.MethodPost, "guard/accept?revision="+args[0], to.timeout); err != nil {
 					return err
 				}
 				_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s has put into force what it held up to revision %d\n", at.router, revision)

@@ -101,10 +101,10 @@ func (h *historyFlags) write(out io.Writer, key string, records []catalog.Record
 		return writeRecords(out, records, "", toJSONLine)
 	}
 	table := newTable(out)
-	tell(table, "%s\n", "CHANGE\tWHEN\tWHO\tACTION\tEPOCH\tWHY")
+	printTo(table, "%s\n", "CHANGE\tWHEN\tWHO\tACTION\tEPOCH\tWHY")
 	for i := range records {
 		r := &records[i]
-		tell(table, "%d\t%s\t%s\t%s\t%s\t%s\n", r.Number, r.When.UTC().Format(time.RFC3339), onOneLine(r.Who), r.Action(), epochsOf(r), orElse(onOneLine(r.Why), "-"))
+		printTo(table, "%d\t%s\t%s\t%s\t%s\t%s\n", r.Number, r.When.UTC().Format(time.RFC3339), onOneLine(r.Who), r.Action(), epochsOf(r), orElse(onOneLine(r.Why), "-"))
 	}
 	return table.Flush()
 }

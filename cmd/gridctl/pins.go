@@ -37,7 +37,7 @@ tenant's epoch is raised by one, with the first pin that changes.`,
 			}
 			docs, err := catalog.ReadPins(args[0], args[1], bytes.NewReader(text))
 			if err != nil {
-				return told(cmd, err)
+				return commandError(cmd, err)
 			}
 			return to.open(cmd, func(ctx context.Context, grid *catalog.Catalog) error {
 				plan, err := grid.Plan(ctx, docs, catalog.Options{Why: change.why})

@@ -14,8 +14,8 @@ import (
 	"gridrouter.io/discovery/catalog"
 )
 
-// tell writes to a terminal, or into a table whose Flush says what went wrong.
-func tell(out io.Writer, format string, args ...any) {
+// printTo writes to a terminal, or into a table whose Flush says what went wrong.
+func printTo(out io.Writer, format string, args ...any) {
 	_, _ = fmt.Fprintf(out, format, args...) // if nobody listens there is nobody to tell
 }
 
@@ -53,7 +53,7 @@ func writePlan(out io.Writer, plan *catalog.Plan, dryRun bool) error {
 		folder, _, _ := strings.Cut(change.Key, "/")
 		kind := string(change.Action) + "\t" + folder
 		if counted[kind]++; counted[kind] <= maxListed {
-			tell(table, "%s\t%s%s\n", change.Action, change.Key, trailing(details(change)))
+			printTo(table, "%s\t%s%s\n", change.Action, change.Key, trailing(details(change)))
 		}
 	}
 	kinds := make([]string, 0, len(counted))
@@ -63,11 +63,11 @@ func writePlan(out io.Writer, plan *catalog.Plan, dryRun bool) error {
 	slices.Sort(kinds)
 	for _, kind := range kinds {
 		if rest := counted[kind] - maxListed; rest > 0 {
-			tell(table, "%s/... and %s more\n", kind, grouped(rest))
+			printTo(table, "%s/... and %s more\n", kind, grouped(rest))
 		}
 	}
 	for _, note := range plan.Notes {
-		tell(table, "note\t%s\n", note)
+		printTo(table, "note\t%s\n", note)
 	}
 	if err := table.Flush(); err != nil {
 		return err
@@ -174,11 +174,11 @@ func (p *progress) tell(now catalog.Progress) {
 		return
 	}
 	p.last, p.told = time.Now(), true
-	tell(p.out, "written %s of %s\n", grouped(now.Done), count(now.Total, "document"))
+	printTo(p.out, "written %s of %s\n", grouped(now.Done), count(now.Total, "document"))
 }
 
 func (p *progress) end() {
 	if p.told {
-		tell(p.out, "%s\n", "writing ended")
+		printTo(p.out, "%s\n", "writing ended")
 	}
 }

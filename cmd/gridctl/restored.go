@@ -44,7 +44,7 @@ a router has), or give them up by "gridctl guard accept". Settle that first.`,
 				}
 				if change.output == "text" {
 					for _, tenant := range rewound {
-						tell(cmd.OutOrStdout(), "tenant %s has epoch %d; routers have seen %d\n", tenant.Tenant, tenant.Stored, tenant.Seen)
+						printTo(cmd.OutOrStdout(), "tenant %s has epoch %d; routers have seen %d\n", tenant.Tenant, tenant.Stored, tenant.Seen)
 					}
 				}
 				plan, err := grid.PlanRestored(ctx, change.options())

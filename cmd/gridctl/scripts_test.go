@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -70,9 +71,10 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"exits":  exits,
-			"etcd":   s.etcd,
-			"router": s.router,
+			"exits":    exits,
+			"outlasts": outlasts,
+			"etcd":     s.etcd,
+			"router":   s.router,
 		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
@@ -101,6 +103,18 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if got != want {
 		ts.Fatalf("exit status %d, want %d", got, want)
 	}
+}
+
+// outlasts runs a command that must end with a status when its --timeout is over, and runs it again with
+// a longer one where this machine is too slow to hear of etcd in time: outlasts STATUS COMMAND ARGS...
+func outlasts(ts *testscript.TestScript, neg bool, args []string) {
+	for timeout := 500 * time.Millisecond; timeout < time.Minute; timeout *= 2 {
+		exits(ts, neg, append(slices.Clone(args), "--timeout", timeout.String()))
+		if !strings.Contains(ts.ReadFile("stderr"), "does not answer within") {
+			return
+		}
+	}
+	ts.Fatalf("etcd does not answer")
 }
 
 type scripts struct{ client *clientv3.Client }

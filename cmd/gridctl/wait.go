@@ -51,7 +51,7 @@ one call to etcd may take 5s of it.`,
 				ctx, cancel := context.WithTimeout(ctx, timeout)
 				defer cancel()
 				arrival, err := grid.Await(ctx, revision, func(goal catalog.Arrival, behind []catalog.Member) {
-					tell(cmd.ErrOrStderr(), "waiting for %d of %s to run revision %d: %s\n",
+					printTo(cmd.ErrOrStderr(), "waiting for %d of %s to run revision %d: %s\n",
 						len(behind), goal.Who(), goal.Revision, catalog.Stragglers(behind))
 				})
 				if err != nil {

@@ -56,7 +56,7 @@ func runGrid(cmd *cobra.Command, f *gridFlags) error {
 	out.printf("griddev: starting a grid on %s.*\n\n", f.net)
 	config := lab.Config{
 		Bin: filepath.Dir(program), Net: f.net, Data: f.data, Documents: samples.Files,
-		Events: out.event, Hurry: signals.second,
+		Events: out.event, KillNow: signals.second,
 	}
 	if f.verbose {
 		config.Verbose = cmd.ErrOrStderr()

@@ -137,6 +137,7 @@ func (t *tour) kill(self int) stop {
 		{
 			text: fmt.Sprintf("kill -9 %d", t.grid.PID(lab.Router1)),
 			note: "That was router r1.",
+			ends: []string{lab.Router1},
 		},
 		{
 			text:   ask,
@@ -147,6 +148,7 @@ func (t *tour) kill(self int) stop {
 		{
 			text: fmt.Sprintf("kill -9 %d %d", t.grid.PID(lab.Etcd), t.grid.PID(lab.GSLB)),
 			note: "That was etcd, and GSLB with it.",
+			ends: []string{lab.Etcd, lab.GSLB},
 		},
 		{
 			text:   ask,

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -33,10 +34,14 @@ type line struct {
 	expect []string // all of these stand in the output
 	reject []string // none of these does
 	again  bool     // what was changed before may take a moment: ask again for a while
+	ends   []string // parts that the line kills: the tour goes on when they have ended
 }
 
-// settle bounds how long a line that may ask again does so.
-const settle = 5 * time.Second
+const (
+	settle  = 5 * time.Second        // how long a line that may ask again does so
+	endsIn  = 30 * time.Second       // how long a killed part may take to end; a busy machine needs some of it
+	askEach = 100 * time.Millisecond // how often is asked again
+)
 
 // print shows the addresses, the picture and all lines.
 func (t *tour) print(out *report) {
@@ -96,12 +101,31 @@ func (t *tour) try(ctx context.Context, l line) (string, error) {
 			err = l.check(answer)
 		}
 		if err == nil || !l.again || time.Now().After(deadline) || ctx.Err() != nil {
-			return answer, err
+			return answer, errors.Join(err, t.awaitEnds(ctx, l.ends))
 		}
-		select {
-		case <-time.After(100 * time.Millisecond):
-		case <-ctx.Done():
+		pause(ctx)
+	}
+}
+
+// awaitEnds waits until parts have ended: one that is dying still counts as one that runs, and would
+// not be started again.
+func (t *tour) awaitEnds(ctx context.Context, parts []string) error {
+	deadline := time.Now().Add(endsIn)
+	for _, part := range parts {
+		for t.grid.PID(part) != 0 {
+			if time.Now().After(deadline) || ctx.Err() != nil {
+				return fmt.Errorf("%s still runs", part)
+			}
+			pause(ctx)
 		}
+	}
+	return nil
+}
+
+func pause(ctx context.Context) {
+	select {
+	case <-time.After(askEach):
+	case <-ctx.Done():
 	}
 }
 

@@ -55,8 +55,8 @@ SIGTERM and SIGINT end it, a second one at once and with exit status 1.`,
 	return cmd
 }
 
-// untilDone turns the error that comes of ctx's end into none.
-func untilDone(ctx context.Context, err error) error {
+// unlessDone turns the error that comes of ctx's end into none.
+func unlessDone(ctx context.Context, err error) error {
 	if ctx.Err() == nil {
 		return err
 	}

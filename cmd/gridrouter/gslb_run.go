@@ -44,7 +44,7 @@ type gslbService struct {
 
 // runGslb serves until a signal or a fault.
 func runGslb(ctx context.Context, f *gslbFlags) error {
-	outliveReaders()
+	ignoreBrokenPipes()
 	told := watchSignals("gridrouter gslb") // at SIGHUP there is nothing to reload, and whoever reloads a whole machine must not end it
 	defer told.end()
 	s, err := newGslbService(ctx, f, told)
@@ -98,7 +98,7 @@ func newGslbService(ctx context.Context, f *gslbFlags, told *signals) (s *gslbSe
 	path := snapshotPath(f.snapshot, "gslb-"+s.id)
 	_, unsaved := os.Stat(path)
 	f.source.mayBeAway = path != "" && unsaved == nil
-	if s.source, err = f.source.open(catalog.FolderGslb+"/", reader, seldom(s.log.Named("source")), s.registry); err != nil {
+	if s.source, err = f.source.open(catalog.FolderGslb+"/", reader, withoutRepeats(s.log.Named("source")), s.registry); err != nil {
 		return nil, err
 	}
 	if s.server, err = gslb.NewServer(gslb.ServerConfig{Addr: f.listen, Logger: s.log, Registerer: s.registry}); err != nil {
@@ -150,7 +150,7 @@ func (s *gslbService) run(ctx context.Context, group *errgroup.Group) {
 		group.Go(func() error { return s.serveMetrics(ctx) })
 	}
 	group.Go(func() error { return s.server.Run(ctx) })
-	group.Go(func() error { return untilDone(ctx, s.source.Follow(ctx, s.apply)) })
+	group.Go(func() error { return unlessDone(ctx, s.source.Follow(ctx, s.apply)) })
 	group.Go(func() error { return s.snapshots.run(ctx, s.saved) })
 	group.Go(func() error {
 		return watchSource(ctx, s.source, s.started, "this server answers from its snapshot, or SERVFAIL where it has none, and keeps trying", s.log)
@@ -186,34 +186,23 @@ func (s *gslbService) followMarks(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	log := seldom(s.log.Named("marks"))
+	log := withoutRepeats(s.log.Named("marks"))
 	marks := discovery.NewEtcd(discovery.EtcdConfig{
 		Dial:    func() (*clientv3.Client, error) { return discovery.NewClient(config, log) },
 		Contact: config.Contact, Root: s.flags.source.etcd.Prefix + "guard/", Logger: log,
 	})
-	return untilDone(ctx, marks.Follow(ctx, s.names.acceptMarks))
+	return unlessDone(ctx, marks.Follow(ctx, s.names.acceptMarks))
 }
 
-// announce keeps this server's word in etcd, so that gridctl shows it and what it holds.
+// announce keeps this server's status in etcd, so that gridctl shows it and what it holds.
 func (s *gslbService) announce(ctx context.Context) error {
-	config, err := s.flags.source.clientConfig()
-	if err != nil {
-		return err
+	told := &announcement{
+		source: &s.flags.source, key: s.flags.source.etcd.Prefix + catalog.GslbServersFolder + s.id, status: s.status, log: s.log, registry: s.registry,
 	}
-	log := seldom(s.log.Named("fleet"))
-	client, err := discovery.NewClient(config, log)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = client.Close() }() // the process ends
-	key := s.flags.source.etcd.Prefix + catalog.GslbServersFolder + s.id
-	announcer := discovery.NewAnnouncer(discovery.AnnouncerConfig{
-		Client: client, Contact: config.Contact, Key: key, Value: s.status, Copied: wordOf(key), Logger: log, Registerer: s.registry,
-	})
-	return untilDone(ctx, announcer.Run(ctx))
+	return told.keep(ctx)
 }
 
-// status returns the word of the moment.
+// status returns the status of the moment.
 func (s *gslbService) status() []byte {
 	source := s.source.Status()
 	now := catalog.Status{

@@ -36,7 +36,7 @@ func newLogger(level string) (*zap.Logger, zap.AtomicLevel, error) {
 	return zap.New(core), atomic, nil
 }
 
-// outliveReaders makes a write to stdout or stderr fail like any other where nobody reads
+// ignoreBrokenPipes makes a write to stdout or stderr fail like any other where nobody reads
 // them any more. Without it the first line after whoever collects the logs has gone would
 // end the process, by SIGPIPE and without a word.
-func outliveReaders() { signal.Ignore(syscall.SIGPIPE) }
+func ignoreBrokenPipes() { signal.Ignore(syscall.SIGPIPE) }

@@ -61,7 +61,7 @@ func (d *documents) apply(batch discovery.Batch) {
 		return
 	}
 	if d.pins != nil {
-		d.pins.heed(&batch)
+		d.pins.invalidate(&batch)
 	}
 	table, err := d.compile(func() (*routing.Table, error) { return d.guard.compile(d.compiler, d.update(batch), batch) })
 	if err != nil {
@@ -144,7 +144,7 @@ func (d *documents) compile(with func() (*routing.Table, error)) (table *routing
 
 // failed leaves in force what is, gives the compiler up, and has everything listed anew for
 // another one that stands where the table does. Where that fails too, it goes on in this way,
-// ever more seldom: a document that is mended in the meantime ends it.
+// less and less often: a document that is mended in the meantime ends it.
 func (d *documents) failed(cause error, revision int64) {
 	d.panics.Inc()
 	d.log.Error("GRIDROUTER HAS A FAULT, which an update has brought out: what is in force stays so, and everything is listed anew; please report this",
@@ -306,7 +306,7 @@ func (s *service) sourceStatus() admin.SourceStatus {
 // the only one that lasts. A clock that has stepped back makes nothing younger than now.
 func ageOf(written, now time.Time) time.Duration { return max(0, now.Sub(written)) }
 
-// announceAge is the precision of the age that is announced: the word is written whenever
+// announceAge is the precision of the age that is announced: the status is written whenever
 // it differs, and must not differ all the time.
 const announceAge = 10 * time.Second
 

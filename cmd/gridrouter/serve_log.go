@@ -13,9 +13,9 @@ import (
 // repeatAfter is how long a warning of what goes on in the background is not repeated.
 const repeatAfter = time.Minute
 
-// seldom returns a logger that repeats no warning within repeatAfter: what is tried again
+// withoutRepeats returns a logger that repeats no warning within repeatAfter: what is tried again
 // all the time fails with the same words all the time.
-func seldom(log *zap.Logger) *zap.Logger {
+func withoutRepeats(log *zap.Logger) *zap.Logger {
 	return log.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
 		return &seldomCore{Core: core, sampled: zapcore.NewSamplerWithOptions(core, repeatAfter, 1, 0)}
 	}))

@@ -79,9 +79,9 @@ func (p *pinCache) Pin(ctx context.Context, tenant string, key []byte) routing.P
 	return pin
 }
 
-// heed forgets what a batch changes. It is called before the batch is put in force: a
+// invalidate forgets what a batch changes. It is called before the batch is put in force: a
 // request that is held to the new table must not find the pin of an older one.
-func (p *pinCache) heed(batch *discovery.Batch) {
+func (p *pinCache) invalidate(batch *discovery.Batch) {
 	switch {
 	case batch.Audit && !batch.SourceChanged:
 		if differed := p.cache.Reconcile(batch.Revision, listedPins(batch.Put)); differed > 0 {

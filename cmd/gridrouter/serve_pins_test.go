@@ -75,7 +75,7 @@ func (s *served) explained(t *testing.T, key string) (told routing.Explanation) 
 }
 
 // TestCachedPinsAreReadOnDemandAndFollowed runs a router on pins that it does not hold:
-// they decide, changes of them are heeded, and without etcd what was read goes on.
+// they decide, changes of them are followed, and without etcd what was read goes on.
 func TestCachedPinsAreReadOnDemandAndFollowed(t *testing.T) {
 	etcd := etcdtest.Start(t)
 	addr := etcd.Addr
@@ -147,7 +147,7 @@ func TestRememberedPinsHeedEachKindOfBatch(t *testing.T) {
 		t.Log(name)
 		putDocuments(t, addr, pinYAML("a", a)+pinYAML("b", b))
 		batch := heard(newestDocument(t, etcdClient(t, addr)))
-		pins.heed(&batch)
+		pins.invalidate(&batch)
 		want("a", wantA)
 		want("b", wantB)
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"time"
 
@@ -51,7 +50,7 @@ type service struct {
 
 // serve runs a router until it has drained, or cannot go on.
 func serve(ctx context.Context, f *serveFlags, reread func(context.Context) (string, error)) error {
-	outliveReaders()
+	ignoreBrokenPipes()
 	told := watchSignals("gridrouter")
 	defer told.end()
 	s, err := newService(f, reread, told)
@@ -95,7 +94,7 @@ func newService(f *serveFlags, reread func(context.Context) (string, error), tol
 	reader := catalog.NewReader()
 	_, unsaved := os.Stat(snapshotPath(f.snapshot, s.id))
 	f.source.mayBeAway = f.snapshot != snapshotOff && unsaved == nil
-	if s.source, err = f.source.open("", reader, seldom(s.log.Named("source")), s.registry); err != nil {
+	if s.source, err = f.source.open("", reader, withoutRepeats(s.log.Named("source")), s.registry); err != nil {
 		return nil, err
 	}
 	if s.mesh, err = s.resolver("gslb", f.gslb); err != nil {
@@ -118,7 +117,7 @@ func newService(f *serveFlags, reread func(context.Context) (string, error), tol
 		ProxyProtocol: f.proxyProtocol == "on", HalfClose: f.halfCloseMeans(), MaxClients: f.clientConnections, MaxClientsPerAddress: f.connectionsPerAddress, Patience: f.patience,
 	}
 	if f.source.etcd.Given() {
-		if s.pins, err = openPins(&f.source, f.pinCache, reader, seldom(s.log.Named("pins")), s.registry); err != nil {
+		if s.pins, err = openPins(&f.source, f.pinCache, reader, withoutRepeats(s.log.Named("pins")), s.registry); err != nil {
 			return nil, err
 		}
 		config.Pins = s.pins
@@ -237,7 +236,7 @@ func (s *service) followSource(ctx context.Context) error {
 		wanted := round.Err() != nil
 		again()
 		if ctx.Err() != nil || !wanted {
-			return untilDone(ctx, err)
+			return unlessDone(ctx, err)
 		}
 		select {
 		case <-ctx.Done():
@@ -247,7 +246,7 @@ func (s *service) followSource(ctx context.Context) error {
 	}
 }
 
-// untilDrained heeds signals. It returns when the router has drained; a second signal to
+// untilDrained acts on signals. It returns when the router has drained; a second signal to
 // stop ends the process elsewhere (signals.go). POST /drain is no signal: who prepares a
 // stop by it, and then sends SIGTERM, must not cut what is in flight.
 func (s *service) untilDrained(ctx context.Context, told *signals) error {
@@ -271,7 +270,7 @@ func (s *service) untilDrained(ctx context.Context, told *signals) error {
 		select {
 		case <-ctx.Done():
 			if draining {
-				<-drained // it heeds ctx
+				<-drained // it ends with ctx
 			}
 			return nil
 		case <-drained:
@@ -322,7 +321,20 @@ func (s *service) close() {
 	_ = s.log.Sync() // there is nobody left to tell
 }
 
-// announceKey is where this router tells the fleet of itself.
-func (s *service) announceKey() string {
-	return fmt.Sprintf("%sfleet/%s", s.flags.source.etcd.Prefix, s.id)
+// announce keeps this router's status in etcd, once it has a table to speak of. Without etcd there is
+// nothing to do.
+func (s *service) announce(ctx context.Context) error {
+	if !s.flags.source.etcd.Given() {
+		return nil
+	}
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-s.documents.first:
+	}
+	told := &announcement{
+		source: &s.flags.source, key: s.flags.source.etcd.Prefix + "fleet/" + s.id, status: s.status, log: s.log, registry: s.registry,
+		beside: s.recordEpochs,
+	}
+	return told.keep(ctx)
 }

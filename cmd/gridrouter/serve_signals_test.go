@@ -101,7 +101,7 @@ func TestSIGHUPTurnsTheLogLevel(t *testing.T) {
 	if err := s.cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	testkit.Eventually(t, "the signal is heeded", func() bool {
+	testkit.Eventually(t, "the signal is acted on", func() bool {
 		_, err := os.Stat(log)
 		return err == nil
 	})

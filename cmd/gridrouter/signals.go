@@ -22,11 +22,11 @@ const lastWords = time.Second
 type signals struct {
 	// stop has the first signal to stop, once.
 	stop chan os.Signal
-	// reload has a value where a SIGHUP came that was not heeded yet.
+	// reload has a value where a SIGHUP came that nothing was done about yet.
 	reload chan struct{}
 
 	log      atomic.Pointer[zap.Logger] // nil: there is none yet
-	running  atomic.Bool                // the command heeds stop
+	running  atomic.Bool                // the command reads stop
 	inFlight atomic.Pointer[func() int64]
 	in       chan os.Signal
 	done     chan struct{}
@@ -59,7 +59,7 @@ func (s *signals) watch(name string) {
 		case got == syscall.SIGHUP:
 			select {
 			case s.reload <- struct{}{}:
-			default: // it will be heeded
+			default: // one is waiting already, and serves for both
 			}
 		case stopping:
 			s.exit(flags.ExitFault, name, "a second signal ends the process at once; what is in flight is cut", got)

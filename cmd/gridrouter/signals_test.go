@@ -37,7 +37,7 @@ func stuck(stage string) {
 	}
 }
 
-// TestSignalsEndWhatIsStuck sends each signal once the one before has been heeded.
+// TestSignalsEndWhatIsStuck sends each signal once the one before has been acted on.
 func TestSignalsEndWhatIsStuck(t *testing.T) {
 	const term, interrupt, hup = syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP
 	f := func(stage string, status int, said string, sent ...syscall.Signal) {

@@ -45,7 +45,7 @@ func (c *Catalog) Apply(ctx context.Context, plan *Plan, progress func(Progress)
 			progress(Progress{len(run.result.Written), run.total})
 		}
 	}
-	run.leaveWord(ctx)
+	run.writeRecent(ctx)
 	run.result.Unwritten = run.unwritten()
 	return run.result, err
 }
@@ -92,7 +92,7 @@ func (r *run) step(ctx context.Context, s *step) error {
 		}
 		ops = append(ops, clientv3.OpPut(r.at.mark(), mark))
 	}
-	revision, err := r.commit(ctx, s.guards, ops)
+	revision, err := r.commit(ctx, s.conditions, ops)
 	if err != nil {
 		return err
 	}
@@ -107,7 +107,7 @@ func (r *run) step(ctx context.Context, s *step) error {
 func (r *run) write(w *write) ([]clientv3.Op, error) {
 	record, err := encodeRecord(Record{
 		Who: r.who, When: r.now(), Why: r.plan.why,
-		Before: keepable(w.before), After: keepable(w.after),
+		Before: forRecord(w.before), After: forRecord(w.after),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", w.key, err)
@@ -161,16 +161,16 @@ func (r *run) enter(s *step, revision int64) {
 }
 
 // commit does operations if everything relied upon still holds, and returns the revision.
-func (r *run) commit(ctx context.Context, guards []guard, ops []clientv3.Op) (int64, error) {
-	comparisons := make([]clientv3.Cmp, len(guards))
-	look := make([]clientv3.Op, len(guards))
-	for i, g := range guards {
-		comparisons[i] = r.own.compare(g)
+func (r *run) commit(ctx context.Context, conditions []condition, ops []clientv3.Op) (int64, error) {
+	comparisons := make([]clientv3.Cmp, len(conditions))
+	look := make([]clientv3.Op, len(conditions))
+	for i, cond := range conditions {
+		comparisons[i] = r.own.compare(cond)
 		opts := []clientv3.OpOption{clientv3.WithKeysOnly()}
-		if g.how == noneNewer {
-			opts = append(opts, clientv3.WithPrefix(), clientv3.WithMinModRev(max(g.revision, r.own.latest)+1), clientv3.WithLimit(1))
+		if cond.how == noneNewer {
+			opts = append(opts, clientv3.WithPrefix(), clientv3.WithMinModRev(max(cond.revision, r.own.latest)+1), clientv3.WithLimit(1))
 		}
-		look[i] = clientv3.OpGet(g.key, opts...)
+		look[i] = clientv3.OpGet(cond.key, opts...)
 	}
 	answer, err := r.txn(ctx, comparisons, ops, look)
 	if err != nil {
@@ -179,48 +179,48 @@ func (r *run) commit(ctx context.Context, guards []guard, ops []clientv3.Op) (in
 	if answer.Succeeded {
 		return answer.Header.Revision, nil
 	}
-	for i, g := range guards {
-		if kvs := answer.Responses[i].GetResponseRange().Kvs; !r.own.holds(g, kvs) {
-			return 0, &ConflictError{r.whatChanged(g, kvs)}
+	for i, cond := range conditions {
+		if kvs := answer.Responses[i].GetResponseRange().Kvs; !r.own.holds(cond, kvs) {
+			return 0, &ConflictError{r.whatChanged(cond, kvs)}
 		}
 	}
 	return 0, &ConflictError{"what this plan relied upon was changed"}
 }
 
-// holds says, of what a failed transaction found, whether a guard still holds.
-func (l *ledger) holds(g guard, kvs []*mvccpb.KeyValue) bool {
+// holds says, of what a failed transaction found, whether a condition still holds.
+func (l *ledger) holds(cond condition, kvs []*mvccpb.KeyValue) bool {
 	var found revisions
 	if len(kvs) > 0 {
 		found = revisions{kvs[0].ModRevision, kvs[0].CreateRevision}
 	}
-	own, mine := l.keys[g.key]
+	own, mine := l.keys[cond.key]
 	switch {
-	case g.how == noneNewer:
+	case cond.how == noneNewer:
 		return len(kvs) == 0
-	case g.how == sameCreation && mine:
+	case cond.how == sameCreation && mine:
 		return found.created == own.created
-	case g.how == sameCreation:
-		return found.created == g.revision
+	case cond.how == sameCreation:
+		return found.created == cond.revision
 	case mine:
 		return found.mod == own.mod
 	}
-	return found.mod == g.revision
+	return found.mod == cond.revision
 }
 
-// whatChanged says in words what a guard found.
-func (r *run) whatChanged(g guard, kvs []*mvccpb.KeyValue) string {
-	key := g.key
-	if g.how == noneNewer && len(kvs) > 0 {
+// whatChanged says in words what a condition found.
+func (r *run) whatChanged(cond condition, kvs []*mvccpb.KeyValue) string {
+	key := cond.key
+	if cond.how == noneNewer && len(kvs) > 0 {
 		key = string(kvs[0].Key)
 	}
 	if own, mine := r.own.keys[key]; mine {
-		g.revision = own.mod
+		cond.revision = own.mod
 	}
 	act := "was changed"
 	switch {
 	case len(kvs) == 0:
 		act = "was deleted"
-	case g.how != noneNewer && g.revision == 0, g.how == noneNewer && kvs[0].ModRevision == kvs[0].CreateRevision:
+	case cond.how != noneNewer && cond.revision == 0, cond.how == noneNewer && kvs[0].ModRevision == kvs[0].CreateRevision:
 		act = "was created"
 	}
 	if host, isHost := strings.CutPrefix(key, r.at.hosts()); isHost {

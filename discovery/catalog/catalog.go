@@ -82,10 +82,10 @@ func (c *Catalog) get(ctx context.Context, key string, opts ...clientv3.OpOption
 }
 
 // txn runs one transaction within the timeout of one call.
-func (c *Catalog) txn(ctx context.Context, guards []clientv3.Cmp, then, otherwise []clientv3.Op) (*clientv3.TxnResponse, error) {
+func (c *Catalog) txn(ctx context.Context, conditions []clientv3.Cmp, then, otherwise []clientv3.Op) (*clientv3.TxnResponse, error) {
 	call, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	answer, err := c.client.Txn(call).If(guards...).Then(then...).Else(otherwise...).Commit()
+	answer, err := c.client.Txn(call).If(conditions...).Then(then...).Else(otherwise...).Commit()
 	writing := false
 	for _, op := range then {
 		writing = writing || !op.IsGet()

@@ -102,7 +102,7 @@ func FuzzKeepable(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, value []byte) {
-		stored, err := encodeRecord(Record{When: time.Unix(0, 0), Before: keepable(value), After: keepable(nil)})
+		stored, err := encodeRecord(Record{When: time.Unix(0, 0), Before: forRecord(value), After: forRecord(nil)})
 		if err != nil {
 			t.Fatalf("%q cannot be kept: %v", value, err)
 		}

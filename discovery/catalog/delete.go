@@ -87,7 +87,7 @@ func (c *Catalog) planDeleteDeck(ctx context.Context, s *snapshot, w *world, nam
 	case !options.Force:
 		// Nobody may begin to refer to the deck before it is gone.
 		for _, folder := range []string{FolderTenants, FolderPins, FolderDecks} {
-			piece.guards = append(piece.guards, guard{key: c.at.doc(folder + "/"), how: noneNewer, revision: s.revision})
+			piece.conditions = append(piece.conditions, condition{key: c.at.doc(folder + "/"), how: noneNewer, revision: s.revision})
 		}
 	}
 	if err := p.weigh(ctx, s, referrers.tenants); err != nil {
@@ -190,7 +190,7 @@ func (c *Catalog) planDeleteTenant(ctx context.Context, s *snapshot, w *world, n
 		units = p.tenantUnits([]*item{it})
 	}
 	for _, span := range spans {
-		units = append(units, []op{{owner: it.key, ranges: []keyRange{span}, guards: []guard{p.creationGuard(it.key)}}})
+		units = append(units, []op{{owner: it.key, ranges: []keyRange{span}, conditions: []condition{p.creationCondition(it.key)}}})
 	}
 	p.change(it)
 	if err := p.pack(units); err != nil {

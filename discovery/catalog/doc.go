@@ -22,7 +22,7 @@
 //   - check.go, hosts.go, draining.go: why documents are refused
 //   - read.go, gather.go: what is read from etcd, at one revision
 //   - plan.go, order.go, order_tenant.go, tenant.go, pack.go: from documents to transactions
-//   - apply.go, guard.go: from transactions to etcd; wildcard.go: the one race that
+//   - apply.go, conditions.go: from transactions to etcd; wildcard.go: the one race that
 //     a transaction alone cannot hold
 //   - record.go, history.go: what was changed, and back to it
 //   - fleet.go, await.go: who follows the prefix, and how far they came

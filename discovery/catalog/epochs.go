@@ -115,7 +115,7 @@ func (s *snapshot) readSeen(ctx context.Context, w *world) error {
 		for _, kv := range kvs {
 			epochs, err := DecodeEpochs(kv.Value)
 			if err != nil {
-				continue // routers heed none of it either
+				continue // routers ignore it too
 			}
 			for _, it := range wanted[key] {
 				_, tenant := folderOf(it.key)

@@ -94,8 +94,8 @@ func (d *discard) of(key string) *span {
 	return &d.rest
 }
 
-// told says which documents they are, where not all are meant.
-func (s *span) told() string {
+// suffix says which documents they are, where not all are meant.
+func (s *span) suffix() string {
 	if s.folder != "" {
 		return " of Gslb documents"
 	}
@@ -274,7 +274,7 @@ func (d *discard) notes() []string {
 	}
 	for _, of := range []*span{&d.names, &d.rest} {
 		if of.fromRecords {
-			notes = append(notes, fmt.Sprintf("etcd has compacted revision %d: the forms%s come from the change records, which know nothing of documents that gridctl never wrote", of.before, of.told()))
+			notes = append(notes, fmt.Sprintf("etcd has compacted revision %d: the forms%s come from the change records, which know nothing of documents that gridctl never wrote", of.before, of.suffix()))
 		}
 	}
 	const few = 20

@@ -27,10 +27,10 @@ func (p *planner) weigh(ctx context.Context, s *snapshot, onDecks int) error {
 	maps.Copy(p.moved, m.names)
 	if p.options.AllowMassChange {
 		p.masses = m.keys
-		return p.weighHeld(ctx, s)
+		return p.checkNothingHeld(ctx, s)
 	}
 	recent, names := s.readRecent(ctx).split()
-	if err := s.weighNames(ctx, m.names, names); err != nil || changed == 0 {
+	if err := s.checkMassOfNames(ctx, m.names, names); err != nil || changed == 0 {
 		return err
 	}
 	together := recent.with(m.changed) + onDecks
@@ -48,16 +48,16 @@ func (p *planner) weigh(ctx context.Context, s *snapshot, onDecks int) error {
 	case changed <= limit:
 		return refused([]error{&ReasonError{Place: "guard", Message: fmt.Sprintf(
 			"with those of the last %s this drops, or changes where they lead, %d of %d tenants; routers hold more than %d within that time until they are told that it is meant: write it again in %s, or with --allow-mass-change",
-			compile.GuardWindow, together, tenants, limit, recent.clearsIn(together-limit, s.now()).Round(time.Second)+time.Second)}})
+			compile.GuardWindow, together, tenants, limit, recent.untilExpired(together-limit, s.now()).Round(time.Second)+time.Second)}})
 	}
 	return refused([]error{&ReasonError{Place: "guard", Message: fmt.Sprintf(
 		"this drops, or changes where they lead, %d of %d tenants; routers hold more than %d at once until they are told that it is meant: if it is, write --allow-mass-change",
 		changed, tenants, limit)}})
 }
 
-// weighNames refuses deletions of Gslb documents that the guard of GSLB servers would hold. gone and
+// checkMassOfNames refuses deletions of Gslb documents that the guard of GSLB servers would hold. gone and
 // recent name them by their keys.
-func (s *snapshot) weighNames(ctx context.Context, gone map[string]bool, recent recentMoves) error {
+func (s *snapshot) checkMassOfNames(ctx context.Context, gone map[string]bool, recent recentMoves) error {
 	together := recent.with(gone)
 	if len(gone) == 0 || together <= compile.GuardLimit(0) {
 		return nil
@@ -72,12 +72,12 @@ func (s *snapshot) weighNames(ctx context.Context, gone map[string]bool, recent 
 	}
 	return refused([]error{&ReasonError{Place: "guard", Message: fmt.Sprintf(
 		"with those of the last %s this drops %d of %d names; GSLB servers hold more than %d within that time until they are told that it is meant: write it again in %s, or with --allow-mass-change",
-		compile.GuardWindow, together, stored+len(recent), limit, recent.clearsIn(together-limit, s.now()).Round(time.Second)+time.Second)}})
+		compile.GuardWindow, together, stored+len(recent), limit, recent.untilExpired(together-limit, s.now()).Round(time.Second)+time.Second)}})
 }
 
-// weighHeld refuses a mark while routers hold something: it would accept that along with
+// checkNothingHeld refuses a mark while routers hold something: it would accept that along with
 // what it is meant for.
-func (p *planner) weighHeld(ctx context.Context, s *snapshot) error {
+func (p *planner) checkNothingHeld(ctx context.Context, s *snapshot) error {
 	members, err := s.holders(ctx)
 	if err != nil {
 		return err

@@ -66,8 +66,8 @@ func (m recentMoves) with(changed map[string]bool) int {
 	return n
 }
 
-// clearsIn is how long it takes until so many of the word are no longer of the window.
-func (m recentMoves) clearsIn(surplus int, now time.Time) time.Duration {
+// untilExpired is how long it takes until so many of the word are no longer of the window.
+func (m recentMoves) untilExpired(surplus int, now time.Time) time.Duration {
 	ages := make([]time.Duration, 0, len(m))
 	for _, at := range m {
 		ages = append(ages, compile.GuardWindow-now.Sub(at))
@@ -76,9 +76,9 @@ func (m recentMoves) clearsIn(surplus int, now time.Time) time.Duration {
 	return ages[min(surplus, len(ages))-1]
 }
 
-// leaveWord adds the tenants that a plan dropped or repointed. Routers that were told that all is
+// writeRecent adds the tenants that a plan dropped or repointed. Routers that were told that all is
 // meant count none of it, nor of what came before. It is no error if nobody can be told.
-func (r *run) leaveWord(ctx context.Context) {
+func (r *run) writeRecent(ctx context.Context) {
 	if len(r.plan.moved) == 0 || r.result.Transactions == 0 {
 		return
 	}

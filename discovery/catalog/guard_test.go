@@ -213,7 +213,7 @@ func TestAnAcceptanceNeverGoesBackwards(t *testing.T) {
 	if mark, err = g.GuardAccept(g.ctx, newest, ""); err != nil || mark.Revision != newest {
 		t.Errorf("instead of a mark that cannot be read: %+v, %v", mark, err)
 	}
-	// Somebody who still holds it has not heeded the mark, and is told again.
+	// Somebody who still holds it has not acted on the mark, and is named again.
 	was := g.revision()
 	g.tellsOf("r1", &catalog.StatusGuard{Revision: newest - 1, Held: 50})
 	if mark, err = g.GuardAccept(g.ctx, newest-1, ""); err != nil || mark.Revision != newest || g.revision() != was+2 {

@@ -9,12 +9,12 @@ import (
 
 // op is the smallest piece of work that must be done in one transaction.
 type op struct {
-	owner  string       // key of the document whose change it is part of
-	docs   []string     // keys of the documents that are written
-	claims []claimWrite // the claims that are written
-	guards []guard      // what it relies upon, beside the documents and claims that it writes
-	move   func()       // takes the drafts on by this piece; may be nil
-	ranges []keyRange   // documents that are deleted without a record of their own
+	owner      string       // key of the document whose change it is part of
+	docs       []string     // keys of the documents that are written
+	claims     []claimWrite // the claims that are written
+	conditions []condition  // what it relies upon, beside the documents and claims that it writes
+	move       func()       // takes the drafts on by this piece; may be nil
+	ranges     []keyRange   // documents that are deleted without a record of their own
 }
 
 // claimWrite gives a host to a tenant, or, with an empty tenant, to nobody.
@@ -139,7 +139,7 @@ func (p *planner) plain(it *item) []op {
 	if p.change(it).Action == Unchanged {
 		return nil
 	}
-	return []op{{owner: it.key, docs: []string{it.key}, guards: p.deckGuards(newDecks(it))}}
+	return []op{{owner: it.key, docs: []string{it.key}, conditions: p.deckConditions(newDecks(it))}}
 }
 
 // pin is a pin; the first of a tenant brings the tenant's epoch with it.
@@ -152,11 +152,11 @@ func (p *planner) pin(it *item) []op {
 	if p.change(it).Action == Unchanged {
 		return nil
 	}
-	piece := op{owner: it.key, docs: []string{it.key}, guards: p.deckGuards(newDecks(it))}
+	piece := op{owner: it.key, docs: []string{it.key}, conditions: p.deckConditions(newDecks(it))}
 	if !tenantStands {
 		return []op{piece}
 	}
-	piece.guards = append(piece.guards, p.creationGuard(owner.key))
+	piece.conditions = append(piece.conditions, p.creationCondition(owner.key))
 	tenant := p.draft(owner.key).tenant
 	if !tenant.raised {
 		tenant.raised = true

@@ -47,7 +47,7 @@ func (p *planner) moves(items []*item) *moves {
 // tenantOps adds the pieces of one tenant to its group.
 func (p *planner) tenantOps(it *item, m *moves, g *group) {
 	change := p.change(it)
-	touch := op{owner: it.key, docs: []string{it.key}, guards: append(p.deckGuards(newDecks(it)), p.delegateGuards(it)...)}
+	touch := op{owner: it.key, docs: []string{it.key}, conditions: append(p.deckConditions(newDecks(it)), p.delegateConditions(it)...)}
 	if !it.remove && change.Action != Unchanged {
 		g.ops[0] = append(g.ops[0], touch)
 	}
@@ -81,16 +81,16 @@ func (p *planner) tenantOps(it *item, m *moves, g *group) {
 // once, or a wildcard, no host at all may be claimed meanwhile.
 const manyDelegates = 16
 
-// delegateGuards rely upon nobody's claiming a host whose delegation is taken back.
-func (p *planner) delegateGuards(it *item) []guard {
-	var guards []guard
+// delegateConditions rely upon nobody's claiming a host whose delegation is taken back.
+func (p *planner) delegateConditions(it *item) []condition {
+	var conditions []condition
 	for _, host := range without(delegatesOf(it.wasTenant()), delegatesOf(tenantOf(it.final()))) {
-		if strings.HasPrefix(host, "*.") || len(guards) == manyDelegates {
-			return []guard{{key: p.at.hosts(), how: noneNewer, revision: p.w.revision}}
+		if strings.HasPrefix(host, "*.") || len(conditions) == manyDelegates {
+			return []condition{{key: p.at.hosts(), how: noneNewer, revision: p.w.revision}}
 		}
-		guards = append(guards, p.hostGuard(host))
+		conditions = append(conditions, p.hostCondition(host))
 	}
-	return guards
+	return conditions
 }
 
 // ownName is the name of a tenant's item.
@@ -101,7 +101,7 @@ func ownName(it *item) string {
 
 // add claims a host that no given tenant hands over.
 func (p *planner) add(it *item, host string, change *Change) op {
-	piece := op{owner: it.key, docs: []string{it.key}, guards: []guard{p.hostGuard(host)}}
+	piece := op{owner: it.key, docs: []string{it.key}, conditions: []condition{p.hostCondition(host)}}
 	p.noteTakeover(it, host, change)
 	change.Claims = append(change.Claims, host)
 	if strings.HasPrefix(host, "*.") {
@@ -109,7 +109,7 @@ func (p *planner) add(it *item, host string, change *Change) op {
 	} else {
 		piece.claims = []claimWrite{{host, ownName(it)}}
 	}
-	p.guardWildcards(&piece, it, host, change)
+	p.requireWildcards(&piece, it, host, change)
 	draft := p.draft(it.key).tenant
 	piece.move = func() { draft.held[host] = true }
 	return piece
@@ -118,15 +118,15 @@ func (p *planner) add(it *item, host string, change *Change) op {
 // move hands a host from one given tenant to another.
 func (p *planner) move(it *item, from, host string, change *Change) op {
 	piece := op{
-		owner:  it.key,
-		docs:   []string{it.key, from},
-		claims: []claimWrite{{host, ownName(it)}},
-		guards: []guard{p.hostGuard(host)},
+		owner:      it.key,
+		docs:       []string{it.key, from},
+		claims:     []claimWrite{{host, ownName(it)}},
+		conditions: []condition{p.hostCondition(host)},
 	}
 	change.Claims = append(change.Claims, host)
 	giver := p.w.items[from]
 	p.change(giver).Releases = append(p.change(giver).Releases, host)
-	p.guardWildcards(&piece, it, host, change)
+	p.requireWildcards(&piece, it, host, change)
 	taking, giving := p.draft(it.key).tenant, p.draft(from).tenant
 	piece.move = func() {
 		taking.held[host] = true
@@ -144,16 +144,16 @@ func (p *planner) repair(it *item, host string, change *Change) op {
 		change.Action = Update
 	}
 	return op{
-		owner:  it.key,
-		claims: []claimWrite{{host, ownName(it)}},
-		guards: []guard{p.hostGuard(host), p.docGuard(it.key)},
+		owner:      it.key,
+		claims:     []claimWrite{{host, ownName(it)}},
+		conditions: []condition{p.hostCondition(host), p.docCondition(it.key)},
 	}
 }
 
 // release gives a host up. The claim stays if it is not the tenant's own, or if another
 // given tenant, which listed the host as well, keeps it.
 func (p *planner) release(it *item, host string, change *Change) op {
-	piece := op{owner: it.key, docs: []string{it.key}, guards: []guard{p.hostGuard(host)}}
+	piece := op{owner: it.key, docs: []string{it.key}, conditions: []condition{p.hostCondition(host)}}
 	_, kept := p.takers[host]
 	if !kept && p.w.claims[host].tenant == ownName(it) {
 		piece.claims = []claimWrite{{host, ""}}
@@ -183,12 +183,12 @@ func (p *planner) whyStale(c claim) string {
 	return fmt.Sprintf("claimed by tenant %q, which does not list it", c.tenant)
 }
 
-// guardWildcards makes a piece that claims a host rely upon every wildcard above it:
+// requireWildcards makes a piece that claims a host rely upon every wildcard above it:
 // upon its not being claimed, or upon its owner's delegates. A stale claim above is
 // cleared away, so that whoever was about to use it notices.
-func (p *planner) guardWildcards(piece *op, it *item, host string, change *Change) {
+func (p *planner) requireWildcards(piece *op, it *item, host string, change *Change) {
 	for _, above := range routing.WildcardsAbove(host) {
-		piece.guards = append(piece.guards, p.hostGuard(above))
+		piece.conditions = append(piece.conditions, p.hostCondition(above))
 		c, claimed := p.w.claims[above]
 		if !claimed || c.tenant == ownName(it) {
 			continue
@@ -204,6 +204,6 @@ func (p *planner) guardWildcards(piece *op, it *item, host string, change *Chang
 			}
 			continue
 		}
-		piece.guards = append(piece.guards, p.docGuard(tenantKey(c.tenant)))
+		piece.conditions = append(piece.conditions, p.docCondition(tenantKey(c.tenant)))
 	}
 }

@@ -15,10 +15,10 @@ const (
 
 // step is one transaction.
 type step struct {
-	writes []write
-	claims []claimWrite
-	ranges []keyRange
-	guards []guard
+	writes     []write
+	claims     []claimWrite
+	ranges     []keyRange
+	conditions []condition
 	// marked says that the routers' guard is told that the step is meant.
 	marked bool
 	// finishes are the documents whose change is complete with this transaction.
@@ -35,16 +35,16 @@ type write struct {
 
 // batch gathers the pieces of one transaction.
 type batch struct {
-	docs   []string
-	claims map[string]string
-	guards map[guard]bool
-	order  []guard
-	ranges []keyRange
-	bytes  int
+	docs       []string
+	claims     map[string]string
+	conditions map[condition]bool
+	order      []condition
+	ranges     []keyRange
+	bytes      int
 }
 
 func newBatch() *batch {
-	return &batch{claims: map[string]string{}, guards: map[guard]bool{}}
+	return &batch{claims: map[string]string{}, conditions: map[condition]bool{}}
 }
 
 func (b *batch) empty() bool {
@@ -58,22 +58,22 @@ const opsPerDoc = 3
 const opsPerRange = 100
 
 // load is what a transaction costs of each limit.
-type load struct{ ops, guards, bytes int }
+type load struct{ ops, conditions, bytes int }
 
 func (l load) fits() bool {
-	return l.ops <= maxOps && l.guards <= maxOps && l.bytes <= maxTxnBytes
+	return l.ops <= maxOps && l.conditions <= maxOps && l.bytes <= maxTxnBytes
 }
 
 // with returns the load of the batch and some more pieces.
 func (p *planner) with(b *batch, pieces []op) load {
-	l := load{ops: len(b.claims) + opsPerRange*len(b.ranges), guards: len(b.guards), bytes: b.bytes}
+	l := load{ops: len(b.claims) + opsPerRange*len(b.ranges), conditions: len(b.conditions), bytes: b.bytes}
 	if len(p.masses) > 0 {
 		l.ops++
 		if b.empty() { // afterwards its bytes are among the batch's
 			l.bytes += p.markBytes()
 		}
 	}
-	docs, claims, guards := map[string]bool{}, map[string]bool{}, map[guard]bool{}
+	docs, claims, conditions := map[string]bool{}, map[string]bool{}, map[condition]bool{}
 	for _, key := range b.docs {
 		docs[key] = true
 		l.ops += p.docOps(key)
@@ -94,11 +94,11 @@ func (p *planner) with(b *batch, pieces []op) load {
 				l.bytes += claimBytes(c)
 			}
 		}
-		for _, g := range p.guardsOf(piece) {
-			if !b.guards[g] && !guards[g] {
-				guards[g] = true
-				l.guards++
-				l.bytes += len(g.key) + perOp
+		for _, c := range p.conditionsOf(piece) {
+			if !b.conditions[c] && !conditions[c] {
+				conditions[c] = true
+				l.conditions++
+				l.bytes += len(c.key) + perOp
 			}
 		}
 		l.ops += opsPerRange * len(piece.ranges)
@@ -119,13 +119,13 @@ func (p *planner) docBytes(key string) int {
 
 func claimBytes(c claimWrite) int { return len(c.host) + len(c.tenant) + 2*perOp }
 
-// guardsOf returns what a piece relies upon: what it names, and the documents that it writes.
-func (p *planner) guardsOf(piece *op) []guard {
-	guards := slices.Clone(piece.guards)
+// conditionsOf returns what a piece relies upon: what it names, and the documents that it writes.
+func (p *planner) conditionsOf(piece *op) []condition {
+	conditions := slices.Clone(piece.conditions)
 	for _, key := range piece.docs {
-		guards = append(guards, p.docGuard(key))
+		conditions = append(conditions, p.docCondition(key))
 	}
-	return guards
+	return conditions
 }
 
 // pack divides the work into transactions. A unit is kept together if it fits.
@@ -212,10 +212,10 @@ func (p *planner) take(b *batch, piece *op) {
 	for _, c := range piece.claims {
 		b.claims[c.host] = c.tenant
 	}
-	for _, g := range p.guardsOf(piece) {
-		if !b.guards[g] {
-			b.guards[g] = true
-			b.order = append(b.order, g)
+	for _, c := range p.conditionsOf(piece) {
+		if !b.conditions[c] {
+			b.conditions[c] = true
+			b.order = append(b.order, c)
 		}
 	}
 	b.ranges = append(b.ranges, piece.ranges...)
@@ -223,7 +223,7 @@ func (p *planner) take(b *batch, piece *op) {
 
 // flush makes a transaction of a batch. That it fits was an estimate so far.
 func (p *planner) flush(b *batch) error {
-	s := step{guards: b.order, ranges: b.ranges}
+	s := step{conditions: b.order, ranges: b.ranges}
 	size, ops := 0, len(b.claims)+len(b.ranges)
 	for _, key := range b.docs {
 		d := p.draft(key)
@@ -241,7 +241,7 @@ func (p *planner) flush(b *batch) error {
 		d.item.record++
 		s.marked = s.marked || p.masses[key]
 		s.writes = append(s.writes, write{key: key, before: d.value, after: after, created: d.item.created, number: d.item.record})
-		size += len(keepable(d.value)) + len(keepable(after)) + len(after) + recordOverhead + len(p.options.Why) + len(p.who)
+		size += len(forRecord(d.value)) + len(forRecord(after)) + len(after) + recordOverhead + len(p.options.Why) + len(p.who)
 		d.value = after
 	}
 	for _, host := range sortedKeys(b.claims) {

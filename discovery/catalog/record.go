@@ -56,9 +56,9 @@ func decodeRecord(value []byte) (Record, error) {
 	return r, nil
 }
 
-// keepable is a stored value as a record holds it. Values that are not JSON, or that
+// forRecord is a stored value as a record holds it. Values that are not JSON, or that
 // no catalog wrote because they are too large, are told, not kept.
-func keepable(value []byte) json.RawMessage {
+func forRecord(value []byte) json.RawMessage {
 	switch {
 	case len(value) == 0:
 		return json.RawMessage("null")

@@ -84,7 +84,7 @@ func (s *snapshot) staleness(ctx context.Context, it *item) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%s was changed%s after it had been read at revision %d", describe(it.key), by.words(s.now()), it.read), nil
+	return fmt.Sprintf("%s was changed%s after it had been read at revision %d", describe(it.key), by.describe(s.now()), it.read), nil
 }
 
 // overwritten notes a change of somebody else's that was made a short while ago.
@@ -94,7 +94,7 @@ func (s *snapshot) overwritten(ctx context.Context, it *item) (string, error) {
 		return "", err
 	}
 	return fmt.Sprintf("this goes over the change of %s%s; a document from gridctl get -o yaml says which form it was made from, and is refused if that is no longer stored",
-		describe(it.key), by.words(s.now())), nil
+		describe(it.key), by.describe(s.now())), nil
 }
 
 // newestChange returns the newest record of a document; nil: there is none that reads.
@@ -106,8 +106,8 @@ func (s *snapshot) newestChange(ctx context.Context, key string) (*Record, error
 	return &records[0], nil // the newest first
 }
 
-// words say who made a change, when and why; none for nil.
-func (r *Record) words(now time.Time) string {
+// describe say who made a change, when and why; none for nil.
+func (r *Record) describe(now time.Time) string {
 	if r == nil {
 		return ""
 	}

@@ -125,7 +125,7 @@ func (d *draft) estimate() int {
 		after = 0
 	}
 	if after > MaxDocumentBytes+1024 { // the record holds no form that large
-		return len(keepable(d.value)) + after + recordOverhead
+		return len(forRecord(d.value)) + after + recordOverhead
 	}
-	return len(keepable(d.value)) + 2*after
+	return len(forRecord(d.value)) + 2*after
 }

@@ -31,14 +31,14 @@ func (r *run) reserve(ctx context.Context) error {
 		return nil
 	}
 	for part := range slices.Chunk(wildcards, maxOps) {
-		var guards []guard
+		var conditions []condition
 		var ops []clientv3.Op
 		for _, host := range part {
 			held := r.plan.reserved[host]
-			guards = append(guards, guard{key: r.at.host(host), revision: held.revision})
+			conditions = append(conditions, condition{key: r.at.host(host), revision: held.revision})
 			ops = append(ops, r.claimOp(claimWrite{host, held.tenant}))
 		}
-		revision, err := r.commit(ctx, guards, ops)
+		revision, err := r.commit(ctx, conditions, ops)
 		if err != nil {
 			return err
 		}
@@ -65,7 +65,7 @@ func (r *run) lookBelow(ctx context.Context) error {
 	if err != nil || conflict == nil {
 		return err
 	}
-	return r.giveBack(ctx, conflict)
+	return r.releaseReservations(ctx, conflict)
 }
 
 // below returns the conflict of a claim with the new wildcards, if any.
@@ -83,8 +83,8 @@ func (r *run) below(host string, value []byte) error {
 	return nil
 }
 
-// giveBack releases the reservations, as far as they are still ours.
-func (r *run) giveBack(ctx context.Context, conflict error) error {
+// releaseReservations releases the reservations, as far as they are still ours.
+func (r *run) releaseReservations(ctx context.Context, conflict error) error {
 	for _, host := range sortedKeys(r.plan.reserved) {
 		key := r.at.host(host)
 		mine := clientv3.Compare(clientv3.ModRevision(key), "=", r.own.keys[key].mod)

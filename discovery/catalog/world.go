@@ -109,7 +109,7 @@ func (w *world) admit(docs []document.Parsed) []error {
 		}
 		if size := len(doc.JSON); size > limit {
 			reasons = append(reasons, refusal(it, "", "is %d KiB long as JSON, at most %d fit etcd with a change record; %s",
-				(size+1023)>>10, limit>>10, shorter(doc.Document)))
+				(size+1023)>>10, limit>>10, howToShorten(doc.Document)))
 		}
 		w.items[doc.Key] = it
 		w.given = append(w.given, it)
@@ -117,8 +117,8 @@ func (w *world) admit(docs []document.Parsed) []error {
 	return reasons
 }
 
-// shorter is the mend for a document that is too large.
-func shorter(doc any) string {
+// howToShorten is the mend for a document that is too large.
+func howToShorten(doc any) string {
 	if _, tenant := doc.(*routing.Tenant); tenant {
 		return "turn long lists of ranges into pins or a split, or divide the tenant's hosts among several tenants"
 	}

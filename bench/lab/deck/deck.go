@@ -3,20 +3,24 @@
 package deck
 
 import (
+	"bufio"
+	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"hash"
 	"io"
 	"net"
-	"net/http"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
+
+	"gridrouter.io/bench/lab/httpserver"
 )
 
 // Bounds of what a client may ask of a deck.
@@ -76,163 +80,155 @@ func Serve(ctx context.Context, listener net.Listener, grace time.Duration, conf
 	if config.Logger == nil {
 		config.Logger = zap.NewNop()
 	}
-	server := &http.Server{
-		Handler:           &handler{config},
-		ReadHeaderTimeout: 10 * time.Second,
-		IdleTimeout:       2 * time.Minute,
-		ErrorLog:          zap.NewStdLog(config.Logger),
-		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
-			return context.WithValue(ctx, tapKey{}, conn)
-		},
-	}
-	stopped := make(chan error, 1)
-	stop := context.AfterFunc(ctx, func() {
-		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
-		defer cancel()
-		err := server.Shutdown(drain)
-		if err != nil {
-			err = server.Close()
-		}
-		stopped <- err
-	})
-	defer stop()
-	if err := server.Serve(tapListener{listener}); err != nil && err != http.ErrServerClosed {
+	if err := httpserver.Serve(ctx, listener, grace, (&handler{config}).serve, config.Logger); err != nil {
 		return fmt.Errorf("deck %s: %w", config.Name, err)
 	}
-	return <-stopped
+	return nil
 }
-
-type tapKey struct{}
 
 type handler struct{ Config }
 
-// ServeHTTP reads the request whole, then answers as the path says.
-func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+// serve reads the request whole, then answers as the path says.
+func (h *handler) serve(ctx *fasthttp.RequestCtx) {
+	head := &ctx.Request.Header
 	answer := Answer{
 		Deck: h.Name, Zone: h.Zone,
-		Method: r.Method, Target: r.RequestURI, Protocol: r.Proto, Host: r.Host, Peer: r.RemoteAddr,
-		Headers: receivedFields(r),
+		Method: string(head.Method()), Target: string(head.RequestURI()), Protocol: string(head.Protocol()),
+		Host: string(head.Host()), Peer: ctx.RemoteAddr().String(),
+		Headers: fieldLines(head.RawHeaders()),
 	}
-	w.Header().Set("X-Deck", h.Name)
+	ctx.Response.Header.Set("X-Deck", h.Name)
 	digest := sha256.New()
-	n, err := io.Copy(digest, http.MaxBytesReader(w, r.Body, MaxBody))
-	if err != nil {
-		http.Error(w, "the body could not be read: "+err.Error(), http.StatusBadRequest)
-		return
+	n, err := io.Copy(digest, io.LimitReader(httpserver.Body(ctx), MaxBody+1))
+	switch {
+	case err != nil:
+		refuse(ctx, "the body could not be read: "+err.Error())
+	case n > MaxBody:
+		ctx.SetConnectionClose()
+		refuse(ctx, fmt.Sprintf("the body has more than %d bytes", MaxBody))
+	default:
+		answer.BodyBytes = n
+		if n > 0 {
+			answer.BodySHA256 = hex.EncodeToString(digest.Sum(nil))
+		}
+		h.answer(ctx, &answer)
 	}
-	answer.BodyBytes = n
-	if n > 0 {
-		answer.BodySHA256 = hexDigest(digest)
+}
+
+// fieldLines returns the field lines of a head as they arrived.
+func fieldLines(raw []byte) []string {
+	lines := []string{}
+	for line := range bytes.Lines(raw) {
+		if line = bytes.TrimRight(line, "\r\n"); len(line) > 0 {
+			lines = append(lines, string(line))
+		}
 	}
-	h.answer(w, r, &answer)
+	return lines
 }
 
 // answer is the table of special paths; every other path gets the plain answer.
-func (h *handler) answer(w http.ResponseWriter, r *http.Request, answer *Answer) {
-	path := r.URL.Path
+func (h *handler) answer(ctx *fasthttp.RequestCtx, answer *Answer) {
+	path := string(ctx.Path())
 	switch {
 	case path == "/slow":
-		h.slow(w, r, answer)
+		h.slow(ctx, answer)
 	case path == "/bytes":
-		h.bytes(w, r)
+		h.bytes(ctx)
 	case path == "/stream":
-		h.stream(w, r)
+		h.stream(ctx)
 	case strings.HasPrefix(path, "/status/"):
 		code, err := strconv.Atoi(strings.TrimPrefix(path, "/status/"))
 		if err != nil || code < 200 || code > 599 {
-			http.Error(w, "the status must be 200 to 599", http.StatusBadRequest)
+			refuse(ctx, "the status must be 200 to 599")
 			return
 		}
-		writeJSON(w, code, answer)
+		writeJSON(ctx, code, answer)
 	default:
-		writeJSON(w, http.StatusOK, answer)
+		writeJSON(ctx, fasthttp.StatusOK, answer)
 	}
 }
 
 // slow answers after ?for=, or gives up when the client leaves.
-func (h *handler) slow(w http.ResponseWriter, r *http.Request, answer *Answer) {
-	wait, err := time.ParseDuration(r.URL.Query().Get("for"))
+func (h *handler) slow(ctx *fasthttp.RequestCtx, answer *Answer) {
+	wait, err := time.ParseDuration(queryOr(ctx, "for", ""))
 	if err != nil || wait < 0 || wait > MaxSlow {
-		http.Error(w, "write for=DURATION, 0s to "+MaxSlow.String(), http.StatusBadRequest)
+		refuse(ctx, "write for=DURATION, 0s to "+MaxSlow.String())
 		return
 	}
-	select {
-	case <-time.After(wait):
-		writeJSON(w, http.StatusOK, answer)
-	case <-r.Context().Done():
-		h.Logger.Info("client left before the answer", zap.String("target", r.RequestURI))
+	if !httpserver.ConnOf(ctx).Wait(wait) {
+		h.Logger.Info("client left before the answer", zap.String("target", answer.Target))
+		ctx.SetConnectionClose()
+		return
 	}
+	writeJSON(ctx, fasthttp.StatusOK, answer)
 }
 
 // bytes answers with ?n= bytes that repeat 0 to 255.
-func (h *handler) bytes(w http.ResponseWriter, r *http.Request) {
-	n, err := strconv.Atoi(r.URL.Query().Get("n"))
+func (h *handler) bytes(ctx *fasthttp.RequestCtx) {
+	n, err := strconv.Atoi(queryOr(ctx, "n", ""))
 	if err != nil || n < 0 || n > MaxBytes {
-		http.Error(w, fmt.Sprintf("write n=BYTES, 0 to %d", MaxBytes), http.StatusBadRequest)
+		refuse(ctx, fmt.Sprintf("write n=BYTES, 0 to %d", MaxBytes))
 		return
 	}
-	w.Header().Set("Content-Type", "application/octet-stream")
-	w.Header().Set("Content-Length", strconv.Itoa(n))
-	pattern := make([]byte, 64<<10)
-	for i := range pattern {
-		pattern[i] = byte(i)
+	ctx.SetContentType("application/octet-stream")
+	ctx.SetBodyStream(io.LimitReader(&repeated{}, int64(n)), n)
+}
+
+// repeated is an endless body, in which the bytes 0 to 255 repeat.
+type repeated struct{ next byte }
+
+// Read implements [io.Reader].
+func (r *repeated) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = r.next
+		r.next++
 	}
-	for n > 0 {
-		piece := pattern[:min(n, len(pattern))]
-		if _, err := w.Write(piece); err != nil {
-			return
-		}
-		n -= len(piece)
-	}
+	return len(p), nil
 }
 
 // stream sends ?n= lines (default 10), one each ?every= (default 100ms), each at once.
-func (h *handler) stream(w http.ResponseWriter, r *http.Request) {
-	query := r.URL.Query()
-	n, errN := strconv.Atoi(orDefault(query.Get("n"), "10"))
-	every, errEvery := time.ParseDuration(orDefault(query.Get("every"), "100ms"))
+func (h *handler) stream(ctx *fasthttp.RequestCtx) {
+	n, errN := strconv.Atoi(queryOr(ctx, "n", "10"))
+	every, errEvery := time.ParseDuration(queryOr(ctx, "every", "100ms"))
 	if errN != nil || errEvery != nil || n < 1 || n > MaxChunks || every < 0 || every > MaxEvery {
-		http.Error(w, fmt.Sprintf("write n=1 to %d and every=0s to %s", MaxChunks, MaxEvery), http.StatusBadRequest)
+		refuse(ctx, fmt.Sprintf("write n=1 to %d and every=0s to %s", MaxChunks, MaxEvery))
 		return
 	}
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	flusher := http.NewResponseController(w)
-	for i := range n {
-		if i > 0 {
-			select {
-			case <-time.After(every):
-			case <-r.Context().Done():
+	ctx.SetContentType("text/plain; charset=utf-8")
+	conn := httpserver.ConnOf(ctx)
+	ctx.SetBodyStreamWriter(func(w *bufio.Writer) {
+		for i := range n {
+			if i > 0 && !conn.Wait(every) {
+				return
+			}
+			_, _ = fmt.Fprintf(w, "%s %d of %d\n", h.Name, i+1, n) // Flush tells of what went wrong
+			if err := w.Flush(); err != nil {
 				return
 			}
 		}
-		if _, err := fmt.Fprintf(w, "%s %d of %d\n", h.Name, i+1, n); err != nil {
-			return
-		}
-		if err := flusher.Flush(); err != nil {
-			return
-		}
-	}
+	})
 }
 
-func orDefault(value, fallback string) string {
-	if value == "" {
-		return fallback
-	}
-	return value
+// queryOr returns a parameter of the query; fallback if it is empty or not there.
+func queryOr(ctx *fasthttp.RequestCtx, name, fallback string) string {
+	return cmp.Or(string(ctx.QueryArgs().Peek(name)), fallback)
 }
 
-func hexDigest(digest hash.Hash) string { return hex.EncodeToString(digest.Sum(nil)) }
+// refuse answers that the request is wrong, and why.
+func refuse(ctx *fasthttp.RequestCtx, why string) {
+	ctx.SetStatusCode(fasthttp.StatusBadRequest)
+	ctx.SetContentType("text/plain; charset=utf-8")
+	ctx.SetBodyString(why + "\n")
+}
 
-// writeJSON answers in a form that people can read. A client that left is no fault.
-func writeJSON(w http.ResponseWriter, code int, value any) {
+// writeJSON answers in a form that people can read.
+func writeJSON(ctx *fasthttp.RequestCtx, code int, value any) {
 	text, err := json.MarshalIndent(value, "", "  ")
 	if err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
+		ctx.Error(err.Error(), fasthttp.StatusInternalServerError)
 		return
 	}
-	text = append(text, '\n')
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Content-Length", strconv.Itoa(len(text)))
-	w.WriteHeader(code)
-	_, _ = w.Write(text)
+	ctx.SetStatusCode(code)
+	ctx.SetContentType("application/json")
+	ctx.SetBody(append(text, '\n'))
 }

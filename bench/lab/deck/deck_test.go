@@ -150,6 +150,38 @@ func TestSpecialPathsAreBounded(t *testing.T) {
 	f("/stream?every=1h", 400, -1)
 }
 
+// TestDeckAnswersHeadWithTheLengthAlone asks for the next request too, which a body would hide.
+func TestDeckAnswersHeadWithTheLengthAlone(t *testing.T) {
+	c := dial(t, start(t))
+	if _, err := io.WriteString(c.conn, "HEAD /bytes?n=7 HTTP/1.1\r\nHost: a\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.ReadResponse(c.reader, &http.Request{Method: http.MethodHead})
+	if err != nil || response.ContentLength != 7 {
+		t.Fatalf("%v, %v", response, err)
+	}
+	if status, got := c.ask("GET /after HTTP/1.1\r\nHost: a\r\n\r\n"); status != http.StatusOK || got.Target != "/after" {
+		t.Errorf("%d, %+v", status, got)
+	}
+}
+
+// TestDeckSays100BeforeItReadsABody keeps the body back until it is asked for.
+func TestDeckSays100BeforeItReadsABody(t *testing.T) {
+	c := dial(t, start(t))
+	if _, err := io.WriteString(c.conn, "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := c.reader.ReadString('\n'); err != nil || !strings.HasPrefix(line, "HTTP/1.1 100 ") {
+		t.Fatalf("%q, %v", line, err)
+	}
+	if _, err := c.reader.Discard(len("\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	if status, got := c.ask("hello"); status != http.StatusOK || got.BodyBytes != 5 {
+		t.Errorf("%d, %+v", status, got)
+	}
+}
+
 func TestStreamArrivesPieceByPiece(t *testing.T) {
 	c := dial(t, start(t))
 	if _, err := io.WriteString(c.conn, "GET /stream?n=2&every=5s HTTP/1.1\r\nHost: a\r\n\r\n"); err != nil {
