@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"html/template"
 	"maps"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"slices"
@@ -143,7 +144,7 @@ func (b *bench) startAll(ctx context.Context) error {
 func (b *bench) describe() {
 	b.report.note("everybody on one machine, over loopback: the load generator and the decks take their part of the same cores. Loopback flatters who hands large bodies to the kernel without copying them (splice), since there is no card to feed")
 	b.report.note("the router holds %d tenants with one host of 30 bytes each, from an etcd, with pins and a split by a header; HAProxy and nginx hold the same hosts in a map; Caddy and Traefik have one route that catches all. Access logs are off everywhere; the router's metrics are on", b.Hosts)
-	b.report.note("CPU is user and system time of the proxy's processes, as the scheduler counts it, over right answers; %d rounds of %s for each arm, in turns, in alternating order, after one that is not counted", b.Rounds, b.Slice)
+	b.report.note("CPU is user and system time of the proxy's processes, as the scheduler counts it, over right answers; %d rounds of %s for each arm, in turns, in random order, after one that is not counted", b.Rounds, b.Slice)
 	b.report.note("every answer was checked: status, deck (by the host that was asked for), length and CRC-32C of the body; of uploads and WebSocket messages, what came back")
 }
 
@@ -239,10 +240,7 @@ func (b *bench) measure(ctx context.Context, a *arm, config load.Config) (sample
 func (b *bench) turns(ctx context.Context, arms []*arm, configure func(*load.Config)) ([][]sample, error) {
 	taken := make([][]sample, len(arms))
 	for round := range b.Rounds + 1 {
-		for i := range arms {
-			if round%2 == 1 {
-				i = len(arms) - 1 - i
-			}
+		for _, i := range rand.Perm(len(arms)) { // back and forth, each first arm would be measured twice in a row
 			config := b.base(arms[i])
 			configure(&config)
 			if config.TLS != nil {
