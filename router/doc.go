@@ -14,6 +14,7 @@
 //   - router.go: what a Router is made of; ready.go, drain.go: when it is ready, how it ends
 //   - listener.go, client.go, greet.go, requests.go: listeners, client connections, what comes
 //     before the first request (PROXY header, TLS), and one request after the other
+//   - proxyproto/: how a PROXY header is read
 //   - wire/: connections, buffers and the clock; watch.go: the one goroutine that bounds their waits
 //   - tunnel.go, retry.go: upgraded connections, and asking a deck once more
 //   - certs/: certificates for clients

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"net"
 
+	"gridrouter.io/router/proxyproto"
 	"gridrouter.io/router/wire"
 )
 
@@ -50,6 +51,41 @@ func (c *client) greet() bool {
 		}
 	}
 	return true
+}
+
+// readProxyHeader reads the header by which a balancer says who its client is. From then on
+// the client is the connection's peer, and trusted only if it is a trusted proxy itself.
+// However long a header is, no more is held than a buffer for the head of a request: what
+// follows the addresses is passed over as it comes.
+func (c *client) readProxyHeader(by int64) error {
+	var header proxyproto.Header
+	for header.Length == 0 {
+		var err error
+		if header, err = proxyproto.Parse(c.unread()); err != nil {
+			return err
+		}
+		if header.Length == 0 {
+			if err := c.receiveMore(by); err != nil {
+				return err
+			}
+		}
+	}
+	c.start += header.Length
+	for header.Skip > 0 {
+		if c.start == c.end {
+			c.start, c.end = 0, 0
+			if err := c.receiveMore(by); err != nil {
+				return err
+			}
+		}
+		n := min(header.Skip, c.end-c.start)
+		c.start, header.Skip = c.start+n, header.Skip-n
+	}
+	if header.Source.IsValid() {
+		c.peer = header.Source
+		c.trusted = c.router.trusts(c.peer)
+	}
+	return nil
 }
 
 // handshake puts TLS on the connection.
