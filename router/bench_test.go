@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"gridrouter.io/router/faults"
 	"gridrouter.io/router/http1"
 )
 
@@ -181,13 +182,13 @@ func requestWithoutSockets(t testing.TB) func() {
 	line := requestLine("GET", "/x?y", "HTTP/1.1")
 	return func() {
 		x.line, x.fields, x.started = line, fields, time.Now()
-		if fault := x.admit(); fault != noFault {
+		if fault := x.admit(); fault != faults.None {
 			t.Fatal(fault)
 		}
-		if fault := x.decide(); fault != noFault {
+		if fault := x.decide(); fault != faults.None {
 			t.Fatal(fault)
 		}
-		if fault := x.address(); fault != noFault {
+		if fault := x.address(); fault != faults.None {
 			t.Fatal(fault)
 		}
 		x.out = x.appendDeckHead(x.out[:0])
@@ -197,7 +198,7 @@ func requestWithoutSockets(t testing.TB) func() {
 		}
 		_, to := x.framings()
 		x.out = x.appendAnswerHead(x.out[:0], to)
-		entry := x.logEntry(noFault, time.Millisecond)
+		entry := x.logEntry(faults.None, time.Millisecond)
 		x.log = entry.Append(x.log[:0])
 		x.lane.Observe(time.Millisecond)
 	}

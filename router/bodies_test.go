@@ -19,7 +19,6 @@ import (
 
 	"gridrouter.io/bench/testkit"
 	"gridrouter.io/router/http1"
-
 	"gridrouter.io/router/upstream"
 	"gridrouter.io/router/wire"
 	"gridrouter.io/routing"

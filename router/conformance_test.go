@@ -20,6 +20,7 @@ import (
 
 	"gridrouter.io/router/accesslog"
 	"gridrouter.io/router/admission"
+	"gridrouter.io/router/faults"
 	"gridrouter.io/routing"
 )
 
@@ -560,7 +561,7 @@ func againstNetHTTP(t *testing.T, data []byte) {
 		return
 	}
 	line, fields := admission.SplitHead(data[:end], c.frame.Line())
-	if x.head.Check(line, fields).Fault != noFault {
+	if x.head.Check(line, fields).Fault != faults.None {
 		return
 	}
 	theirs, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(data)))

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"gridrouter.io/router/http1"
-
 	"gridrouter.io/router/upstream"
 )
 

@@ -8,15 +8,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/valyala/fasthttp"
 
 	"gridrouter.io/bench/testkit"
-	"gridrouter.io/router/http1"
-
-	"github.com/prometheus/client_golang/prometheus"
-
 	"gridrouter.io/router/accesslog"
 	"gridrouter.io/router/admin"
+	"gridrouter.io/router/http1"
 	"gridrouter.io/router/lograte"
 	"gridrouter.io/router/upstream"
 	"gridrouter.io/routing"

@@ -5,9 +5,8 @@ import (
 	"net/netip"
 	"strconv"
 
-	"gridrouter.io/router/http1"
-
 	"gridrouter.io/router/admission"
+	"gridrouter.io/router/http1"
 	"gridrouter.io/routing"
 )
 

@@ -21,7 +21,7 @@
 //   - http1/: where heads and bodies end, the heads of answers; admission/: what is let in
 //   - published.go: the table and the live decks, behind one atomic pointer
 //   - upstream/: decks, their addresses, connections to them, TLS towards them, what goes wrong there
-//   - faults.go: every code, whose fault it is, and what the client gets
+//   - faults/: every code, whose fault it is, and what the client gets
 //   - metrics.go, metrics/, lograte/, accesslog/, admin/: what people see
 //
 // The package knows documents only in the form that package routing compiles them to. It

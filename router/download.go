@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"gridrouter.io/router/faults"
 	"gridrouter.io/router/http1"
 	"gridrouter.io/router/upstream"
 	"gridrouter.io/router/wire"
@@ -102,14 +103,14 @@ func (b *bodyFlow) run(x *exchange, rest []byte) routing.Fault {
 		return b.broken(x, err)
 	}
 	if b.over {
-		return noFault
+		return faults.None
 	}
 	for !b.over {
 		if err := b.step(x); err != nil {
 			return b.broken(x, err)
 		}
 	}
-	return noFault
+	return faults.None
 }
 
 // step passes on one piece.
@@ -198,9 +199,9 @@ func (b *bodyFlow) broken(x *exchange, err error) routing.Fault {
 	case errors.Is(err, errClientWrite):
 		if x.late() {
 			x.reason = upstream.FailedTotal.Words()
-			return faultDeckTimeout
+			return faults.DeckTimeout
 		}
-		return faultClientGone
+		return faults.ClientGone
 	case errors.Is(err, http1.ErrChunk):
 		x.deckFailed(upstream.FailedChunks, "")
 	case errors.Is(err, errClientGone), errors.Is(err, errUpload), errors.Is(err, wire.ErrOverdue):
@@ -208,7 +209,7 @@ func (b *bodyFlow) broken(x *exchange, err error) routing.Fault {
 	default:
 		x.deckFailed(upstream.FailedCut, cutDetail(b, x.sent))
 	}
-	return faultBadDeckAnswer
+	return faults.BadDeckAnswer
 }
 
 // settle decides what becomes of both connections once the answer is there whole. It

@@ -4,9 +4,8 @@ import (
 	"bytes"
 	"net/netip"
 
-	"gridrouter.io/router/http1"
-
 	"gridrouter.io/router/admission"
+	"gridrouter.io/router/http1"
 )
 
 // forwarding is what trusted proxies say of those before them: one chain, read in one way, and

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"gridrouter.io/router/faults"
 	"gridrouter.io/routing"
 )
 
@@ -61,12 +62,12 @@ func (x *exchange) passInterim() routing.Fault {
 	e := x.expectation
 	if x.answer.Status == http.StatusContinue {
 		if e != nil && e.grant() != nil {
-			return faultClientGone
+			return faults.ClientGone
 		}
-		return noFault
+		return faults.None
 	}
 	if x.head.HTTP10 {
-		return noFault
+		return faults.None
 	}
 	if e != nil {
 		e.mu.Lock()
@@ -74,9 +75,9 @@ func (x *exchange) passInterim() routing.Fault {
 	}
 	x.out = x.appendInterim(x.out[:0])
 	if _, err := x.client.send(x.out, x.deadline); err != nil {
-		return faultClientGone
+		return faults.ClientGone
 	}
-	return noFault
+	return faults.None
 }
 
 // appendInterim appends an interim answer as the client receives it.

@@ -4,12 +4,11 @@ import (
 	"bytes"
 	"time"
 
-	"gridrouter.io/router/wire"
-
-	"gridrouter.io/router/http1"
-
 	"gridrouter.io/router/admission"
+	"gridrouter.io/router/faults"
+	"gridrouter.io/router/http1"
 	"gridrouter.io/router/upstream"
+	"gridrouter.io/router/wire"
 	"gridrouter.io/routing"
 )
 
@@ -68,13 +67,13 @@ type exchange struct {
 // every one of them ends.
 func (x *exchange) serve() {
 	fault := x.admit()
-	if fault == noFault {
+	if fault == faults.None {
 		fault = x.decide()
 	}
-	if fault == noFault {
+	if fault == faults.None {
 		fault = x.address()
 	}
-	if fault == noFault {
+	if fault == faults.None {
 		fault = x.relay()
 	}
 	x.finish(fault)
@@ -86,18 +85,18 @@ func (x *exchange) admit() routing.Fault {
 	x.reason = refusal.Reason
 	x.who.read(&x.head, x.client)
 	x.head.Request.ClientIP = x.who.client
-	if refusal.Fault != noFault {
+	if refusal.Fault != faults.None {
 		x.closes = true
 		return refusal.Fault
 	}
 	x.closes = x.closes || x.head.Close
 	if x.hops = readHops(&x.head); x.hops >= maxHops {
-		return faultLoopDetected
+		return faults.LoopDetected
 	}
 	if x.router.drain.refuses() && !x.firstOfClient {
-		return faultDraining
+		return faults.Draining
 	}
-	return noFault
+	return faults.None
 }
 
 // maxHops is how many routers a request may have passed before this one. A grid may be a deck of
@@ -136,7 +135,7 @@ func (x *exchange) decide() routing.Fault {
 	}
 	x.reason = x.decision.Reason
 	if x.misdirected() {
-		return faultMisdirected
+		return faults.Misdirected
 	}
 	return x.decision.Fault
 }
@@ -158,10 +157,10 @@ func (x *exchange) address() routing.Fault {
 	x.endpoint = upstream.Pick(x.view.endpoints)
 	if x.endpoint == nil {
 		x.deckFailed(upstream.FailedUnresolved, x.view.names())
-		return faultDeckUnresolved
+		return faults.DeckUnresolved
 	}
 	x.endpoint.Begin()
-	return noFault
+	return faults.None
 }
 
 func newExchange(r *Router) *exchange {

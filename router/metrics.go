@@ -21,7 +21,7 @@ type lane struct {
 	sent     atomic.Uint64
 	classes  metrics.Classes // of requests without a deck
 	metrics.Latencies
-	faults []atomic.Uint64 // by place in the table of faults
+	faults []atomic.Uint64 // by place in faults.All
 	_      [64]byte
 }
 
@@ -152,22 +152,23 @@ func (c *collector) collectRequests(out chan<- prometheus.Metric) {
 	var received, sent uint64
 	var classes metrics.ClassSums
 	var took metrics.Histogram
-	faults := make([]uint64, len(r.faults.kinds))
+	kinds := r.faults.Kinds()
+	failed := make([]uint64, len(kinds))
 	for i := range r.counters.lanes {
 		l := &r.counters.lanes[i]
 		received, sent = received+l.received.Load(), sent+l.sent.Load()
 		took.Add(&l.Latencies)
 		classes.Add(&l.classes)
-		for k := range faults {
-			faults[k] += l.faults[k].Load()
+		for k := range failed {
+			failed[k] += l.faults[k].Load()
 		}
 	}
 	metrics.Gauge(out, c.inFlight, float64(r.counters.inFlight()))
 	metrics.Count(out, c.received, received)
 	metrics.Count(out, c.sent, sent)
 	classes.Show(out, c.requests, "")
-	for k, n := range faults {
-		metrics.Count(out, c.faults, n, string(r.faults.kinds[k].code))
+	for k, n := range failed {
+		metrics.Count(out, c.faults, n, string(kinds[k].Code))
 	}
 	took.Show(out, c.duration)
 }

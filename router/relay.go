@@ -5,8 +5,8 @@ import (
 	"net/http"
 	"time"
 
+	"gridrouter.io/router/faults"
 	"gridrouter.io/router/http1"
-
 	"gridrouter.io/router/upstream"
 	"gridrouter.io/router/wire"
 	"gridrouter.io/routing"
@@ -32,9 +32,9 @@ func (x *exchange) relay() routing.Fault {
 	for tries := 1; ; tries++ {
 		rest, fault := x.attempt()
 		switch {
-		case fault == noFault && x.answer.Status == http.StatusSwitchingProtocols:
+		case fault == faults.None && x.answer.Status == http.StatusSwitchingProtocols:
 			return x.tunnel(rest)
-		case fault == noFault:
+		case fault == faults.None:
 			return x.passOn(rest)
 		}
 		stale := x.conn != nil && x.conn.Reused() && !x.heard // which is what becomes of idle connections
@@ -52,14 +52,14 @@ func (x *exchange) relay() routing.Fault {
 // of the answer's body.
 func (x *exchange) attempt() (rest []byte, fault routing.Fault) {
 	x.heard, x.have = false, 0
-	if fault := x.prepare(); fault != noFault {
+	if fault := x.prepare(); fault != faults.None {
 		return nil, fault
 	}
-	if fault := x.connect(); fault != noFault {
+	if fault := x.connect(); fault != faults.None {
 		return nil, fault
 	}
 	have, fault := x.ask()
-	if fault != noFault {
+	if fault != faults.None {
 		return nil, fault
 	}
 	return x.awaitAnswer(have)
@@ -83,7 +83,7 @@ func (x *exchange) connect() routing.Fault {
 	}
 	x.conn = conn
 	x.client.attach(conn)
-	return noFault
+	return faults.None
 }
 
 // detach takes the connection out of the exchange's hands.
@@ -99,15 +99,15 @@ func (x *exchange) connectFault(err error) routing.Fault {
 	switch {
 	case x.late():
 		x.deckFailed(upstream.FailedTotal, "")
-		return faultDeckTimeout
+		return faults.DeckTimeout
 	case upstream.RanOut(err):
 		x.reason = "this machine ran out of what a connection needs: " + err.Error()
-		return faultOverloaded
+		return faults.Overloaded
 	}
 	cause := upstream.ConnectCause(err)
 	x.deckFailed(cause, err.Error())
 	x.endpoint.Failed(cause)
-	return faultConnectFailed
+	return faults.ConnectFailed
 }
 
 // ask sends the head of the request with what is there of its body, and begins to send
@@ -130,7 +130,7 @@ func (x *exchange) ask() (have int, fault routing.Fault) {
 		}
 		x.heard = true
 		x.headBy = x.firstByteBy()
-		return n, noFault // an error comes again
+		return n, faults.None // an error comes again
 	}
 	c.mu.Lock()
 	x.upload.awaited = true
@@ -138,32 +138,32 @@ func (x *exchange) ask() (have int, fault routing.Fault) {
 	if _, err := x.conn.WriteUntil(x.out, x.firstByteBy()); err != nil {
 		if errors.Is(err, wire.ErrOverdue) {
 			x.tookNothing()
-			return 0, faultDeckTimeout
+			return 0, faults.DeckTimeout
 		}
 		x.deckFailed(upstream.FailedWrite, err.Error())
-		return 0, faultBadDeckAnswer
+		return 0, faults.BadDeckAnswer
 	}
 	if x.head.Continue && x.upload.bytes.Load() == 0 {
 		x.expect()
 	}
 	x.upload.start(x)
-	return 0, noFault
+	return 0, faults.None
 }
 
 // prepare makes what is sent first. It comes before a connection is taken, so that a body
 // that is malformed from its beginning costs none.
 func (x *exchange) prepare() routing.Fault {
 	if x.prepared { // and not sent, or not with success
-		return noFault
+		return faults.None
 	}
 	var fault routing.Fault
 	x.out = x.appendDeckHead(x.out[:0])
-	if x.out, fault = x.upload.prepare(x, x.out); fault != noFault {
+	if x.out, fault = x.upload.prepare(x, x.out); fault != faults.None {
 		x.reason = badChunks
 		return fault
 	}
 	x.prepared, x.replayable = true, x.client.body.over
-	return noFault
+	return faults.None
 }
 
 // badChunks is what is wrong with a body of a client that cannot be read.
@@ -189,7 +189,7 @@ func (x *exchange) awaitAnswer(have int) (rest []byte, fault routing.Fault) {
 		switch searched = next; {
 		case err != nil:
 			x.deckFailed(upstream.FailedHead, badHead(err, x.in[:have]))
-			return nil, faultBadDeckAnswer
+			return nil, faults.BadDeckAnswer
 		case end == 0:
 			n, err := x.readMore(have)
 			if have += n; err != nil {
@@ -199,21 +199,21 @@ func (x *exchange) awaitAnswer(have int) (rest []byte, fault routing.Fault) {
 		}
 		if err := x.answer.Parse(x.in[:end]); err != nil {
 			x.deckFailed(answerCause(err), badHead(err, x.in[:end]))
-			return nil, faultBadDeckAnswer
+			return nil, faults.BadDeckAnswer
 		}
 		if x.answer.Status >= 200 || x.answer.Status == http.StatusSwitchingProtocols && x.switches() {
 			x.headCame()
-			return x.in[end:have], noFault
+			return x.in[end:have], faults.None
 		}
 		if x.answer.Status == http.StatusSwitchingProtocols {
 			x.deckFailed(upstream.FailedHead, "it switches to a protocol that nobody asked for")
-			return nil, faultBadDeckAnswer
+			return nil, faults.BadDeckAnswer
 		}
 		if interim++; interim > maxInterim {
 			x.deckFailed(upstream.FailedHead, "more than 16 interim answers came before the one that counts")
-			return nil, faultBadDeckAnswer
+			return nil, faults.BadDeckAnswer
 		}
-		if fault := x.passInterim(); fault != noFault {
+		if fault := x.passInterim(); fault != faults.None {
 			return nil, fault
 		}
 		have, searched = copy(x.in, x.in[end:have]), 0
@@ -252,7 +252,7 @@ func (x *exchange) waitError(err error) error {
 	case x.client.left.Load():
 		return errClientGone
 	case err == nil:
-	case x.upload.failed() != noFault:
+	case x.upload.failed() != faults.None:
 		return errUpload
 	}
 	return err
@@ -291,18 +291,18 @@ func (x *exchange) waitFault(err error) routing.Fault {
 	case errors.Is(err, errUpload):
 		fault := x.upload.failed()
 		switch fault { //nolint:exhaustive // the others say all themselves
-		case faultDeckTimeout:
+		case faults.DeckTimeout:
 			x.tookNothing()
 		case routing.FaultBadRequest:
 			x.reason = badChunks
 		}
 		return fault
 	case errors.Is(err, errClientGone):
-		return faultClientGone
+		return faults.ClientGone
 	case errors.Is(err, wire.ErrOverdue):
 		if x.late() {
 			x.deckFailed(upstream.FailedTotal, "")
-			return faultDeckTimeout
+			return faults.DeckTimeout
 		}
 		cause := upstream.FailedFirstByte
 		if x.have > 0 {
@@ -310,9 +310,9 @@ func (x *exchange) waitFault(err error) routing.Fault {
 		}
 		x.deckFailed(cause, "")
 		x.endpoint.Failed(cause)
-		return faultDeckTimeout
+		return faults.DeckTimeout
 	}
 	cause, detail := waitCause(err, x.in[:x.have])
 	x.deckFailed(cause, detail)
-	return faultBadDeckAnswer
+	return faults.BadDeckAnswer
 }

@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"gridrouter.io/router/admission"
+	"gridrouter.io/router/faults"
 	"gridrouter.io/router/http1"
 	"gridrouter.io/router/wire"
 	"gridrouter.io/routing"
@@ -66,7 +67,7 @@ func (r *Router) guarded(x *exchange) {
 			r.tellPanic(cause)
 			x.hangUp()
 			x.closes = true
-			x.finish(faultInternal)
+			x.finish(faults.Internal)
 		}
 	}()
 	x.serve()
@@ -245,8 +246,8 @@ func unreadable(err error) admission.Refusal {
 	case errors.Is(err, http1.ErrBareLF), errors.Is(err, http1.ErrBareCR), errors.Is(err, errNoMethod), errors.Is(err, errEmptyLines):
 		return admission.Refusal{Fault: routing.FaultBadRequest, Reason: err.Error()}
 	case errors.Is(err, wire.ErrOverdue):
-		return admission.Refusal{Fault: faultRequestTimeout}
+		return admission.Refusal{Fault: faults.RequestTimeout}
 	case errors.Is(err, io.EOF):
 	}
-	return admission.Refusal{Fault: faultClientGone}
+	return admission.Refusal{Fault: faults.ClientGone}
 }

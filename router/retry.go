@@ -3,6 +3,7 @@ package router
 import (
 	"net/http"
 
+	"gridrouter.io/router/faults"
 	"gridrouter.io/router/upstream"
 	"gridrouter.io/routing"
 )
@@ -15,8 +16,8 @@ func (x *exchange) tryAgain(fault routing.Fault, tries int) bool {
 	switch {
 	case tries >= x.decision.Policy.Attempts, x.client.left.Load():
 		return false
-	case fault == faultConnectFailed:
-	case fault == faultBadDeckAnswer && x.conn != nil && x.conn.Reused() && !x.heard && x.replayable && idempotent(x.line.Method):
+	case fault == faults.ConnectFailed:
+	case fault == faults.BadDeckAnswer && x.conn != nil && x.conn.Reused() && !x.heard && x.replayable && idempotent(x.line.Method):
 	default:
 		return false
 	}

@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 
 	"gridrouter.io/router/accesslog"
+	"gridrouter.io/router/faults"
 	"gridrouter.io/router/wire"
 	"gridrouter.io/routing"
 )
@@ -112,7 +113,7 @@ func (p Patience) withDefaults() Patience {
 type Router struct {
 	cfg    Config
 	log    *zap.Logger
-	faults faultIndex
+	faults faults.Index
 
 	published atomic.Pointer[published] // nil: nothing has been published yet
 	began     atomic.Bool               // all that is needed to begin has been there
@@ -163,9 +164,9 @@ func New(cfg Config) (*Router, error) {
 	if cfg.MaxClientsPerAddress <= 0 {
 		cfg.MaxClientsPerAddress = (cfg.MaxClients + 1) / 2
 	}
-	r := &Router{cfg: cfg, log: cfg.Logger, faults: newFaultIndex(), stop: make(chan struct{})}
+	r := &Router{cfg: cfg, log: cfg.Logger, faults: faults.NewIndex(), stop: make(chan struct{})}
 	r.clock.Init()
-	r.counters.init(len(r.faults.kinds))
+	r.counters.init(len(r.faults.Kinds()))
 	r.publisher.init(r)
 	r.drain.begun = make(chan struct{})
 	r.exchanges.New = func() any { return newExchange(r) }

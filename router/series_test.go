@@ -5,6 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"gridrouter.io/router/faults"
 	"gridrouter.io/router/metrics"
 	"gridrouter.io/router/upstream"
 )
@@ -31,7 +32,7 @@ func TestSeriesAreThereFromTheStart(t *testing.T) {
 	const decks = 2
 	for name, want := range map[string]int{
 		"gridrouter_requests_total":                    (decks + 1) * (metrics.StatusClasses - 1), // no 1xx
-		"gridrouter_faults_total":                      len(faultTable()),
+		"gridrouter_faults_total":                      len(faults.All()),
 		"gridrouter_upstream_connections_closed_total": decks * int(upstream.CloseReasons),
 		"gridrouter_upstream_connections_opened_total": decks,
 		"gridrouter_upstream_connections":              decks * 2,

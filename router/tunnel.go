@@ -6,8 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"gridrouter.io/router/faults"
 	"gridrouter.io/router/http1"
-
 	"gridrouter.io/router/upstream"
 	"gridrouter.io/router/wire"
 	"gridrouter.io/routing"
@@ -31,7 +31,7 @@ func (x *exchange) tunnel(rest []byte) routing.Fault {
 	defer x.router.tunnels.remove(t)
 	x.touchTunnel()
 	if err := x.answerBytes(append(x.out, rest...), len(rest)); err != nil {
-		return faultClientGone
+		return faults.ClientGone
 	}
 	var up, down pump
 	var ended sync.WaitGroup
@@ -45,7 +45,7 @@ func (x *exchange) tunnel(rest []byte) routing.Fault {
 		c.abort() // so that nobody takes the part for the whole
 	}
 	x.detach().Close(upstream.ClosedTunnel)
-	return noFault
+	return faults.None
 }
 
 // appendSwitch appends the answer 101 that the client receives.

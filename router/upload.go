@@ -6,10 +6,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"gridrouter.io/router/admission"
-
 	"go.uber.org/zap"
 
+	"gridrouter.io/router/admission"
+	"gridrouter.io/router/faults"
 	"gridrouter.io/router/http1"
 	"gridrouter.io/router/wire"
 	"gridrouter.io/routing"
@@ -58,7 +58,7 @@ func (u *upload) prepare(x *exchange, out []byte) ([]byte, routing.Fault) {
 	c := x.client
 	c.body.begin(&x.head)
 	if c.body.over {
-		return out, noFault
+		return out, faults.None
 	}
 	here := c.unread()
 	data, used, err := c.body.take(here)
@@ -68,9 +68,9 @@ func (u *upload) prepare(x *exchange, out []byte) ([]byte, routing.Fault) {
 	}
 	u.bytes.Store(int64(data))
 	if x.head.Chunked {
-		return http1.AppendChunk(out, here[:data], c.body.over), noFault
+		return http1.AppendChunk(out, here[:data], c.body.over), faults.None
 	}
-	return append(out, here[:data]...), noFault
+	return append(out, here[:data]...), faults.None
 }
 
 // start sends the rest of the body in a goroutine of its own.
@@ -85,7 +85,7 @@ func (u *upload) run(x *exchange) {
 		if cause := recover(); cause != nil {
 			x.router.log.Error("a request's body made the router panic; this is a mistake in the router, please report it",
 				zap.Any("panic", cause), zap.ByteString("stack", debug.Stack()))
-			u.fail(x, faultInternal)
+			u.fail(x, faults.Internal)
 		}
 		u.done <- whole
 	}()
@@ -169,12 +169,12 @@ func (u *upload) unread(x *exchange, err error) {
 	switch {
 	case u.stop.Load():
 	case errors.Is(err, wire.ErrOverdue) && x.late():
-		u.fail(x, faultDeckTimeout)
+		u.fail(x, faults.DeckTimeout)
 	case errors.Is(err, wire.ErrOverdue):
 		x.router.lost(waitedBody)
-		u.fail(x, faultRequestTimeout)
+		u.fail(x, faults.RequestTimeout)
 	default:
-		u.fail(x, faultClientGone)
+		u.fail(x, faults.ClientGone)
 	}
 }
 
@@ -186,7 +186,7 @@ func (u *upload) write(x *exchange, p []byte) bool {
 	}
 	_, err := x.conn.WriteUntil(p, x.orDeadline(x.router.clock.After(x.view.compiled.FirstByte)))
 	if err != nil && !u.stop.Load() && errors.Is(err, wire.ErrOverdue) {
-		u.fail(x, faultDeckTimeout)
+		u.fail(x, faults.DeckTimeout)
 	}
 	return err == nil
 }
@@ -202,7 +202,7 @@ func (u *upload) failed() routing.Fault {
 	if fault := u.fault.Load(); fault != nil {
 		return *fault
 	}
-	return noFault
+	return faults.None
 }
 
 // settled says whether the request has been sent whole. Where its last bytes are being

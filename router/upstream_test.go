@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"gridrouter.io/bench/testkit"
+	"gridrouter.io/router/faults"
 	"gridrouter.io/router/upstream"
 	"gridrouter.io/router/wire"
 	"gridrouter.io/routing"
@@ -318,7 +319,7 @@ func TestAConnectionWhoseClientLeftIsNotUsedAgain(t *testing.T) {
 		x.view = x.now.decks[0]
 		x.endpoint = x.view.endpoints[0]
 		x.decision.Deck = x.view.compiled
-		if fault := x.connect(); fault != noFault {
+		if fault := x.connect(); fault != faults.None {
 			t.Fatal(fault)
 		}
 		x.client.left.Store(left)
