@@ -73,7 +73,7 @@ func (r *Router) newClient(conn *net.TCPConn, door *listener) (*client, error) {
 	if address, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
 		c.peer = address.AddrPort().Addr().Unmap().WithZone("")
 	}
-	c.trusted = r.trusts(c.peer)
+	c.trusted = r.proxies.Contain(c.peer)
 	c.frame = http1.HeadFinder{MaxLine: maxLineBytes, MaxFields: admission.MaxHeadBytes}
 	c.waitingSince.Store(r.clock.Coarse())
 	c.headBy = r.clock.After(r.cfg.Patience.Head)
@@ -175,14 +175,4 @@ func (c *client) linger() {
 			return
 		}
 	}
-}
-
-// trusts says whether a peer may speak for clients.
-func (r *Router) trusts(peer netip.Addr) bool {
-	for _, prefix := range r.cfg.TrustedProxies {
-		if prefix.Contains(peer) {
-			return true
-		}
-	}
-	return false
 }

@@ -64,7 +64,7 @@ func (x *exchange) tellFailure() {
 	if x.failure.Cause == upstream.NoFailure {
 		return
 	}
-	x.view.live.Failed(x.endpoint, x.failure, x.decision.Tenant, x.who.requestID)
+	x.view.live.Failed(x.endpoint, x.failure, x.decision.Tenant, x.identity.RequestID)
 	x.failure = upstream.Failure{}
 }
 

@@ -3,7 +3,7 @@
 //
 // The life of a request is one function, serve in life.go:
 //
-//	admit    is the head unambiguous, and who is asking?        life.go, admission/, identity.go
+//	admit    is the head unambiguous, and who is asking?        life.go, admission/, forwarding/
 //	decide   which deck owns it, by the table of this moment?    life.go, published.go
 //	address  where is that deck reached, by load and health?     life.go, upstream/
 //	relay    send it there, and the answer back, as it flows     relay.go, deckhead.go, http1/, upload.go, download.go

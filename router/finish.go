@@ -44,7 +44,7 @@ func (x *exchange) finish(fault routing.Fault) {
 // logEntry is what the access log tells of the request.
 func (x *exchange) logEntry(fault routing.Fault, took time.Duration) accesslog.Entry {
 	entry := accesslog.Entry{
-		Time: x.started, RequestID: x.who.requestID, Client: x.who.client,
+		Time: x.started, RequestID: x.identity.RequestID, Client: x.identity.Client,
 		Method: x.line.Method, Host: x.head.Authority.Host, Path: x.head.Request.Path,
 		Tenant: x.decision.Tenant, Rule: x.decision.Rule, Epoch: x.decision.Epoch, Revision: -1,
 		Status: x.status, BytesIn: x.upload.bytes.Load(), BytesOut: x.sent, Took: took, DeckTook: -1,
@@ -86,11 +86,11 @@ func (x *exchange) refuse(kind faults.Kind) {
 	}
 	unread := x.head.HasBody() && !x.upload.whole
 	x.closes = x.closes || unread || x.router.drain.closing()
-	if len(x.who.requestID) == 0 {
-		x.who.newRequestID()
+	if len(x.identity.RequestID) == 0 {
+		x.identity.NewRequestID()
 	}
 	answer := faults.Answer{
-		Kind: kind, Reason: x.reason, RequestID: x.who.requestID, Date: *x.router.date.Load(),
+		Kind: kind, Reason: x.reason, RequestID: x.identity.RequestID, Date: *x.router.date.Load(),
 		Close: x.closes, HeadOnly: string(x.line.Method) == http.MethodHead, HTTP10: x.head.HTTP10,
 	}
 	x.out = answer.AppendTo(x.out[:0])

@@ -1,11 +1,9 @@
 package router
 
 import (
-	"net/netip"
 	"strings"
 	"testing"
 
-	"gridrouter.io/router/admission"
 )
 
 // forwarded asks with fields, and returns what the deck received of forwarding, line by line.
@@ -115,32 +113,4 @@ func TestNobodyElseIsBelieved(t *testing.T) {
 	if head := <-heads; !strings.Contains(head, "\r\nX-Forwarded-Port: 8088\r\n") {
 		t.Errorf("got %q", head)
 	}
-}
-
-// FuzzForwarding reads chains of any bytes, and holds what is written to what may be written.
-func FuzzForwarding(f *testing.F) {
-	f.Add("1.2.3.4, 10.0.0.1,", "for=1.2.3.4;proto=https, for=10.0.0.1", "https,http", "a.test, b.test:1")
-	f.Add("", `for="[::1]:1";host="a\",b", for=_x`, "wss", "")
-	f.Add(",,", "for=", "", "a")
-	g := newGrid(f, nil)
-	trusts := func(a netip.Addr) bool { return netip.MustParsePrefix("10.0.0.0/8").Contains(a) }
-	x := newExchange(g.router)
-	f.Fuzz(func(t *testing.T, chain, element, proto, host string) {
-		head := "Host: a\r\nX-Forwarded-For: " + chain + "\r\nForwarded: " + element + "\r\nX-Forwarded-Proto: " + proto + "\r\nX-Forwarded-Host: " + host + "\r\n\r\n"
-		if refusal := x.head.Check(requestLine("GET", "/", "HTTP/1.1"), []byte(head)); refusal.Fault != "" {
-			return
-		}
-		fw := &x.who.forwarding
-		fw.forget()
-		peer := netip.MustParseAddr("10.0.0.9")
-		if client := fw.read(&x.head, peer, trusts); !client.IsValid() || client.Is4In6() {
-			t.Fatalf("client %v", client)
-		}
-		if fw.proto != nil && !isScheme(fw.proto) || fw.host != nil && !isHost(fw.host) || fw.port != nil && !admission.IsPort(fw.port) {
-			t.Fatalf("%q %q %q", fw.proto, fw.host, fw.port)
-		}
-		if written := fw.appendChain(nil, &x.head); strings.ContainsAny(string(written), "\r\n\x00") {
-			t.Fatalf("%q", written)
-		}
-	})
 }

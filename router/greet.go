@@ -83,7 +83,7 @@ func (c *client) readProxyHeader(by int64) error {
 	}
 	if header.Source.IsValid() {
 		c.peer = header.Source
-		c.trusted = c.router.trusts(c.peer)
+		c.trusted = c.router.proxies.Contain(c.peer)
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 
 	"gridrouter.io/router/admission"
 	"gridrouter.io/router/faults"
+	"gridrouter.io/router/forwarding"
 	"gridrouter.io/router/http1"
 	"gridrouter.io/router/upstream"
 	"gridrouter.io/router/wire"
@@ -33,7 +34,7 @@ type exchange struct {
 	// What was made of it.
 	head     admission.Head
 	hops     int // routers that the request passed before this one
-	who      identity
+	identity forwarding.Identity
 	now      *published // the table and the decks of this request
 	decision routing.Decision
 	view     *deckView
@@ -83,8 +84,8 @@ func (x *exchange) serve() {
 func (x *exchange) admit() routing.Fault {
 	refusal := x.head.Check(x.line, x.fields)
 	x.reason = refusal.Reason
-	x.who.read(&x.head, x.client)
-	x.head.Request.ClientIP = x.who.client
+	x.identity.Read(&x.head, forwarding.Peer{Address: x.client.peer, Trusted: x.client.trusted, TLS: x.client.Secure}, x.router.proxies)
+	x.head.Request.ClientIP = x.identity.Client
 	if refusal.Fault != faults.None {
 		x.closes = true
 		return refusal.Fault
@@ -174,7 +175,7 @@ func (r *Router) begin(c *client) *exchange {
 	x, _ := r.exchanges.Get().(*exchange)
 	x.client, x.lane = c, c.lane
 	x.started = time.Now()
-	x.who.client = c.peer
+	x.identity.Client = c.peer
 	x.lane.inFlight.Add(1)
 	return x
 }
@@ -204,8 +205,7 @@ func (x *exchange) hangUp() {
 func (x *exchange) forget() {
 	x.client, x.lane, x.line, x.fields = nil, nil, admission.RequestLine{}, nil
 	x.firstOfClient, x.prepared, x.replayable, x.heard, x.retrying = false, false, false, false, false
-	x.who.requestID = nil
-	x.who.forget()
+	x.identity.Forget()
 	x.now, x.decision, x.view = nil, routing.Decision{}, nil
 	x.answer = http1.Answer{}
 	x.upload.whole = false

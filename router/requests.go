@@ -51,7 +51,7 @@ func (c *client) serveOne() (more bool) {
 	if wrong != nil {
 		refusal := unreadable(wrong)
 		x.line, x.closes, x.reason = admission.RequestLine{}, true, refusal.Reason
-		x.who.newRequestID()
+		x.identity.NewRequestID()
 		x.finish(refusal.Fault)
 		return false
 	}

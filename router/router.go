@@ -17,6 +17,7 @@ import (
 
 	"gridrouter.io/router/accesslog"
 	"gridrouter.io/router/faults"
+	"gridrouter.io/router/forwarding"
 	"gridrouter.io/router/wire"
 	"gridrouter.io/routing"
 )
@@ -114,6 +115,8 @@ type Router struct {
 	cfg    Config
 	log    *zap.Logger
 	faults faults.Index
+	// proxies are Config.TrustedProxies.
+	proxies forwarding.Proxies
 
 	published atomic.Pointer[published] // nil: nothing has been published yet
 	began     atomic.Bool               // all that is needed to begin has been there
@@ -164,7 +167,7 @@ func New(cfg Config) (*Router, error) {
 	if cfg.MaxClientsPerAddress <= 0 {
 		cfg.MaxClientsPerAddress = (cfg.MaxClients + 1) / 2
 	}
-	r := &Router{cfg: cfg, log: cfg.Logger, faults: faults.NewIndex(), stop: make(chan struct{})}
+	r := &Router{cfg: cfg, log: cfg.Logger, faults: faults.NewIndex(), proxies: cfg.TrustedProxies, stop: make(chan struct{})}
 	r.clock.Init()
 	r.counters.init(len(r.faults.Kinds()))
 	r.publisher.init(r)
