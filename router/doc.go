@@ -20,6 +20,7 @@
 //   - certs/: certificates for clients
 //   - http1/: where heads and bodies end, the heads of answers; admission/: what is let in
 //   - published.go: the table and the live decks, behind one atomic pointer
+//   - history/: tables that were in force before
 //   - upstream/: decks, their addresses, connections to them, TLS towards them, what goes wrong there
 //   - faults/: every code, whose fault it is, and what the client gets
 //   - metrics.go, metrics/, lograte/, accesslog/, admin/: what people see

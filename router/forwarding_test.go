@@ -3,7 +3,6 @@ package router
 import (
 	"strings"
 	"testing"
-
 )
 
 // forwarded asks with fields, and returns what the deck received of forwarding, line by line.

@@ -187,7 +187,7 @@ func (c *collector) collectDecks(out chan<- prometheus.Metric) {
 
 func (c *collector) collectTable(out chan<- prometheus.Metric) {
 	metrics.Count(out, c.publishes, c.router.counters.publishes.Load())
-	metrics.Gauge(out, c.kept, float64(c.router.recent.count()))
+	metrics.Gauge(out, c.kept, float64(c.router.history.Count()))
 	now := c.router.published.Load()
 	if now == nil {
 		return

@@ -71,7 +71,7 @@ func (r *Router) Publish(t *routing.Table) {
 		}
 	}
 	before := p.put(next)
-	r.recent.add(t)
+	r.history.Add(t)
 	r.counters.publishes.Add(1)
 	p.clean(next)
 	r.tellPublished(before, t)

@@ -18,6 +18,7 @@ import (
 	"gridrouter.io/router/accesslog"
 	"gridrouter.io/router/faults"
 	"gridrouter.io/router/forwarding"
+	"gridrouter.io/router/history"
 	"gridrouter.io/router/wire"
 	"gridrouter.io/routing"
 )
@@ -121,7 +122,7 @@ type Router struct {
 	published atomic.Pointer[published] // nil: nothing has been published yet
 	began     atomic.Bool               // all that is needed to begin has been there
 	publisher publisher
-	recent    recentTables
+	history   history.Tables
 
 	counters     counters
 	acceptErrors atomic.Uint64
@@ -294,4 +295,10 @@ func (r *Router) InForce() (t *routing.Table, at time.Time) {
 		return now.table, now.at
 	}
 	return nil, time.Time{}
+}
+
+// TableAt returns the table that was in force last at a revision; present says that it is in force
+// now. The error says which revisions are kept. nil without an error: none has been published.
+func (r *Router) TableAt(revision int64) (t *routing.Table, present bool, err error) {
+	return r.history.At(revision)
 }
