@@ -53,7 +53,7 @@ type client struct {
 	start, end int
 	more       []byte
 	frame      http1.HeadFinder
-	body       requestBody
+	body       http1.Body // of the request
 
 	mu   sync.Mutex     // guards deck, for the watch
 	deck *upstream.Conn // that works for the client

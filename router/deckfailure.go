@@ -40,8 +40,8 @@ func waitCause(err error, head []byte) (cause upstream.Cause, detail string) {
 
 // cutDetail says how much of a body had come when it broke off.
 func cutDetail(b *bodyFlow, sent int64) string {
-	if b.from == framedLength {
-		return fmt.Sprintf("%d bytes of its Content-Length were missing", b.left)
+	if b.body.Framing() == http1.FramedByLength {
+		return fmt.Sprintf("%d bytes of its Content-Length were missing", b.body.Missing())
 	}
 	return fmt.Sprintf("behind %d bytes", sent)
 }

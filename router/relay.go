@@ -118,7 +118,7 @@ func (x *exchange) ask() (have int, fault routing.Fault) {
 	c.sent.Store(false)
 	c.left.Store(false)
 	x.upload.firstBy.Store(wire.NoWait)
-	if c.body.over {
+	if c.body.Ended() {
 		x.upload.whole = true
 		by := x.firstByteBy()
 		x.upload.firstBy.Store(by)
@@ -162,7 +162,7 @@ func (x *exchange) prepare() routing.Fault {
 		x.reason = badChunks
 		return fault
 	}
-	x.prepared, x.replayable = true, x.client.body.over
+	x.prepared, x.replayable = true, x.client.body.Ended()
 	return faults.None
 }
 

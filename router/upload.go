@@ -8,7 +8,6 @@ import (
 
 	"go.uber.org/zap"
 
-	"gridrouter.io/router/admission"
 	"gridrouter.io/router/faults"
 	"gridrouter.io/router/http1"
 	"gridrouter.io/router/wire"
@@ -56,19 +55,19 @@ func (u *upload) prepare(x *exchange, out []byte) ([]byte, routing.Fault) {
 	u.bytes.Store(0)
 	u.active, u.whole = false, false
 	c := x.client
-	c.body.begin(&x.head)
-	if c.body.over {
+	c.body = x.head.Body()
+	if c.body.Ended() {
 		return out, faults.None
 	}
 	here := c.unread()
-	data, used, err := c.body.take(here)
+	data, used, err := c.body.Take(here)
 	c.start += used
 	if err != nil {
 		return out, routing.FaultBadRequest
 	}
 	u.bytes.Store(int64(data))
 	if x.head.Chunked {
-		return http1.AppendChunk(out, here[:data], c.body.over), faults.None
+		return http1.AppendChunk(out, here[:data], c.body.Ended()), faults.None
 	}
 	return append(out, here[:data]...), faults.None
 }
@@ -121,9 +120,9 @@ func (u *upload) copy(x *exchange) (whole bool) {
 	if u.expected { // the client rightly sends nothing until it is told to
 		by = r.clock.After(r.cfg.Patience.Body + r.cfg.Patience.Continue)
 	}
-	for !c.body.over {
+	for !c.body.Ended() {
 		c.bodySince.Store(r.clock.Coarse())
-		b, n, err := c.Receive(pool, c.body.atMost(), x.orDeadline(by))
+		b, n, err := c.Receive(pool, c.body.AtMost(wire.BodyBytes), x.orDeadline(by))
 		c.bodySince.Store(wire.NoWait) // who made room finds the connection closed
 		if err != nil || u.stop.Load() {
 			if b != nil {
@@ -147,7 +146,7 @@ func (u *upload) copy(x *exchange) (whole bool) {
 func (u *upload) pass(x *exchange, b *wire.Buffer, n int) bool {
 	c := x.client
 	received := b.Data()[:n]
-	data, used, err := c.body.take(received)
+	data, used, err := c.body.Take(received)
 	if err != nil {
 		u.fail(x, routing.FaultBadRequest)
 		return false
@@ -156,10 +155,10 @@ func (u *upload) pass(x *exchange, b *wire.Buffer, n int) bool {
 		c.more = append(c.more, received[used:]...) // of the next request
 	}
 	u.bytes.Add(int64(data))
-	u.last.Store(c.body.over)
+	u.last.Store(c.body.Ended())
 	piece := received[:data]
 	if x.head.Chunked {
-		piece = http1.Chunk(b.Whole, wire.BufferFront, data, c.body.over)
+		piece = http1.Chunk(b.Whole, wire.BufferFront, data, c.body.Ended())
 	}
 	return len(piece) == 0 || u.write(x, piece)
 }
@@ -243,39 +242,4 @@ func (u *upload) end(x *exchange) {
 	x.conn.WakeWriter()
 	<-u.done
 	u.whole, u.active = false, false
-}
-
-// requestBody takes the framing off the body of a request.
-type requestBody struct {
-	chunked bool
-	left    int64 // of a body framed by length
-	chunks  http1.Chunks
-	over    bool
-}
-
-func (b *requestBody) begin(head *admission.Head) {
-	*b = requestBody{chunked: head.Chunked, left: max(0, head.Length), over: !head.HasBody()}
-}
-
-// take takes the framing off what was received, in place. It returns how many bytes of the
-// body there are, and how many bytes belong to the request.
-func (b *requestBody) take(p []byte) (data, used int, err error) {
-	if b.chunked {
-		data, used, err = b.chunks.Decode(p)
-		b.over = b.chunks.Ended()
-		return data, used, err
-	}
-	data = int(min(b.left, int64(len(p))))
-	b.left -= int64(data)
-	b.over = b.left == 0
-	return data, data, nil
-}
-
-// atMost is how many bytes may be read without reading into the next request, as far as
-// that is known.
-func (b *requestBody) atMost() int {
-	if b.chunked {
-		return wire.BodyBytes
-	}
-	return int(min(b.left, wire.BodyBytes))
 }

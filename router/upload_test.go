@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"gridrouter.io/bench/testkit"
+	"gridrouter.io/router/http1"
 	"gridrouter.io/routing"
 )
 
@@ -311,7 +312,7 @@ func TestAnUploadThatEndsWhileItIsStoppedLeavesNothingToUseAgain(t *testing.T) {
 		}
 		x.upload.done <- true // all was written
 	}()
-	x.settle(&bodyFlow{from: framedLength})
+	x.settle(&bodyFlow{body: http1.NewBody(http1.FramedByLength, 1)})
 	if n := e.Status().Idle; n != 0 || !x.closes {
 		t.Fatalf("%d connections to the deck are kept, the client's closes: %v", n, x.closes)
 	}

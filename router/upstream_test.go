@@ -324,7 +324,7 @@ func TestAConnectionWhoseClientLeftIsNotUsedAgain(t *testing.T) {
 		}
 		x.client.left.Store(left)
 		x.upload.whole = true
-		x.settle(&bodyFlow{over: true})
+		x.settle(&bodyFlow{})
 		if idle := x.endpoint.Status().Idle; (idle == 1) == left {
 			t.Errorf("client left: %v, idle connections: %d", left, idle)
 		}

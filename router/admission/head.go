@@ -70,6 +70,17 @@ func (h *Head) Host() []byte { return h.host }
 // HasBody says whether a body follows the head.
 func (h *Head) HasBody() bool { return h.Chunked || h.Length > 0 }
 
+// Body returns the body that follows the head, at its start.
+func (h *Head) Body() http1.Body {
+	switch {
+	case h.Chunked:
+		return http1.NewBody(http1.FramedByChunks, 0)
+	case h.Length > 0:
+		return http1.NewBody(http1.FramedByLength, h.Length)
+	}
+	return http1.NewBody(http1.FramedNot, 0)
+}
+
 // Field implements [routing.Fields]. A field that Connection nominates is not there: the deck does
 // not get it, and may not be chosen by it.
 func (h *Head) Field(name string) (value []byte, lines int) {
