@@ -4,7 +4,6 @@ import (
 	"bytes"
 
 	"gridrouter.io/router/http1"
-
 	"gridrouter.io/routing"
 )
 
