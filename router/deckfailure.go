@@ -58,9 +58,9 @@ func (x *exchange) deckFailed(cause upstream.Cause, detail string) {
 	x.failure = upstream.Failure{Cause: cause, What: what, At: time.Now()}
 }
 
-// tellFailure counts what went wrong with the deck, shows it at its address, and logs it within
+// reportFailure counts what went wrong with the deck, shows it at its address, and logs it within
 // bounds. It does so once.
-func (x *exchange) tellFailure() {
+func (x *exchange) reportFailure() {
 	if x.failure.Cause == upstream.NoFailure {
 		return
 	}

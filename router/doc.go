@@ -11,9 +11,12 @@
 //
 // Around it:
 //
-//   - router.go: what a Router is made of; ready.go, drain.go: when it is ready, how it ends
-//   - listener.go, client.go, greet.go, requests.go: listeners, client connections, what comes
-//     before the first request (PROXY header, TLS), and one request after the other
+//   - config.go, router.go: what a Router is told and what it is made of; ready.go, drain.go: when it
+//     is ready, how it ends
+//   - listener.go, places.go, client.go, handshakes.go, refusals.go, requests.go: listeners, who gets
+//     a place, client connections, what comes before the first request (PROXY header, TLS) and why
+//     none may come, and one request after the other
+//   - exchange.go: what is held for a request, and let go of behind it
 //   - proxyproto/: how a PROXY header is read
 //   - wire/: connections, buffers and the clock; watch.go: the one goroutine that bounds their waits
 //   - tunnel.go, retry.go: upgraded connections, and asking a deck once more

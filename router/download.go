@@ -16,7 +16,7 @@ import (
 // passOn sends the answer to the client. rest is what has been read of its body.
 func (x *exchange) passOn(rest []byte) routing.Fault {
 	from, to := x.framings()
-	if !x.upload.settled() {
+	if !x.upload.finished() {
 		x.closes = true // the rest of the request may stay unread
 	}
 	x.closes = x.closes || to == http1.FramedByClose || x.router.drain.closing()
@@ -77,7 +77,7 @@ var errClientWrite = errors.New("the client takes no more")
 func (b *bodyFlow) run(x *exchange, rest []byte) routing.Fault {
 	n, err := b.take(rest)
 	if err != nil {
-		return b.broken(x, err)
+		return b.faultOf(x, err)
 	}
 	if b.to == http1.FramedByChunks {
 		x.out = http1.AppendChunk(x.out, rest[:n], b.body.Ended())
@@ -85,17 +85,17 @@ func (b *bodyFlow) run(x *exchange, rest []byte) routing.Fault {
 		x.out = append(x.out, rest[:n]...)
 	}
 	if b.body.Ended() {
-		x.settle(b)
+		x.endAnswer(b)
 	}
 	if err := x.answerBytes(x.out, n); err != nil {
-		return b.broken(x, err)
+		return b.faultOf(x, err)
 	}
 	if b.body.Ended() {
 		return faults.None
 	}
 	for !b.body.Ended() {
 		if err := b.step(x); err != nil {
-			return b.broken(x, err)
+			return b.faultOf(x, err)
 		}
 	}
 	return faults.None
@@ -108,7 +108,7 @@ func (b *bodyFlow) step(x *exchange) error {
 		pool = &x.router.records
 	}
 	x.client.deckWaitBegins()
-	buffer, n, err := x.conn.Receive(pool, wire.BodyBytes, x.orDeadline(wire.Forever))
+	buffer, n, err := x.conn.Receive(pool, wire.BodyBytes, x.withinDeadline(wire.Forever))
 	if left := x.client.deckWaitEnds(); left && err == nil {
 		pool.Put(buffer)
 		return errClientGone
@@ -129,7 +129,7 @@ func (b *bodyFlow) step(x *exchange) error {
 		piece = http1.Chunk(buffer.Whole, wire.BufferFront, data, b.body.Ended())
 	}
 	if b.body.Ended() {
-		x.settle(b)
+		x.endAnswer(b)
 	}
 	if len(piece) == 0 {
 		return nil
@@ -139,7 +139,7 @@ func (b *bodyFlow) step(x *exchange) error {
 
 // endClosed passes on the end of a body that ended with the deck's connection.
 func (b *bodyFlow) endClosed(x *exchange) error {
-	x.settle(b)
+	x.endAnswer(b)
 	if b.to != http1.FramedByChunks {
 		return nil
 	}
@@ -159,19 +159,19 @@ func (b *bodyFlow) take(p []byte) (data int, err error) {
 func (x *exchange) answerBytes(p []byte, body int) error {
 	x.begun = true
 	n, err := x.client.send(p, x.deadline)
-	x.sent += int64(max(0, n-(len(p)-body))) // framing goes first, but for a few bytes
+	x.bodySent += int64(max(0, n-(len(p)-body))) // framing goes first, but for a few bytes
 	if err != nil {
 		return errClientWrite
 	}
 	return nil
 }
 
-// broken says which fault it is that an answer could not be passed on whole. What the
+// faultOf says which fault it is that an answer could not be passed on whole. What the
 // client has of it cannot be taken back, so its connection is cut.
-func (b *bodyFlow) broken(x *exchange, err error) routing.Fault {
+func (b *bodyFlow) faultOf(x *exchange, err error) routing.Fault {
 	switch {
 	case errors.Is(err, errClientWrite):
-		if x.late() {
+		if x.deadlinePassed() {
 			x.reason = upstream.FailedTotal.Words()
 			return faults.DeckTimeout
 		}
@@ -181,15 +181,15 @@ func (b *bodyFlow) broken(x *exchange, err error) routing.Fault {
 	case errors.Is(err, errClientGone), errors.Is(err, errUpload), errors.Is(err, wire.ErrOverdue):
 		return x.waitFault(err)
 	default:
-		x.deckFailed(upstream.FailedCut, cutDetail(b, x.sent))
+		x.deckFailed(upstream.FailedCut, cutDetail(b, x.bodySent))
 	}
 	return faults.BadDeckAnswer
 }
 
-// settle decides what becomes of both connections once the answer is there whole. It
+// endAnswer decides what becomes of both connections once the answer is there whole. It
 // comes before the last of it is sent on, so that the deck's connection is free for the
 // request that the client may send next.
-func (x *exchange) settle(b *bodyFlow) {
+func (x *exchange) endAnswer(b *bodyFlow) {
 	x.upload.end(x)
 	conn := x.detach()
 	switch {
@@ -198,7 +198,7 @@ func (x *exchange) settle(b *bodyFlow) {
 		x.closes = true
 	case b.surplus:
 		conn.Close(upstream.ClosedUnsolicited)
-	case x.client.left.Load(): // the watch may have ended its reading
+	case x.client.departed.Load(): // the watch may have ended its reading
 		conn.Close(upstream.ClosedByClient)
 	case x.answer.Closes || b.body.Framing() == http1.FramedByClose:
 		conn.Close(upstream.ClosedByAnswer)
@@ -206,6 +206,6 @@ func (x *exchange) settle(b *bodyFlow) {
 		conn.Release(x.lane.index)
 	}
 	if x.closes && (!x.head.Close || !x.upload.whole) { // the client may have sent more already, or still be sending
-		x.client.stay()
+		x.client.startLingering()
 	}
 }

@@ -163,7 +163,7 @@ func TestAPanicEndsOneRequestAlone(t *testing.T) {
 }
 
 func TestASilentClientIsNotAnsweredAndASlowOneTimesOut(t *testing.T) {
-	g := newGrid(t, func(cfg *Config) { cfg.Patience.Head = 100 * time.Millisecond })
+	g := newGrid(t, func(cfg *Config) { cfg.ClientTimeouts.Head = 100 * time.Millisecond })
 	g.one(answering(t, fine).addr)
 	w := g.dial()
 	w.expectEnd()

@@ -15,7 +15,7 @@ import (
 // of the connections, the counters and the access log.
 func (x *exchange) finish(fault routing.Fault) {
 	x.endExpectation()
-	x.tellFailure()
+	x.reportFailure()
 	x.abandon(closeReasonOf(fault))
 	if fault != faults.None {
 		kind, place := x.router.faults.Of(fault)
@@ -47,7 +47,7 @@ func (x *exchange) logEntry(fault routing.Fault, took time.Duration) accesslog.E
 		Time: x.started, RequestID: x.identity.RequestID, Client: x.identity.Client,
 		Method: x.line.Method, Host: x.head.Authority.Host, Path: x.head.Request.Path,
 		Tenant: x.decision.Tenant, Rule: x.decision.Rule, Epoch: x.decision.Epoch, Revision: -1,
-		Status: x.status, BytesIn: x.upload.bytes.Load(), BytesOut: x.sent, Took: took, DeckTook: -1,
+		Status: x.status, BytesIn: x.upload.bytes.Load(), BytesOut: x.bodySent, Took: took, DeckTook: -1,
 	}
 	if !entry.Client.IsValid() {
 		entry.Client = x.client.peer
@@ -96,7 +96,7 @@ func (x *exchange) refuse(kind faults.Kind) {
 	x.out = answer.AppendTo(x.out[:0])
 	x.status = kind.Status
 	if x.closes {
-		x.client.stay()
+		x.client.startLingering()
 	}
 	if _, err := x.client.send(x.out, wire.NoWait); err != nil {
 		x.closes = true
@@ -112,13 +112,4 @@ func closeReasonOf(fault routing.Fault) upstream.CloseReason {
 		return upstream.ClosedByClient
 	}
 	return upstream.ClosedBadAnswer
-}
-
-// abandon closes the connection to the deck, if there still is one.
-func (x *exchange) abandon(why upstream.CloseReason) {
-	if x.conn == nil {
-		return
-	}
-	x.upload.end(x)
-	x.detach().Close(why)
 }

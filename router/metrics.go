@@ -15,11 +15,11 @@ const AccessLogLanes = metrics.Lanes
 
 // lane is one copy of the counters.
 type lane struct {
-	index    int
-	inFlight atomic.Int64
-	received atomic.Uint64
-	sent     atomic.Uint64
-	classes  metrics.Classes // of requests without a deck
+	index         int
+	inFlight      atomic.Int64
+	receivedBytes atomic.Uint64
+	sentBytes     atomic.Uint64
+	classes       metrics.Classes // of requests without a deck
 	metrics.Latencies
 	faults []atomic.Uint64 // by place in faults.All
 	_      [64]byte
@@ -132,11 +132,11 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	metrics.Count(out, c.evictions, r.clients.evicted.places.Load(), "all_places")
 	metrics.Count(out, c.evictions, r.clients.evicted.address.Load(), "address_share")
 	metrics.Gauge(out, c.tunnels, float64(r.tunnels.count()))
-	for wait := range impatiences {
-		metrics.Count(out, c.clientTimeouts, r.timeouts[wait].Load(), wait.String())
+	for wait := range clientWaits {
+		metrics.Count(out, c.clientTimeouts, r.clientTimeouts[wait].Load(), wait.String())
 	}
-	for why := range rudenesses {
-		metrics.Count(out, c.clientsRefused, r.turned.total[why].Load(), why.String())
+	for why := range refusalReasons {
+		metrics.Count(out, c.clientsRefused, r.refused.total[why].Load(), why.String())
 	}
 	var lines, slow, failed uint64
 	if log := r.cfg.AccessLog; log != nil {
@@ -156,7 +156,7 @@ func (c *collector) collectRequests(out chan<- prometheus.Metric) {
 	failed := make([]uint64, len(kinds))
 	for i := range r.counters.lanes {
 		l := &r.counters.lanes[i]
-		received, sent = received+l.received.Load(), sent+l.sent.Load()
+		received, sent = received+l.receivedBytes.Load(), sent+l.sentBytes.Load()
 		took.Add(&l.Latencies)
 		classes.Add(&l.classes)
 		for k := range failed {

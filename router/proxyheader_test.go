@@ -103,7 +103,7 @@ func TestALongProxyHeaderIsNotHeld(t *testing.T) {
 	testkit.Eventually(t, "it is received", func() bool {
 		total := uint64(0)
 		for i := range g.router.counters.lanes {
-			total += g.router.counters.lanes[i].received.Load()
+			total += g.router.counters.lanes[i].receivedBytes.Load()
 		}
 		return total == uint64(len(header)-1)
 	})

@@ -37,9 +37,9 @@ func (x *exchange) relay() routing.Fault {
 		case fault == faults.None:
 			return x.passOn(rest)
 		}
-		stale := x.conn != nil && x.conn.Reused() && !x.heard // which is what becomes of idle connections
+		stale := x.conn != nil && x.conn.Reused() && !x.answerBegun // which is what becomes of idle connections
 		if !stale {
-			x.tellFailure()
+			x.reportFailure()
 		}
 		if !x.tryAgain(fault, tries) {
 			return fault
@@ -51,7 +51,7 @@ func (x *exchange) relay() routing.Fault {
 // attempt asks the deck once, up to the head of its answer. It returns what has been read
 // of the answer's body.
 func (x *exchange) attempt() (rest []byte, fault routing.Fault) {
-	x.heard, x.have = false, 0
+	x.answerBegun, x.have = false, 0
 	if fault := x.prepare(); fault != faults.None {
 		return nil, fault
 	}
@@ -77,7 +77,7 @@ func (x *exchange) connect() routing.Fault {
 	}
 	if conn == nil {
 		var err error
-		if conn, err = x.endpoint.Dial(x.untilDeadline(deck.Connect)); err != nil {
+		if conn, err = x.endpoint.Dial(x.timeWithinDeadline(deck.Connect)); err != nil {
 			return x.connectFault(err)
 		}
 	}
@@ -86,18 +86,10 @@ func (x *exchange) connect() routing.Fault {
 	return faults.None
 }
 
-// detach takes the connection out of the exchange's hands.
-func (x *exchange) detach() *upstream.Conn {
-	conn := x.conn
-	x.conn = nil
-	x.client.detach()
-	return conn
-}
-
 // connectFault says which fault it is that no connection could be made.
 func (x *exchange) connectFault(err error) routing.Fault {
 	switch {
-	case x.late():
+	case x.deadlinePassed():
 		x.deckFailed(upstream.FailedTotal, "")
 		return faults.DeckTimeout
 	case upstream.RanOut(err):
@@ -115,20 +107,20 @@ func (x *exchange) connectFault(err error) routing.Fault {
 // how many.
 func (x *exchange) ask() (have int, fault routing.Fault) {
 	c := x.client
-	c.sent.Store(false)
-	c.left.Store(false)
+	c.requestSent.Store(false)
+	c.departed.Store(false)
 	x.upload.firstBy.Store(wire.NoWait)
 	if c.body.Ended() {
 		x.upload.whole = true
 		by := x.firstByteBy()
 		x.upload.firstBy.Store(by)
-		c.sent.Store(true)
+		c.requestSent.Store(true)
 		c.deckWaitBegins()
 		n, err := x.conn.Converse(x.out, x.in, by)
 		if left := c.deckWaitEnds(); n == 0 || left {
 			return 0, x.waitFault(x.waitError(err))
 		}
-		x.heard = true
+		x.answerBegun = true
 		x.headBy = x.firstByteBy()
 		return n, faults.None // an error comes again
 	}
@@ -137,7 +129,7 @@ func (x *exchange) ask() (have int, fault routing.Fault) {
 	c.mu.Unlock()
 	if _, err := x.conn.WriteUntil(x.out, x.firstByteBy()); err != nil {
 		if errors.Is(err, wire.ErrOverdue) {
-			x.tookNothing()
+			x.deckStalled()
 			return 0, faults.DeckTimeout
 		}
 		x.deckFailed(upstream.FailedWrite, err.Error())
@@ -169,10 +161,10 @@ func (x *exchange) prepare() routing.Fault {
 // badChunks is what is wrong with a body of a client that cannot be read.
 const badChunks = "the chunks of the body are malformed"
 
-// tookNothing notes that the deck took nothing more of the request, or that the time for the
+// deckStalled notes that the deck took nothing more of the request, or that the time for the
 // whole request was over before it did.
-func (x *exchange) tookNothing() {
-	if x.late() {
+func (x *exchange) deckStalled() {
+	if x.deadlinePassed() {
 		x.deckFailed(upstream.FailedTotal, "")
 		return
 	}
@@ -237,7 +229,7 @@ func (x *exchange) readMore(have int) (int, error) {
 	x.client.deckWaitBegins()
 	n, err := x.conn.ReadUntil(x.in[have:], by)
 	if left := x.client.deckWaitEnds(); n > 0 && !left {
-		x.heard = true
+		x.answerBegun = true
 		if have == 0 {
 			x.headBy = x.firstByteBy()
 		}
@@ -249,10 +241,10 @@ func (x *exchange) readMore(have int) (int, error) {
 // waitError says why a wait for the deck ended, if it was not for the deck's sake.
 func (x *exchange) waitError(err error) error {
 	switch {
-	case x.client.left.Load():
+	case x.client.departed.Load():
 		return errClientGone
 	case err == nil:
-	case x.upload.failed() != faults.None:
+	case x.upload.faultSoFar() != faults.None:
 		return errUpload
 	}
 	return err
@@ -265,12 +257,12 @@ func (x *exchange) answerBy() int64 {
 	if by := x.upload.firstBy.Load(); by != wire.NoWait {
 		return by
 	}
-	return x.orDeadline(wire.Forever)
+	return x.withinDeadline(wire.Forever)
 }
 
 // firstByteBy is when the deck's time for its first byte is over, counted from now.
 func (x *exchange) firstByteBy() int64 {
-	return x.orDeadline(x.router.clock.After(x.view.compiled.FirstByte))
+	return x.withinDeadline(x.router.clock.After(x.view.compiled.FirstByte))
 }
 
 // headCame ends the time for the first byte.
@@ -289,10 +281,10 @@ func (x *exchange) headCame() {
 func (x *exchange) waitFault(err error) routing.Fault {
 	switch {
 	case errors.Is(err, errUpload):
-		fault := x.upload.failed()
+		fault := x.upload.faultSoFar()
 		switch fault { //nolint:exhaustive // the others say all themselves
 		case faults.DeckTimeout:
-			x.tookNothing()
+			x.deckStalled()
 		case routing.FaultBadRequest:
 			x.reason = badChunks
 		}
@@ -300,7 +292,7 @@ func (x *exchange) waitFault(err error) routing.Fault {
 	case errors.Is(err, errClientGone):
 		return faults.ClientGone
 	case errors.Is(err, wire.ErrOverdue):
-		if x.late() {
+		if x.deadlinePassed() {
 			x.deckFailed(upstream.FailedTotal, "")
 			return faults.DeckTimeout
 		}

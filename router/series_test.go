@@ -36,8 +36,8 @@ func TestSeriesAreThereFromTheStart(t *testing.T) {
 		"gridrouter_upstream_connections_closed_total": decks * int(upstream.CloseReasons),
 		"gridrouter_upstream_connections_opened_total": decks,
 		"gridrouter_upstream_connections":              decks * 2,
-		"gridrouter_client_connections_refused_total":  int(rudenesses),
-		"gridrouter_client_timeouts_total":             int(impatiences),
+		"gridrouter_client_connections_refused_total":  int(refusalReasons),
+		"gridrouter_client_timeouts_total":             int(clientWaits),
 		"gridrouter_access_log_dropped_total":          2,
 		"gridrouter_retries_total":                     decks,
 	} {

@@ -16,7 +16,7 @@ import (
 
 const (
 	// minBodyRate is how much of a body a client must deliver, in bytes a second, once it
-	// has used up the time that Patience grants for nothing.
+	// has used up the time that ClientTimeouts.Body grants for nothing.
 	minBodyRate = 1 << 10
 	// settleTime is how long an answer waits for the news that the last bytes of the request
 	// have been written, when they are just being written.
@@ -89,18 +89,18 @@ func (u *upload) run(x *exchange) {
 		u.done <- whole
 	}()
 	if whole = u.copy(x); whole {
-		u.sent(x)
+		u.markSent(x)
 	}
 }
 
-// sent notes that the deck has been sent everything: its time for the first byte begins.
-func (u *upload) sent(x *exchange) {
+// markSent notes that the deck has been sent everything: its time for the first byte begins.
+func (u *upload) markSent(x *exchange) {
 	c := x.client
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	limit := x.firstByteBy()
 	u.firstBy.Store(limit)
-	c.sent.Store(true)
+	c.requestSent.Store(true)
 	if !u.awaited {
 		return
 	}
@@ -116,23 +116,23 @@ func (u *upload) copy(x *exchange) (whole bool) {
 	if c.Secure {
 		pool = &r.records
 	}
-	by := r.clock.After(r.cfg.Patience.Body)
+	by := r.clock.After(r.cfg.ClientTimeouts.Body)
 	if u.expected { // the client rightly sends nothing until it is told to
-		by = r.clock.After(r.cfg.Patience.Body + r.cfg.Patience.Continue)
+		by = r.clock.After(r.cfg.ClientTimeouts.Body + r.cfg.ClientTimeouts.Continue)
 	}
 	for !c.body.Ended() {
 		c.bodySince.Store(r.clock.Coarse())
-		b, n, err := c.Receive(pool, c.body.AtMost(wire.BodyBytes), x.orDeadline(by))
+		b, n, err := c.Receive(pool, c.body.AtMost(wire.BodyBytes), x.withinDeadline(by))
 		c.bodySince.Store(wire.NoWait) // who made room finds the connection closed
 		if err != nil || u.stop.Load() {
 			if b != nil {
 				pool.Put(b)
 			}
-			u.unread(x, err)
+			u.receiveFailed(x, err)
 			return false
 		}
-		c.lane.received.Add(uint64(n))
-		by = min(by+int64(n)*int64(time.Second)/minBodyRate, r.clock.After(r.cfg.Patience.Body))
+		c.lane.receivedBytes.Add(uint64(n))
+		by = min(by+int64(n)*int64(time.Second)/minBodyRate, r.clock.After(r.cfg.ClientTimeouts.Body))
 		ok := u.pass(x, b, n)
 		pool.Put(b)
 		if !ok {
@@ -163,14 +163,14 @@ func (u *upload) pass(x *exchange, b *wire.Buffer, n int) bool {
 	return len(piece) == 0 || u.write(x, piece)
 }
 
-// unread says why no more of the body could be had.
-func (u *upload) unread(x *exchange, err error) {
+// receiveFailed says why no more of the body could be had.
+func (u *upload) receiveFailed(x *exchange, err error) {
 	switch {
 	case u.stop.Load():
-	case errors.Is(err, wire.ErrOverdue) && x.late():
+	case errors.Is(err, wire.ErrOverdue) && x.deadlinePassed():
 		u.fail(x, faults.DeckTimeout)
 	case errors.Is(err, wire.ErrOverdue):
-		x.router.lost(waitedBody)
+		x.router.countTimeout(waitedBody)
 		u.fail(x, faults.RequestTimeout)
 	default:
 		u.fail(x, faults.ClientGone)
@@ -183,7 +183,7 @@ func (u *upload) write(x *exchange, p []byte) bool {
 	if u.stop.Load() {
 		return false
 	}
-	_, err := x.conn.WriteUntil(p, x.orDeadline(x.router.clock.After(x.view.compiled.FirstByte)))
+	_, err := x.conn.WriteUntil(p, x.withinDeadline(x.router.clock.After(x.view.compiled.FirstByte)))
 	if err != nil && !u.stop.Load() && errors.Is(err, wire.ErrOverdue) {
 		u.fail(x, faults.DeckTimeout)
 	}
@@ -196,18 +196,18 @@ func (u *upload) fail(x *exchange, fault routing.Fault) {
 	x.conn.WakeReader() // it finds the fault when it looks next, at the latest
 }
 
-// failed returns the fault that the upload ended in so far.
-func (u *upload) failed() routing.Fault {
+// faultSoFar returns the fault that the upload ended in so far.
+func (u *upload) faultSoFar() routing.Fault {
 	if fault := u.fault.Load(); fault != nil {
 		return *fault
 	}
 	return faults.None
 }
 
-// settled says whether the request has been sent whole. Where its last bytes are being
+// finished says whether the request has been sent whole. Where its last bytes are being
 // written right now it waits a moment, so that an answer that is as quick as the news of
 // the writing does not look early.
-func (u *upload) settled() bool {
+func (u *upload) finished() bool {
 	if !u.active {
 		return u.whole
 	}
@@ -234,7 +234,7 @@ func (u *upload) settled() bool {
 // both connections with a deadline in the past: neither may be used for another request,
 // even if the last bytes were written meanwhile. So an upload that was stopped is not whole.
 func (u *upload) end(x *exchange) {
-	if u.settled() || !u.active {
+	if u.finished() || !u.active {
 		return
 	}
 	u.stop.Store(true)

@@ -322,9 +322,9 @@ func TestAConnectionWhoseClientLeftIsNotUsedAgain(t *testing.T) {
 		if fault := x.connect(); fault != faults.None {
 			t.Fatal(fault)
 		}
-		x.client.left.Store(left)
+		x.client.departed.Store(left)
 		x.upload.whole = true
-		x.settle(&bodyFlow{})
+		x.endAnswer(&bodyFlow{})
 		if idle := x.endpoint.Status().Idle; (idle == 1) == left {
 			t.Errorf("client left: %v, idle connections: %d", left, idle)
 		}

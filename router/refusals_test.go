@@ -38,12 +38,12 @@ func handshaking(config *tls.Config) func(net.Conn) {
 	return func(conn net.Conn) { _ = tls.Client(conn, config).Handshake() }
 }
 
-// toldOnce waits for the one line of a connection that was turned away, and checks its
+// toldOnce waits for the one line of a connection that was refused, and checks its
 // reason and its count.
-func toldOnce(t *testing.T, r *Router, logs *observer.ObservedLogs, why rudeness, before uint64) {
+func toldOnce(t *testing.T, r *Router, logs *observer.ObservedLogs, why refusalReason, before uint64) {
 	t.Helper()
-	testkit.Eventually(t, why.String()+" is counted", func() bool { return r.turned.total[why].Load() == before+1 })
-	if why == rudeLeft {
+	testkit.Eventually(t, why.String()+" is counted", func() bool { return r.refused.total[why].Load() == before+1 })
+	if why == refusedClosed {
 		return
 	}
 	testkit.Eventually(t, why.String()+" is told", func() bool {
@@ -60,9 +60,9 @@ func toldOnce(t *testing.T, r *Router, logs *observer.ObservedLogs, why rudeness
 func TestHandshakesThatFailAreToldApart(t *testing.T) {
 	core, logs := observer.New(zapcore.InfoLevel)
 	g, addr, trust := secureGrid(t, func(c *Config) { c.Logger = zap.New(core) })
-	f := func(why rudeness, says func(net.Conn)) {
+	f := func(why refusalReason, says func(net.Conn)) {
 		t.Helper()
-		before := g.router.turned.total[why].Load()
+		before := g.router.refused.total[why].Load()
 		turnedAwayBy(t, addr, says)
 		toldOnce(t, g.router, logs, why, before)
 	}
@@ -71,50 +71,50 @@ func TestHandshakesThatFailAreToldApart(t *testing.T) {
 		change(config)
 		return handshaking(config)
 	}
-	f(rudeVersion, client(func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 }))
-	f(rudeVersion, client(func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS11, tls.VersionTLS11 }))
-	f(rudeCipher, client(func(c *tls.Config) {
+	f(refusedTLSVersion, client(func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 }))
+	f(refusedTLSVersion, client(func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS11, tls.VersionTLS11 }))
+	f(refusedTLSCipher, client(func(c *tls.Config) {
 		c.MaxVersion, c.CipherSuites = tls.VersionTLS12, []uint16{tls.TLS_RSA_WITH_AES_128_CBC_SHA}
 	}))
-	f(rudeCipher, client(func(c *tls.Config) { // takes RSA alone, and there is ECDSA alone
+	f(refusedTLSCipher, client(func(c *tls.Config) { // takes RSA alone, and there is ECDSA alone
 		c.MaxVersion, c.CipherSuites = tls.VersionTLS12, []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256}
 	}))
-	f(rudeProtocol, client(func(c *tls.Config) { c.NextProtos = []string{"h2"} }))
-	f(rudeAlert, client(func(c *tls.Config) { c.RootCAs = x509.NewCertPool() }))
-	f(rudeAlert, client(func(c *tls.Config) { c.RootCAs, c.MaxVersion = x509.NewCertPool(), tls.VersionTLS12 }))
-	f(rudeAlert, client(func(c *tls.Config) { c.ServerName = "another.test" }))
+	f(refusedTLSProtocol, client(func(c *tls.Config) { c.NextProtos = []string{"h2"} }))
+	f(refusedTLSAlert, client(func(c *tls.Config) { c.RootCAs = x509.NewCertPool() }))
+	f(refusedTLSAlert, client(func(c *tls.Config) { c.RootCAs, c.MaxVersion = x509.NewCertPool(), tls.VersionTLS12 }))
+	f(refusedTLSAlert, client(func(c *tls.Config) { c.ServerName = "another.test" }))
 	for _, request := range []string{"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "POST / HTTP/1.1\r\n\r\n", "DELETE /x HTTP/1.1\r\n\r\n", "OPTIONS * HTTP/1.1\r\n\r\n", "PRI * HTTP/2.0\r\n\r\n"} {
-		f(rudePlainHTTP, plainly(request))
+		f(refusedPlainHTTP, plainly(request))
 	}
-	f(rudeNotTLS, plainly("SSH-2.0-x\r\n"))
-	f(rudeNotTLS, plainly("PROXY TCP4 1.1.1.1 2.2.2.2 1 2\r\n"))
-	f(rudeLeft, func(conn net.Conn) { _ = conn.Close() })
-	f(rudeLeft, func(conn net.Conn) { _, _ = io.WriteString(conn, "\x16\x03\x01"); _ = conn.Close() })
-	g, addr, _ = secureGrid(t, func(c *Config) { c.Logger, c.Patience.Head = zap.New(core), 100*time.Millisecond })
-	f(rudeTLSLate, plainly("\x16\x03\x01"))
-	f(rudeTLSLate, plainly(""))
+	f(refusedNotTLS, plainly("SSH-2.0-x\r\n"))
+	f(refusedNotTLS, plainly("PROXY TCP4 1.1.1.1 2.2.2.2 1 2\r\n"))
+	f(refusedClosed, func(conn net.Conn) { _ = conn.Close() })
+	f(refusedClosed, func(conn net.Conn) { _, _ = io.WriteString(conn, "\x16\x03\x01"); _ = conn.Close() })
+	g, addr, _ = secureGrid(t, func(c *Config) { c.Logger, c.ClientTimeouts.Head = zap.New(core), 100*time.Millisecond })
+	f(refusedTLSTimeout, plainly("\x16\x03\x01"))
+	f(refusedTLSTimeout, plainly(""))
 }
 
 func TestWhoSpeaksNoProxyIsTold(t *testing.T) {
-	f := func(why rudeness, trusted string, says func(net.Conn)) {
+	f := func(why refusalReason, trusted string, says func(net.Conn)) {
 		t.Helper()
 		core, logs := observer.New(zapcore.InfoLevel)
 		g := newGrid(t, func(c *Config) {
-			c.Logger, c.Patience.Head, c.ProxyProtocol, c.TrustedProxies = zap.New(core), 100*time.Millisecond, true, prefixes(trusted)
-			if why != rudeProxyLate {
-				c.Patience.Head = patience
+			c.Logger, c.ClientTimeouts.Head, c.ProxyProtocol, c.TrustedProxies = zap.New(core), 100*time.Millisecond, true, prefixes(trusted)
+			if why != refusedProxyTimeout {
+				c.ClientTimeouts.Head = patience
 			}
 		})
 		turnedAwayBy(t, g.addr, says)
 		toldOnce(t, g.router, logs, why, 0)
 	}
-	f(rudeStranger, "10.0.0.0/8", plainly("PROXY TCP4 1.1.1.1 2.2.2.2 1 2\r\n"+get("/")))
-	f(rudeNoProxy, "127.0.0.0/8", plainly(get("/")))
-	f(rudeNoProxy, "127.0.0.0/8", plainly("PROXY TCP4 x y 1 2\r\n"))
-	f(rudeProxyLate, "127.0.0.0/8", plainly("PROXY TCP4 "))
-	f(rudeProxyLate, "127.0.0.0/8", plainly(""))
-	f(rudeLeft, "127.0.0.0/8", func(conn net.Conn) { _ = conn.Close() })
-	f(rudeNoProxy, "127.0.0.0/8", func(conn net.Conn) { _, _ = io.WriteString(conn, "PROXY "); _ = conn.Close() })
+	f(refusedUntrusted, "10.0.0.0/8", plainly("PROXY TCP4 1.1.1.1 2.2.2.2 1 2\r\n"+get("/")))
+	f(refusedProxyHeader, "127.0.0.0/8", plainly(get("/")))
+	f(refusedProxyHeader, "127.0.0.0/8", plainly("PROXY TCP4 x y 1 2\r\n"))
+	f(refusedProxyTimeout, "127.0.0.0/8", plainly("PROXY TCP4 "))
+	f(refusedProxyTimeout, "127.0.0.0/8", plainly(""))
+	f(refusedClosed, "127.0.0.0/8", func(conn net.Conn) { _ = conn.Close() })
+	f(refusedProxyHeader, "127.0.0.0/8", func(conn net.Conn) { _, _ = io.WriteString(conn, "PROXY "); _ = conn.Close() })
 }
 
 func TestManyWhoAreTurnedAwayDoNotFillTheLog(t *testing.T) {
@@ -127,7 +127,7 @@ func TestManyWhoAreTurnedAwayDoNotFillTheLog(t *testing.T) {
 	for range many {
 		turnedAwayBy(t, g.addr, plainly("\xff\xfe nobody's text"))
 	}
-	testkit.Eventually(t, "all are counted", func() bool { return g.router.turned.total[rudeNoProxy].Load() == many })
+	testkit.Eventually(t, "all are counted", func() bool { return g.router.refused.total[refusedProxyHeader].Load() == many })
 	lines, told := logs.FilterMessage("a connection was closed before a request").All(), 0
 	for _, line := range lines {
 		told++

@@ -10,44 +10,44 @@ import (
 	"gridrouter.io/router/wire"
 )
 
-// impatience is which wait for a client was too long.
-type impatience uint8
+// clientWait is which wait for a client was too long.
+type clientWait uint8
 
 const (
-	waitedIdle   impatience = iota // for a request
+	waitedIdle   clientWait = iota // for a request
 	waitedHead                     // for the rest of a head
 	waitedBody                     // for a body to go on
 	waitedAnswer                   // for the client to take its answer
 	waitedTunnel                   // for anything to come through a tunnel
-	impatiences                    // how many there are
+	clientWaits                    // how many there are
 )
 
 // String returns the wait as the metric's label has it.
-func (i impatience) String() string {
+func (i clientWait) String() string {
 	return [...]string{"idle", "head", "body", "answer", "tunnel"}[i]
 }
 
-// lost counts a client that was given up because it took too long.
-func (r *Router) lost(by impatience) { r.timeouts[by].Add(1) }
+// countTimeout counts a client that was given up because it took too long.
+func (r *Router) countTimeout(by clientWait) { r.clientTimeouts[by].Add(1) }
 
-// greet does what comes before the first request: the PROXY header, then the handshake of
+// handshakes does what comes before the first request: the PROXY header, then the handshake of
 // TLS. It says whether requests may follow. Both take of the time for the first head.
-func (c *client) greet() bool {
+func (c *client) handshakes() bool {
 	r, by := c.router, c.headBy
 	if r.cfg.ProxyProtocol {
 		if !c.trusted {
-			return c.turnAway(rudeStranger, nil)
+			return c.refuse(refusedUntrusted, nil)
 		}
 		if err := c.readProxyHeader(by); err != nil {
-			return c.turnAway(beforeProxy(err, c.end), err)
+			return c.refuse(proxyHeaderRefusal(err, c.end), err)
 		}
 		if !c.takesShare() { // of the client that the header names
 			return false
 		}
 	}
-	if c.door != nil && c.door.secure != nil {
+	if c.listener != nil && c.listener.secure != nil {
 		if err := c.handshake(by); err != nil {
-			return c.turnAway(beforeTLS(err), err)
+			return c.refuse(handshakeRefusal(err), err)
 		}
 	}
 	return true
@@ -90,8 +90,8 @@ func (c *client) readProxyHeader(by int64) error {
 
 // handshake puts TLS on the connection.
 func (c *client) handshake(by int64) error {
-	conn := tls.Server(&continued{TCPConn: c.TCP, before: bytes.Clone(c.unread())}, c.door.secure)
-	c.drop()
+	conn := tls.Server(&prefixedConn{TCPConn: c.TCP, before: bytes.Clone(c.unread())}, c.listener.secure)
+	c.dropBuffer()
 	c.ReadBy.Store(by)
 	c.WriteBy.Store(by)
 	err := conn.HandshakeContext(context.Background())
@@ -107,14 +107,14 @@ func (c *client) handshake(by int64) error {
 	return nil
 }
 
-// continued is a connection of which something has been read already.
-type continued struct {
+// prefixedConn is a connection of which something has been read already.
+type prefixedConn struct {
 	*net.TCPConn
 	before []byte
 }
 
 // Read implements [net.Conn].
-func (c *continued) Read(p []byte) (int, error) {
+func (c *prefixedConn) Read(p []byte) (int, error) {
 	if len(c.before) == 0 {
 		return c.TCPConn.Read(p)
 	}
