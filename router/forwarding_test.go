@@ -17,13 +17,13 @@ func forwarded(t *testing.T, g *grid, heads chan string, fields ...string) (got 
 	return got
 }
 
-// TestOneChainIsReadAndWritten tries what a trusted peer may say, alone and together.
-func TestOneChainIsReadAndWritten(t *testing.T) {
+// chainReader returns a function that sends fields to a router which trusts its peer, and wants what the
+// deck receives: chain, scheme, host, port, and Forwarded.
+func chainReader(t *testing.T) func(chain, proto, host, port, forwardedLines string, fields ...string) {
 	g := newGrid(t, func(cfg *Config) { cfg.TrustedProxies = prefixes("127.0.0.0/8", "10.0.0.0/8") })
 	addr, heads := recording(t)
 	g.one(addr)
-	// Each case is what comes and what the deck receives: chain, scheme, host, port, and Forwarded.
-	f := func(chain, proto, host, port, forwardedLines string, fields ...string) {
+	return func(chain, proto, host, port, forwardedLines string, fields ...string) {
 		t.Helper()
 		want := map[string]string{"X-Forwarded-For": chain, "X-Forwarded-Proto": proto, "X-Forwarded-Host": host, "X-Forwarded-Port": port, "Forwarded": forwardedLines}
 		got := map[string]string{}
@@ -40,7 +40,13 @@ func TestOneChainIsReadAndWritten(t *testing.T) {
 			}
 		}
 	}
-	const peer, acme = "127.0.0.1", "acme.test"
+}
+
+const peer, acme = "127.0.0.1", "acme.test"
+
+// TestOneChainIsReadAndWritten tries what a trusted peer may say in fields X-Forwarded-*.
+func TestOneChainIsReadAndWritten(t *testing.T) {
+	f := chainReader(t)
 	f(peer, "http", acme, "80", "")
 	// The scheme is the client's, however it is spelled or listed.
 	f(peer, "https", acme, "443", "", "X-Forwarded-Proto: https")
@@ -75,6 +81,11 @@ func TestOneChainIsReadAndWritten(t *testing.T) {
 	f(peer, "http", acme, "80", "", "X-Forwarded-Port: 0")
 	f(peer, "http", acme, "80", "", "X-Forwarded-Port: x")
 	f("192.0.2.1, 10.0.0.1, "+peer, "http", acme, "443", "", "X-Forwarded-For: 192.0.2.1, 10.0.0.1", "X-Forwarded-Port: 443,80")
+}
+
+// TestForwardedIsReadAndWritten tries Forwarded, alone and beside X-Forwarded-For.
+func TestForwardedIsReadAndWritten(t *testing.T) {
+	f := chainReader(t)
 	// Forwarded alone is the chain, and tells the deck the same in both forms.
 	f("192.0.2.1, "+peer, "http", acme, "80", "for=192.0.2.1 | for=127.0.0.1;proto=http", "Forwarded: for=192.0.2.1")
 	f("192.0.2.1, 10.0.0.1, "+peer, "https", "www.test:444", "444", `for=192.0.2.1;proto=https;host="www.test:444", for=10.0.0.1;proto=http | for=127.0.0.1;proto=http`,
