@@ -59,7 +59,7 @@ func appendCookies(dst []byte, lines []admission.Line) []byte {
 
 // passes says whether a field line goes to the deck as it came.
 func (x *exchange) passes(line *admission.Line) bool {
-	switch line.Class { //nolint:exhaustive // the others do not pass
+	switch line.Class { //nolint:exhaustive // lines of every other class are dropped
 	case admission.Plain:
 		return !x.decision.Policy.Shadows(line.Name)
 	case admission.ContentLength:

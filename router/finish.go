@@ -105,7 +105,7 @@ func (x *exchange) refuse(kind faults.Kind) {
 
 // closeReasonOf says why a fault closes the connection to the deck.
 func closeReasonOf(fault routing.Fault) upstream.CloseReason {
-	switch fault { //nolint:exhaustive // the others are the deck's
+	switch fault { //nolint:exhaustive // every other fault is the deck's
 	case faults.DeckTimeout:
 		return upstream.ClosedTimeout
 	case faults.ClientGone, faults.RequestTimeout, routing.FaultBadRequest:

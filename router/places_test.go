@@ -266,8 +266,8 @@ func (g *grid) someHaveSaid() (said bool) {
 	return said
 }
 
-// TestWhoIsTurnedAwayBehindABalancerIsNamed looks for the client in the log.
-func TestWhoIsTurnedAwayBehindABalancerIsNamed(t *testing.T) {
+// TestARefusedClientBehindABalancerIsNamed looks for the client in the log.
+func TestARefusedClientBehindABalancerIsNamed(t *testing.T) {
 	g := newGrid(t, func(c *Config) {
 		c.MaxClientsPerAddress, c.ProxyProtocol, c.TrustedProxies = 1, true, prefixes("127.0.0.0/8")
 	})

@@ -17,8 +17,8 @@ import (
 	"gridrouter.io/router/lograte"
 )
 
-// turnedAwayBy connects to addr, does what says, and waits until the router has closed.
-func turnedAwayBy(t *testing.T, addr string, says func(net.Conn)) {
+// refusedBy connects to addr, does what says, and waits until the router has closed.
+func refusedBy(t *testing.T, addr string, says func(net.Conn)) {
 	t.Helper()
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
@@ -63,7 +63,7 @@ func TestHandshakesThatFailAreToldApart(t *testing.T) {
 	f := func(why refusalReason, says func(net.Conn)) {
 		t.Helper()
 		before := g.router.refused.total[why].Load()
-		turnedAwayBy(t, addr, says)
+		refusedBy(t, addr, says)
 		toldOnce(t, g.router, logs, why, before)
 	}
 	client := func(change func(*tls.Config)) func(net.Conn) {
@@ -105,7 +105,7 @@ func TestWhoSpeaksNoProxyIsTold(t *testing.T) {
 				c.ClientTimeouts.Head = patience
 			}
 		})
-		turnedAwayBy(t, g.addr, says)
+		refusedBy(t, g.addr, says)
 		toldOnce(t, g.router, logs, why, 0)
 	}
 	f(refusedUntrusted, "10.0.0.0/8", plainly("PROXY TCP4 1.1.1.1 2.2.2.2 1 2\r\n"+get("/")))
@@ -117,7 +117,7 @@ func TestWhoSpeaksNoProxyIsTold(t *testing.T) {
 	f(refusedProxyHeader, "127.0.0.0/8", func(conn net.Conn) { _, _ = io.WriteString(conn, "PROXY "); _ = conn.Close() })
 }
 
-func TestManyWhoAreTurnedAwayDoNotFillTheLog(t *testing.T) {
+func TestManyRefusedConnectionsDoNotFillTheLog(t *testing.T) {
 	core, logs := observer.New(zapcore.InfoLevel)
 	g := newGrid(t, func(c *Config) {
 		c.Logger, c.ProxyProtocol, c.TrustedProxies = zap.New(core), true, prefixes("127.0.0.0/8")
@@ -125,7 +125,7 @@ func TestManyWhoAreTurnedAwayDoNotFillTheLog(t *testing.T) {
 	begun := time.Now()
 	const many = 50
 	for range many {
-		turnedAwayBy(t, g.addr, plainly("\xff\xfe nobody's text"))
+		refusedBy(t, g.addr, plainly("\xff\xfe nobody's text"))
 	}
 	testkit.Eventually(t, "all are counted", func() bool { return g.router.refused.total[refusedProxyHeader].Load() == many })
 	lines, told := logs.FilterMessage("a connection was closed before a request").All(), 0

@@ -282,7 +282,7 @@ func (x *exchange) waitFault(err error) routing.Fault {
 	switch {
 	case errors.Is(err, errUpload):
 		fault := x.upload.faultSoFar()
-		switch fault { //nolint:exhaustive // the others say all themselves
+		switch fault { //nolint:exhaustive // every other fault needs no further word
 		case faults.DeckTimeout:
 			x.deckStalled()
 		case routing.FaultBadRequest:

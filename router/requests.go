@@ -41,7 +41,7 @@ func (c *client) serveOne() (more bool) {
 		return false
 	}
 	head, wrong := c.awaitHead()
-	if !c.endsWaiting() || wrong == errNoRequest { //nolint:errorlint // made here
+	if !c.endsWaiting() || wrong == errNoRequest { //nolint:errorlint // awaitHead returns this error unwrapped
 		return false
 	}
 	r := c.router

@@ -274,7 +274,7 @@ func (h *Head) readField(raw []byte) Refusal {
 
 // note remembers the fields that admission itself reads.
 func (h *Head) note(line Line) {
-	switch line.Class { //nolint:exhaustive // the others are not read here
+	switch line.Class { //nolint:exhaustive // lines of every other class are not read here
 	case Host:
 		h.host, h.hosts = line.Value, h.hosts+1
 	case ContentLength:

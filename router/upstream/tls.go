@@ -229,7 +229,7 @@ type strictEnd struct {
 // Read implements [net.Conn].
 func (s *strictEnd) Read(p []byte) (int, error) {
 	n, err := s.TCPConn.Read(p)
-	if err == io.EOF && s.agreed { //nolint:errorlint // as package net gives it
+	if err == io.EOF && s.agreed { //nolint:errorlint // package net returns this error unwrapped
 		err = ErrNoCloseNotify
 	}
 	return n, err
