@@ -12,7 +12,7 @@ func TestABodyKnowsItsEnd(t *testing.T) {
 			for rest := received; len(rest) > 0; {
 				n := min(step, len(rest))
 				if body.Ended() {
-					next, rest = next+rest, ""
+					next += rest
 					break
 				}
 				piece := []byte(rest[:n])
