@@ -10,9 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/valyala/fasthttp"
-
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/valyala/fasthttp"
 
 	"gridrouter.io/router/admin"
 	"gridrouter.io/routing"

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"net/netip"
 	"strings"
 	"testing"
 
@@ -33,7 +32,7 @@ func TestExplainAndTheDataPathAgree(t *testing.T) {
 			g.put(randomDocuments(random, addrs)...)
 		}
 		method, url, headers := randomRequest(random)
-		want, err := admission.Explain(g.router.Table(), method, url, headers, netip.MustParseAddr("127.0.0.1"))
+		want, err := admission.Explain(g.router.Table(), nil, admission.Question{URL: url, Method: method, Headers: headers, ClientIP: "127.0.0.1"})
 		if err != nil {
 			t.Fatal(err)
 		}

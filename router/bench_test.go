@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"gridrouter.io/router/faults"
 	"gridrouter.io/router/http1"
 )
 
@@ -154,8 +155,23 @@ func TestTheWholePathAllocatesNothing(t *testing.T) {
 	}
 }
 
-// TestAnOrdinaryRequestAllocatesNothingOfOurs runs a request's life but for the sockets.
+// BenchmarkRequestWithoutSockets measures the code of an ordinary request alone.
+func BenchmarkRequestWithoutSockets(b *testing.B) {
+	request := requestWithoutSockets(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		request()
+	}
+}
+
 func TestAnOrdinaryRequestAllocatesNothingOfOurs(t *testing.T) {
+	if n := testing.AllocsPerRun(100, requestWithoutSockets(t)); n != 0 {
+		t.Fatalf("%v allocations", n)
+	}
+}
+
+// requestWithoutSockets returns a function that runs a request's life but for the sockets.
+func requestWithoutSockets(t testing.TB) func() {
 	g := newGrid(t, nil)
 	g.one(answering(t, fine).addr)
 	x := newExchange(g.router)
@@ -164,15 +180,15 @@ func TestAnOrdinaryRequestAllocatesNothingOfOurs(t *testing.T) {
 	fields := []byte("Host: acme.test\r\nUser-Agent: x\r\nCookie: a=b\r\nX-User-Id: 10086\r\n\r\n")
 	answerHead := []byte(fine)
 	line := requestLine("GET", "/x?y", "HTTP/1.1")
-	if n := testing.AllocsPerRun(100, func() {
+	return func() {
 		x.line, x.fields, x.started = line, fields, time.Now()
-		if fault := x.admit(); fault != noFault {
+		if fault := x.admit(); fault != faults.None {
 			t.Fatal(fault)
 		}
-		if fault := x.decide(); fault != noFault {
+		if fault := x.decide(); fault != faults.None {
 			t.Fatal(fault)
 		}
-		if fault := x.address(); fault != noFault {
+		if fault := x.address(); fault != faults.None {
 			t.Fatal(fault)
 		}
 		x.out = x.appendDeckHead(x.out[:0])
@@ -182,10 +198,8 @@ func TestAnOrdinaryRequestAllocatesNothingOfOurs(t *testing.T) {
 		}
 		_, to := x.framings()
 		x.out = x.appendAnswerHead(x.out[:0], to)
-		entry := x.logEntry(noFault, time.Millisecond)
+		entry := x.logEntry(faults.None, time.Millisecond)
 		x.log = entry.Append(x.log[:0])
 		x.lane.Observe(time.Millisecond)
-	}); n != 0 {
-		t.Fatalf("%v allocations", n)
 	}
 }

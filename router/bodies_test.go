@@ -19,7 +19,6 @@ import (
 
 	"gridrouter.io/bench/testkit"
 	"gridrouter.io/router/http1"
-
 	"gridrouter.io/router/upstream"
 	"gridrouter.io/router/wire"
 	"gridrouter.io/routing"
@@ -132,6 +131,7 @@ func newBodiesGrid(t *testing.T, client, deck leg) *bodiesGrid {
 	ca := testkit.NewAuthority(t, "authority")
 	pair := ca.Issue("d1.deck.test", "acme.test").TLS
 	doc := deckAt("d1")
+	doc.Timeouts = &routing.DeckTimeouts{Connect: routing.Duration(patience)} // a handshake is slow on a busy machine
 	var config *tls.Config
 	if deck.version != 0 {
 		config = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: deck.version, MaxVersion: deck.version}

@@ -17,8 +17,8 @@ type clientSet struct {
 	evicted  evictions
 }
 
-// nowhere is the place of a connection that has none.
-const nowhere = -1
+// noPlace is the place of a connection that has none.
+const noPlace = -1
 
 func (s *clientSet) add(c *client) {
 	s.mu.Lock()
@@ -26,7 +26,7 @@ func (s *clientSet) add(c *client) {
 	c.place = len(s.all)
 	s.all = append(s.all, c)
 	s.total++
-	if c.leaving {
+	if c.wasEvicted {
 		s.evicting++
 	}
 }
@@ -42,10 +42,10 @@ func (s *clientSet) remove(c *client) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.leaveShare(c)
-	if c.place == nowhere {
+	if c.place == noPlace {
 		return
 	}
-	if c.leaving {
+	if c.wasEvicted {
 		s.evicting--
 	}
 	last := len(s.all) - 1

@@ -62,7 +62,7 @@ func TestWhatIsUnreadDoesNotCutTheLastAnswer(t *testing.T) {
 		testkit.Eventually(t, "the router is done with it, or its system takes no more", func() bool {
 			sent := uint64(0)
 			for i := range g.router.counters.lanes {
-				sent += g.router.counters.lanes[i].sent.Load()
+				sent += g.router.counters.lanes[i].sentBytes.Load()
 			}
 			if same++; sent != before {
 				same, before = 0, sent
@@ -122,8 +122,8 @@ func TestTheTimeForTheWholeIsToldAsSuch(t *testing.T) {
 				t.Errorf("%s: counted as %s too", what, cause)
 			}
 		}
-		for wait := range impatiences {
-			if n := g.router.timeouts[wait].Load(); n > 0 {
+		for wait := range clientWaits {
+			if n := g.router.clientTimeouts[wait].Load(); n > 0 {
 				t.Errorf("%s: counted as a client that is slow: %s", what, wait)
 			}
 		}
@@ -158,7 +158,9 @@ func TestABodyThatIsMalformedAtOnceCostsNoConnection(t *testing.T) {
 
 // TestAClientThatRightlyWaitsIsNotTooSlow has the time for a body be shorter than that for 100.
 func TestAClientThatRightlyWaitsIsNotTooSlow(t *testing.T) {
-	g := newGrid(t, func(c *Config) { c.Patience.Body, c.Patience.Continue = 300*time.Millisecond, 900*time.Millisecond })
+	g := newGrid(t, func(c *Config) {
+		c.ClientTimeouts.Body, c.ClientTimeouts.Continue = 300*time.Millisecond, 900*time.Millisecond
+	})
 	silent := newRawDeck(t, func(c *rawClient) {
 		_ = c.head()
 		_, _ = io.ReadFull(c.in, make([]byte, 5))

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"os"
 	"regexp"
 	"slices"
@@ -20,6 +19,7 @@ import (
 
 	"gridrouter.io/router/accesslog"
 	"gridrouter.io/router/admission"
+	"gridrouter.io/router/faults"
 	"gridrouter.io/routing"
 )
 
@@ -451,7 +451,7 @@ func (b *lockedBuffer) line(text string) string {
 
 // explainSpelling says how explain differs.
 func explainSpelling(g *grid, spelling, canonical, deck string) string {
-	told, err := admission.Explain(g.router.Table(), "GET", "/", []string{"Host: " + spelling}, netip.Addr{})
+	told, err := admission.Explain(g.router.Table(), nil, admission.Question{URL: "/", Headers: []string{"Host: " + spelling}})
 	if err != nil || told.Host != canonical || told.Deck != deck {
 		return fmt.Sprintf("explain says host %q, deck %q (%v)", told.Host, told.Deck, err)
 	}
@@ -560,7 +560,7 @@ func againstNetHTTP(t *testing.T, data []byte) {
 		return
 	}
 	line, fields := admission.SplitHead(data[:end], c.frame.Line())
-	if x.head.Check(line, fields).Fault != noFault {
+	if x.head.Check(line, fields).Fault != faults.None {
 		return
 	}
 	theirs, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(data)))

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"gridrouter.io/router/http1"
-
 	"gridrouter.io/router/upstream"
 )
 
@@ -41,8 +40,8 @@ func waitCause(err error, head []byte) (cause upstream.Cause, detail string) {
 
 // cutDetail says how much of a body had come when it broke off.
 func cutDetail(b *bodyFlow, sent int64) string {
-	if b.from == framedLength {
-		return fmt.Sprintf("%d bytes of its Content-Length were missing", b.left)
+	if b.body.Framing() == http1.FramedByLength {
+		return fmt.Sprintf("%d bytes of its Content-Length were missing", b.body.Missing())
 	}
 	return fmt.Sprintf("behind %d bytes", sent)
 }
@@ -59,13 +58,13 @@ func (x *exchange) deckFailed(cause upstream.Cause, detail string) {
 	x.failure = upstream.Failure{Cause: cause, What: what, At: time.Now()}
 }
 
-// tellFailure counts what went wrong with the deck, shows it at its address, and logs it within
+// reportFailure counts what went wrong with the deck, shows it at its address, and logs it within
 // bounds. It does so once.
-func (x *exchange) tellFailure() {
+func (x *exchange) reportFailure() {
 	if x.failure.Cause == upstream.NoFailure {
 		return
 	}
-	x.view.live.Failed(x.endpoint, x.failure, x.decision.Tenant, x.who.requestID)
+	x.view.live.Failed(x.endpoint, x.failure, x.decision.Tenant, x.identity.RequestID)
 	x.failure = upstream.Failure{}
 }
 

@@ -8,24 +8,57 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/valyala/fasthttp"
 
 	"gridrouter.io/bench/testkit"
-	"gridrouter.io/router/http1"
-
-	"github.com/prometheus/client_golang/prometheus"
-
 	"gridrouter.io/router/accesslog"
 	"gridrouter.io/router/admin"
+	"gridrouter.io/router/http1"
 	"gridrouter.io/router/lograte"
 	"gridrouter.io/router/upstream"
 	"gridrouter.io/routing"
 )
 
-// TestEachWayThatADeckFailsIsTold tries every cause, and looks for it where people look: the
-// metric, /decks, the log and the access log, each with words that tell what it was. The client
-// is told nothing of them.
-func TestEachWayThatADeckFailsIsTold(t *testing.T) {
+// failsAs has a deck at addr fail, and looks for the cause where people look: the metric, /decks, the
+// log and the access log, each with words that tell what it was. The client is told nothing of them.
+func failsAs(t *testing.T, cause upstream.Cause, fault string, addr string, doc *routing.DeckTLS, words string) {
+	t.Helper()
+	log := &lockedBuffer{}
+	access, err := accesslog.Open(accesslog.Config{Output: log, Rate: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer access.Close()
+	g := newGrid(t, func(cfg *Config) { cfg.AccessLog = access })
+	deck := deckAt("d1", addr)
+	deck.TLS = doc
+	deck.Timeouts = &routing.DeckTimeouts{Connect: routing.Duration(patience), FirstByte: routing.Duration(patience)}
+	switch cause {
+	case upstream.FailedConnectTime:
+		deck.Timeouts.Connect = routing.Duration(300 * time.Millisecond)
+	case upstream.FailedFirstByte, upstream.FailedHeadTime:
+		deck.Timeouts.FirstByte = routing.Duration(300 * time.Millisecond)
+	default:
+	}
+	tenant := tenantOn("acme", "d1", "acme.test")
+	tenant.Retry = &routing.Retry{Attempts: 1}
+	g.put(deck, tenant)
+	w := g.dial()
+	w.send(get("/"))
+	r, err := w.tryReply("GET")
+	if fault == "" && err == nil && r.err == nil {
+		t.Errorf("%s: the answer looks whole", cause)
+	}
+	if fault != "" && (err != nil || r.fault() != fault || strings.Contains(r.body, cause.Words())) {
+		t.Errorf("%s: got %+v %v, want %s", cause, r, err, fault)
+	}
+	checkTold(t, g, cause, words)
+	testkit.Eventually(t, "it stands in the access log", func() bool { return log.line(words) != "" })
+}
+
+// TestEachWayThatConnectingFailsIsTold tries every cause for which there is no connection to a deck.
+func TestEachWayThatConnectingFailsIsTold(t *testing.T) {
 	ca, stranger := testkit.NewAuthority(t, "authority"), testkit.NewAuthority(t, "authority")
 	pair := ca.Issue("d1.deck.test").TLS
 	expired := ca.IssueForm(testkit.Form{Hosts: []string{"d1.deck.test"}, From: time.Now().Add(-2 * time.Hour), Until: time.Now().Add(-time.Hour)}).TLS
@@ -42,37 +75,32 @@ func TestEachWayThatADeckFailsIsTold(t *testing.T) {
 	}
 	f := func(cause upstream.Cause, fault string, addr string, doc *routing.DeckTLS, words string) {
 		t.Helper()
-		log := &lockedBuffer{}
-		access, err := accesslog.Open(accesslog.Config{Output: log, Rate: 1})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer access.Close()
-		g := newGrid(t, func(cfg *Config) { cfg.AccessLog = access })
-		deck := deckAt("d1", addr)
-		deck.TLS = doc
-		deck.Timeouts = &routing.DeckTimeouts{Connect: routing.Duration(patience), FirstByte: routing.Duration(patience)}
-		switch cause {
-		case upstream.FailedConnectTime:
-			deck.Timeouts.Connect = routing.Duration(300 * time.Millisecond)
-		case upstream.FailedFirstByte, upstream.FailedHeadTime:
-			deck.Timeouts.FirstByte = routing.Duration(300 * time.Millisecond)
-		default:
-		}
-		tenant := tenantOn("acme", "d1", "acme.test")
-		tenant.Retry = &routing.Retry{Attempts: 1}
-		g.put(deck, tenant)
-		w := g.dial()
-		w.send(get("/"))
-		r, err := w.tryReply("GET")
-		if fault == "" && err == nil && r.err == nil {
-			t.Errorf("%s: the answer looks whole", cause)
-		}
-		if fault != "" && (err != nil || r.fault() != fault || strings.Contains(r.body, cause.Words())) {
-			t.Errorf("%s: got %+v %v, want %s", cause, r, err, fault)
-		}
-		checkTold(t, g, cause, words)
-		testkit.Eventually(t, "it stands in the access log", func() bool { return log.line(words) != "" })
+		failsAs(t, cause, fault, addr, doc, words)
+	}
+	silent := newRawDeck(t, func(c *rawClient) { _, _ = io.ReadAll(c.in) })
+	old := &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11} // as decks are that are not kept up
+
+	f(upstream.FailedUnresolved, "deck_unresolved", "nowhere.test:80", nil, "nowhere.test")
+	f(upstream.FailedRefused, "connect_failed", testkit.FreeAddr(t), nil, "nobody listens")
+	f(upstream.FailedConnectTime, "connect_failed", silent.addr, trusting, "in time")
+	f(upstream.FailedTLSFiles, "connect_failed", silent.addr, &routing.DeckTLS{CAFile: "/nonexistent/ca.pem"}, "caFile")
+	f(upstream.FailedTLSName, "connect_failed", over(with(pair)).addr, &routing.DeckTLS{CAFile: ca.File, ServerName: "another.test"}, "another.test")
+	f(upstream.FailedTLSName, "connect_failed", over(with(nameless)).addr, trusting, "its certificate is for another name")
+	f(upstream.FailedTLSIssuer, "connect_failed", over(with(pair)).addr, &routing.DeckTLS{CAFile: stranger.File}, "caFile")
+	f(upstream.FailedTLSIssuer, "connect_failed", over(with(pair)).addr, &routing.DeckTLS{}, "caFile")
+	f(upstream.FailedTLSExpired, "connect_failed", over(with(expired)).addr, trusting, "expired")
+	f(upstream.FailedTLSPlain, "connect_failed", answeringAtOnce(t, "HTTP/1.1 400 Bad Request\r\n\r\n"), trusting, "does not speak TLS")
+	f(upstream.FailedTLSRefused, "connect_failed", over(wantsCertificate(tls.VersionTLS12)).addr, trusting, "certFile")
+	f(upstream.FailedTLSRefused, "bad_deck_answer", over(wantsCertificate(tls.VersionTLS13)).addr, trusting, "certFile")
+	f(upstream.FailedTLSRefused, "connect_failed", answeringAtOnce(t, ""), trusting, "ended the TLS handshake")
+	f(upstream.FailedTLS, "connect_failed", over(old).addr, trusting, "protocol version not supported")
+}
+
+// TestEachWayThatADeckFailsIsTold tries every cause for which there is no whole answer.
+func TestEachWayThatADeckFailsIsTold(t *testing.T) {
+	f := func(cause upstream.Cause, fault string, addr string, words string) {
+		t.Helper()
+		failsAs(t, cause, fault, addr, nil, words)
 	}
 	raw := func(answer string) string {
 		return newRawDeck(t, func(c *rawClient) { _ = c.head(); _, _ = io.WriteString(c.Conn, answer) }).addr
@@ -93,42 +121,27 @@ func TestEachWayThatADeckFailsIsTold(t *testing.T) {
 			_, _ = io.ReadAll(c.in)
 		}).addr
 	}
-	old := &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11} // as decks are that are not kept up
 
-	f(upstream.FailedUnresolved, "deck_unresolved", "nowhere.test:80", nil, "nowhere.test")
-	f(upstream.FailedRefused, "connect_failed", testkit.FreeAddr(t), nil, "nobody listens")
-	f(upstream.FailedConnectTime, "connect_failed", silent.addr, trusting, "in time")
-	f(upstream.FailedTLSFiles, "connect_failed", silent.addr, &routing.DeckTLS{CAFile: "/nonexistent/ca.pem"}, "caFile")
-	f(upstream.FailedTLSName, "connect_failed", over(with(pair)).addr, &routing.DeckTLS{CAFile: ca.File, ServerName: "another.test"}, "another.test")
-	f(upstream.FailedTLSName, "connect_failed", over(with(nameless)).addr, trusting, "its certificate is for another name")
-	f(upstream.FailedTLSIssuer, "connect_failed", over(with(pair)).addr, &routing.DeckTLS{CAFile: stranger.File}, "caFile")
-	f(upstream.FailedTLSIssuer, "connect_failed", over(with(pair)).addr, &routing.DeckTLS{}, "caFile")
-	f(upstream.FailedTLSExpired, "connect_failed", over(with(expired)).addr, trusting, "expired")
-	f(upstream.FailedTLSPlain, "connect_failed", answeringAtOnce(t, "HTTP/1.1 400 Bad Request\r\n\r\n"), trusting, "does not speak TLS")
-	f(upstream.FailedTLSRefused, "connect_failed", over(wantsCertificate(tls.VersionTLS12)).addr, trusting, "certFile")
-	f(upstream.FailedTLSRefused, "bad_deck_answer", over(wantsCertificate(tls.VersionTLS13)).addr, trusting, "certFile")
-	f(upstream.FailedTLSRefused, "connect_failed", answeringAtOnce(t, ""), trusting, "ended the TLS handshake")
-	f(upstream.FailedClosed, "bad_deck_answer", raw(""), nil, "without an answer")
-	f(upstream.FailedFirstByte, "deck_timeout", silent.addr, nil, "no first byte in time")
-	f(upstream.FailedHead, "bad_deck_answer", raw("nonsense\r\n\r\n"), nil, `line 1, \"nonsense`)
-	f(upstream.FailedHead, "bad_deck_answer", raw("HTTP/1.1 200 OK\r\nA: 1\r\nB : 2\r\n\r\n"), nil, `line 3, \"B \"`)
-	f(upstream.FailedHead, "bad_deck_answer", raw("HTTP/1.1 200 OK\r\nA: 1\nB: 2\r\n\r\n"), nil, `line 2, \"A\"`)
-	f(upstream.FailedHead, "bad_deck_answer", raw("HTTP/1.1 200 OK\r\nSet-Cookie: secret=\x01\r\n\r\n"), nil, `line 2, \"Set-Cookie\"`)
-	f(upstream.FailedCut, "bad_deck_answer", raw("HTTP/1.1 200 OK\r\nA: 1"), nil, "within its head")
-	f(upstream.FailedClosed, "bad_deck_answer", raw("HTTP/1.1 103 x\r\n\r\n"), nil, "without an answer")
-	f(upstream.FailedFirstByte, "deck_timeout", stalling("HTTP/1.1 103 x\r\n\r\n", 0), nil, "no first byte in time")
-	f(upstream.FailedHeadTime, "deck_timeout", stalling("HTTP/1.1 200 OK\r\nA: 1", 0), nil, "not come whole in time")
-	f(upstream.FailedHeadTime, "deck_timeout", stalling("HTTP/1.1 200 OK\r\nA: "+strings.Repeat("1", 1000), 50*time.Millisecond), nil, "not come whole in time")
-	f(upstream.FailedTLS, "connect_failed", over(old).addr, trusting, "protocol version not supported")
-	f(upstream.FailedHead, "bad_deck_answer", raw("HTTP/1.1 200 OK\r\nA: "+strings.Repeat("x", http1.MaxAnswerHead)), nil, "too large")
-	f(upstream.FailedHead, "bad_deck_answer", raw(switched), nil, "nobody asked for")
-	f(upstream.FailedHead, "bad_deck_answer", raw(strings.Repeat("HTTP/1.1 103 x\r\n\r\n", maxInterim+1)), nil, "interim")
-	f(upstream.FailedHead, "bad_deck_answer", answeringAtOnce(t, "\x15\x03\x01\x00\x02\x02\x46"), nil, "speaks TLS")
-	f(upstream.FailedHead, "bad_deck_answer", answeringAtOnce(t, "\x15\x03\x01\x00\x02\x02\x0a\n\n"), nil, "speaks TLS")
-	f(upstream.FailedFraming, "bad_deck_answer", raw("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"), nil, `line 2, \"Content-Length\"`)
-	f(upstream.FailedChunks, "bad_deck_answer", raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n"+strings.Repeat("z", 9)), nil, "chunks")
-	f(upstream.FailedCut, "", raw("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc"), nil, "7 bytes")
-	f(upstream.FailedCut, "", raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"), nil, "3 bytes")
+	f(upstream.FailedClosed, "bad_deck_answer", raw(""), "without an answer")
+	f(upstream.FailedFirstByte, "deck_timeout", silent.addr, "no first byte in time")
+	f(upstream.FailedHead, "bad_deck_answer", raw("nonsense\r\n\r\n"), `line 1, \"nonsense`)
+	f(upstream.FailedHead, "bad_deck_answer", raw("HTTP/1.1 200 OK\r\nA: 1\r\nB : 2\r\n\r\n"), `line 3, \"B \"`)
+	f(upstream.FailedHead, "bad_deck_answer", raw("HTTP/1.1 200 OK\r\nA: 1\nB: 2\r\n\r\n"), `line 2, \"A\"`)
+	f(upstream.FailedHead, "bad_deck_answer", raw("HTTP/1.1 200 OK\r\nSet-Cookie: secret=\x01\r\n\r\n"), `line 2, \"Set-Cookie\"`)
+	f(upstream.FailedCut, "bad_deck_answer", raw("HTTP/1.1 200 OK\r\nA: 1"), "within its head")
+	f(upstream.FailedClosed, "bad_deck_answer", raw("HTTP/1.1 103 x\r\n\r\n"), "without an answer")
+	f(upstream.FailedFirstByte, "deck_timeout", stalling("HTTP/1.1 103 x\r\n\r\n", 0), "no first byte in time")
+	f(upstream.FailedHeadTime, "deck_timeout", stalling("HTTP/1.1 200 OK\r\nA: 1", 0), "not come whole in time")
+	f(upstream.FailedHeadTime, "deck_timeout", stalling("HTTP/1.1 200 OK\r\nA: "+strings.Repeat("1", 1000), 50*time.Millisecond), "not come whole in time")
+	f(upstream.FailedHead, "bad_deck_answer", raw("HTTP/1.1 200 OK\r\nA: "+strings.Repeat("x", http1.MaxAnswerHead)), "too large")
+	f(upstream.FailedHead, "bad_deck_answer", raw(switched), "nobody asked for")
+	f(upstream.FailedHead, "bad_deck_answer", raw(strings.Repeat("HTTP/1.1 103 x\r\n\r\n", maxInterim+1)), "interim")
+	f(upstream.FailedHead, "bad_deck_answer", answeringAtOnce(t, "\x15\x03\x01\x00\x02\x02\x46"), "speaks TLS")
+	f(upstream.FailedHead, "bad_deck_answer", answeringAtOnce(t, "\x15\x03\x01\x00\x02\x02\x0a\n\n"), "speaks TLS")
+	f(upstream.FailedFraming, "bad_deck_answer", raw("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"), `line 2, \"Content-Length\"`)
+	f(upstream.FailedChunks, "bad_deck_answer", raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n"+strings.Repeat("z", 9)), "chunks")
+	f(upstream.FailedCut, "", raw("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc"), "7 bytes")
+	f(upstream.FailedCut, "", raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"), "3 bytes")
 }
 
 // answeringAtOnce is a deck that speaks first, whatever it is asked.

@@ -6,56 +6,47 @@ import (
 	"net/http"
 	"strconv"
 
+	"gridrouter.io/router/faults"
 	"gridrouter.io/router/http1"
 	"gridrouter.io/router/upstream"
 	"gridrouter.io/router/wire"
 	"gridrouter.io/routing"
 )
 
-// bodyEnd is how the end of a body is told.
-type bodyEnd uint8
-
-const (
-	framedNot    bodyEnd = iota // there is no body
-	framedLength                // by Content-Length
-	framedChunks                // by chunks
-	framedClose                 // by the end of the connection
-)
-
 // passOn sends the answer to the client. rest is what has been read of its body.
 func (x *exchange) passOn(rest []byte) routing.Fault {
 	from, to := x.framings()
-	if !x.upload.settled() {
+	if !x.upload.finished() {
 		x.closes = true // the rest of the request may stay unread
 	}
-	x.closes = x.closes || to == framedClose || x.router.drain.closing()
+	x.closes = x.closes || to == http1.FramedByClose || x.router.drain.closing()
 	x.out = x.appendAnswerHead(x.out[:0], to)
-	body := bodyFlow{from: from, to: to, left: x.answer.Length}
+	body := bodyFlow{body: http1.NewBody(from, x.answer.Length), to: to}
 	return body.run(x, rest)
 }
 
 // framings says how the deck ends the body, and how the client is told.
-func (x *exchange) framings() (from, to bodyEnd) {
+func (x *exchange) framings() (from, to http1.Framing) {
 	a := &x.answer
 	switch {
 	case a.Bodyless(string(x.line.Method) == http.MethodHead), a.Length == 0:
-		return framedNot, framedNot
+		return http1.FramedNot, http1.FramedNot
 	case a.Length > 0:
-		return framedLength, framedLength
+		return http1.FramedByLength, http1.FramedByLength
 	case a.Chunked:
-		from = framedChunks
+		from = http1.FramedByChunks
 	default:
-		from = framedClose
+		from = http1.FramedByClose
 	}
 	if x.head.HTTP10 {
-		return from, framedClose
+		return from, http1.FramedByClose
 	}
-	return from, framedChunks
+	return from, http1.FramedByChunks
 }
 
 // appendAnswerHead appends the head that the client receives: the deck's fields byte for
 // byte, and what frames the answer on this connection.
-func (x *exchange) appendAnswerHead(dst []byte, to bodyEnd) []byte {
+func (x *exchange) appendAnswerHead(dst []byte, to http1.Framing) []byte {
 	a := &x.answer
 	x.status = a.Status
 	dst = append(append(dst, http1.Version(x.head.HTTP10)...), ' ')
@@ -65,7 +56,7 @@ func (x *exchange) appendAnswerHead(dst []byte, to bodyEnd) []byte {
 	if !a.Dated {
 		dst = append(append(append(dst, "Date: "...), *x.router.date.Load()...), "\r\n"...)
 	}
-	if to == framedChunks {
+	if to == http1.FramedByChunks {
 		dst = append(dst, "Transfer-Encoding: chunked\r\n"...)
 	}
 	dst = http1.AppendConnection(dst, x.closes, x.head.HTTP10)
@@ -74,11 +65,9 @@ func (x *exchange) appendAnswerHead(dst []byte, to bodyEnd) []byte {
 
 // bodyFlow is the body of an answer on its way.
 type bodyFlow struct {
-	from, to bodyEnd
-	left     int64 // of a body framed by length
-	chunks   http1.Chunks
-	over     bool // the deck's body is whole
-	surplus  bool // the deck sent more than the answer
+	body    http1.Body    // as the deck sends it
+	to      http1.Framing // towards the client
+	surplus bool          // the deck sent more than the answer
 }
 
 var errClientWrite = errors.New("the client takes no more")
@@ -88,28 +77,28 @@ var errClientWrite = errors.New("the client takes no more")
 func (b *bodyFlow) run(x *exchange, rest []byte) routing.Fault {
 	n, err := b.take(rest)
 	if err != nil {
-		return b.broken(x, err)
+		return b.faultOf(x, err)
 	}
-	if b.to == framedChunks {
-		x.out = http1.AppendChunk(x.out, rest[:n], b.over)
+	if b.to == http1.FramedByChunks {
+		x.out = http1.AppendChunk(x.out, rest[:n], b.body.Ended())
 	} else {
 		x.out = append(x.out, rest[:n]...)
 	}
-	if b.over {
-		x.settle(b)
+	if b.body.Ended() {
+		x.endAnswer(b)
 	}
 	if err := x.answerBytes(x.out, n); err != nil {
-		return b.broken(x, err)
+		return b.faultOf(x, err)
 	}
-	if b.over {
-		return noFault
+	if b.body.Ended() {
+		return faults.None
 	}
-	for !b.over {
+	for !b.body.Ended() {
 		if err := b.step(x); err != nil {
-			return b.broken(x, err)
+			return b.faultOf(x, err)
 		}
 	}
-	return noFault
+	return faults.None
 }
 
 // step passes on one piece.
@@ -119,13 +108,12 @@ func (b *bodyFlow) step(x *exchange) error {
 		pool = &x.router.records
 	}
 	x.client.deckWaitBegins()
-	buffer, n, err := x.conn.Receive(pool, wire.BodyBytes, x.orDeadline(wire.Forever))
+	buffer, n, err := x.conn.Receive(pool, wire.BodyBytes, x.withinDeadline(wire.Forever))
 	if left := x.client.deckWaitEnds(); left && err == nil {
 		pool.Put(buffer)
 		return errClientGone
 	}
-	if errors.Is(err, io.EOF) && b.from == framedClose {
-		b.over = true
+	if errors.Is(err, io.EOF) && b.body.End() {
 		return b.endClosed(x)
 	}
 	if err != nil {
@@ -137,11 +125,11 @@ func (b *bodyFlow) step(x *exchange) error {
 		return err
 	}
 	piece := buffer.Data()[:data]
-	if b.to == framedChunks {
-		piece = http1.Chunk(buffer.Whole, wire.BufferFront, data, b.over)
+	if b.to == http1.FramedByChunks {
+		piece = http1.Chunk(buffer.Whole, wire.BufferFront, data, b.body.Ended())
 	}
-	if b.over {
-		x.settle(b)
+	if b.body.Ended() {
+		x.endAnswer(b)
 	}
 	if len(piece) == 0 {
 		return nil
@@ -151,31 +139,18 @@ func (b *bodyFlow) step(x *exchange) error {
 
 // endClosed passes on the end of a body that ended with the deck's connection.
 func (b *bodyFlow) endClosed(x *exchange) error {
-	x.settle(b)
-	if b.to != framedChunks {
+	x.endAnswer(b)
+	if b.to != http1.FramedByChunks {
 		return nil
 	}
 	x.out = http1.AppendChunk(x.out[:0], nil, true)
 	return x.answerBytes(x.out, 0)
 }
 
-// take takes the deck's framing off what was read, in place. It returns how many bytes
-// of the body there are, and notes where the body ends and whether anything follows it.
+// take takes the deck's framing off what was read, in place. It returns how many bytes of the
+// body there are, and notes whether anything follows it.
 func (b *bodyFlow) take(p []byte) (data int, err error) {
-	used := len(p)
-	switch b.from {
-	case framedNot:
-		used, b.over = 0, true
-	case framedLength:
-		used = int(min(b.left, int64(len(p))))
-		data, b.left = used, b.left-int64(used)
-		b.over = b.left == 0
-	case framedChunks:
-		data, used, err = b.chunks.Decode(p)
-		b.over = b.chunks.Ended()
-	case framedClose:
-		data = used
-	}
+	data, used, err := b.body.Take(p)
 	b.surplus = used < len(p)
 	return data, err
 }
@@ -184,37 +159,37 @@ func (b *bodyFlow) take(p []byte) (data int, err error) {
 func (x *exchange) answerBytes(p []byte, body int) error {
 	x.begun = true
 	n, err := x.client.send(p, x.deadline)
-	x.sent += int64(max(0, n-(len(p)-body))) // framing goes first, but for a few bytes
+	x.bodySent += int64(max(0, n-(len(p)-body))) // framing goes first, but for a few bytes
 	if err != nil {
 		return errClientWrite
 	}
 	return nil
 }
 
-// broken says which fault it is that an answer could not be passed on whole. What the
+// faultOf says which fault it is that an answer could not be passed on whole. What the
 // client has of it cannot be taken back, so its connection is cut.
-func (b *bodyFlow) broken(x *exchange, err error) routing.Fault {
+func (b *bodyFlow) faultOf(x *exchange, err error) routing.Fault {
 	switch {
 	case errors.Is(err, errClientWrite):
-		if x.late() {
+		if x.deadlinePassed() {
 			x.reason = upstream.FailedTotal.Words()
-			return faultDeckTimeout
+			return faults.DeckTimeout
 		}
-		return faultClientGone
+		return faults.ClientGone
 	case errors.Is(err, http1.ErrChunk):
 		x.deckFailed(upstream.FailedChunks, "")
 	case errors.Is(err, errClientGone), errors.Is(err, errUpload), errors.Is(err, wire.ErrOverdue):
 		return x.waitFault(err)
 	default:
-		x.deckFailed(upstream.FailedCut, cutDetail(b, x.sent))
+		x.deckFailed(upstream.FailedCut, cutDetail(b, x.bodySent))
 	}
-	return faultBadDeckAnswer
+	return faults.BadDeckAnswer
 }
 
-// settle decides what becomes of both connections once the answer is there whole. It
+// endAnswer decides what becomes of both connections once the answer is there whole. It
 // comes before the last of it is sent on, so that the deck's connection is free for the
 // request that the client may send next.
-func (x *exchange) settle(b *bodyFlow) {
+func (x *exchange) endAnswer(b *bodyFlow) {
 	x.upload.end(x)
 	conn := x.detach()
 	switch {
@@ -223,14 +198,14 @@ func (x *exchange) settle(b *bodyFlow) {
 		x.closes = true
 	case b.surplus:
 		conn.Close(upstream.ClosedUnsolicited)
-	case x.client.left.Load(): // the watch may have ended its reading
+	case x.client.departed.Load(): // the watch may have ended its reading
 		conn.Close(upstream.ClosedByClient)
-	case x.answer.Closes || b.from == framedClose:
+	case x.answer.Closes || b.body.Framing() == http1.FramedByClose:
 		conn.Close(upstream.ClosedByAnswer)
 	default:
 		conn.Release(x.lane.index)
 	}
 	if x.closes && (!x.head.Close || !x.upload.whole) { // the client may have sent more already, or still be sending
-		x.client.stay()
+		x.client.startLingering()
 	}
 }

@@ -119,7 +119,7 @@ func TestEmptyLinesAloneAreNoRequest(t *testing.T) {
 
 func receivedFromClients(g *grid) (total uint64) {
 	for i := range g.router.counters.lanes {
-		total += g.router.counters.lanes[i].received.Load()
+		total += g.router.counters.lanes[i].receivedBytes.Load()
 	}
 	return total
 }

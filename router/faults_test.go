@@ -13,33 +13,6 @@ import (
 	"gridrouter.io/routing"
 )
 
-// contractFaults is the contract's table.
-var contractFaults = map[routing.Fault]int{
-	"bad_request": 400, "key_missing": 400, "no_tenant": 404, "no_rule": 404, "method_not_allowed": 405, "request_timeout": 408,
-	"body_too_large": 413, "uri_too_long": 414, "expectation_failed": 417, "misdirected": 421, "rate_limited": 429, "head_too_large": 431,
-	"client_gone": 499, "internal": 500, "not_implemented": 501, "connect_failed": 502, "bad_deck_answer": 502, "overloaded": 503, "deck_down": 503,
-	"deck_unresolved": 503, "pin_unreadable": 503, "tenant_invalid": 503, "no_table": 503, "draining": 503, "deck_timeout": 504,
-	"version_not_supported": 505, "loop_detected": 508,
-}
-
-func TestEveryFaultHasItsStatus(t *testing.T) {
-	kinds := faultTable()
-	if len(kinds) != len(contractFaults) {
-		t.Errorf("%d faults, want %d", len(kinds), len(contractFaults))
-	}
-	for _, kind := range kinds {
-		if contractFaults[kind.code] != kind.status {
-			t.Errorf("%s: %d, want %d", kind.code, kind.status, contractFaults[kind.code])
-		}
-		if retry := kind.code == "rate_limited" || kind.code == "overloaded"; retry != (kind.retryAfter > 0) {
-			t.Errorf("%s: Retry-After is %d", kind.code, kind.retryAfter)
-		}
-		if kind.message == "" {
-			t.Errorf("%s has no message", kind.code)
-		}
-	}
-}
-
 func TestAFaultsAnswerIsWhatTheContractSays(t *testing.T) {
 	g := newGrid(t, nil)
 	g.one(answering(t, fine).addr)
@@ -62,20 +35,6 @@ func TestAFaultsAnswerIsWhatTheContractSays(t *testing.T) {
 	}
 	w.send(get("/"))
 	wantStatus(t, w.reply("GET"), 200, "")
-}
-
-func TestARetryAfterIsGivenWhereItIsDue(t *testing.T) {
-	index := newFaultIndex()
-	kind, _ := index.of(faultOverloaded)
-	text := string((&refusal{kind: kind, requestID: []byte("r1"), date: []byte("today")}).appendTo(nil))
-	if !strings.HasPrefix(text, "HTTP/1.1 503 Service Unavailable\r\nX-Grid-Fault: overloaded\r\nX-Request-Id: r1\r\nRetry-After: 1\r\n") {
-		t.Fatalf("got %q", text)
-	}
-	kind, _ = index.of(faultRateLimited)
-	text = string((&refusal{kind: kind, requestID: []byte("r1"), date: []byte("today"), close: true}).appendTo(nil))
-	if !strings.HasPrefix(text, "HTTP/1.1 429 Too Many Requests\r\n") || !strings.Contains(text, "\r\nConnection: close\r\n") {
-		t.Fatalf("got %q", text)
-	}
 }
 
 // TestFaultsOfRequests goes through the faults that admission ends in, over the wire.
@@ -204,7 +163,7 @@ func TestAPanicEndsOneRequestAlone(t *testing.T) {
 }
 
 func TestASilentClientIsNotAnsweredAndASlowOneTimesOut(t *testing.T) {
-	g := newGrid(t, func(cfg *Config) { cfg.Patience.Head = 100 * time.Millisecond })
+	g := newGrid(t, func(cfg *Config) { cfg.ClientTimeouts.Head = 100 * time.Millisecond })
 	g.one(answering(t, fine).addr)
 	w := g.dial()
 	w.expectEnd()

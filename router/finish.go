@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"gridrouter.io/router/accesslog"
+	"gridrouter.io/router/faults"
 	"gridrouter.io/router/upstream"
 	"gridrouter.io/router/wire"
 	"gridrouter.io/routing"
@@ -14,10 +15,10 @@ import (
 // of the connections, the counters and the access log.
 func (x *exchange) finish(fault routing.Fault) {
 	x.endExpectation()
-	x.tellFailure()
+	x.reportFailure()
 	x.abandon(closeReasonOf(fault))
-	kind, place := x.router.faults.of(fault)
-	if fault != noFault {
+	if fault != faults.None {
+		kind, place := x.router.faults.Of(fault)
 		x.refuse(kind)
 		x.lane.faults[place].Add(1)
 	}
@@ -43,10 +44,10 @@ func (x *exchange) finish(fault routing.Fault) {
 // logEntry is what the access log tells of the request.
 func (x *exchange) logEntry(fault routing.Fault, took time.Duration) accesslog.Entry {
 	entry := accesslog.Entry{
-		Time: x.started, RequestID: x.who.requestID, Client: x.who.client,
+		Time: x.started, RequestID: x.identity.RequestID, Client: x.identity.Client,
 		Method: x.line.Method, Host: x.head.Authority.Host, Path: x.head.Request.Path,
 		Tenant: x.decision.Tenant, Rule: x.decision.Rule, Epoch: x.decision.Epoch, Revision: -1,
-		Status: x.status, BytesIn: x.upload.bytes.Load(), BytesOut: x.sent, Took: took, DeckTook: -1,
+		Status: x.status, BytesIn: x.upload.bytes.Load(), BytesOut: x.bodySent, Took: took, DeckTook: -1,
 	}
 	if !entry.Client.IsValid() {
 		entry.Client = x.client.peer
@@ -60,9 +61,9 @@ func (x *exchange) logEntry(fault routing.Fault, took time.Duration) accesslog.E
 	if x.now != nil {
 		entry.Revision = x.now.table.Revision()
 	}
-	if fault != noFault {
-		kind, _ := x.router.faults.of(fault)
-		entry.Fault, entry.Reason = string(kind.code), x.reason
+	if fault != faults.None {
+		kind, _ := x.router.faults.Of(fault)
+		entry.Fault, entry.Reason = string(kind.Code), x.reason
 	}
 	if !x.asked.IsZero() && !x.answered.IsZero() {
 		entry.DeckTook = x.answered.Sub(x.asked)
@@ -73,30 +74,29 @@ func (x *exchange) logEntry(fault routing.Fault, took time.Duration) accesslog.E
 // refuse tells the client what went wrong, where it can still be told. What has been
 // sent of an answer cannot be taken back: then the connection is cut, so that nobody
 // takes the part for the whole.
-func (x *exchange) refuse(kind faultKind) {
+func (x *exchange) refuse(kind faults.Kind) {
 	switch {
 	case x.begun:
 		x.closes = true
 		x.client.abort()
 		return
-	case kind.code == faultClientGone:
-		x.status, x.closes = kind.status, true
+	case kind.Code == faults.ClientGone:
+		x.status, x.closes = kind.Status, true
 		return
 	}
 	unread := x.head.HasBody() && !x.upload.whole
 	x.closes = x.closes || unread || x.router.drain.closing()
-	answer := refusal{
-		kind: kind, reason: x.reason, requestID: x.who.requestID, date: *x.router.date.Load(),
-		close: x.closes, head: string(x.line.Method) == http.MethodHead, http10: x.head.HTTP10,
+	if len(x.identity.RequestID) == 0 {
+		x.identity.NewRequestID()
 	}
-	if len(answer.requestID) == 0 {
-		x.who.newRequestID()
-		answer.requestID = x.who.requestID
+	answer := faults.Answer{
+		Kind: kind, Reason: x.reason, RequestID: x.identity.RequestID, Date: *x.router.date.Load(),
+		Close: x.closes, HeadOnly: string(x.line.Method) == http.MethodHead, HTTP10: x.head.HTTP10,
 	}
-	x.out = answer.appendTo(x.out[:0])
-	x.status = kind.status
+	x.out = answer.AppendTo(x.out[:0])
+	x.status = kind.Status
 	if x.closes {
-		x.client.stay()
+		x.client.startLingering()
 	}
 	if _, err := x.client.send(x.out, wire.NoWait); err != nil {
 		x.closes = true
@@ -105,20 +105,11 @@ func (x *exchange) refuse(kind faultKind) {
 
 // closeReasonOf says why a fault closes the connection to the deck.
 func closeReasonOf(fault routing.Fault) upstream.CloseReason {
-	switch fault { //nolint:exhaustive // the others are the deck's
-	case faultDeckTimeout:
+	switch fault { //nolint:exhaustive // every other fault is the deck's
+	case faults.DeckTimeout:
 		return upstream.ClosedTimeout
-	case faultClientGone, faultRequestTimeout, routing.FaultBadRequest:
+	case faults.ClientGone, faults.RequestTimeout, routing.FaultBadRequest:
 		return upstream.ClosedByClient
 	}
 	return upstream.ClosedBadAnswer
-}
-
-// abandon closes the connection to the deck, if there still is one.
-func (x *exchange) abandon(why upstream.CloseReason) {
-	if x.conn == nil {
-		return
-	}
-	x.upload.end(x)
-	x.detach().Close(why)
 }

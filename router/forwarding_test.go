@@ -1,11 +1,8 @@
 package router
 
 import (
-	"net/netip"
 	"strings"
 	"testing"
-
-	"gridrouter.io/router/admission"
 )
 
 // forwarded asks with fields, and returns what the deck received of forwarding, line by line.
@@ -20,13 +17,13 @@ func forwarded(t *testing.T, g *grid, heads chan string, fields ...string) (got 
 	return got
 }
 
-// TestOneChainIsReadAndWritten tries what a trusted peer may say, alone and together.
-func TestOneChainIsReadAndWritten(t *testing.T) {
+// chainReader returns a function that sends fields to a router which trusts its peer, and wants what the
+// deck receives: chain, scheme, host, port, and Forwarded.
+func chainReader(t *testing.T) func(chain, proto, host, port, forwardedLines string, fields ...string) {
 	g := newGrid(t, func(cfg *Config) { cfg.TrustedProxies = prefixes("127.0.0.0/8", "10.0.0.0/8") })
 	addr, heads := recording(t)
 	g.one(addr)
-	// Each case is what comes and what the deck receives: chain, scheme, host, port, and Forwarded.
-	f := func(chain, proto, host, port, forwardedLines string, fields ...string) {
+	return func(chain, proto, host, port, forwardedLines string, fields ...string) {
 		t.Helper()
 		want := map[string]string{"X-Forwarded-For": chain, "X-Forwarded-Proto": proto, "X-Forwarded-Host": host, "X-Forwarded-Port": port, "Forwarded": forwardedLines}
 		got := map[string]string{}
@@ -43,7 +40,13 @@ func TestOneChainIsReadAndWritten(t *testing.T) {
 			}
 		}
 	}
-	const peer, acme = "127.0.0.1", "acme.test"
+}
+
+const peer, acme = "127.0.0.1", "acme.test"
+
+// TestOneChainIsReadAndWritten tries what a trusted peer may say in fields X-Forwarded-*.
+func TestOneChainIsReadAndWritten(t *testing.T) {
+	f := chainReader(t)
 	f(peer, "http", acme, "80", "")
 	// The scheme is the client's, however it is spelled or listed.
 	f(peer, "https", acme, "443", "", "X-Forwarded-Proto: https")
@@ -78,6 +81,11 @@ func TestOneChainIsReadAndWritten(t *testing.T) {
 	f(peer, "http", acme, "80", "", "X-Forwarded-Port: 0")
 	f(peer, "http", acme, "80", "", "X-Forwarded-Port: x")
 	f("192.0.2.1, 10.0.0.1, "+peer, "http", acme, "443", "", "X-Forwarded-For: 192.0.2.1, 10.0.0.1", "X-Forwarded-Port: 443,80")
+}
+
+// TestForwardedIsReadAndWritten tries Forwarded, alone and beside X-Forwarded-For.
+func TestForwardedIsReadAndWritten(t *testing.T) {
+	f := chainReader(t)
 	// Forwarded alone is the chain, and tells the deck the same in both forms.
 	f("192.0.2.1, "+peer, "http", acme, "80", "for=192.0.2.1 | for=127.0.0.1;proto=http", "Forwarded: for=192.0.2.1")
 	f("192.0.2.1, 10.0.0.1, "+peer, "https", "www.test:444", "444", `for=192.0.2.1;proto=https;host="www.test:444", for=10.0.0.1;proto=http | for=127.0.0.1;proto=http`,
@@ -115,32 +123,4 @@ func TestNobodyElseIsBelieved(t *testing.T) {
 	if head := <-heads; !strings.Contains(head, "\r\nX-Forwarded-Port: 8088\r\n") {
 		t.Errorf("got %q", head)
 	}
-}
-
-// FuzzForwarding reads chains of any bytes, and holds what is written to what may be written.
-func FuzzForwarding(f *testing.F) {
-	f.Add("1.2.3.4, 10.0.0.1,", "for=1.2.3.4;proto=https, for=10.0.0.1", "https,http", "a.test, b.test:1")
-	f.Add("", `for="[::1]:1";host="a\",b", for=_x`, "wss", "")
-	f.Add(",,", "for=", "", "a")
-	g := newGrid(f, nil)
-	trusts := func(a netip.Addr) bool { return netip.MustParsePrefix("10.0.0.0/8").Contains(a) }
-	x := newExchange(g.router)
-	f.Fuzz(func(t *testing.T, chain, element, proto, host string) {
-		head := "Host: a\r\nX-Forwarded-For: " + chain + "\r\nForwarded: " + element + "\r\nX-Forwarded-Proto: " + proto + "\r\nX-Forwarded-Host: " + host + "\r\n\r\n"
-		if refusal := x.head.Check(requestLine("GET", "/", "HTTP/1.1"), []byte(head)); refusal.Fault != "" {
-			return
-		}
-		fw := &x.who.forwarding
-		fw.forget()
-		peer := netip.MustParseAddr("10.0.0.9")
-		if client := fw.read(&x.head, peer, trusts); !client.IsValid() || client.Is4In6() {
-			t.Fatalf("client %v", client)
-		}
-		if fw.proto != nil && !isScheme(fw.proto) || fw.host != nil && !isHost(fw.host) || fw.port != nil && !admission.IsPort(fw.port) {
-			t.Fatalf("%q %q %q", fw.proto, fw.host, fw.port)
-		}
-		if written := fw.appendChain(nil, &x.head); strings.ContainsAny(string(written), "\r\n\x00") {
-			t.Fatalf("%q", written)
-		}
-	})
 }

@@ -159,7 +159,7 @@ func TestAClientWhoseConnectionBrokeHasLeftWhateverHalfClosingMeans(t *testing.T
 
 func sentToClients(g *grid) (total uint64) {
 	for i := range g.router.counters.lanes {
-		total += g.router.counters.lanes[i].sent.Load()
+		total += g.router.counters.lanes[i].sentBytes.Load()
 	}
 	return total
 }

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"gridrouter.io/router/faults"
 	"gridrouter.io/routing"
 )
 
@@ -25,12 +26,12 @@ type expectation struct {
 // expect begins the wait of a client that has sent nothing of its body.
 func (x *exchange) expect() {
 	e := &expectation{client: x.client, deadline: x.deadline, waiting: true}
-	e.timer = time.AfterFunc(x.router.cfg.Patience.Continue, func() { _ = e.grant() }) // a client that is gone is noticed by whoever reads
+	e.timer = time.AfterFunc(x.router.cfg.ClientTimeouts.Continue, func() { _ = e.sendContinue() }) // a client that is gone is noticed by whoever reads
 	x.expectation = e
 }
 
-// grant tells the client to go on, unless that is over.
-func (e *expectation) grant() error {
+// sendContinue tells the client to go on, unless that is over.
+func (e *expectation) sendContinue() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if !e.waiting {
@@ -60,13 +61,13 @@ func (x *exchange) endExpectation() {
 func (x *exchange) passInterim() routing.Fault {
 	e := x.expectation
 	if x.answer.Status == http.StatusContinue {
-		if e != nil && e.grant() != nil {
-			return faultClientGone
+		if e != nil && e.sendContinue() != nil {
+			return faults.ClientGone
 		}
-		return noFault
+		return faults.None
 	}
 	if x.head.HTTP10 {
-		return noFault
+		return faults.None
 	}
 	if e != nil {
 		e.mu.Lock()
@@ -74,9 +75,9 @@ func (x *exchange) passInterim() routing.Fault {
 	}
 	x.out = x.appendInterim(x.out[:0])
 	if _, err := x.client.send(x.out, x.deadline); err != nil {
-		return faultClientGone
+		return faults.ClientGone
 	}
-	return noFault
+	return faults.None
 }
 
 // appendInterim appends an interim answer as the client receives it.

@@ -29,7 +29,7 @@ func (w *rawClient) interimHead() string {
 // TestADeckIsAskedBeforeAClientSendsItsBody forwards the expectation and hands on what the deck
 // says: 100, a final answer, or both.
 func TestADeckIsAskedBeforeAClientSendsItsBody(t *testing.T) {
-	g := newGrid(t, func(cfg *Config) { cfg.Patience.Continue = time.Hour })
+	g := newGrid(t, func(cfg *Config) { cfg.ClientTimeouts.Continue = time.Hour })
 	g.one(goDeck(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.ContentLength > 100 {
 			w.WriteHeader(http.StatusRequestEntityTooLarge)
@@ -69,7 +69,7 @@ func TestADeckIsAskedBeforeAClientSendsItsBody(t *testing.T) {
 
 // TestASilentDeckLetsTheRouterSay100 has decks that read bodies without a word.
 func TestASilentDeckLetsTheRouterSay100(t *testing.T) {
-	g := newGrid(t, func(cfg *Config) { cfg.Patience.Continue = 20 * time.Millisecond })
+	g := newGrid(t, func(cfg *Config) { cfg.ClientTimeouts.Continue = 20 * time.Millisecond })
 	g.one(newRawDeck(t, func(c *rawClient) {
 		for c.head() != "" {
 			body := make([]byte, 5)
@@ -93,7 +93,7 @@ func TestASilentDeckLetsTheRouterSay100(t *testing.T) {
 // router is about to say 100 itself: the client gets it before the answer, or not at all.
 func TestAnAnswerAndThe100OfTheRouterNeverMix(t *testing.T) {
 	const after = 10 * time.Millisecond
-	g := newGrid(t, func(cfg *Config) { cfg.Patience.Continue = after })
+	g := newGrid(t, func(cfg *Config) { cfg.ClientTimeouts.Continue = after })
 	g.one(newRawDeck(t, func(c *rawClient) {
 		for c.head() != "" {
 			time.Sleep(after) // the race is what is tested

@@ -2,79 +2,26 @@ package router
 
 import (
 	"bytes"
-	"time"
-
-	"gridrouter.io/router/wire"
-
-	"gridrouter.io/router/http1"
 
 	"gridrouter.io/router/admission"
+	"gridrouter.io/router/faults"
+	"gridrouter.io/router/forwarding"
+	"gridrouter.io/router/http1"
 	"gridrouter.io/router/upstream"
 	"gridrouter.io/routing"
 )
-
-// exchange is one request, from its head to the end of its answer. One goroutine at a
-// time works on it; a body on its way to the deck has a second one, see upload.go.
-type exchange struct {
-	router *Router
-	client *client
-	lane   *lane
-
-	// The head as it came. It is part of the client's buffer.
-	line          admission.RequestLine
-	fields        []byte
-	firstOfClient bool // the connection's first request
-
-	// Of the attempts to ask the deck.
-	prepared   bool // out holds the head of the request, and of the body what came with it
-	replayable bool // out holds the whole request
-	heard      bool // something of an answer has come in this attempt
-	retrying   bool // this is not the first attempt
-
-	// What was made of it.
-	head     admission.Head
-	hops     int // routers that the request passed before this one
-	who      identity
-	now      *published // the table and the decks of this request
-	decision routing.Decision
-	view     *deckView
-	endpoint *upstream.Endpoint
-	conn     *upstream.Conn
-	failure  upstream.Failure // of the deck in this attempt; told by tellFailure
-
-	answer      http1.Answer
-	upload      upload
-	expectation *expectation // a client that waits for 100 (Continue); nil: it does not
-
-	in     []byte // what is read from the deck
-	have   int    // how much of a head of an answer is in it
-	headBy int64  // until when that head must be whole
-	out    []byte // heads, on their way out
-
-	deadline int64 // of the whole, as waits are bounded; noWait: none
-	started  time.Time
-	asked    time.Time // when the deck was asked; zero: it was not
-	answered time.Time // when its answer's head was there
-
-	status int  // that the client got
-	begun  bool // something of the answer has been sent
-	closes bool // the client's connection ends with this request
-	reason string
-	sent   int64  // bytes of the answer's body
-	log    []byte // room for the line of the access log
-}
 
 // serve is the life of a request. Each step may end it with a fault; finish is where
 // every one of them ends.
 func (x *exchange) serve() {
 	fault := x.admit()
-	if fault == noFault {
+	if fault == faults.None {
 		fault = x.decide()
 	}
-	if fault == noFault {
+	if fault == faults.None {
 		fault = x.address()
 	}
-	if fault == noFault {
+	if fault == faults.None {
 		fault = x.relay()
 	}
 	x.finish(fault)
@@ -84,20 +31,20 @@ func (x *exchange) serve() {
 func (x *exchange) admit() routing.Fault {
 	refusal := x.head.Check(x.line, x.fields)
 	x.reason = refusal.Reason
-	x.who.read(&x.head, x.client)
-	x.head.Request.ClientIP = x.who.client
-	if refusal.Fault != noFault {
+	x.identity.Read(&x.head, forwarding.Peer{Address: x.client.peer, Trusted: x.client.trusted, TLS: x.client.Secure}, x.router.proxies)
+	x.head.Request.ClientIP = x.identity.Client
+	if refusal.Fault != faults.None {
 		x.closes = true
 		return refusal.Fault
 	}
 	x.closes = x.closes || x.head.Close
 	if x.hops = readHops(&x.head); x.hops >= maxHops {
-		return faultLoopDetected
+		return faults.LoopDetected
 	}
 	if x.router.drain.refuses() && !x.firstOfClient {
-		return faultDraining
+		return faults.Draining
 	}
-	return noFault
+	return faults.None
 }
 
 // maxHops is how many routers a request may have passed before this one. A grid may be a deck of
@@ -136,7 +83,7 @@ func (x *exchange) decide() routing.Fault {
 	}
 	x.reason = x.decision.Reason
 	if x.misdirected() {
-		return faultMisdirected
+		return faults.Misdirected
 	}
 	return x.decision.Fault
 }
@@ -158,88 +105,8 @@ func (x *exchange) address() routing.Fault {
 	x.endpoint = upstream.Pick(x.view.endpoints)
 	if x.endpoint == nil {
 		x.deckFailed(upstream.FailedUnresolved, x.view.names())
-		return faultDeckUnresolved
+		return faults.DeckUnresolved
 	}
 	x.endpoint.Begin()
-	return noFault
-}
-
-func newExchange(r *Router) *exchange {
-	x := &exchange{router: r, in: make([]byte, firstReadBytes), out: make([]byte, 0, firstReadBytes)}
-	x.upload.init()
-	return x
-}
-
-// begin takes an exchange for a client's request.
-func (r *Router) begin(c *client) *exchange {
-	x, _ := r.exchanges.Get().(*exchange)
-	x.client, x.lane = c, c.lane
-	x.started = time.Now()
-	x.who.client = c.peer
-	x.lane.inFlight.Add(1)
-	return x
-}
-
-// release lets go of an exchange that is over.
-func (r *Router) release(x *exchange) {
-	x.hangUp()
-	x.lane.inFlight.Add(-1)
-	x.forget()
-	r.exchanges.Put(x)
-}
-
-// hangUp lets go of what a request still holds.
-func (x *exchange) hangUp() {
-	x.abandon(upstream.ClosedBadAnswer)
-	if x.retrying {
-		x.view.live.EndRetries()
-		x.retrying = false
-	}
-	if x.endpoint != nil {
-		x.endpoint.End()
-		x.endpoint = nil
-	}
-}
-
-// forget clears the request, and keeps the buffers for another.
-func (x *exchange) forget() {
-	x.client, x.lane, x.line, x.fields = nil, nil, admission.RequestLine{}, nil
-	x.firstOfClient, x.prepared, x.replayable, x.heard, x.retrying = false, false, false, false, false
-	x.who.requestID = nil
-	x.who.forget()
-	x.now, x.decision, x.view = nil, routing.Decision{}, nil
-	x.answer = http1.Answer{}
-	x.upload.whole = false
-	x.upload.bytes.Store(0)
-	x.head.Reset()
-	x.deadline, x.started, x.asked, x.answered = wire.NoWait, time.Time{}, time.Time{}, time.Time{}
-	x.status, x.sent, x.reason, x.failure = 0, 0, "", upstream.Failure{}
-	x.begun, x.closes = false, false
-	if cap(x.in) > keptReadBytes {
-		x.in = make([]byte, firstReadBytes)
-	}
-	if cap(x.out) > keptReadBytes {
-		x.out = make([]byte, 0, firstReadBytes)
-	}
-}
-
-// late says whether the request's own deadline is over.
-func (x *exchange) late() bool {
-	return x.deadline != wire.NoWait && x.router.clock.Now() >= x.deadline
-}
-
-// untilDeadline is a time, but not beyond the request's own deadline.
-func (x *exchange) untilDeadline(d time.Duration) time.Duration {
-	if x.deadline != wire.NoWait {
-		return min(d, time.Duration(x.deadline-x.router.clock.Now()))
-	}
-	return d
-}
-
-// orDeadline is a moment, but not beyond the request's own deadline.
-func (x *exchange) orDeadline(by int64) int64 {
-	if x.deadline != wire.NoWait {
-		return min(by, x.deadline)
-	}
-	return by
+	return faults.None
 }

@@ -133,7 +133,7 @@ func TestIdleConnectionsHoldNoBuffer(t *testing.T) {
 }
 
 func TestABodyThatStandsStillIsCut(t *testing.T) {
-	g := newGrid(t, func(c *Config) { c.Patience.Body = 300 * time.Millisecond })
+	g := newGrid(t, func(c *Config) { c.ClientTimeouts.Body = 300 * time.Millisecond })
 	seen := make(chan error, 2)
 	g.one(newRawDeck(t, func(c *rawClient) {
 		c.head()
@@ -191,11 +191,11 @@ func TestHeadsThatDoNotEndAreCutAtTheLimit(t *testing.T) {
 func TestClientsThatTakeTooLongAreCounted(t *testing.T) {
 	const short = 150 * time.Millisecond
 	g := newGrid(t, func(c *Config) {
-		c.Patience = Patience{Head: short, Idle: short, Body: short, Write: short, Tunnel: short}
+		c.ClientTimeouts = ClientTimeouts{Head: short, Idle: short, Body: short, Write: short, Tunnel: short}
 	})
-	counted := func(wait impatience) {
+	counted := func(wait clientWait) {
 		t.Helper()
-		testkit.Eventually(t, wait.String()+" is counted", func() bool { return g.router.timeouts[wait].Load() == 1 })
+		testkit.Eventually(t, wait.String()+" is counted", func() bool { return g.router.clientTimeouts[wait].Load() == 1 })
 	}
 	g.one(answering(t, fine).addr)
 	idle := g.dial()

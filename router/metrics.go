@@ -15,13 +15,13 @@ const AccessLogLanes = metrics.Lanes
 
 // lane is one copy of the counters.
 type lane struct {
-	index    int
-	inFlight atomic.Int64
-	received atomic.Uint64
-	sent     atomic.Uint64
-	classes  metrics.Classes // of requests without a deck
+	index         int
+	inFlight      atomic.Int64
+	receivedBytes atomic.Uint64
+	sentBytes     atomic.Uint64
+	classes       metrics.Classes // of requests without a deck
 	metrics.Latencies
-	faults []atomic.Uint64 // by place in the table of faults
+	faults []atomic.Uint64 // by place in faults.All
 	_      [64]byte
 }
 
@@ -132,11 +132,11 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	metrics.Count(out, c.evictions, r.clients.evicted.places.Load(), "all_places")
 	metrics.Count(out, c.evictions, r.clients.evicted.address.Load(), "address_share")
 	metrics.Gauge(out, c.tunnels, float64(r.tunnels.count()))
-	for wait := range impatiences {
-		metrics.Count(out, c.clientTimeouts, r.timeouts[wait].Load(), wait.String())
+	for wait := range clientWaits {
+		metrics.Count(out, c.clientTimeouts, r.clientTimeouts[wait].Load(), wait.String())
 	}
-	for why := range rudenesses {
-		metrics.Count(out, c.clientsRefused, r.turned.total[why].Load(), why.String())
+	for why := range refusalReasons {
+		metrics.Count(out, c.clientsRefused, r.refused.total[why].Load(), why.String())
 	}
 	var lines, slow, failed uint64
 	if log := r.cfg.AccessLog; log != nil {
@@ -152,22 +152,23 @@ func (c *collector) collectRequests(out chan<- prometheus.Metric) {
 	var received, sent uint64
 	var classes metrics.ClassSums
 	var took metrics.Histogram
-	faults := make([]uint64, len(r.faults.kinds))
+	kinds := r.faults.Kinds()
+	failed := make([]uint64, len(kinds))
 	for i := range r.counters.lanes {
 		l := &r.counters.lanes[i]
-		received, sent = received+l.received.Load(), sent+l.sent.Load()
+		received, sent = received+l.receivedBytes.Load(), sent+l.sentBytes.Load()
 		took.Add(&l.Latencies)
 		classes.Add(&l.classes)
-		for k := range faults {
-			faults[k] += l.faults[k].Load()
+		for k := range failed {
+			failed[k] += l.faults[k].Load()
 		}
 	}
 	metrics.Gauge(out, c.inFlight, float64(r.counters.inFlight()))
 	metrics.Count(out, c.received, received)
 	metrics.Count(out, c.sent, sent)
 	classes.Show(out, c.requests, "")
-	for k, n := range faults {
-		metrics.Count(out, c.faults, n, string(r.faults.kinds[k].code))
+	for k, n := range failed {
+		metrics.Count(out, c.faults, n, string(kinds[k].Code))
 	}
 	took.Show(out, c.duration)
 }
@@ -186,7 +187,7 @@ func (c *collector) collectDecks(out chan<- prometheus.Metric) {
 
 func (c *collector) collectTable(out chan<- prometheus.Metric) {
 	metrics.Count(out, c.publishes, c.router.counters.publishes.Load())
-	metrics.Gauge(out, c.kept, float64(c.router.recent.count()))
+	metrics.Gauge(out, c.kept, float64(c.router.history.Count()))
 	now := c.router.published.Load()
 	if now == nil {
 		return

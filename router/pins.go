@@ -17,12 +17,12 @@ type Pins interface {
 	Pin(ctx context.Context, tenant string, key []byte) routing.Pinned
 }
 
-// pinPatience is how long a request waits for its pin: as long as for a connection to a deck.
-const pinPatience = routing.DefaultConnectTimeout
+// pinTimeout is how long a request waits for its pin: as long as for a connection to a deck.
+const pinTimeout = routing.DefaultConnectTimeout
 
 // decidePinned goes on with a decision that waits for a pin.
 func (x *exchange) decidePinned() {
-	until := time.Now().Add(pinPatience)
+	until := time.Now().Add(pinTimeout)
 	if policy := x.decision.Policy; policy.Total > 0 {
 		if end := x.started.Add(policy.Total); end.Before(until) {
 			until = end
@@ -87,6 +87,6 @@ func (r *Router) PinReader() admission.PinReader {
 		return nil
 	}
 	return func(tenant string, key []byte) routing.Pinned {
-		return r.pin(time.Now().Add(pinPatience), tenant, key)
+		return r.pin(time.Now().Add(pinTimeout), tenant, key)
 	}
 }

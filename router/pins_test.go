@@ -187,7 +187,7 @@ func TestARequestWaitsForItsPinNoLongerThanItMay(t *testing.T) {
 	tenant.Timeouts = &routing.TenantTimeouts{Total: routing.Duration(20 * time.Millisecond)}
 	g.put(tenant)
 	want()
-	for i, most := range []time.Duration{pinPatience, 20 * time.Millisecond} {
+	for i, most := range []time.Duration{pinTimeout, 20 * time.Millisecond} {
 		if board.allowed[i] > most {
 			t.Errorf("request %d would have waited %v, want at most %v", i, board.allowed[i], most)
 		}

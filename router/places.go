@@ -4,7 +4,6 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"gridrouter.io/router/wire"
@@ -140,7 +139,7 @@ func (s *clientSet) canMakeRoom() bool {
 // takesShare has the connection counted to its address. false: it has no place, and says why.
 func (c *client) takesShare() bool {
 	r := c.router
-	return r.clients.takeShare(c, r.cfg.MaxClientsPerAddress) || c.turnAway(rudeShare, nil)
+	return r.clients.takeShare(c, r.cfg.MaxClientsPerAddress) || c.refuse(refusedAddressShare, nil)
 }
 
 // evict closes the longest waiting of some connections, and takes it from its address: where none
@@ -152,10 +151,10 @@ func (s *clientSet) evict(from []*client) bool {
 			return false
 		}
 		if wait.CompareAndSwap(since, evicted) {
-			if s.leaveShare(c); c.place != nowhere {
+			if s.leaveShare(c); c.place != noPlace {
 				s.evicting++
 			}
-			c.leaving = true
+			c.wasEvicted = true
 			_ = c.TCP.Close() // its goroutine finds out
 			return true
 		}
@@ -189,7 +188,7 @@ func longestWaiting(from []*client, wait func(*client) *atomic.Int64, after time
 	}
 	before := from[0].router.clock.Now() - int64(after)
 	look := func(c *client) {
-		if at := wait(c).Load(); at > 0 && at <= before && (longest == nil || at < since) && !c.hasSaid() {
+		if at := wait(c).Load(); at > 0 && at <= before && (longest == nil || at < since) && !c.hasUnread() {
 			longest, since = c, at
 		}
 	}
@@ -206,28 +205,13 @@ func longestWaiting(from []*client, wait func(*client) *atomic.Int64, after time
 	return longest, since
 }
 
-// hasSaid says whether something has come that nobody has read yet. Unlike lookAt it may be asked
+// hasUnread says whether something has come that nobody has read yet. Unlike LookAt it may be asked
 // by anybody at any time.
-func (c *client) hasSaid() (said bool) {
+func (c *client) hasUnread() (said bool) {
 	err := c.Raw.Control(func(fd uintptr) {
 		var one [1]byte
 		n, _ := wire.RawPeek(fd, one[:]) // an end, or a break, is nothing said
 		said = n > 0
 	})
 	return err == nil && said
-}
-
-const (
-	fewDescriptors = 64
-	noLimit        = 1 << 20
-)
-
-// defaultMaxClients is three quarters of the descriptors that the process may have: what is
-// left is for decks, and the rest.
-func defaultMaxClients() int {
-	var limit syscall.Rlimit
-	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil {
-		return noLimit
-	}
-	return int(max(min(limit.Cur, noLimit), fewDescriptors) * 3 / 4)
 }

@@ -156,7 +156,7 @@ func TestOneAddressHasItsShareAndTrustedPeersHaveAll(t *testing.T) {
 				testkit.Eventually(t, "its request is under way", func() bool { return g.router.counters.inFlight() == int64(i+1) })
 			}
 		}
-		testkit.Eventually(t, "the others are refused", func() bool { return g.router.turned.total[rudeShare].Load() == uint64(places-open) })
+		testkit.Eventually(t, "the others are refused", func() bool { return g.router.refused.total[refusedAddressShare].Load() == uint64(places-open) })
 		if n := g.router.counters.inFlight(); n != int64(open) {
 			t.Errorf("%d requests are under way, want %d", n, open)
 		}
@@ -250,8 +250,8 @@ func TestWhatTheRouterClosesItselfIsNobodysFault(t *testing.T) {
 	testkit.Eventually(t, "all but one made room", func() bool { return g.router.clients.evicted.places.Load() == 5 })
 	g.router.clients.closeAll()
 	testkit.Eventually(t, "all are gone", func() bool { open, _ := g.router.clients.count(); return open == 0 })
-	for why := range rudenesses {
-		if n := g.router.turned.total[why].Load(); n > 0 {
+	for why := range refusalReasons {
+		if n := g.router.refused.total[why].Load(); n > 0 {
 			t.Errorf("%d are counted as %s", n, why)
 		}
 	}
@@ -262,12 +262,12 @@ func TestWhatTheRouterClosesItselfIsNobodysFault(t *testing.T) {
 
 // someHaveSaid says whether something has come that the router has not read.
 func (g *grid) someHaveSaid() (said bool) {
-	g.router.clients.each(func(c *client) { said = said || c.hasSaid() })
+	g.router.clients.each(func(c *client) { said = said || c.hasUnread() })
 	return said
 }
 
-// TestWhoIsTurnedAwayBehindABalancerIsNamed looks for the client in the log.
-func TestWhoIsTurnedAwayBehindABalancerIsNamed(t *testing.T) {
+// TestARefusedClientBehindABalancerIsNamed looks for the client in the log.
+func TestARefusedClientBehindABalancerIsNamed(t *testing.T) {
 	g := newGrid(t, func(c *Config) {
 		c.MaxClientsPerAddress, c.ProxyProtocol, c.TrustedProxies = 1, true, prefixes("127.0.0.0/8")
 	})
@@ -356,7 +356,7 @@ func TestABodyThatNeverComesKeepsNobodyOut(t *testing.T) {
 func TestTheFirstHeadHasOneTimeForAll(t *testing.T) {
 	g := newGrid(t, func(c *Config) {
 		c.ProxyProtocol, c.TrustedProxies = true, prefixes("127.0.0.0/8")
-		c.Patience.Head = 10 * time.Second
+		c.ClientTimeouts.Head = 10 * time.Second
 	})
 	g.one(answering(t, fine).addr)
 	g.router.clock.Stop()
@@ -367,7 +367,7 @@ func TestTheFirstHeadHasOneTimeForAll(t *testing.T) {
 	testkit.Eventually(t, "the header has been read", func() bool {
 		n := uint64(0)
 		for i := range g.router.counters.lanes {
-			n += g.router.counters.lanes[i].received.Load()
+			n += g.router.counters.lanes[i].receivedBytes.Load()
 		}
 		return n > 0
 	})

@@ -71,10 +71,10 @@ func (r *Router) Publish(t *routing.Table) {
 		}
 	}
 	before := p.put(next)
-	r.recent.add(t)
+	r.history.Add(t)
 	r.counters.publishes.Add(1)
-	p.clean(next)
-	r.tellPublished(before, t)
+	p.retireUnused(next)
+	r.logPublished(before, t)
 }
 
 // put puts a state in force, and returns the one before it.
@@ -89,8 +89,8 @@ func (p *publisher) put(next *published) (before *published) {
 	return before
 }
 
-// tellPublished logs what a new table holds.
-func (r *Router) tellPublished(before *published, t *routing.Table) {
+// logPublished logs what a new table holds.
+func (r *Router) logPublished(before *published, t *routing.Table) {
 	counts := t.Counts()
 	fields := []zap.Field{
 		zap.Int64("revision", t.Revision()), zap.String("hash", t.Hash()),
@@ -107,16 +107,16 @@ func (r *Router) tellPublished(before *published, t *routing.Table) {
 	if before != nil {
 		known = before.table.Problems()
 	}
-	r.tellProblems(known, t.Problems())
+	r.logProblems(known, t.Problems())
 }
 
-// toldProblems is how many problems one table is told of, each on a line of its own. /problems
+// maxLoggedProblems is how many problems one table is told of, each on a line of its own. /problems
 // has all of them.
-const toldProblems = 20
+const maxLoggedProblems = 20
 
-// tellProblems logs the problems that are new; both lists are sorted. What a change does to a
+// logProblems logs the problems that are new; both lists are sorted. What a change does to a
 // log is in proportion to the change.
-func (r *Router) tellProblems(known, now []routing.Problem) {
+func (r *Router) logProblems(known, now []routing.Problem) {
 	more := 0
 	for told := 0; len(now) > 0; now = now[1:] {
 		problem := now[0]
@@ -125,7 +125,7 @@ func (r *Router) tellProblems(known, now []routing.Problem) {
 		}
 		switch {
 		case len(known) > 0 && compareProblems(known[0], problem) == 0:
-		case told == toldProblems || problem.Key == "" && problem.Code == routing.ProblemHeld: // whose number changes; the guard tells of it
+		case told == maxLoggedProblems || problem.Key == "" && problem.Code == routing.ProblemHeld: // whose number changes; the guard tells of it
 			more++
 		default:
 			told++
@@ -246,13 +246,13 @@ func (p *publisher) nameChanged(name string) {
 	}
 	if changed {
 		p.put(next)
-		p.clean(next)
+		p.retireUnused(next)
 	}
 }
 
-// clean retires the addresses that the state in force no longer has: no new request goes
+// retireUnused retires the addresses that the state in force no longer has: no new request goes
 // there, idle connections close, busy ones end with what they carry.
-func (p *publisher) clean(now *published) {
+func (p *publisher) retireUnused(now *published) {
 	wanted := make(map[*upstream.Endpoint]struct{})
 	decks := make(map[string]struct{}, len(now.decks))
 	for _, view := range now.decks {

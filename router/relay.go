@@ -5,8 +5,8 @@ import (
 	"net/http"
 	"time"
 
+	"gridrouter.io/router/faults"
 	"gridrouter.io/router/http1"
-
 	"gridrouter.io/router/upstream"
 	"gridrouter.io/router/wire"
 	"gridrouter.io/routing"
@@ -32,14 +32,14 @@ func (x *exchange) relay() routing.Fault {
 	for tries := 1; ; tries++ {
 		rest, fault := x.attempt()
 		switch {
-		case fault == noFault && x.answer.Status == http.StatusSwitchingProtocols:
+		case fault == faults.None && x.answer.Status == http.StatusSwitchingProtocols:
 			return x.tunnel(rest)
-		case fault == noFault:
+		case fault == faults.None:
 			return x.passOn(rest)
 		}
-		stale := x.conn != nil && x.conn.Reused() && !x.heard // which is what becomes of idle connections
+		stale := x.conn != nil && x.conn.Reused() && !x.answerBegun // which is what becomes of idle connections
 		if !stale {
-			x.tellFailure()
+			x.reportFailure()
 		}
 		if !x.tryAgain(fault, tries) {
 			return fault
@@ -51,15 +51,15 @@ func (x *exchange) relay() routing.Fault {
 // attempt asks the deck once, up to the head of its answer. It returns what has been read
 // of the answer's body.
 func (x *exchange) attempt() (rest []byte, fault routing.Fault) {
-	x.heard, x.have = false, 0
-	if fault := x.prepare(); fault != noFault {
+	x.answerBegun, x.have = false, 0
+	if fault := x.prepare(); fault != faults.None {
 		return nil, fault
 	}
-	if fault := x.connect(); fault != noFault {
+	if fault := x.connect(); fault != faults.None {
 		return nil, fault
 	}
 	have, fault := x.ask()
-	if fault != noFault {
+	if fault != faults.None {
 		return nil, fault
 	}
 	return x.awaitAnswer(have)
@@ -77,37 +77,29 @@ func (x *exchange) connect() routing.Fault {
 	}
 	if conn == nil {
 		var err error
-		if conn, err = x.endpoint.Dial(x.untilDeadline(deck.Connect)); err != nil {
+		if conn, err = x.endpoint.Dial(x.timeWithinDeadline(deck.Connect)); err != nil {
 			return x.connectFault(err)
 		}
 	}
 	x.conn = conn
 	x.client.attach(conn)
-	return noFault
-}
-
-// detach takes the connection out of the exchange's hands.
-func (x *exchange) detach() *upstream.Conn {
-	conn := x.conn
-	x.conn = nil
-	x.client.detach()
-	return conn
+	return faults.None
 }
 
 // connectFault says which fault it is that no connection could be made.
 func (x *exchange) connectFault(err error) routing.Fault {
 	switch {
-	case x.late():
+	case x.deadlinePassed():
 		x.deckFailed(upstream.FailedTotal, "")
-		return faultDeckTimeout
+		return faults.DeckTimeout
 	case upstream.RanOut(err):
 		x.reason = "this machine ran out of what a connection needs: " + err.Error()
-		return faultOverloaded
+		return faults.Overloaded
 	}
 	cause := upstream.ConnectCause(err)
 	x.deckFailed(cause, err.Error())
 	x.endpoint.Failed(cause)
-	return faultConnectFailed
+	return faults.ConnectFailed
 }
 
 // ask sends the head of the request with what is there of its body, and begins to send
@@ -115,64 +107,64 @@ func (x *exchange) connectFault(err error) routing.Fault {
 // how many.
 func (x *exchange) ask() (have int, fault routing.Fault) {
 	c := x.client
-	c.sent.Store(false)
-	c.left.Store(false)
+	c.requestSent.Store(false)
+	c.departed.Store(false)
 	x.upload.firstBy.Store(wire.NoWait)
-	if c.body.over {
+	if c.body.Ended() {
 		x.upload.whole = true
 		by := x.firstByteBy()
 		x.upload.firstBy.Store(by)
-		c.sent.Store(true)
+		c.requestSent.Store(true)
 		c.deckWaitBegins()
 		n, err := x.conn.Converse(x.out, x.in, by)
 		if left := c.deckWaitEnds(); n == 0 || left {
 			return 0, x.waitFault(x.waitError(err))
 		}
-		x.heard = true
+		x.answerBegun = true
 		x.headBy = x.firstByteBy()
-		return n, noFault // an error comes again
+		return n, faults.None // an error comes again
 	}
 	c.mu.Lock()
 	x.upload.awaited = true
 	c.mu.Unlock()
 	if _, err := x.conn.WriteUntil(x.out, x.firstByteBy()); err != nil {
 		if errors.Is(err, wire.ErrOverdue) {
-			x.tookNothing()
-			return 0, faultDeckTimeout
+			x.deckStalled()
+			return 0, faults.DeckTimeout
 		}
 		x.deckFailed(upstream.FailedWrite, err.Error())
-		return 0, faultBadDeckAnswer
+		return 0, faults.BadDeckAnswer
 	}
 	if x.head.Continue && x.upload.bytes.Load() == 0 {
 		x.expect()
 	}
 	x.upload.start(x)
-	return 0, noFault
+	return 0, faults.None
 }
 
 // prepare makes what is sent first. It comes before a connection is taken, so that a body
 // that is malformed from its beginning costs none.
 func (x *exchange) prepare() routing.Fault {
 	if x.prepared { // and not sent, or not with success
-		return noFault
+		return faults.None
 	}
 	var fault routing.Fault
 	x.out = x.appendDeckHead(x.out[:0])
-	if x.out, fault = x.upload.prepare(x, x.out); fault != noFault {
+	if x.out, fault = x.upload.prepare(x, x.out); fault != faults.None {
 		x.reason = badChunks
 		return fault
 	}
-	x.prepared, x.replayable = true, x.client.body.over
-	return noFault
+	x.prepared, x.replayable = true, x.client.body.Ended()
+	return faults.None
 }
 
 // badChunks is what is wrong with a body of a client that cannot be read.
 const badChunks = "the chunks of the body are malformed"
 
-// tookNothing notes that the deck took nothing more of the request, or that the time for the
+// deckStalled notes that the deck took nothing more of the request, or that the time for the
 // whole request was over before it did.
-func (x *exchange) tookNothing() {
-	if x.late() {
+func (x *exchange) deckStalled() {
+	if x.deadlinePassed() {
 		x.deckFailed(upstream.FailedTotal, "")
 		return
 	}
@@ -189,7 +181,7 @@ func (x *exchange) awaitAnswer(have int) (rest []byte, fault routing.Fault) {
 		switch searched = next; {
 		case err != nil:
 			x.deckFailed(upstream.FailedHead, badHead(err, x.in[:have]))
-			return nil, faultBadDeckAnswer
+			return nil, faults.BadDeckAnswer
 		case end == 0:
 			n, err := x.readMore(have)
 			if have += n; err != nil {
@@ -199,21 +191,21 @@ func (x *exchange) awaitAnswer(have int) (rest []byte, fault routing.Fault) {
 		}
 		if err := x.answer.Parse(x.in[:end]); err != nil {
 			x.deckFailed(answerCause(err), badHead(err, x.in[:end]))
-			return nil, faultBadDeckAnswer
+			return nil, faults.BadDeckAnswer
 		}
 		if x.answer.Status >= 200 || x.answer.Status == http.StatusSwitchingProtocols && x.switches() {
 			x.headCame()
-			return x.in[end:have], noFault
+			return x.in[end:have], faults.None
 		}
 		if x.answer.Status == http.StatusSwitchingProtocols {
 			x.deckFailed(upstream.FailedHead, "it switches to a protocol that nobody asked for")
-			return nil, faultBadDeckAnswer
+			return nil, faults.BadDeckAnswer
 		}
 		if interim++; interim > maxInterim {
 			x.deckFailed(upstream.FailedHead, "more than 16 interim answers came before the one that counts")
-			return nil, faultBadDeckAnswer
+			return nil, faults.BadDeckAnswer
 		}
-		if fault := x.passInterim(); fault != noFault {
+		if fault := x.passInterim(); fault != faults.None {
 			return nil, fault
 		}
 		have, searched = copy(x.in, x.in[end:have]), 0
@@ -237,7 +229,7 @@ func (x *exchange) readMore(have int) (int, error) {
 	x.client.deckWaitBegins()
 	n, err := x.conn.ReadUntil(x.in[have:], by)
 	if left := x.client.deckWaitEnds(); n > 0 && !left {
-		x.heard = true
+		x.answerBegun = true
 		if have == 0 {
 			x.headBy = x.firstByteBy()
 		}
@@ -249,10 +241,10 @@ func (x *exchange) readMore(have int) (int, error) {
 // waitError says why a wait for the deck ended, if it was not for the deck's sake.
 func (x *exchange) waitError(err error) error {
 	switch {
-	case x.client.left.Load():
+	case x.client.departed.Load():
 		return errClientGone
 	case err == nil:
-	case x.upload.failed() != noFault:
+	case x.upload.faultSoFar() != faults.None:
 		return errUpload
 	}
 	return err
@@ -265,12 +257,12 @@ func (x *exchange) answerBy() int64 {
 	if by := x.upload.firstBy.Load(); by != wire.NoWait {
 		return by
 	}
-	return x.orDeadline(wire.Forever)
+	return x.withinDeadline(wire.Forever)
 }
 
 // firstByteBy is when the deck's time for its first byte is over, counted from now.
 func (x *exchange) firstByteBy() int64 {
-	return x.orDeadline(x.router.clock.After(x.view.compiled.FirstByte))
+	return x.withinDeadline(x.router.clock.After(x.view.compiled.FirstByte))
 }
 
 // headCame ends the time for the first byte.
@@ -289,20 +281,20 @@ func (x *exchange) headCame() {
 func (x *exchange) waitFault(err error) routing.Fault {
 	switch {
 	case errors.Is(err, errUpload):
-		fault := x.upload.failed()
-		switch fault { //nolint:exhaustive // the others say all themselves
-		case faultDeckTimeout:
-			x.tookNothing()
+		fault := x.upload.faultSoFar()
+		switch fault { //nolint:exhaustive // every other fault needs no further word
+		case faults.DeckTimeout:
+			x.deckStalled()
 		case routing.FaultBadRequest:
 			x.reason = badChunks
 		}
 		return fault
 	case errors.Is(err, errClientGone):
-		return faultClientGone
+		return faults.ClientGone
 	case errors.Is(err, wire.ErrOverdue):
-		if x.late() {
+		if x.deadlinePassed() {
 			x.deckFailed(upstream.FailedTotal, "")
-			return faultDeckTimeout
+			return faults.DeckTimeout
 		}
 		cause := upstream.FailedFirstByte
 		if x.have > 0 {
@@ -310,9 +302,9 @@ func (x *exchange) waitFault(err error) routing.Fault {
 		}
 		x.deckFailed(cause, "")
 		x.endpoint.Failed(cause)
-		return faultDeckTimeout
+		return faults.DeckTimeout
 	}
 	cause, detail := waitCause(err, x.in[:x.have])
 	x.deckFailed(cause, detail)
-	return faultBadDeckAnswer
+	return faults.BadDeckAnswer
 }

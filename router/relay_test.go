@@ -13,7 +13,6 @@ import (
 
 	"gridrouter.io/bench/testkit"
 	"gridrouter.io/router/http1"
-
 	"gridrouter.io/routing"
 )
 
@@ -388,7 +387,7 @@ func openConnections(g *grid) (open int64) {
 
 // faultCount reads how often a fault was counted.
 func faultCount(g *grid, code routing.Fault) (n uint64) {
-	_, place := g.router.faults.of(code)
+	_, place := g.router.faults.Of(code)
 	for i := range g.router.counters.lanes {
 		n += g.router.counters.lanes[i].faults[place].Load()
 	}

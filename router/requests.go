@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"gridrouter.io/router/admission"
+	"gridrouter.io/router/faults"
 	"gridrouter.io/router/http1"
 	"gridrouter.io/router/wire"
 	"gridrouter.io/routing"
@@ -25,7 +26,7 @@ var continueAnswer = []byte("HTTP/1.1 100 Continue\r\n\r\n")
 // serve reads request after request and takes each through its life.
 func (c *client) serve() {
 	defer c.close()
-	if !c.greet() {
+	if !c.handshakes() {
 		return
 	}
 	more := true
@@ -40,48 +41,48 @@ func (c *client) serveOne() (more bool) {
 		return false
 	}
 	head, wrong := c.awaitHead()
-	if !c.endsWaiting() || wrong == errNobodyAsked { //nolint:errorlint // made here
+	if !c.endsWaiting() || wrong == errNoRequest { //nolint:errorlint // awaitHead returns this error unwrapped
 		return false
 	}
 	r := c.router
-	x := r.begin(c)
-	defer r.release(x)
-	x.firstOfClient = c.begin()
+	x := r.acquireExchange(c)
+	defer r.releaseExchange(x)
+	x.firstOfClient = c.countRequest()
 	if wrong != nil {
-		refusal := unreadable(wrong)
+		refusal := headRefusal(wrong)
 		x.line, x.closes, x.reason = admission.RequestLine{}, true, refusal.Reason
-		x.who.newRequestID()
+		x.identity.NewRequestID()
 		x.finish(refusal.Fault)
 		return false
 	}
 	x.line, x.fields = admission.SplitHead(head, c.frame.Line())
-	r.guarded(x)
+	r.serveRecovering(x)
 	return !x.closes
 }
 
-// guarded runs the life of a request and, should it panic, ends that request alone.
-func (r *Router) guarded(x *exchange) {
+// serveRecovering runs the life of a request and, should it panic, ends that request alone.
+func (r *Router) serveRecovering(x *exchange) {
 	defer func() {
 		if cause := recover(); cause != nil {
-			r.tellPanic(cause)
-			x.hangUp()
+			r.logPanic(cause)
+			x.releaseDeck()
 			x.closes = true
-			x.finish(faultInternal)
+			x.finish(faults.Internal)
 		}
 	}()
 	x.serve()
 }
 
-func (r *Router) tellPanic(cause any) {
+func (r *Router) logPanic(cause any) {
 	r.log.Error("a request made the router panic; this is a mistake in the router, please report it",
 		zap.Any("panic", cause), zap.ByteString("stack", debug.Stack()))
 }
 
 var (
 	// errNobodyAsked: the connection ended, or its time did, before a request began.
-	errNobodyAsked = errors.New("nobody asked anything")
-	errNoMethod    = errors.New("the request does not begin with a method")
-	errEmptyLines  = errors.New("more than 8 empty lines come before the request")
+	errNoRequest  = errors.New("nobody asked anything")
+	errNoMethod   = errors.New("the request does not begin with a method")
+	errEmptyLines = errors.New("more than 8 empty lines come before the request")
 )
 
 // maxEmptyLines is how many empty lines may come before a request: some clients send one behind
@@ -92,14 +93,14 @@ const maxEmptyLines = 8
 // buffer, and valid until the next call. Empty lines before it are passed over (RFC 9112 2.2):
 // they begin no request, and prolong no wait.
 func (c *client) awaitHead() (head []byte, err error) {
-	c.gather()
+	c.compactBuffer()
 	c.frame.Restart()
 	emptyLines := 0
 	begun, err := c.beginHead(&emptyLines)
 	if err != nil {
 		return nil, err
 	}
-	patience := &c.router.cfg.Patience
+	patience := &c.router.cfg.ClientTimeouts
 	by := c.headBy
 	switch {
 	case c.requests == 0:
@@ -121,7 +122,7 @@ func (c *client) awaitHead() (head []byte, err error) {
 			}
 		}
 		if err := c.receiveMore(by); err != nil {
-			return nil, c.unheard(err, !begun)
+			return nil, c.headError(err, !begun)
 		}
 		if begun {
 			continue
@@ -149,7 +150,7 @@ func (c *client) beginHead(emptyLines *int) (begun bool, err error) {
 	}
 	switch n := len(received); {
 	case n == 0:
-		c.drop() // who waits holds no buffer
+		c.dropBuffer() // who waits holds no buffer
 		return false, nil
 	case n < c.end:
 		c.end = copy(c.buf.Data(), received)
@@ -163,30 +164,30 @@ func (c *client) beginHead(emptyLines *int) (begun bool, err error) {
 	return true, nil
 }
 
-// unheard says why there is no head. nothing says that no byte of one had come.
-func (c *client) unheard(err error, nothing bool) error {
+// headError says why there is no head. nothing says that no byte of one had come.
+func (c *client) headError(err error, nothing bool) error {
 	overdue := errors.Is(err, wire.ErrOverdue)
 	switch {
 	case nothing && overdue && c.requests > 0:
-		c.router.lost(waitedIdle)
+		c.router.countTimeout(waitedIdle)
 	case overdue:
-		c.router.lost(waitedHead)
+		c.router.countTimeout(waitedHead)
 	}
 	if nothing {
-		return errNobodyAsked
+		return errNoRequest
 	}
 	return err
 }
 
-// gather moves what was received and not used to the front, or lets the buffer go.
-func (c *client) gather() {
+// compactBuffer moves what was received and not used to the front, or lets the buffer go.
+func (c *client) compactBuffer() {
 	unread := c.unread()
 	if len(unread)+len(c.more) == 0 {
-		c.drop()
+		c.dropBuffer()
 		return
 	}
 	if c.buf == nil || len(unread)+len(c.more) > len(c.buf.Data()) {
-		c.swap(wire.NewBuffer(len(unread) + len(c.more)))
+		c.replaceBuffer(wire.NewBuffer(len(unread) + len(c.more)))
 	} else {
 		copy(c.buf.Data(), unread)
 		c.start, c.end = 0, len(unread)
@@ -203,8 +204,8 @@ func (c *client) unread() []byte {
 	return c.buf.Data()[c.start:c.end]
 }
 
-// swap makes another buffer the client's, and moves there what was not used.
-func (c *client) swap(b *wire.Buffer) {
+// replaceBuffer makes another buffer the client's, and moves there what was not used.
+func (c *client) replaceBuffer(b *wire.Buffer) {
 	n := copy(b.Data(), c.unread())
 	if c.buf != nil {
 		c.router.heads.Put(c.buf)
@@ -220,23 +221,23 @@ func (c *client) receiveMore(by int64) error {
 			return err
 		}
 		c.buf, c.end = b, n
-		c.lane.received.Add(uint64(n))
+		c.lane.receivedBytes.Add(uint64(n))
 		return nil
 	}
 	if c.end == len(c.buf.Data()) {
-		c.swap(wire.NewBuffer(min(2*c.end, maxReceived)))
+		c.replaceBuffer(wire.NewBuffer(min(2*c.end, maxReceived)))
 	}
 	n, err := c.ReadUntil(c.buf.Data()[c.end:], by)
 	c.end += n
-	c.lane.received.Add(uint64(n))
+	c.lane.receivedBytes.Add(uint64(n))
 	if n > 0 {
 		return nil // an error comes again
 	}
 	return err
 }
 
-// unreadable says which fault it is that no whole head could be had.
-func unreadable(err error) admission.Refusal {
+// headRefusal says which fault it is that no whole head could be had.
+func headRefusal(err error) admission.Refusal {
 	switch {
 	case errors.Is(err, http1.ErrLineTooLong):
 		return admission.Refusal{Fault: admission.URITooLong, Reason: "the first line is longer than 8 KiB"}
@@ -245,8 +246,8 @@ func unreadable(err error) admission.Refusal {
 	case errors.Is(err, http1.ErrBareLF), errors.Is(err, http1.ErrBareCR), errors.Is(err, errNoMethod), errors.Is(err, errEmptyLines):
 		return admission.Refusal{Fault: routing.FaultBadRequest, Reason: err.Error()}
 	case errors.Is(err, wire.ErrOverdue):
-		return admission.Refusal{Fault: faultRequestTimeout}
+		return admission.Refusal{Fault: faults.RequestTimeout}
 	case errors.Is(err, io.EOF):
 	}
-	return admission.Refusal{Fault: faultClientGone}
+	return admission.Refusal{Fault: faults.ClientGone}
 }

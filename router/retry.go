@@ -3,6 +3,7 @@ package router
 import (
 	"net/http"
 
+	"gridrouter.io/router/faults"
 	"gridrouter.io/router/upstream"
 	"gridrouter.io/routing"
 )
@@ -13,10 +14,10 @@ import (
 // 9.2.2). It is always the same deck, by another of its addresses if there is one.
 func (x *exchange) tryAgain(fault routing.Fault, tries int) bool {
 	switch {
-	case tries >= x.decision.Policy.Attempts, x.client.left.Load():
+	case tries >= x.decision.Policy.Attempts, x.client.departed.Load():
 		return false
-	case fault == faultConnectFailed:
-	case fault == faultBadDeckAnswer && x.conn != nil && x.conn.Reused() && !x.heard && x.replayable && idempotent(x.line.Method):
+	case fault == faults.ConnectFailed:
+	case fault == faults.BadDeckAnswer && x.conn != nil && x.conn.Reused() && !x.answerBegun && x.replayable && idempotent(x.line.Method):
 	default:
 		return false
 	}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"gridrouter.io/router/faults"
 	"gridrouter.io/router/metrics"
 	"gridrouter.io/router/upstream"
 )
@@ -31,12 +32,12 @@ func TestSeriesAreThereFromTheStart(t *testing.T) {
 	const decks = 2
 	for name, want := range map[string]int{
 		"gridrouter_requests_total":                    (decks + 1) * (metrics.StatusClasses - 1), // no 1xx
-		"gridrouter_faults_total":                      len(faultTable()),
+		"gridrouter_faults_total":                      len(faults.All()),
 		"gridrouter_upstream_connections_closed_total": decks * int(upstream.CloseReasons),
 		"gridrouter_upstream_connections_opened_total": decks,
 		"gridrouter_upstream_connections":              decks * 2,
-		"gridrouter_client_connections_refused_total":  int(rudenesses),
-		"gridrouter_client_timeouts_total":             int(impatiences),
+		"gridrouter_client_connections_refused_total":  int(refusalReasons),
+		"gridrouter_client_timeouts_total":             int(clientWaits),
 		"gridrouter_access_log_dropped_total":          2,
 		"gridrouter_retries_total":                     decks,
 	} {

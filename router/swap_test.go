@@ -119,7 +119,7 @@ func TestTheLogTellsOfProblemsThatAreNew(t *testing.T) {
 		}
 	}
 	lines, more := publish(many...)
-	check("fifty", lines, more, toldProblems, 1)
+	check("fifty", lines, more, maxLoggedProblems, 1)
 	lines, more = publish(bad(60))
 	check("one more", lines, more, 1, 0)
 	lines, more = publish(compile.Change{Key: "tenants/t07", Deleted: true})

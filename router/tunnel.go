@@ -6,8 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"gridrouter.io/router/faults"
 	"gridrouter.io/router/http1"
-
 	"gridrouter.io/router/upstream"
 	"gridrouter.io/router/wire"
 	"gridrouter.io/routing"
@@ -31,7 +31,7 @@ func (x *exchange) tunnel(rest []byte) routing.Fault {
 	defer x.router.tunnels.remove(t)
 	x.touchTunnel()
 	if err := x.answerBytes(append(x.out, rest...), len(rest)); err != nil {
-		return faultClientGone
+		return faults.ClientGone
 	}
 	var up, down pump
 	var ended sync.WaitGroup
@@ -39,13 +39,13 @@ func (x *exchange) tunnel(rest []byte) routing.Fault {
 	down.run(x, &conn.Socket, &c.Socket, nil)
 	ended.Wait()
 	c.idleBy.Store(wire.NoWait)
-	x.sent += down.bytes.Load()
+	x.bodySent += down.bytes.Load()
 	x.upload.bytes.Store(up.bytes.Load())
 	if up.broken || down.broken {
 		c.abort() // so that nobody takes the part for the whole
 	}
 	x.detach().Close(upstream.ClosedTunnel)
-	return noFault
+	return faults.None
 }
 
 // appendSwitch appends the answer 101 that the client receives.
@@ -61,7 +61,7 @@ func (x *exchange) appendSwitch(dst []byte) []byte {
 
 // touchTunnel notes that something came through the tunnel.
 func (x *exchange) touchTunnel() {
-	x.client.idleBy.Store(x.router.clock.After(x.router.cfg.Patience.Tunnel))
+	x.client.idleBy.Store(x.router.clock.After(x.router.cfg.ClientTimeouts.Tunnel))
 }
 
 // pump is one direction of a tunnel.
@@ -115,12 +115,12 @@ func (p *pump) copy(x *exchange, from, to *wire.Socket, before []byte) error {
 func (p *pump) pass(x *exchange, to *wire.Socket, data []byte) error {
 	x.touchTunnel()
 	if to != &x.client.Socket {
-		x.lane.received.Add(uint64(len(data)))
+		x.lane.receivedBytes.Add(uint64(len(data)))
 	}
-	n, err := to.WriteUntil(data, x.router.clock.After(x.router.cfg.Patience.Write))
+	n, err := to.WriteUntil(data, x.router.clock.After(x.router.cfg.ClientTimeouts.Write))
 	p.bytes.Add(int64(n))
 	if to == &x.client.Socket {
-		x.lane.sent.Add(uint64(n))
+		x.lane.sentBytes.Add(uint64(n))
 	}
 	return err
 }

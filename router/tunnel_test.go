@@ -143,7 +143,7 @@ func TestA101ThatNobodyAskedForIsABadAnswer(t *testing.T) {
 }
 
 func TestASilentTunnelEndsAndOneInUseDoesNot(t *testing.T) {
-	g := newGrid(t, func(c *Config) { c.Patience.Tunnel = 500 * time.Millisecond })
+	g := newGrid(t, func(c *Config) { c.ClientTimeouts.Tunnel = 500 * time.Millisecond })
 	g.one(tunnelDeck(t, func(c *rawClient) { _, _ = io.Copy(c.Conn, c.in) }).addr)
 	w := g.open()
 	begun := time.Now()

@@ -6,10 +6,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"gridrouter.io/router/admission"
-
 	"go.uber.org/zap"
 
+	"gridrouter.io/router/faults"
 	"gridrouter.io/router/http1"
 	"gridrouter.io/router/wire"
 	"gridrouter.io/routing"
@@ -17,7 +16,7 @@ import (
 
 const (
 	// minBodyRate is how much of a body a client must deliver, in bytes a second, once it
-	// has used up the time that Patience grants for nothing.
+	// has used up the time that ClientTimeouts.Body grants for nothing.
 	minBodyRate = 1 << 10
 	// settleTime is how long an answer waits for the news that the last bytes of the request
 	// have been written, when they are just being written.
@@ -56,21 +55,21 @@ func (u *upload) prepare(x *exchange, out []byte) ([]byte, routing.Fault) {
 	u.bytes.Store(0)
 	u.active, u.whole = false, false
 	c := x.client
-	c.body.begin(&x.head)
-	if c.body.over {
-		return out, noFault
+	c.body = x.head.Body()
+	if c.body.Ended() {
+		return out, faults.None
 	}
 	here := c.unread()
-	data, used, err := c.body.take(here)
+	data, used, err := c.body.Take(here)
 	c.start += used
 	if err != nil {
 		return out, routing.FaultBadRequest
 	}
 	u.bytes.Store(int64(data))
 	if x.head.Chunked {
-		return http1.AppendChunk(out, here[:data], c.body.over), noFault
+		return http1.AppendChunk(out, here[:data], c.body.Ended()), faults.None
 	}
-	return append(out, here[:data]...), noFault
+	return append(out, here[:data]...), faults.None
 }
 
 // start sends the rest of the body in a goroutine of its own.
@@ -85,23 +84,23 @@ func (u *upload) run(x *exchange) {
 		if cause := recover(); cause != nil {
 			x.router.log.Error("a request's body made the router panic; this is a mistake in the router, please report it",
 				zap.Any("panic", cause), zap.ByteString("stack", debug.Stack()))
-			u.fail(x, faultInternal)
+			u.fail(x, faults.Internal)
 		}
 		u.done <- whole
 	}()
 	if whole = u.copy(x); whole {
-		u.sent(x)
+		u.markSent(x)
 	}
 }
 
-// sent notes that the deck has been sent everything: its time for the first byte begins.
-func (u *upload) sent(x *exchange) {
+// markSent notes that the deck has been sent everything: its time for the first byte begins.
+func (u *upload) markSent(x *exchange) {
 	c := x.client
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	limit := x.firstByteBy()
 	u.firstBy.Store(limit)
-	c.sent.Store(true)
+	c.requestSent.Store(true)
 	if !u.awaited {
 		return
 	}
@@ -117,23 +116,23 @@ func (u *upload) copy(x *exchange) (whole bool) {
 	if c.Secure {
 		pool = &r.records
 	}
-	by := r.clock.After(r.cfg.Patience.Body)
+	by := r.clock.After(r.cfg.ClientTimeouts.Body)
 	if u.expected { // the client rightly sends nothing until it is told to
-		by = r.clock.After(r.cfg.Patience.Body + r.cfg.Patience.Continue)
+		by = r.clock.After(r.cfg.ClientTimeouts.Body + r.cfg.ClientTimeouts.Continue)
 	}
-	for !c.body.over {
+	for !c.body.Ended() {
 		c.bodySince.Store(r.clock.Coarse())
-		b, n, err := c.Receive(pool, c.body.atMost(), x.orDeadline(by))
+		b, n, err := c.Receive(pool, c.body.AtMost(wire.BodyBytes), x.withinDeadline(by))
 		c.bodySince.Store(wire.NoWait) // who made room finds the connection closed
 		if err != nil || u.stop.Load() {
 			if b != nil {
 				pool.Put(b)
 			}
-			u.unread(x, err)
+			u.receiveFailed(x, err)
 			return false
 		}
-		c.lane.received.Add(uint64(n))
-		by = min(by+int64(n)*int64(time.Second)/minBodyRate, r.clock.After(r.cfg.Patience.Body))
+		c.lane.receivedBytes.Add(uint64(n))
+		by = min(by+int64(n)*int64(time.Second)/minBodyRate, r.clock.After(r.cfg.ClientTimeouts.Body))
 		ok := u.pass(x, b, n)
 		pool.Put(b)
 		if !ok {
@@ -147,7 +146,7 @@ func (u *upload) copy(x *exchange) (whole bool) {
 func (u *upload) pass(x *exchange, b *wire.Buffer, n int) bool {
 	c := x.client
 	received := b.Data()[:n]
-	data, used, err := c.body.take(received)
+	data, used, err := c.body.Take(received)
 	if err != nil {
 		u.fail(x, routing.FaultBadRequest)
 		return false
@@ -156,25 +155,25 @@ func (u *upload) pass(x *exchange, b *wire.Buffer, n int) bool {
 		c.more = append(c.more, received[used:]...) // of the next request
 	}
 	u.bytes.Add(int64(data))
-	u.last.Store(c.body.over)
+	u.last.Store(c.body.Ended())
 	piece := received[:data]
 	if x.head.Chunked {
-		piece = http1.Chunk(b.Whole, wire.BufferFront, data, c.body.over)
+		piece = http1.Chunk(b.Whole, wire.BufferFront, data, c.body.Ended())
 	}
 	return len(piece) == 0 || u.write(x, piece)
 }
 
-// unread says why no more of the body could be had.
-func (u *upload) unread(x *exchange, err error) {
+// receiveFailed says why no more of the body could be had.
+func (u *upload) receiveFailed(x *exchange, err error) {
 	switch {
 	case u.stop.Load():
-	case errors.Is(err, wire.ErrOverdue) && x.late():
-		u.fail(x, faultDeckTimeout)
+	case errors.Is(err, wire.ErrOverdue) && x.deadlinePassed():
+		u.fail(x, faults.DeckTimeout)
 	case errors.Is(err, wire.ErrOverdue):
-		x.router.lost(waitedBody)
-		u.fail(x, faultRequestTimeout)
+		x.router.countTimeout(waitedBody)
+		u.fail(x, faults.RequestTimeout)
 	default:
-		u.fail(x, faultClientGone)
+		u.fail(x, faults.ClientGone)
 	}
 }
 
@@ -184,9 +183,9 @@ func (u *upload) write(x *exchange, p []byte) bool {
 	if u.stop.Load() {
 		return false
 	}
-	_, err := x.conn.WriteUntil(p, x.orDeadline(x.router.clock.After(x.view.compiled.FirstByte)))
+	_, err := x.conn.WriteUntil(p, x.withinDeadline(x.router.clock.After(x.view.compiled.FirstByte)))
 	if err != nil && !u.stop.Load() && errors.Is(err, wire.ErrOverdue) {
-		u.fail(x, faultDeckTimeout)
+		u.fail(x, faults.DeckTimeout)
 	}
 	return err == nil
 }
@@ -197,18 +196,18 @@ func (u *upload) fail(x *exchange, fault routing.Fault) {
 	x.conn.WakeReader() // it finds the fault when it looks next, at the latest
 }
 
-// failed returns the fault that the upload ended in so far.
-func (u *upload) failed() routing.Fault {
+// faultSoFar returns the fault that the upload ended in so far.
+func (u *upload) faultSoFar() routing.Fault {
 	if fault := u.fault.Load(); fault != nil {
 		return *fault
 	}
-	return noFault
+	return faults.None
 }
 
-// settled says whether the request has been sent whole. Where its last bytes are being
+// finished says whether the request has been sent whole. Where its last bytes are being
 // written right now it waits a moment, so that an answer that is as quick as the news of
 // the writing does not look early.
-func (u *upload) settled() bool {
+func (u *upload) finished() bool {
 	if !u.active {
 		return u.whole
 	}
@@ -235,7 +234,7 @@ func (u *upload) settled() bool {
 // both connections with a deadline in the past: neither may be used for another request,
 // even if the last bytes were written meanwhile. So an upload that was stopped is not whole.
 func (u *upload) end(x *exchange) {
-	if u.settled() || !u.active {
+	if u.finished() || !u.active {
 		return
 	}
 	u.stop.Store(true)
@@ -243,39 +242,4 @@ func (u *upload) end(x *exchange) {
 	x.conn.WakeWriter()
 	<-u.done
 	u.whole, u.active = false, false
-}
-
-// requestBody takes the framing off the body of a request.
-type requestBody struct {
-	chunked bool
-	left    int64 // of a body framed by length
-	chunks  http1.Chunks
-	over    bool
-}
-
-func (b *requestBody) begin(head *admission.Head) {
-	*b = requestBody{chunked: head.Chunked, left: max(0, head.Length), over: !head.HasBody()}
-}
-
-// take takes the framing off what was received, in place. It returns how many bytes of the
-// body there are, and how many bytes belong to the request.
-func (b *requestBody) take(p []byte) (data, used int, err error) {
-	if b.chunked {
-		data, used, err = b.chunks.Decode(p)
-		b.over = b.chunks.Ended()
-		return data, used, err
-	}
-	data = int(min(b.left, int64(len(p))))
-	b.left -= int64(data)
-	b.over = b.left == 0
-	return data, data, nil
-}
-
-// atMost is how many bytes may be read without reading into the next request, as far as
-// that is known.
-func (b *requestBody) atMost() int {
-	if b.chunked {
-		return wire.BodyBytes
-	}
-	return int(min(b.left, wire.BodyBytes))
 }

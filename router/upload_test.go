@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"gridrouter.io/bench/testkit"
+	"gridrouter.io/router/http1"
 	"gridrouter.io/routing"
 )
 
@@ -229,7 +230,7 @@ func TestARefusedRequestWithABodyEndsItsConnectionButNotItsAnswer(t *testing.T) 
 }
 
 func TestAClientThatStopsSendingItsBodyTimesOut(t *testing.T) {
-	g := newGrid(t, func(cfg *Config) { cfg.Patience.Body = 100 * time.Millisecond })
+	g := newGrid(t, func(cfg *Config) { cfg.ClientTimeouts.Body = 100 * time.Millisecond })
 	g.one(goDeck(t, func(_ http.ResponseWriter, r *http.Request) { _, _ = io.ReadAll(r.Body) }))
 	for _, framing := range []string{"Content-Length: 10\r\n\r\nhello", "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"} {
 		w := g.dial()
@@ -240,7 +241,7 @@ func TestAClientThatStopsSendingItsBodyTimesOut(t *testing.T) {
 }
 
 func TestAClientThatTakesNoneOfItsAnswerIsGivenUp(t *testing.T) {
-	g := newGrid(t, func(cfg *Config) { cfg.Patience.Write = 100 * time.Millisecond })
+	g := newGrid(t, func(cfg *Config) { cfg.ClientTimeouts.Write = 100 * time.Millisecond })
 	g.one(goDeck(t, func(w http.ResponseWriter, _ *http.Request) {
 		for range 10000 {
 			if _, err := w.Write(make([]byte, 64<<10)); err != nil {
@@ -301,7 +302,7 @@ func TestAnUploadThatEndsWhileItIsStoppedLeavesNothingToUseAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.close()
-	x := g.router.begin(c)
+	x := g.router.acquireExchange(c)
 	x.view, x.conn = view, conn
 	c.attach(conn)
 	x.upload.active = true
@@ -311,12 +312,12 @@ func TestAnUploadThatEndsWhileItIsStoppedLeavesNothingToUseAgain(t *testing.T) {
 		}
 		x.upload.done <- true // all was written
 	}()
-	x.settle(&bodyFlow{from: framedLength})
+	x.endAnswer(&bodyFlow{body: http1.NewBody(http1.FramedByLength, 1)})
 	if n := e.Status().Idle; n != 0 || !x.closes {
 		t.Fatalf("%d connections to the deck are kept, the client's closes: %v", n, x.closes)
 	}
-	g.router.release(x)
-	c.hurry()
+	g.router.releaseExchange(x)
+	c.stopLingering()
 }
 
 // tcpPair returns one end of a connection whose other end lives as long as the test.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"gridrouter.io/bench/testkit"
+	"gridrouter.io/router/faults"
 	"gridrouter.io/router/upstream"
 	"gridrouter.io/router/wire"
 	"gridrouter.io/routing"
@@ -318,12 +319,12 @@ func TestAConnectionWhoseClientLeftIsNotUsedAgain(t *testing.T) {
 		x.view = x.now.decks[0]
 		x.endpoint = x.view.endpoints[0]
 		x.decision.Deck = x.view.compiled
-		if fault := x.connect(); fault != noFault {
+		if fault := x.connect(); fault != faults.None {
 			t.Fatal(fault)
 		}
-		x.client.left.Store(left)
+		x.client.departed.Store(left)
 		x.upload.whole = true
-		x.settle(&bodyFlow{over: true})
+		x.endAnswer(&bodyFlow{})
 		if idle := x.endpoint.Status().Idle; (idle == 1) == left {
 			t.Errorf("client left: %v, idle connections: %d", left, idle)
 		}

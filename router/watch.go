@@ -29,8 +29,8 @@ func (r *Router) watch() {
 	}
 }
 
-// over stands in place of the moment by which a tunnel must be used, once it is given up.
-const over int64 = math.MaxInt64
+// tunnelExpired stands in place of the moment by which a tunnel must be used, once it is given up.
+const tunnelExpired int64 = math.MaxInt64
 
 // watch ends the client's waits whose time is over, those for a deck included. looks says
 // to find out whether the client has left while a deck works for it.
@@ -43,18 +43,18 @@ func (c *client) watch(now int64, looks bool) {
 	}
 	c.deck.Expire(now)
 	if by := c.idleBy.Load(); by != wire.NoWait {
-		if now >= by && c.idleBy.CompareAndSwap(by, over) {
-			c.router.lost(waitedTunnel)
+		if now >= by && c.idleBy.CompareAndSwap(by, tunnelExpired) {
+			c.router.countTimeout(waitedTunnel)
 			c.WakeReader()
 			c.deck.WakeReader()
 		}
 		return
 	}
-	if !looks || !c.sent.Load() || !c.silentFor(now) {
+	if !looks || !c.requestSent.Load() || !c.silentFor(now) {
 		return
 	}
-	if c.departed() {
-		c.left.Store(true)
+	if c.hasDeparted() {
+		c.departed.Store(true)
 		c.deck.WakeReader()
 	}
 }
@@ -68,9 +68,9 @@ func (c *client) silentFor(now int64) bool {
 	return since != wire.NoWait && now-since >= int64(departAfter)
 }
 
-// departed says whether the client counts as gone: its connection broke, or it sends no more
+// hasDeparted says whether the client counts as gone: its connection broke, or it sends no more
 // and Config.HalfClose takes that for leaving.
-func (c *client) departed() bool {
+func (c *client) hasDeparted() bool {
 	switch c.EndedBy() {
 	case wire.HalfClosed:
 		return c.router.cfg.HalfClose == HalfCloseDeparts
@@ -89,15 +89,15 @@ func (c *client) deckWaitBegins() { c.silentSince.Store(c.router.clock.Coarse())
 // client that half-closed is given what comes without a long silence, and nothing that comes
 // after one.
 func (c *client) deckWaitEnds() (left bool) {
-	if c.silentFor(c.router.clock.Coarse()) && c.sent.Load() {
+	if c.silentFor(c.router.clock.Coarse()) && c.requestSent.Load() {
 		c.mu.Lock() // the watch may be doing the same
-		if c.departed() {
-			c.left.Store(true)
+		if c.hasDeparted() {
+			c.departed.Store(true)
 		}
 		c.mu.Unlock()
 	}
 	c.silentSince.Store(wire.NoWait)
-	return c.left.Load()
+	return c.departed.Load()
 }
 
 // attach makes the watch look at a connection to a deck, on behalf of the client.

@@ -21,7 +21,7 @@
 //     policies and decks are compiled to; problem.go: what can be wrong with a document
 //   - decide.go: the life of a decision, in one function; explain.go: the same
 //     function with a trace
-//   - key.go, claim.go, path.go: how a key is read out of a request
+//   - key.go, key_jwt.go, path.go: how a key is read out of a request
 //   - split.go: slots and weighted rendezvous, fixed for ever by golden vectors
 //
 // Package routing/compile makes tables of documents; routing/store has the maps that a table

@@ -24,10 +24,7 @@ import (
 
 // question is what "gridctl explain" asks.
 type question struct {
-	url      string
-	method   string
-	headers  []string
-	clientIP string
+	admission.Question
 	revision int64 // 0: the one in force
 }
 
@@ -64,7 +61,7 @@ answers by what it holds, or held a while ago (--revision).`,
 			case batch != "":
 				return to.open(cmd, func(ctx context.Context, grid *catalog.Catalog) error { return explainBatch(ctx, cmd, grid, batch) })
 			}
-			q.url = args[0]
+			q.URL = args[0]
 			if err := oneOf(output, "text", "json"); err != nil {
 				return err
 			}
@@ -76,9 +73,9 @@ answers by what it holds, or held a while ago (--revision).`,
 			})
 		},
 	}
-	cmd.Flags().StringArrayVarP(&q.headers, "header", "H", nil, "`'NAME: VALUE'` of the request; repeatable")
-	cmd.Flags().StringVar(&q.method, "method", "GET", "method of the request")
-	cmd.Flags().StringVar(&q.clientIP, "client-ip", "", "`IP` of the client (default unknown)")
+	cmd.Flags().StringArrayVarP(&q.Headers, "header", "H", nil, "`'NAME: VALUE'` of the request; repeatable")
+	cmd.Flags().StringVar(&q.Method, "method", "GET", "method of the request")
+	cmd.Flags().StringVar(&q.ClientIP, "client-ip", "", "`IP` of the client (default unknown)")
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json")
 	cmd.Flags().StringVar(&router, "router", "", "admin `ADDRESS` of the router to ask, such as 127.0.0.1:9901 (default: decide by the documents in etcd)")
 	cmd.Flags().Int64Var(&q.revision, "revision", 0, "with --router: decide by the table that was in force at the revision `N`, if the router still keeps it; 0: by the one in force now")
@@ -109,13 +106,10 @@ func explainBatch(ctx context.Context, cmd *cobra.Command, grid *catalog.Catalog
 
 // askEtcd decides by the documents in etcd.
 func askEtcd(ctx context.Context, cmd *cobra.Command, grid *catalog.Catalog, q *question, output string) error {
-	var ip netip.Addr
-	if q.clientIP != "" {
-		parsed, err := netip.ParseAddr(q.clientIP)
-		if err != nil {
-			return flags.Usagef("--client-ip: %q is not an IP address", q.clientIP)
+	if q.ClientIP != "" {
+		if _, err := netip.ParseAddr(q.ClientIP); err != nil {
+			return flags.Usagef("--client-ip: %q is not an IP address", q.ClientIP)
 		}
-		ip = parsed.Unmap()
 	}
 	update, err := grid.Update(ctx)
 	if err != nil {
@@ -125,7 +119,7 @@ func askEtcd(ctx context.Context, cmd *cobra.Command, grid *catalog.Catalog, q *
 	if err != nil {
 		return err
 	}
-	answer, err := admission.Explain(table, q.method, q.url, q.headers, ip)
+	answer, err := admission.Explain(table, nil, q.Question)
 	if err != nil {
 		return flags.Usagef("%w", err)
 	}
@@ -175,10 +169,7 @@ func firstLine(body []byte) string {
 
 // query is the question as /explain takes it.
 func (q *question) query() string {
-	values := url.Values{"url": {q.url}, "method": {q.method}, "header": q.headers}
-	if q.clientIP != "" {
-		values.Set("clientIP", q.clientIP)
-	}
+	values := q.Query()
 	if q.revision > 0 {
 		values.Set("revision", strconv.FormatInt(q.revision, 10))
 	}

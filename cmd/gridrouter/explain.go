@@ -91,10 +91,8 @@ func explain(cmd *cobra.Command, f *explainFlags, url string) error {
 	if f.routes == "" {
 		return flags.Usagef("--routes is missing; name the folder of documents to explain by")
 	}
-	var client netip.Addr
 	if f.clientIP != "" {
-		var err error
-		if client, err = netip.ParseAddr(f.clientIP); err != nil {
+		if _, err := netip.ParseAddr(f.clientIP); err != nil {
 			return flags.Usagef("--client-ip: %q is no IP address; write one such as 192.0.2.7", f.clientIP)
 		}
 	}
@@ -102,7 +100,7 @@ func explain(cmd *cobra.Command, f *explainFlags, url string) error {
 	if err != nil {
 		return err
 	}
-	explanation, err := admission.Explain(table, f.method, url, f.headers, client.Unmap())
+	explanation, err := admission.Explain(table, nil, admission.Question{URL: url, Method: f.method, Headers: f.headers, ClientIP: f.clientIP})
 	if err != nil {
 		return flags.Usagef("%w", err)
 	}

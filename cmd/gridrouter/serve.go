@@ -35,7 +35,7 @@ type serveFlags struct {
 	halfClose             string
 	clientConnections     int
 	connectionsPerAddress int
-	patience              router.Patience
+	patience              router.ClientTimeouts
 	routerID              string
 	drainDelay, drainWait time.Duration
 	logLevel, accessLog   string

@@ -114,7 +114,7 @@ func newService(f *serveFlags, reread func(context.Context) (string, error), tol
 	}
 	config := router.Config{
 		ID: s.id, TrustedProxies: f.proxies, GSLB: s.mesh, Names: s.names, AccessLog: s.access, Logger: s.log.Named("router"),
-		ProxyProtocol: f.proxyProtocol == "on", HalfClose: f.halfCloseMeans(), MaxClients: f.clientConnections, MaxClientsPerAddress: f.connectionsPerAddress, Patience: f.patience,
+		ProxyProtocol: f.proxyProtocol == "on", HalfClose: f.halfCloseMeans(), MaxClients: f.clientConnections, MaxClientsPerAddress: f.connectionsPerAddress, ClientTimeouts: f.patience,
 	}
 	if f.source.etcd.Given() {
 		if s.pins, err = openPins(&f.source, f.pinCache, reader, withoutRepeats(s.log.Named("pins")), s.registry); err != nil {

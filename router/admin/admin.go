@@ -15,13 +15,11 @@ import (
 	"strings"
 	"time"
 
-	"go.uber.org/zap"
-
-	"github.com/valyala/fasthttp"
-	"github.com/valyala/fasthttp/fasthttpadaptor"
-
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/valyala/fasthttp"
+	"github.com/valyala/fasthttp/fasthttpadaptor"
+	"go.uber.org/zap"
 
 	"gridrouter.io/router/admission"
 	"gridrouter.io/router/upstream"
@@ -86,7 +84,7 @@ func New(r Router, cfg Config) fasthttp.RequestHandler {
 	mux.HandleFunc("/debug/pprof/profile", adapted(pprof.Profile))
 	mux.HandleFunc("/debug/pprof/symbol", adapted(pprof.Symbol))
 	mux.HandleFunc("/debug/pprof/trace", adapted(streamed(pprof.Trace)))
-	return a.guard(mux.Serve)
+	return a.authorize(mux.Serve)
 }
 
 // Router is what the endpoints show of a router, and ask of it. All methods may be called at once
@@ -118,10 +116,10 @@ type admin struct {
 	cfg    Config
 }
 
-// guard lets in who bears the token, in time that does not depend on what they bear. A
+// authorize lets in who bears the token, in time that does not depend on what they bear. A
 // page in somebody's browser must not act for them: requests with an Origin are refused
 // where they change something.
-func (a *admin) guard(next fasthttp.RequestHandler) fasthttp.RequestHandler {
+func (a *admin) authorize(next fasthttp.RequestHandler) fasthttp.RequestHandler {
 	want := sha256.Sum256([]byte(a.cfg.Token))
 	return func(ctx *fasthttp.RequestCtx) {
 		if a.cfg.Token != "" {
@@ -242,7 +240,7 @@ const exportBytes = 32 << 10 // at once
 func (a *admin) writeDocuments(to *io.PipeWriter, t *routing.Table) {
 	defer func() {
 		if cause := recover(); cause != nil {
-			tellPanic(cmp.Or(a.cfg.Logger, zap.NewNop()), cause)
+			logPanic(cmp.Or(a.cfg.Logger, zap.NewNop()), cause)
 			_ = to.CloseWithError(io.ErrUnexpectedEOF)
 		}
 	}()

@@ -1,9 +1,7 @@
 package admin
 
 import (
-	"errors"
 	"net/http"
-	"net/netip"
 	"strconv"
 
 	"github.com/valyala/fasthttp"
@@ -13,13 +11,8 @@ import (
 )
 
 func (a *admin) explain(ctx *fasthttp.RequestCtx) {
-	query := queryOf(ctx)
-	client, err := readClientIP(query.Get("clientIP"))
-	if err != nil {
-		Fail(ctx, http.StatusBadRequest, err.Error())
-		return
-	}
-	if query.Get("url") == "" {
+	question := admission.QuestionOf(queryOf(ctx))
+	if question.URL == "" {
 		Fail(ctx, http.StatusBadRequest, "say which request: ?url=http://HOST/PATH&method=M&header=Name:Value&clientIP=IP&revision=N")
 		return
 	}
@@ -27,23 +20,12 @@ func (a *admin) explain(ctx *fasthttp.RequestCtx) {
 	if t == nil {
 		return
 	}
-	explanation, err := admission.ExplainPinned(t, a.pinReader(present), query.Get("method"), query.Get("url"), query["header"], client)
+	explanation, err := admission.Explain(t, a.pinReader(present), question)
 	if err != nil {
 		Fail(ctx, http.StatusBadRequest, err.Error())
 		return
 	}
 	show(ctx, http.StatusOK, explanation)
-}
-
-func readClientIP(text string) (netip.Addr, error) {
-	if text == "" {
-		return netip.Addr{}, nil
-	}
-	address, err := netip.ParseAddr(text)
-	if err != nil {
-		return netip.Addr{}, errors.New("clientIP is no IP address; write one such as 192.0.2.7")
-	}
-	return address.Unmap(), nil
 }
 
 // noTable is what is said where no table has been published.

@@ -41,7 +41,7 @@ type Server struct {
 func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	log := cmp.Or(s.Logger, zap.NewNop())
 	server := &fasthttp.Server{
-		Handler:     func(ctx *fasthttp.RequestCtx) { guarded(ctx, s.Handler, log) },
+		Handler:     func(ctx *fasthttp.RequestCtx) { serveRecovering(ctx, s.Handler, log) },
 		ReadTimeout: readTimeout, WriteTimeout: s.Write, IdleTimeout: idleTimeout,
 		ReadBufferSize: maxHeadBytes, MaxRequestBodySize: maxBodyBytes,
 		NoDefaultServerHeader: true, NoDefaultContentType: true, DisablePreParseMultipartForm: true,
@@ -65,7 +65,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 					open.remove(conn)
 					if cause := recover(); cause != nil { // not in a handler: while reading or writing
 						_ = conn.Close()
-						tellPanic(log, cause)
+						logPanic(log, cause)
 					}
 				}()
 				_ = server.ServeConn(conn) // what became of one connection is nobody else's matter
@@ -84,11 +84,11 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	}
 }
 
-// guarded runs a handler and, should it panic, answers that request alone.
-func guarded(ctx *fasthttp.RequestCtx, handle fasthttp.RequestHandler, log *zap.Logger) {
+// serveRecovering runs a handler and, should it panic, answers that request alone.
+func serveRecovering(ctx *fasthttp.RequestCtx, handle fasthttp.RequestHandler, log *zap.Logger) {
 	defer func() {
 		if cause := recover(); cause != nil {
-			tellPanic(log, cause)
+			logPanic(log, cause)
 			ctx.Response.Reset()
 			Fail(ctx, http.StatusInternalServerError, "this router failed to answer; its log says why")
 			ctx.SetConnectionClose()
@@ -109,7 +109,7 @@ func guarded(ctx *fasthttp.RequestCtx, handle fasthttp.RequestHandler, log *zap.
 	}
 }
 
-func tellPanic(log *zap.Logger, cause any) {
+func logPanic(log *zap.Logger, cause any) {
 	log.Error("an admin endpoint panicked; this is a mistake in the router, please report it",
 		zap.Any("panic", cause), zap.ByteString("stack", debug.Stack()))
 }

@@ -20,6 +20,15 @@ type Authority struct {
 	Port []byte
 }
 
+// AppendTo appends the authority as it is written.
+func (a *Authority) AppendTo(dst []byte) []byte {
+	dst = append(dst, a.Host...)
+	if len(a.Port) > 0 {
+		dst = append(append(dst, ':'), a.Port...)
+	}
+	return dst
+}
+
 // appendAuthority reads an authority and appends its canonical host to dst, which out's
 // Host is then part of. There is no userinfo, no list, no percent-encoding, and nothing
 // beyond ASCII: only what a host name or address can consist of.

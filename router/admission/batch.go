@@ -6,22 +6,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net/netip"
 
 	"gridrouter.io/routing"
 )
-
-// Question is one request to explain, as a line of a batch writes it in JSON.
-type Question struct {
-	// URL is http://HOST/PATH?QUERY, as [Explain] takes it.
-	URL string `json:"url"`
-	// Method defaults to GET.
-	Method string `json:"method,omitempty"`
-	// Headers are lines "Name: value", in order.
-	Headers []string `json:"headers,omitempty"`
-	// ClientIP is the client's address as the router believes it; empty: unknown.
-	ClientIP string `json:"clientIP,omitempty"`
-}
 
 // maxQuestion bounds one line of a batch, in bytes.
 const maxQuestion = 1 << 20
@@ -62,12 +49,5 @@ func explainLine(t *routing.Table, line []byte) (routing.Explanation, error) {
 	if err := decoder.Decode(&q); err != nil {
 		return routing.Explanation{}, fmt.Errorf(`%w; a line is such as {"url": "http://shop.acme.example/", "headers": ["x-user-id: 7"]}`, err)
 	}
-	var client netip.Addr
-	if q.ClientIP != "" {
-		var err error
-		if client, err = netip.ParseAddr(q.ClientIP); err != nil {
-			return routing.Explanation{}, fmt.Errorf("clientIP %q is no IP address", q.ClientIP)
-		}
-	}
-	return Explain(t, q.Method, q.URL, q.Headers, client.Unmap())
+	return Explain(t, nil, q)
 }

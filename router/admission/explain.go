@@ -5,62 +5,87 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"net/url"
 	"strings"
 
 	"gridrouter.io/routing"
 )
 
-// Explain says what the data path does with a request, without sending it: the same
-// checks and the same decision, run on the head that a client would send for it.
-//
-// rawURL is http://HOST/PATH?QUERY (or https; the scheme may be left out), or a path
-// alone if headers hold a Host. headers are lines "Name: value", in order; a Host among
-// them takes the place of the URL's, as curl has it. method empty means GET. clientIP is
-// the client's address as the router believes it; the zero Addr: unknown.
-//
-// An error says that no request can be made of the arguments. A request that the checks
-// refuse is no error: its Explanation bears the fault and the reason.
-func Explain(t *routing.Table, method, rawURL string, headers []string, clientIP netip.Addr) (routing.Explanation, error) {
-	return ExplainPinned(t, nil, method, rawURL, headers, clientIP)
+// Question is a request to explain: what stands in its head, and what a router knows of it besides.
+// In JSON it is a line of a batch. It is the only form in which an explanation is asked for.
+type Question struct {
+	// URL is http://HOST/PATH?QUERY (or https; the scheme may be left out), or a path alone if
+	// Headers hold a Host.
+	URL string `json:"url"`
+	// Method defaults to GET.
+	Method string `json:"method,omitempty"`
+	// Headers are lines "Name: value", in order; a Host among them takes the place of the URL's,
+	// as curl has it.
+	Headers []string `json:"headers,omitempty"`
+	// ClientIP is the client's address as the router believes it; empty: unknown.
+	ClientIP string `json:"clientIP,omitempty"`
+}
+
+// QuestionOf reads a question as [Question.Query] writes it.
+func QuestionOf(query url.Values) Question {
+	return Question{URL: query.Get("url"), Method: query.Get("method"), Headers: query["header"], ClientIP: query.Get("clientIP")}
+}
+
+// Query is the question as the query of /explain has it.
+func (q *Question) Query() url.Values {
+	query := url.Values{"url": {q.URL}, "method": {q.Method}, "header": q.Headers}
+	if q.ClientIP != "" {
+		query.Set("clientIP", q.ClientIP)
+	}
+	return query
 }
 
 // PinReader finds a pin that the table does not hold; see [routing.Decision]. It must not
 // keep key.
 type PinReader func(tenant string, key []byte) routing.Pinned
 
-// ExplainPinned is [Explain] with somebody who reads the pins that the table does not hold;
-// nil: nobody does.
-func ExplainPinned(t *routing.Table, pins PinReader, method, rawURL string, headers []string, clientIP netip.Addr) (routing.Explanation, error) {
+// Explain says what the data path does with a request, without sending it: the same checks and the
+// same decision, run on the head that a client would send for it. pins reads the pins that the
+// table does not hold; nil: nobody does.
+//
+// An error says that no request can be made of the question. A request that the checks refuse is no
+// error: its Explanation bears the fault and the reason.
+func Explain(t *routing.Table, pins PinReader, q Question) (routing.Explanation, error) {
 	if t == nil {
 		return routing.Explanation{}, errors.New("there is no table yet: no documents have been loaded")
 	}
-	line, fields, err := syntheticHead(method, rawURL, headers)
+	line, fields, err := syntheticHead(q.Method, q.URL, q.Headers)
 	if err != nil {
 		return routing.Explanation{}, err
 	}
-	return explainHead(t, pins, line, fields, clientIP), nil
-}
-
-// ExplainHead is [Explain] for a head as it came.
-func ExplainHead(t *routing.Table, line RequestLine, fields []byte, clientIP netip.Addr) routing.Explanation {
-	return explainHead(t, nil, line, fields, clientIP)
-}
-
-func explainHead(t *routing.Table, pins PinReader, line RequestLine, fields []byte, clientIP netip.Addr) routing.Explanation {
 	var head Head
 	refusal := head.Check(line, fields)
-	head.Request.ClientIP = clientIP
-	if refusal == (Refusal{}) {
-		if d := t.Decide(&head.Request); d.PinWanted && pins != nil {
-			pin := pins(d.Tenant, d.Key)
-			return t.ExplainPinned(&head.Request, pin)
-		}
-		return t.Explain(&head.Request)
+	if err := q.fill(&head.Request); err != nil {
+		return routing.Explanation{}, err
 	}
-	return routing.Explanation{
-		Method: string(line.Method), Host: string(head.Authority.Host), Path: string(head.Request.Path),
-		Revision: t.Revision(), Hash: t.Hash(), Slot: -1, Fault: refusal.Fault, Reason: refusal.Reason,
+	if refusal != (Refusal{}) {
+		return routing.Explanation{
+			Method: string(line.Method), Host: string(head.Authority.Host), Path: string(head.Request.Path),
+			Revision: t.Revision(), Hash: t.Hash(), Slot: -1, Fault: refusal.Fault, Reason: refusal.Reason,
+		}, nil
 	}
+	if d := t.Decide(&head.Request); d.PinWanted && pins != nil {
+		return t.ExplainPinned(&head.Request, pins(d.Tenant, d.Key)), nil
+	}
+	return t.Explain(&head.Request), nil
+}
+
+// fill puts into a request what its head does not say.
+func (q *Question) fill(request *routing.Request) error {
+	if q.ClientIP == "" {
+		return nil
+	}
+	client, err := netip.ParseAddr(q.ClientIP)
+	if err != nil {
+		return fmt.Errorf("clientIP %q is no IP address; write one such as 192.0.2.7", q.ClientIP)
+	}
+	request.ClientIP = client.Unmap()
+	return nil
 }
 
 // syntheticHead makes the head that a client sends for a URL.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 
 	"gridrouter.io/router/http1"
-
 	"gridrouter.io/routing"
 )
 
@@ -69,6 +68,17 @@ func (h *Head) Host() []byte { return h.host }
 
 // HasBody says whether a body follows the head.
 func (h *Head) HasBody() bool { return h.Chunked || h.Length > 0 }
+
+// Body returns the body that follows the head, at its start.
+func (h *Head) Body() http1.Body {
+	switch {
+	case h.Chunked:
+		return http1.NewBody(http1.FramedByChunks, 0)
+	case h.Length > 0:
+		return http1.NewBody(http1.FramedByLength, h.Length)
+	}
+	return http1.NewBody(http1.FramedNot, 0)
+}
 
 // Field implements [routing.Fields]. A field that Connection nominates is not there: the deck does
 // not get it, and may not be chosen by it.
@@ -264,7 +274,7 @@ func (h *Head) readField(raw []byte) Refusal {
 
 // note remembers the fields that admission itself reads.
 func (h *Head) note(line Line) {
-	switch line.Class { //nolint:exhaustive // the others are not read here
+	switch line.Class { //nolint:exhaustive // lines of every other class are not read here
 	case Host:
 		h.host, h.hosts = line.Value, h.hosts+1
 	case ContentLength:

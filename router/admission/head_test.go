@@ -1,7 +1,6 @@
 package admission
 
 import (
-	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -339,7 +338,7 @@ func TestExplainRunsTheChecks(t *testing.T) {
 	table := routingtest.Compile(t, compile.NewCompiler(func(string, []byte) (any, error) { return nil, nil }), compile.Update{Whole: true, Revision: 3})
 	f := func(method, url string, headers []string, fault routing.Fault, host, path string) {
 		t.Helper()
-		e, err := Explain(table, method, url, headers, netip.Addr{})
+		e, err := Explain(table, nil, Question{URL: url, Method: method, Headers: headers})
 		if err != nil || e.Fault != fault || e.Host != host || e.Path != path || e.Revision != 3 {
 			t.Fatalf("%s: got %+v %v", url, e, err)
 		}
@@ -357,11 +356,11 @@ func TestExplainRunsTheChecks(t *testing.T) {
 		url     string
 		headers []string
 	}{{"/x", nil}, {"http://a.test/", []string{"no colon"}}} {
-		if _, err := Explain(table, "GET", c.url, c.headers, netip.Addr{}); err == nil {
+		if _, err := Explain(table, nil, Question{URL: c.url, Headers: c.headers}); err == nil {
 			t.Fatalf("%q %q: no error", c.url, c.headers)
 		}
 	}
-	if _, err := Explain(nil, "GET", "http://a.test/", nil, netip.Addr{}); err == nil {
+	if _, err := Explain(nil, nil, Question{URL: "http://a.test/"}); err == nil {
 		t.Fatal("no error without a table")
 	}
 }

@@ -25,7 +25,7 @@ const (
 )
 
 func kindOf(p *pair) int {
-	switch p.leaf.PublicKeyAlgorithm { //nolint:exhaustive // the others are no keys of servers
+	switch p.leaf.PublicKeyAlgorithm { //nolint:exhaustive // servers use no other kind of key
 	case x509.ECDSA:
 		return keyECDSA
 	case x509.RSA:

@@ -11,5 +11,6 @@
 //   - headfinder.go: where the head of a request ends, and its first line
 //   - answer.go: the head of an answer; badanswer.go: what is wrong with one, in words
 //   - chunks.go, extensions.go: the chunked transfer coding read; chunk.go: written
+//   - body.go: where a body ends, however that is told
 //   - write.go: status lines, and what becomes of a connection
 package http1

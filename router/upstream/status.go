@@ -29,6 +29,9 @@ type AddressStatus struct {
 	InFlight    int64  `json:"inFlight"`
 	Connections int64  `json:"connections"`
 	Idle        int64  `json:"idle"`
+	// TryAgainInSeconds is when an ejected address gets a request as a trial; 0: it gets the next one
+	// that comes; absent: it is in use.
+	TryAgainInSeconds *float64 `json:"tryAgainInSeconds,omitempty"`
 	// LastFailure is what went wrong there last; absent: nothing did.
 	LastFailure *FailureStatus `json:"lastFailure,omitempty"`
 }
@@ -63,12 +66,13 @@ func (d *Deck) Status(document *routing.CompiledDeck, endpoints []*Endpoint, res
 
 // Status says how the address does.
 func (e *Endpoint) Status() AddressStatus {
-	health := "in use"
-	if e.ejected() {
-		health = "ejected"
-	}
-	return AddressStatus{
-		Address: e.text, Health: health, InFlight: e.inFlight.Load(), Connections: e.connections.Load(), Idle: e.pool.idle.Load(),
+	status := AddressStatus{
+		Address: e.text, Health: "in use", InFlight: e.inFlight.Load(), Connections: e.connections.Load(), Idle: e.pool.idle.Load(),
 		LastFailure: statusOf(e.lastFailure.Load()),
 	}
+	if until := e.ejectedUntil.Load(); until != 0 {
+		left := time.Duration(max(0, until-e.clock.Now())).Seconds()
+		status.Health, status.TryAgainInSeconds = "ejected", &left
+	}
+	return status
 }

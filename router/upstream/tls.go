@@ -141,18 +141,18 @@ func (d *tlsFiles) look() {
 		d.state.Store(&tlsState{config: config})
 		d.stamps, d.told = stamps, ""
 	case before != nil && before.config != nil:
-		d.tell("the files of a deck's tls cannot be used; their last good form stays", err)
+		d.logState("the files of a deck's tls cannot be used; their last good form stays", err)
 	default:
 		d.state.Store(&tlsState{err: err})
-		d.tell("the files of a deck's tls cannot be used; the deck cannot be reached until they can", err)
+		d.logState("the files of a deck's tls cannot be used; the deck cannot be reached until they can", err)
 	}
 	if before == nil {
 		close(d.first)
 	}
 }
 
-// tell logs what is wrong, once.
-func (d *tlsFiles) tell(message string, err error) {
+// logState logs what is wrong, once.
+func (d *tlsFiles) logState(message string, err error) {
 	if d.told != err.Error() {
 		d.told = err.Error()
 		d.log.Error(message, zap.Error(err))
@@ -229,7 +229,7 @@ type strictEnd struct {
 // Read implements [net.Conn].
 func (s *strictEnd) Read(p []byte) (int, error) {
 	n, err := s.TCPConn.Read(p)
-	if err == io.EOF && s.agreed { //nolint:errorlint // as package net gives it
+	if err == io.EOF && s.agreed { //nolint:errorlint // package net returns this error unwrapped
 		err = ErrNoCloseNotify
 	}
 	return n, err

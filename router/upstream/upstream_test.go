@@ -16,6 +16,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"gridrouter.io/bench/testkit"
 	"gridrouter.io/router/wire"
 	"gridrouter.io/routing"
 )
@@ -122,15 +123,14 @@ func TestAnIdleConnectionIsLookedAtBeforeItIsUsedAgain(t *testing.T) {
 		e := endpointAt(decks, deck.at)
 		c := dial(t, e)
 		c.Release(0)
-		for done := false; !done; time.Sleep(time.Millisecond) {
+		testkit.Eventually(t, "the deck has the connection", func() (done bool) {
 			deck.each(func(conn net.Conn) {
 				do(conn)
 				done = true
 			})
-		}
-		for c.LookAt() == wire.Quiet {
-			time.Sleep(time.Millisecond)
-		}
+			return done
+		})
+		testkit.Eventually(t, why.String()+" is seen", func() bool { return c.LookAt() != wire.Quiet })
 		if e.Reuse(0, time.Minute) != nil {
 			t.Fatalf("%s: it was used again", why)
 		}
@@ -177,6 +177,34 @@ func TestAnEjectedAddressIsTriedByOneRequestAndBacksOff(t *testing.T) {
 	if e.ejected() || e.failures.Load() != 0 {
 		t.Fatal("a success does not bring it back")
 	}
+}
+
+func TestAnEjectedAddressSaysWhenItMayBeTriedAgain(t *testing.T) {
+	decks, clock := newDecks(t)
+	e := endpointAt(decks, netip.MustParseAddrPort("127.0.0.1:1"))
+	clock.Stop()
+	f := func(health string, want float64) {
+		t.Helper()
+		status := e.Status()
+		got := -1.0
+		if status.TryAgainInSeconds != nil {
+			got = *status.TryAgainInSeconds
+		}
+		if status.Health != health || got != want {
+			t.Errorf("%s, tried again in %v s; want %s, %v s", status.Health, got, health, want)
+		}
+	}
+	f("in use", -1)
+	for range ejectAfter {
+		e.Failed(FailedRefused)
+	}
+	f("ejected", backoffLow.Seconds())
+	clock.Advance(backoffLow / 2)
+	f("ejected", backoffLow.Seconds()/2)
+	clock.Advance(time.Hour)
+	f("ejected", 0)
+	e.Succeeded()
+	f("in use", -1)
 }
 
 func TestTheLessLoadedOfTwoAddressesIsPicked(t *testing.T) {

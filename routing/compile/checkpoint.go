@@ -60,7 +60,6 @@ type state struct {
 	Wildcards int
 	Claims    map[string][]routing.Problem
 	Owned     digest
-	Pins      int
 	Unlisted  int
 	Partial   bool
 }
@@ -94,7 +93,7 @@ func (c *Compiler) Checkpoint() *Checkpoint {
 		Pairs: maps.Clone(c.pairs), Waiting: heldChanges(c.waiting), Held: heldChanges(c.guard.held), SetBack: heldChanges(c.setBack.all()), Guard: c.last.Guard(), Accepted: c.guard.accepted,
 		Origin: c.problems.origin, Origins: maps.Clone(c.problems.origins), Behind: maps.Clone(c.ledger.behind), Problems: maps.Clone(c.problems.byKey), Seen: maps.Clone(c.seen),
 		Contested: maps.Clone(c.claims.contested), Refused: c.claims.refused, Wildcards: c.claims.wildcards,
-		Claims: maps.Clone(c.claims.problems), Owned: c.claims.effective, Pins: c.last.Counts().Pins, Unlisted: c.guard.unlisted, Partial: !c.allRead,
+		Claims: maps.Clone(c.claims.problems), Owned: c.claims.effective, Unlisted: c.guard.unlisted, Partial: !c.allRead,
 	}}
 	for _, deck := range c.decks.list {
 		k.state.Decks = append(k.state.Decks, deck.Name)

@@ -80,8 +80,8 @@ func (s *claims) withdraw(tenant string, hosts []string) {
 	}
 }
 
-// stake makes a tenant's claims.
-func (s *claims) stake(tenant string, record *store.TenantRecord, hosts []string) {
+// claim makes a tenant's claims.
+func (s *claims) claim(tenant string, record *store.TenantRecord, hosts []string) {
 	for _, host := range hosts {
 		s.wildcard(host, 1)
 		list, contested := s.contested[host]
@@ -203,7 +203,7 @@ func (s *claims) settleHost(host string) {
 	}
 	for _, tenant := range s.contested[host] {
 		if tenant != winner.tenant {
-			s.complain(host, s.claimant(tenant), routing.ProblemHostConflict, fmt.Sprintf("claims the host %s, which belongs to the tenant %s", host, winner.tenant))
+			s.addProblem(host, s.claimant(tenant), routing.ProblemHostConflict, fmt.Sprintf("claims the host %s, which belongs to the tenant %s", host, winner.tenant))
 		}
 	}
 	for _, above := range slices.Backward(s.holdersAbove(host)) {
@@ -211,7 +211,7 @@ func (s *claims) settleHost(host string) {
 			continue
 		}
 		if above.older(winner) {
-			s.complain(host, winner, routing.ProblemNotDelegated, fmt.Sprintf(
+			s.addProblem(host, winner, routing.ProblemNotDelegated, fmt.Sprintf(
 				"claims the host %s, which lies under %s of the tenant %s; that tenant must list it under delegates", host, above.wildcard, above.tenant))
 			if _, listed := s.contested[host]; !listed {
 				s.contested[host] = []string{winner.tenant}
@@ -219,7 +219,7 @@ func (s *claims) settleHost(host string) {
 			s.giveHost(host, nil)
 			return
 		}
-		s.complain(host, above.claimant, routing.ProblemWildcardContested, fmt.Sprintf(
+		s.addProblem(host, above.claimant, routing.ProblemWildcardContested, fmt.Sprintf(
 			"has the wildcard %s, but %s under it belongs to the tenant %s, whose claim is older; list it under delegates", above.wildcard, host, winner.tenant))
 	}
 	if len(s.contested[host]) == 1 {
@@ -273,7 +273,7 @@ func (s *claims) first(host string) (oldest claimant, ok bool) {
 	return oldest, ok
 }
 
-func (s *claims) complain(host string, of claimant, code, message string) {
+func (s *claims) addProblem(host string, of claimant, code, message string) {
 	key := "tenants/" + of.tenant
 	s.listed.changed = true
 	s.problems[host] = append(s.problems[host], routing.Problem{

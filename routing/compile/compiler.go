@@ -84,9 +84,9 @@ func (c *Compiler) Compile(u Update) (table *routing.Table, err error) {
 
 // compile is the course of an update.
 func (c *Compiler) compile(u Update) *routing.Table {
-	c.problems.hear(&u)
+	c.problems.takeFaults(&u)
 	c.allRead = c.allRead || len(placesOf(u.Faults)) == 0
-	setBack := c.heed(u.Seen)
+	setBack := c.takeSeenEpochs(u.Seen)
 	b := c.sort(u)
 	c.guardUpdate(&u, &b)
 	c.dropUnlisted(b.unlisted, b.holds)
@@ -166,7 +166,7 @@ func (c *Compiler) checkOther(change *Change) {
 		c.ledger.keep(change)
 		return
 	}
-	c.ledger.enforce(change)
+	c.ledger.putInForce(change)
 }
 
 // publish makes the table of the present state.

@@ -134,5 +134,5 @@ func (c *Compiler) compileDeck(change *Change) {
 		return
 	}
 	pair.Good = nil
-	c.ledger.enforce(change)
+	c.ledger.putInForce(change)
 }

@@ -13,8 +13,8 @@ type ledger struct {
 
 func newLedger() ledger { return ledger{behind: map[string]uint64{}} }
 
-// enforce notes that the present value of a key is the one in force.
-func (l *ledger) enforce(change *Change) {
+// putInForce notes that the present value of a key is the one in force.
+func (l *ledger) putInForce(change *Change) {
 	l.effective.sub(l.inForce(change))
 	l.effective.add(change.sum)
 	delete(l.behind, change.Key)

@@ -146,7 +146,7 @@ func (c *Compiler) compilePin(change *Change) {
 		c.ledger.keep(change)
 	default:
 		deck = c.decks.id(pin.Deck)
-		c.ledger.enforce(change)
+		c.ledger.putInForce(change)
 	}
 	c.decks.countPin(present, -1)
 	c.decks.countPin(deck, 1)
@@ -170,7 +170,7 @@ func (c *Compiler) putUnheld(change *Change) {
 	if packed, known := c.maps.Unheld.Get(key); known {
 		c.returned(change, packed)
 	}
-	c.ledger.enforce(change)
+	c.ledger.putInForce(change)
 	c.maps.Unheld.Put(key, store.PackUnheld(change.sum, false))
 }
 

@@ -57,8 +57,8 @@ func (p *problems) has(key, code string) bool {
 	return slices.ContainsFunc(p.byKey[key], func(p routing.Problem) bool { return p.Code == code })
 }
 
-// hear takes over what an update says of its source.
-func (p *problems) hear(u *Update) {
+// takeFaults takes over what an update says of its source.
+func (p *problems) takeFaults(u *Update) {
 	if !slices.Equal(p.faults, u.Faults) {
 		p.changed = true
 	}

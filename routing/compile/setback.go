@@ -13,9 +13,9 @@ import (
 // A restore of the source from a backup sets tenants back: they are stored with lower epochs than
 // routers have seen. What here is about them is described in docs/FOLLOWING.md.
 
-// heed takes over epochs that other routers have seen. It returns the tenants of which that is news,
+// takeSeenEpochs takes over epochs that other routers have seen. It returns the tenants of which that is news,
 // sorted.
-func (c *Compiler) heed(seen map[string]uint64) (news []string) {
+func (c *Compiler) takeSeenEpochs(seen map[string]uint64) (news []string) {
 	for _, name := range slices.Sorted(maps.Keys(seen)) {
 		epoch := seen[name]
 		present := c.seen[name]

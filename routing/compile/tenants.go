@@ -51,7 +51,7 @@ func (c *Compiler) compileTenant(change *Change, b *batch) {
 		if old.Policy != 0 {
 			c.policies.release(old.Policy)
 		}
-		c.ledger.enforce(change)
+		c.ledger.putInForce(change)
 	case routing.ProblemUnknownDeck:
 		c.ledger.keep(change)
 		c.wait(change, message)
@@ -164,5 +164,5 @@ func (c *Compiler) setTenant(name string, old, next *store.TenantRecord, hosts [
 	c.claims.withdraw(name, claimed)
 	c.packed = next.Pack(c.packed[:0])
 	c.maps.Tenants.Put(name, c.packed)
-	c.claims.stake(name, next, hosts)
+	c.claims.claim(name, next, hosts)
 }

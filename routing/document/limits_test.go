@@ -3,6 +3,7 @@ package document_test
 import (
 	"fmt"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -13,7 +14,7 @@ func TestLimitsAreNamed(t *testing.T) {
 	pin := "kind: Pin\ntenant: acme\nkey: \"1\"\ndeck: east\n"
 	f := func(name, file, text, want string) {
 		t.Helper()
-		start := time.Now()
+		start := processorTime(t)
 		parsed, err := document.NewReader().ReadFile(file, []byte(text))
 		if err == nil && len(parsed) > 0 {
 			err = parsed[0].Err
@@ -24,7 +25,7 @@ func TestLimitsAreNamed(t *testing.T) {
 		if err != nil && len(err.Error()) > (document.MaxErrors+1)*600 {
 			t.Errorf("%s: the error has %d bytes", name, len(err.Error()))
 		}
-		if took := time.Since(start); took > 20*time.Second {
+		if took := processorTime(t) - start; took > 20*time.Second {
 			t.Errorf("%s took %s", name, took)
 		}
 	}
@@ -72,4 +73,15 @@ func TestAnAliasBombIsReadInNoTime(t *testing.T) {
 	if took := time.Since(start); took > 10*time.Second {
 		t.Errorf("it took %s", took)
 	}
+}
+
+// processorTime is what the process has used of processors so far, which does not grow while it waits
+// for one.
+func processorTime(t *testing.T) time.Duration {
+	t.Helper()
+	var used syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }

@@ -74,7 +74,7 @@ func TestTheProxyProtocolIsForTrustedPeersOnly(t *testing.T) {
 	if rest, _ := io.ReadAll(w.in); len(rest) > 0 {
 		t.Errorf("a stranger got %q", rest)
 	}
-	testkit.Eventually(t, "the stranger is counted", func() bool { return stranger.router.turned.total[rudeStranger].Load() == 1 })
+	testkit.Eventually(t, "the stranger is counted", func() bool { return stranger.router.refused.total[refusedUntrusted].Load() == 1 })
 	g, _ := proxied(t, "127.0.0.1/32")
 	for i, bad := range []string{
 		get("/"), "PROXY \n", "PROXY TCP4 x y 1 2\r\n", "PROXY TCP4 1.1.1.1 2.2.2.2 1 99999\r\n", "PROXY " + strings.Repeat("x", 200),
@@ -85,13 +85,13 @@ func TestTheProxyProtocolIsForTrustedPeersOnly(t *testing.T) {
 		if rest, _ := io.ReadAll(w.in); len(rest) > 0 {
 			t.Errorf("%q got %q", bad, rest)
 		}
-		testkit.Eventually(t, "it is counted", func() bool { return g.router.turned.total[rudeNoProxy].Load() == uint64(i+1) })
+		testkit.Eventually(t, "it is counted", func() bool { return g.router.refused.total[refusedProxyHeader].Load() == uint64(i+1) })
 	}
 }
 
 func TestAProxyHeaderThatDoesNotComeEndsTheConnection(t *testing.T) {
 	g := newGrid(t, func(c *Config) {
-		c.ProxyProtocol, c.TrustedProxies, c.Patience.Head = true, prefixes("127.0.0.1/32"), 100*time.Millisecond
+		c.ProxyProtocol, c.TrustedProxies, c.ClientTimeouts.Head = true, prefixes("127.0.0.1/32"), 100*time.Millisecond
 	})
 	w := g.dial()
 	w.send("PROXY TCP4 ")

@@ -9,8 +9,6 @@ import (
 	"testing"
 
 	"gridrouter.io/routing"
-	"gridrouter.io/routing/compile"
-	"gridrouter.io/routing/routingtest"
 )
 
 func urlEscaped(text string) string { return url.QueryEscape(text) }
@@ -87,59 +85,5 @@ func TestAnEarlierTableReadsNoPins(t *testing.T) {
 	}
 	if told := explain(2); told.Deck != "d2" {
 		t.Errorf("the table in force: got %+v, want d2", told)
-	}
-}
-
-// TestKeptTablesAreBounded publishes more than is kept.
-func TestKeptTablesAreBounded(t *testing.T) {
-	g := newGrid(t, nil)
-	for range maxRecentTables + 10 {
-		g.one("127.0.0.1:1")
-	}
-	if got := g.router.recent.count(); got != maxRecentTables {
-		t.Errorf("%d tables are kept, want %d", got, maxRecentTables)
-	}
-	if _, _, err := g.router.recent.at(10); err == nil {
-		t.Error("a table that should have gone answers")
-	}
-	if table, _, err := g.router.recent.at(11); err != nil || table.Revision() != 11 {
-		t.Errorf("the oldest that is kept: %v", err)
-	}
-}
-
-// TestKeptTablesAreBoundedInBytes replaces a large part of the table again and again.
-func TestKeptTablesAreBoundedInBytes(t *testing.T) {
-	compiler := compile.NewCompiler(decodeJSON)
-	update := compile.Update{Whole: true}
-	const pins, most = 500, 1 << 20
-	for i := range pins {
-		key := fmt.Sprint("pins/acme/", i)
-		update.Changes = append(update.Changes, compile.Change{Key: key})
-	}
-	recent := recentTables{mostBytes: most}
-	heaviest, total := 0, 0
-	for n := range 200 {
-		update.Revision = int64(n + 1)
-		for i := range update.Changes {
-			update.Changes[i].Value = fmt.Appendf(nil, `{"kind":"Pin","tenant":"acme","key":"%d","deck":"d%d"}`, i, n%7)
-			update.Changes[i].Revision = update.Revision
-		}
-		table := routingtest.Compile(t, compiler, update)
-		recent.add(table)
-		heaviest, total = max(heaviest, table.Weight()), total+table.Weight()
-		if update.Whole = false; total > 3*most {
-			break
-		}
-	}
-	kept := 0
-	for _, table := range recent.tables[1:] {
-		kept += table.Weight()
-	}
-	t.Logf("%d tables of at most %d bytes are kept, %d bytes of %d", recent.count(), heaviest, kept, total)
-	if total <= most {
-		t.Fatalf("only %d bytes were published: the test does not see enough", total)
-	}
-	if kept != recent.bytes || kept > most || kept+heaviest < most {
-		t.Errorf("%d bytes are kept, counted as %d, want up to %d", kept, recent.bytes, most)
 	}
 }
