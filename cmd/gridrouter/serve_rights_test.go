@@ -51,12 +51,54 @@ func rightsOfTheDocs(t *testing.T) (rows []rights) {
 	return rows
 }
 
+// rightsNames are the users that have the rights of one row each, in the order of the table.
+var rightsNames = []string{"serve", "gslb", "get", "fleet", "apply", "accept"}
+
+// grantRights makes root and the users, gives each the rights of its row, and turns authentication on.
+// All have the same password.
+func grantRights(ctx context.Context, t *testing.T, root *clientv3.Client, rows []rights, password string) {
+	t.Helper()
+	must := func(_ any, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(root.RoleAdd(ctx, "root"))
+	must(root.UserAdd(ctx, "root", password))
+	must(root.UserGrantRole(ctx, "root", "root"))
+	if len(rows) != len(rightsNames) {
+		t.Fatalf("the table has %d rows, want %d", len(rows), len(rightsNames))
+	}
+	for i, row := range rows {
+		name := rightsNames[i]
+		if !strings.Contains(row.who, name) {
+			t.Fatalf("row %d is of %s, want %s", i, row.who, name)
+		}
+		must(root.RoleAdd(ctx, name))
+		if name == "serve" {
+			must(root.RoleGrantPermission(ctx, name, "/gridrouter/docs/", "/gridrouter/guard0", clientv3.PermissionType(clientv3.PermRead)))
+			row.read = nil
+		}
+		grant := func(prefixes []string, kind clientv3.PermissionType) {
+			for _, prefix := range prefixes {
+				key := "/gridrouter/" + prefix
+				must(root.RoleGrantPermission(ctx, name, key, clientv3.GetPrefixRangeEnd(key), kind))
+			}
+		}
+		grant(row.read, clientv3.PermissionType(clientv3.PermRead))
+		grant(row.write, clientv3.PermissionType(clientv3.PermReadWrite)) // last: of one range the last grant counts
+		must(root.UserAdd(ctx, name, password))
+		must(root.UserGrantRole(ctx, name, name))
+	}
+	must(root.AuthEnable(ctx))
+}
+
 // TestTheRightsThatAreWrittenDownAreEnough gives real users of etcd the rights of each row, and has
 // each do what the row is about.
 func TestTheRightsThatAreWrittenDownAreEnough(t *testing.T) {
 	etcd := etcdtest.Start(t)
 	addr, url := etcd.Addr, etcd.URL
-	root := etcdClient(t, addr)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	must := func(_ any, err error) {
@@ -70,36 +112,9 @@ func TestTheRightsThatAreWrittenDownAreEnough(t *testing.T) {
 	password := filepath.Join(t.TempDir(), "password")
 	writeFile(t, password, "secret\n")
 	rows := rightsOfTheDocs(t)
+	grantRights(ctx, t, etcdClient(t, addr), rows, "secret")
 	users := map[string]*catalog.Catalog{}
-	must(root.RoleAdd(ctx, "root"))
-	must(root.UserAdd(ctx, "root", "secret"))
-	must(root.UserGrantRole(ctx, "root", "root"))
-	names := []string{"serve", "gslb", "get", "fleet", "apply", "accept"}
-	if len(rows) != len(names) {
-		t.Fatalf("the table has %d rows, want %d", len(rows), len(names))
-	}
-	for i, row := range rows {
-		if !strings.Contains(row.who, names[i]) {
-			t.Fatalf("row %d is of %s, want %s", i, row.who, names[i])
-		}
-		must(root.RoleAdd(ctx, names[i]))
-		if strings.Contains(row.who, "serve") {
-			must(root.RoleGrantPermission(ctx, names[i], "/gridrouter/docs/", "/gridrouter/guard0", clientv3.PermissionType(clientv3.PermRead)))
-			row.read = nil
-		}
-		grant := func(prefixes []string, kind clientv3.PermissionType) {
-			for _, prefix := range prefixes {
-				key := "/gridrouter/" + prefix
-				must(root.RoleGrantPermission(ctx, names[i], key, clientv3.GetPrefixRangeEnd(key), kind))
-			}
-		}
-		grant(row.read, clientv3.PermissionType(clientv3.PermRead))
-		grant(row.write, clientv3.PermissionType(clientv3.PermReadWrite)) // last: of one range the last grant counts
-		must(root.UserAdd(ctx, names[i], "secret"))
-		must(root.UserGrantRole(ctx, names[i], names[i]))
-	}
-	must(root.AuthEnable(ctx))
-	for _, name := range names {
+	for _, name := range rightsNames {
 		client, err := discovery.NewClient(discovery.ClientConfig{Endpoints: []string{url}, User: name, PasswordFile: password}, nil)
 		if err != nil {
 			t.Fatal(err)
