@@ -70,6 +70,12 @@ func (c *campaign) pinsAreRead() error {
 func (c *campaign) state() string {
 	fleet, err := c.grid.Ctl(context.Background(), "fleet")
 	text := fmt.Sprintf("%s%v\n", fleet, err)
+	if guard, err := c.guard(); err == nil && len(guard.Holding) > 0 {
+		out, err := c.grid.Ctl(context.Background(), "guard", "discard", fmt.Sprint(guard.Revision), "--dry-run")
+		text += fmt.Sprintf("to discard what is held:\n%s%v\n", out, err)
+		now, _, err := c.stored()
+		text += fmt.Sprintf("stored: %v, %v\n", now, err)
+	}
 	for n, router := range campaignRouters() {
 		for _, path := range []string{"/table", "/problems"} {
 			if a, err := get("http://" + c.grid.Admin(n+1) + path); err == nil {
