@@ -122,10 +122,11 @@ lint: ## formatting and static checks, with pinned tools
 # are generated here too, once there are controllers with markers for them:
 #   rbac:roleName=gridrouter-operator paths=./deploy/operator/... output:rbac:dir=deploy/manifests/rbac
 .PHONY: generate
-generate: ## make CRDs, deep copies and apply configurations anew from the kinds in deploy/api
+generate: ## make CRDs, deep copies, apply configurations and docs/API.md anew from the kinds in deploy/api
 	rm -rf deploy/api/applyconfiguration
 	$(KUBETOOL) controller-gen object crd:allowDangerousTypes=true applyconfiguration:omitToolVersion=true \
 		paths=./deploy/api/v1alpha1 output:crd:dir=deploy/manifests/crds
+	$(GO) test -count=1 -run '^TestTheAPIPageIsGenerated$$' ./docs -update
 
 .PHONY: generated
 generated: ## fail if make generate would change anything
