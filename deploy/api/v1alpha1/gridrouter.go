@@ -71,7 +71,8 @@ type GridRouterSpec struct {
 	Image string `json:"image,omitempty"`
 
 	// How many routers there are, from 0 to 1000; 0 stops the fleet. Excludes autoscaling; one of both
-	// must be set. It is what the scale subresource reads and writes.
+	// must be set. It is what the scale subresource reads and writes; under autoscaling that has nothing
+	// to read.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=1000

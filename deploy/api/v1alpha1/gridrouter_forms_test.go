@@ -189,6 +189,27 @@ status: {ready: 0}
 `))
 }
 
+// TestAnOwnerFindsWhatItApplied: of an object that several write, one's own fields can be told.
+func TestAnOwnerFindsWhatItApplied(t *testing.T) {
+	replicas := int32(5)
+	router := &v1alpha1.GridRouter{
+		ObjectMeta: metav1.ObjectMeta{Name: "edge", Namespace: "grid", ManagedFields: []metav1.ManagedFieldsEntry{{
+			Manager: "console", Operation: metav1.ManagedFieldsOperationApply, APIVersion: v1alpha1.SchemeGroupVersion.String(),
+			FieldsType: "FieldsV1", FieldsV1: metav1.NewFieldsV1(`{"f:spec":{"f:replicas":{},"f:listeners":{"k:{\"name\":\"http\"}":{".":{},"f:name":{},"f:port":{}}}}}`),
+		}}},
+		Spec: v1alpha1.GridRouterSpec{Version: "1.4.0", Replicas: &replicas, Listeners: []v1alpha1.Listener{{Name: "http", Port: 80}, {Name: "other", Port: 81}}},
+	}
+	applied, err := applyv1alpha1.ExtractGridRouter(router, "console")
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := json.Marshal(applied.Spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, decode(t, string(raw)), decode(t, `{replicas: 5, listeners: [{name: http, port: 80}]}`))
+}
+
 // TestFlagsOfTheOperatorAreRefusedInArgs holds the rules of args to ManagedFlags, and both to the page of
 // flags: what the operator does not set may stand in args.
 func TestFlagsOfTheOperatorAreRefusedInArgs(t *testing.T) {

@@ -1,8 +1,11 @@
 package v1alpha1_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
+
+	"gridrouter.io/deploy/api/v1alpha1"
 )
 
 // fleet is the least that a fleet must say; the rows below change it.
@@ -113,7 +116,9 @@ func TestListenersThatCannotBeAreRefused(t *testing.T) {
 	f(`{listeners: [{name: http}]}`, `spec.listeners[0].port: Required value`)
 	f(`{listeners: [{name: http, port: 0}]}`, `spec.listeners[0].port in body should be greater than or equal to 1`)
 	f(`{listeners: [{name: http, port: 65536}]}`, `spec.listeners[0].port in body should be less than or equal to 65535`)
-	f(`{listeners: [{name: http, port: 9901}]}`, `ports 9901 and 9902 belong to the routers' admin endpoints and health: choose another`)
+	for _, port := range []int{v1alpha1.AdminPort, v1alpha1.HealthPort} {
+		f(fmt.Sprintf(`{listeners: [{name: http, port: %d}]}`, port), `ports 9901 and 9902 belong to the routers' admin endpoints and health: choose another`)
+	}
 	f(`{listeners: [{name: http, port: 80}, {name: other, port: 80}]}`, `two listeners have the same port: give each its own`)
 	f(`{listeners: [{name: http, port: 80}, {name: http, port: 81}]}`, `spec.listeners[1]: Duplicate value: {"name":"http"}`)
 	f(`{listeners: [{name: HTTP, port: 80}]}`, `a listener's name must be the name of a port`)
@@ -224,6 +229,7 @@ func TestFleetsThatAreFineAreTaken(t *testing.T) {
 		}
 	}
 	f(`{}`)
+	f(`{image: gridrouter, gslb: {servers: ["10.96.0.53:53"]}, resources: {}, placement: {zones: spread, nodeSelector: {}, tolerations: [], priorityClass: ""}, args: [], paused: false, cluster: ""}`)
 	f(`{replicas: 0}`)
 	f(`{version: v1.4.0-rc.1_x, image: "registry.example:5000/team/gridrouter"}`)
 	f(`{replicas: null, autoscaling: {min: 2, max: 2, requestsPerSecond: 5000}}`)

@@ -98,9 +98,9 @@ type CanaryVerdict string
 
 // The verdicts on a canary.
 const (
-	CanaryPending CanaryVerdict = "Pending" // it is being watched
-	CanaryGood    CanaryVerdict = "Passed"  // all steps were passed
-	CanaryBad     CanaryVerdict = "Failed"  // it is being taken back, or was
+	VerdictPending CanaryVerdict = "Pending" // it is being watched
+	VerdictPassed  CanaryVerdict = "Passed"  // all steps were passed
+	VerdictFailed  CanaryVerdict = "Failed"  // it is being taken back, or was
 )
 
 // TableStatus is what the tables of a fleet's routers reflect.

@@ -3,6 +3,8 @@ package v1alpha1_test
 import (
 	"strings"
 	"testing"
+
+	"k8s.io/client-go/util/jsonpath"
 )
 
 // TestWhatCannotChangeIsKept updates fleets: old and new spec, and what is answered, "" for nothing.
@@ -71,6 +73,34 @@ func TestAStatusIsTaken(t *testing.T) {
 	}
 }
 
+// TestColumnsAndScaleFindTheirFields looks that what kubectl get shows, and what scale reads, is there.
+func TestColumnsAndScaleFindTheirFields(t *testing.T) {
+	object := changed(t, fleet, `{cluster: west, exposure: {type: LVS, vip: 10.9.0.10}}`)
+	object["status"] = decode(t, fullStatus)
+	merge(object, decode(t, `{metadata: {creationTimestamp: "2026-01-02T03:04:05Z"}}`))
+
+	crd := readCRD(t, "gridrouters")
+	paths := map[string]string{}
+	for _, column := range crd.Spec.AdditionalPrinterColumns {
+		paths["the column "+column.Name] = column.JSONPath
+	}
+	scale := crd.Spec.Subresources.Scale
+	paths["the replicas wanted"], paths["the replicas there are"], paths["the selector"] = scale.SpecReplicasPath, scale.StatusReplicasPath, *scale.LabelSelectorPath
+	if len(paths) < 14 {
+		t.Fatalf("only %v were found", paths)
+	}
+	for what, path := range paths {
+		column := jsonpath.New(what)
+		if err := column.Parse("{" + path + "}"); err != nil {
+			t.Fatal(err)
+		}
+		var found strings.Builder
+		if err := column.Execute(&found, object); err != nil || found.Len() == 0 {
+			t.Errorf("%s, %s: %q, %v", what, path, found.String(), err)
+		}
+	}
+}
+
 // fullStatus is a status with every field.
 const fullStatus = `
 observedGeneration: 4
@@ -89,4 +119,6 @@ history:
 - {revision: 3, hash: 7d4b, version: 1.4.0, outcome: Complete}
 conditions:
 - {type: Available, status: "True", reason: ReplicasReady, message: 3 of 3, observedGeneration: 4, lastTransitionTime: "2026-01-02T03:04:05Z"}
+- {type: Progressing, status: "True", reason: CanaryRunning, message: step 1 of 2, observedGeneration: 4, lastTransitionTime: "2026-01-02T03:04:05Z"}
+- {type: Degraded, status: "False", reason: AsExpected, message: "", observedGeneration: 4, lastTransitionTime: "2026-01-02T03:04:05Z"}
 `

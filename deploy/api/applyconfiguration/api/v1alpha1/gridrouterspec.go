@@ -19,7 +19,8 @@ type GridRouterSpecApplyConfiguration struct {
 	// operator's own.
 	Image *string `json:"image,omitempty"`
 	// How many routers there are, from 0 to 1000; 0 stops the fleet. Excludes autoscaling; one of both
-	// must be set. It is what the scale subresource reads and writes.
+	// must be set. It is what the scale subresource reads and writes; under autoscaling that has nothing
+	// to read.
 	Replicas *int32 `json:"replicas,omitempty"`
 	// How the number of routers follows the load. Excludes replicas; one of both must be set.
 	Autoscaling *AutoscalingApplyConfiguration `json:"autoscaling,omitempty"`
