@@ -8,6 +8,8 @@ MAKEFLAGS += --no-print-directory
 
 GO ?= go
 TOOL := $(GO) tool -modfile=.tools/go.mod
+# In a module of its own: the linters and the generators of Kubernetes ask for other versions of the same modules.
+KUBETOOL := $(GO) tool -modfile=.tools/kube/go.mod
 PACKAGES ?= ./...
 FUZZTIME ?= 60s
 BENCHTIME ?= 1s
@@ -116,13 +118,27 @@ lint: ## formatting and static checks, with pinned tools
 	$(GO) vet ./...
 	$(TOOL) golangci-lint run ./...
 
+# What is removed first holds a file for each type: those of types that are gone would stay. Rights (RBAC)
+# are generated here too, once there are controllers with markers for them:
+#   rbac:roleName=gridrouter-operator paths=./deploy/operator/... output:rbac:dir=deploy/manifests/rbac
+.PHONY: generate
+generate: ## make CRDs, deep copies, apply configurations and docs/API.md anew from the kinds in deploy/api
+	rm -rf deploy/api/applyconfiguration
+	$(KUBETOOL) controller-gen object crd:allowDangerousTypes=true applyconfiguration:omitToolVersion=true \
+		paths=./deploy/api/v1alpha1 output:crd:dir=deploy/manifests/crds
+	$(GO) test -count=1 -run '^TestTheAPIPageIsGenerated$$' ./docs -update
+
+.PHONY: generated
+generated: ## fail if make generate would change anything
+	@bash .ci/generated
+
 .PHONY: tidy
 tidy: ## fail if go.mod or go.sum would change
 	$(GO) mod tidy -diff
 	$(GO) mod verify
 
 .PHONY: check
-check: tidy lint test e2e ## all that must be green before a change is offered
+check: tidy lint generated test e2e ## all that must be green before a change is offered
 
 .PHONY: image
 image: build ## the container image, from scratch: one static binary, not root
