@@ -350,7 +350,7 @@ func (c *campaign) newcomer(lost, gone []string) error {
 
 // prefixIsWiped deletes all documents, or all that is under the prefix, by mistake.
 func prefixIsWiped(c *campaign) error {
-	if err := c.mendCorrupt(); err != nil {
+	if err := c.mendAndWait(); err != nil {
 		return err
 	}
 	if err := c.writeSome(c.rng.IntN(5)); err != nil {
@@ -385,7 +385,7 @@ func prefixIsWiped(c *campaign) error {
 // massChange writes tenants past gridctl, in one transaction: more than the guard lets
 // through. It is meant, or a mistake.
 func massChange(c *campaign) error {
-	if err := c.mendCorrupt(); err != nil {
+	if err := c.mendAndWait(); err != nil {
 		return err
 	}
 	now, _, err := c.stored()
