@@ -108,7 +108,7 @@ func (r *Runtime) ListContainers(_ context.Context, request *v1.ListContainersRe
 			Id:           c.id,
 			PodSandboxId: c.sandbox.id,
 			Metadata:     c.config.GetMetadata(),
-			Image:        c.config.GetImage(),
+			Image:        c.imageSpec(),
 			ImageRef:     imageID(c.image),
 			ImageId:      imageID(c.image),
 			State:        c.status().State,
@@ -137,10 +137,16 @@ func (r *Runtime) UpdateContainerResources(context.Context, *v1.UpdateContainerR
 // ReopenContainerLog goes on in a new file after the old one was moved away.
 func (r *Runtime) ReopenContainerLog(_ context.Context, request *v1.ReopenContainerLogRequest) (*v1.ReopenContainerLogResponse, error) {
 	c := r.container(request.GetContainerId())
-	if c == nil || c.log == nil {
+	if c == nil {
 		return nil, errNoContainer
 	}
-	return &v1.ReopenContainerLogResponse{}, c.log.reopen()
+	c.mu.Lock()
+	log := c.log
+	c.mu.Unlock()
+	if log == nil {
+		return &v1.ReopenContainerLogResponse{}, nil
+	}
+	return &v1.ReopenContainerLogResponse{}, log.reopen()
 }
 
 // ExecSync runs a program in a container and gives what it says. The kubelet uses it for probes

@@ -27,9 +27,9 @@ type containerState struct {
 	image   images.Image
 	folder  string
 	created time.Time
-	log     *logFile // nil while it has not been started, and where it only pretends
 
 	mu       sync.Mutex
+	log      *logFile  // nil while it has not been started, and where it only pretends
 	command  *exec.Cmd // nil where it only pretends
 	started  time.Time
 	finished time.Time
@@ -45,7 +45,9 @@ func (c *containerState) start(network *os.File) error {
 	if err != nil {
 		return err
 	}
+	c.mu.Lock()
 	c.log = log
+	c.mu.Unlock()
 	stdout, stderr := log.stream("stdout"), log.stream("stderr")
 	command, err := container.Start(c.spec(), network, stdout, stderr)
 	if err != nil {
@@ -133,6 +135,14 @@ func (c *containerState) stopSignal() os.Signal {
 	return unix.SIGTERM
 }
 
+// imageSpec names the image as the pod does; the kubelet itself names it by its ID.
+func (c *containerState) imageSpec() *v1.ImageSpec {
+	if name := c.config.GetImage().GetUserSpecifiedImage(); name != "" {
+		return &v1.ImageSpec{Image: name}
+	}
+	return c.config.GetImage()
+}
+
 func (c *containerState) status() *v1.ContainerStatus {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -141,7 +151,7 @@ func (c *containerState) status() *v1.ContainerStatus {
 		Metadata:    c.config.GetMetadata(),
 		State:       v1.ContainerState_CONTAINER_CREATED,
 		CreatedAt:   c.created.UnixNano(),
-		Image:       c.config.GetImage(),
+		Image:       c.imageSpec(),
 		ImageRef:    imageID(c.image),
 		ImageId:     imageID(c.image),
 		Labels:      c.config.GetLabels(),
