@@ -47,6 +47,18 @@ e2e: ## whole grids of real processes, driven by scenario files
 	$(GO) test -timeout 5m -v -run ^TestE2EChange ./bench/lab
 	GRIDROUTER_CAMPAIGN_SEED=$${GRIDROUTER_CAMPAIGN_SEED:-51} $(GO) test -timeout 10m -v -run '^TestE2ECampaign$$' ./bench/lab
 
+.PHONY: testbed
+testbed: ## build the testbed: a real Kubernetes whose pods are processes; 5 to 15 minutes at the first time, seconds after
+	@GO="$(GO)" bash deploy/testbed/build.sh
+
+.PHONY: kube
+kube: testbed build ## a Kubernetes to play with until Ctrl-C, as root; ARGS=--help lists what it takes
+	@exec ./bin/testbed/testbed up --image gridrouter=bin/gridrouter,user=65532 --image echo:v1=bin/testbed/echo-v1 --image echo:v2=bin/testbed/echo-v2 $(ARGS)
+
+.PHONY: e2e-kube
+e2e-kube: testbed ## tests with a real Kubernetes; they need Linux and root, and say so where they are skipped
+	@GO="$(GO)" bash deploy/testbed/e2e.sh $(ARGS)
+
 .PHONY: campaign
 campaign: ## about an hour of random faults with traffic; GRIDROUTER_CAMPAIGN_ROUNDS and _SEED choose which
 	GRIDROUTER_CAMPAIGN_ROUNDS=$${GRIDROUTER_CAMPAIGN_ROUNDS:-450} $(GO) test -count=1 -timeout 120m -v -run '^TestE2ECampaign$$' ./bench/lab
