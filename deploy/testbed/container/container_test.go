@@ -88,7 +88,7 @@ func newSpec(t *testing.T, arguments ...string) Spec {
 func runToEnd(t *testing.T, spec Spec) (r report) {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
-	command, err := Start(spec, nil, &stdout, &stderr)
+	command, err := Start(spec, nil, Streams{Out: &stdout, Err: &stderr})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +169,7 @@ func TestWhyAContainerCannotStartIsTold(t *testing.T) {
 	} {
 		spec := newSpec(t, "report")
 		c.edit(&spec)
-		if _, err := Start(spec, nil, nil, nil); !errors.Is(err, ErrNotStarted) || !strings.Contains(err.Error(), c.want) {
+		if _, err := Start(spec, nil, Streams{}); !errors.Is(err, ErrNotStarted) || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%v; want %s", err, c.want)
 		}
 	}
@@ -177,7 +177,7 @@ func TestWhyAContainerCannotStartIsTold(t *testing.T) {
 
 func TestAProgramJoinsAContainerThatRuns(t *testing.T) {
 	spec := newSpec(t, "wait")
-	command, err := Start(spec, nil, nil, nil)
+	command, err := Start(spec, nil, Streams{})
 	if err != nil {
 		t.Fatal(err)
 	}

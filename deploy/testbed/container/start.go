@@ -14,11 +14,17 @@ import (
 // with says why.
 var ErrNotStarted = errors.New("failed to start")
 
+// Streams are what a container's program reads and writes. Any of them may be nil.
+type Streams struct {
+	In       io.Reader
+	Out, Err io.Writer
+}
+
 // Start starts a container and returns when its program runs, or with the reason why it cannot.
 // The container has processes, mounts, messages and a host name of its own; its network is that
-// of the file, or the caller's if that is nil. Output goes to the two writers. It is ended by a
-// signal to the process of the command, which the caller must wait for.
-func Start(spec Spec, network *os.File, stdout, stderr io.Writer) (*exec.Cmd, error) {
+// of the file, or the caller's if that is nil. It is ended by a signal to the process of the
+// command, which the caller must wait for. That does not wait for the end of what is read.
+func Start(spec Spec, network *os.File, streams Streams) (*exec.Cmd, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -43,7 +49,17 @@ func Start(spec Spec, network *os.File, stdout, stderr io.Writer) (*exec.Cmd, er
 	if network != nil {
 		command.ExtraFiles = append(command.ExtraFiles, network)
 	}
-	command.Stdout, command.Stderr = stdout, stderr
+	command.Stdout, command.Stderr = streams.Out, streams.Err
+	if streams.In != nil {
+		input, err := command.StdinPipe()
+		if err != nil {
+			return nil, err
+		}
+		go func() {
+			_, _ = io.Copy(input, streams.In) // it ends as well when the program does
+			_ = input.Close()
+		}()
+	}
 	command.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if spec.Join == 0 {
 		command.SysProcAttr.Cloneflags = syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS

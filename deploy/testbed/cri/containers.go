@@ -2,7 +2,6 @@ package cri
 
 import (
 	"context"
-	"errors"
 	"os"
 	"path/filepath"
 	"time"
@@ -10,8 +9,6 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	v1 "k8s.io/cri-api/pkg/apis/runtime/v1"
-
-	"gridrouter.io/deploy/testbed/container"
 )
 
 var errNoContainer = status.Error(codes.NotFound, "no such container")
@@ -147,39 +144,6 @@ func (r *Runtime) ReopenContainerLog(_ context.Context, request *v1.ReopenContai
 		return &v1.ReopenContainerLogResponse{}, nil
 	}
 	return &v1.ReopenContainerLogResponse{}, log.reopen()
-}
-
-// ExecSync runs a program in a container and gives what it says. The kubelet uses it for probes
-// and for hooks.
-func (r *Runtime) ExecSync(ctx context.Context, request *v1.ExecSyncRequest) (*v1.ExecSyncResponse, error) {
-	c := r.container(request.GetContainerId())
-	if c == nil {
-		return nil, errNoContainer
-	}
-	if r.options.Pretend {
-		return &v1.ExecSyncResponse{}, nil
-	}
-	if timeout := request.GetTimeout(); timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, time.Duration(timeout)*time.Second)
-		defer cancel()
-	}
-	r.mu.Lock()
-	pod := c.sandbox.pod
-	r.mu.Unlock()
-	var file *os.File
-	if pod != nil {
-		file = pod.Namespace
-	}
-	answer, err := c.exec(ctx, request.GetCmd(), file)
-	switch {
-	case errors.Is(err, context.DeadlineExceeded):
-		return nil, status.Errorf(codes.DeadlineExceeded, "command timed out: %v", request.GetCmd())
-	case errors.Is(err, container.ErrNotStarted):
-		// What cannot be started ends with the status that a shell gives to it.
-		return &v1.ExecSyncResponse{Stderr: []byte(err.Error()), ExitCode: 127}, nil
-	}
-	return answer, err
 }
 
 func (r *Runtime) container(id string) *containerState {

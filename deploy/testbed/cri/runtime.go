@@ -36,6 +36,7 @@ type Runtime struct {
 
 	options Options
 	server  *grpc.Server
+	streams *streams
 
 	mu         sync.Mutex
 	sandboxes  map[string]*sandbox
@@ -49,6 +50,10 @@ func Start(options Options) (*Runtime, error) {
 		server:     grpc.NewServer(),
 		sandboxes:  map[string]*sandbox{},
 		containers: map[string]*containerState{},
+	}
+	var err error
+	if r.streams, err = newStreams(r); err != nil {
+		return nil, err
 	}
 	if err := os.MkdirAll(filepath.Join(options.Folder, "roots"), 0o755); err != nil {
 		return nil, err
@@ -69,6 +74,7 @@ func (r *Runtime) Socket() string { return filepath.Join(r.options.Folder, "cri.
 // Stop kills all containers and stops to listen. It returns when no container runs any more.
 func (r *Runtime) Stop() {
 	r.server.Stop()
+	_ = r.streams.http.Close()
 	r.KillAll()
 }
 

@@ -1,7 +1,6 @@
 package cri
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -49,7 +48,7 @@ func (c *containerState) start(network *os.File) error {
 	c.log = log
 	c.mu.Unlock()
 	stdout, stderr := log.stream("stdout"), log.stream("stderr")
-	command, err := container.Start(c.spec(), network, stdout, stderr)
+	command, err := container.Start(c.spec(), network, container.Streams{Out: stdout, Err: stderr})
 	if err != nil {
 		_ = log.close()
 		c.end(128, "StartError", err.Error())
@@ -226,38 +225,6 @@ func (c *containerState) environment(uid int) []string {
 		environment = append(environment, variable.GetKey()+"="+string(variable.GetValue()))
 	}
 	return environment
-}
-
-// exec runs a program in the container, which must run.
-func (c *containerState) exec(ctx context.Context, arguments []string, network *os.File) (*v1.ExecSyncResponse, error) {
-	spec := c.spec()
-	spec.Arguments = arguments
-	c.mu.Lock()
-	if c.command == nil || !c.finished.IsZero() {
-		c.mu.Unlock()
-		return nil, fmt.Errorf("%w: the container does not run", container.ErrNotStarted)
-	}
-	spec.Join = c.command.Process.Pid
-	c.mu.Unlock()
-	var stdout, stderr bytes.Buffer
-	command, err := container.Start(spec, network, &stdout, &stderr)
-	if err != nil {
-		return nil, err
-	}
-	waited := make(chan struct{})
-	go func() {
-		_ = command.Wait() // how it ended is read below
-		close(waited)
-	}()
-	select {
-	case <-waited:
-	case <-ctx.Done():
-		// All of its group, so that nobody keeps its output open.
-		_ = syscall.Kill(-command.Process.Pid, syscall.SIGKILL)
-		<-waited
-		return nil, ctx.Err()
-	}
-	return &v1.ExecSyncResponse{Stdout: stdout.Bytes(), Stderr: stderr.Bytes(), ExitCode: exitCode(command.ProcessState)}, nil
 }
 
 func resolvConf(dns *v1.DNSConfig) string {

@@ -3,7 +3,6 @@ package e2e
 import (
 	"fmt"
 	"net/http"
-	"os/exec"
 	"strings"
 	"sync"
 	"testing"
@@ -118,23 +117,6 @@ func TestPodsOnAPretendNodeOnlySayThatTheyRun(t *testing.T) {
 	}
 	if body, err := w.fetch(http.MethodGet, "http://"+w.pods("fleet")[0].Status.PodIP+":8080/"); err == nil {
 		t.Errorf("a pod that pretends answered %q", body)
-	}
-}
-
-func TestPeopleHaveKubectl(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	w.deploy(deployment("web", "echo:v1", 1))
-	for want, arguments := range map[string][]string{
-		"node-0":         {"get", "nodes"},
-		"echo v1 starts": {"logs", "deployment/web"},
-		"1/1":            {"get", "deployment", "web"},
-		"Created":        {"describe", "pods"},
-	} {
-		out, err := exec.Command("kubectl", append(arguments, "--namespace", w.namespace)...).CombinedOutput()
-		if err != nil || !strings.Contains(string(out), want) {
-			t.Errorf("kubectl %v: %v\n%s", arguments, err, out)
-		}
 	}
 }
 
