@@ -132,6 +132,7 @@ lint: ## formatting and static checks, with pinned tools
 tidy: ## fail if go.mod or go.sum would change
 	$(GO) mod tidy -diff
 	$(GO) mod verify
+	cd deploy/testbed && $(GO) mod tidy -diff && $(GO) mod verify
 
 .PHONY: check
 check: tidy lint test e2e ## all that must be green before a change is offered

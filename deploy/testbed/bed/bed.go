@@ -142,6 +142,8 @@ func First(text string) {
 }
 
 func first(text string) (int, error) {
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
 	var order order
 	if err := json.Unmarshal([]byte(text), &order); err != nil {
 		return 0, err
@@ -153,8 +155,6 @@ func first(text string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	stop := make(chan os.Signal, 1)
-	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
 	command := exec.Command(self, SuperviseArgument, text)
 	command.Stdout, command.Stderr = os.Stdout, os.Stderr
 	command.ExtraFiles = []*os.File{os.NewFile(listenerFile, "listener")}

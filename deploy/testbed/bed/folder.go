@@ -22,14 +22,19 @@ type folder struct {
 	lock *os.File
 }
 
+// newFolder makes a folder under a name that sweep does not know, until it is locked.
 func newFolder() (*folder, error) {
-	path, err := os.MkdirTemp("", folderPattern)
+	made, err := os.MkdirTemp("", "gridrouter-new-testbed-*")
 	if err != nil {
 		return nil, err
 	}
-	lock, err := lockFolder(path, os.O_CREATE|os.O_RDWR)
+	lock, err := lockFolder(made, os.O_CREATE|os.O_RDWR)
 	if err != nil {
-		return nil, errors.Join(err, os.RemoveAll(path))
+		return nil, errors.Join(err, os.RemoveAll(made))
+	}
+	path := strings.Replace(made, "-new-", "-", 1)
+	if err := os.Rename(made, path); err != nil {
+		return nil, errors.Join(err, lock.Close(), os.RemoveAll(made))
 	}
 	return &folder{path, lock}, nil
 }
@@ -54,7 +59,6 @@ func (f *folder) remove() {
 // sweep removes folders of beds that were killed. All else of them the kernel took away.
 func sweep() {
 	for _, path := range folders() {
-		// A folder whose lock is not made yet is a bed that starts.
 		if lock, err := lockFolder(path, os.O_RDWR); err == nil {
 			_ = os.RemoveAll(path)
 			_ = lock.Close()

@@ -77,11 +77,16 @@ func (c *Cluster) createDNSService(ctx context.Context) error {
 func (c *Cluster) watchPower(factory informers.SharedInformerFactory) error {
 	handle := func(object any) {
 		found, ok := object.(*corev1.Node)
-		if !ok || c.nodes[found.Name] == nil {
+		if !ok {
 			return
 		}
-		if err := c.nodes[found.Name].setPower(found.Annotations[PowerAnnotation]); err != nil {
-			c.fail(err)
+		for _, n := range c.nodes {
+			if n.name != found.Name {
+				continue
+			}
+			if err := n.setPower(found.Annotations[PowerAnnotation]); err != nil {
+				c.fail(err)
+			}
 		}
 	}
 	_, err := factory.Core().V1().Nodes().Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{

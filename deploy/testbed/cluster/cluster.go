@@ -43,7 +43,7 @@ type Cluster struct {
 	network   *network.Network
 	authority *pki.Authority
 	client    kubernetes.Interface
-	nodes     map[string]*node
+	nodes     []*node
 	services  []*process.Process // in the order of their start
 	stop      []func()           // what else ends, in the order of its start
 	failed    chan error
@@ -58,7 +58,7 @@ func Kubeconfig(folder string) string { return filepath.Join(folder, "kubeconfig
 // Start starts a cluster and returns when its nodes are ready. On an error nothing is left
 // running. The process must be in a network namespace of its own.
 func Start(ctx context.Context, options Options) (*Cluster, error) {
-	c := &Cluster{options: options, nodes: map[string]*node{}, failed: make(chan error, 1)}
+	c := &Cluster{options: options, failed: make(chan error, 1)}
 	if err := c.start(ctx); err != nil {
 		c.Stop()
 		return nil, err
@@ -81,9 +81,6 @@ func (c *Cluster) start(ctx context.Context) (err error) {
 	if err := c.startControlPlane(ctx); err != nil {
 		return err
 	}
-	if err := c.startAddons(ctx); err != nil {
-		return err
-	}
 	for i := range c.options.Nodes {
 		if err := c.addNode(fmt.Sprintf("node-%d", i), i, false); err != nil {
 			return err
@@ -94,19 +91,24 @@ func (c *Cluster) start(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	// These follow changes of nodes, of which no more are added.
+	if err := c.startAddons(ctx); err != nil {
+		return err
+	}
 	return c.awaitNodes(ctx)
 }
 
 // Failed gives the error when a part of the cluster ends that should not.
 func (c *Cluster) Failed() <-chan error { return c.failed }
 
-// Stop ends everything: nodes with their pods, then the control plane, etcd last.
+// Stop ends everything: what follows the cluster's changes, nodes with their pods, then the
+// control plane, etcd last.
 func (c *Cluster) Stop() {
-	for _, n := range c.nodes {
-		n.close()
-	}
 	for i := len(c.stop) - 1; i >= 0; i-- {
 		c.stop[i]()
+	}
+	for _, n := range c.nodes {
+		n.close()
 	}
 	for i := len(c.services) - 1; i >= 0; i-- {
 		c.services[i].Stop(grace)

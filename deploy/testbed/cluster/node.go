@@ -58,7 +58,7 @@ func (c *Cluster) addNode(name string, number int, pretend bool) error {
 		return err
 	}
 	n := &node{name: name, folder: c.path("logs"), binary: c.options.Kubernetes, runtime: runtime, failed: c.fail}
-	c.nodes[name] = n
+	c.nodes = append(c.nodes, n)
 	kubeconfig := c.path("pki", name+".kubeconfig")
 	server := fmt.Sprintf("https://%s:%d", network.Gateway, c.options.Port)
 	user := "system:node:" + name

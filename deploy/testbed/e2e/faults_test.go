@@ -212,6 +212,22 @@ func TestPodsOfANodeWithoutPowerStartElsewhere(t *testing.T) {
 	})
 }
 
+func TestPodsOfANodeThatIsFrozenGoOn(t *testing.T) {
+	w := newWorld(t)
+	w.deploy(deployment("web", "echo:v1", 1))
+	pod := w.pods("web")[0]
+	w.power(pod.Spec.NodeName, cluster.PowerFrozen)
+	w.eventually(pod.Spec.NodeName+" is lost", func() error { return w.nodeIs(pod.Spec.NodeName, corev1.ConditionUnknown) })
+	if _, err := w.ask("http://" + pod.Status.PodIP + ":8080/"); err != nil {
+		t.Error(err)
+	}
+	w.power(pod.Spec.NodeName, "")
+	w.eventually(pod.Spec.NodeName+" is back", func() error { return w.nodeIs(pod.Spec.NodeName, corev1.ConditionTrue) })
+	if again := w.awaitPod(pod.Name, "is ready", ready); again.Status.ContainerStatuses[0].RestartCount != 0 {
+		t.Errorf("statuses %+v", again.Status.ContainerStatuses)
+	}
+}
+
 func waiting(pod *corev1.Pod) string {
 	for _, status := range pod.Status.ContainerStatuses {
 		if status.State.Waiting != nil {

@@ -47,6 +47,8 @@ func dispatch(name string, arguments []string) error {
 	case "up", "run":
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 		defer stop()
+		// A second Ctrl-C ends the process at once, and the bed with it.
+		context.AfterFunc(ctx, stop)
 		options, err := parse(name, arguments)
 		if err != nil {
 			return err
