@@ -52,11 +52,13 @@ testbed: ## build the testbed: a real Kubernetes whose pods are processes; 5 to 
 	@GO="$(GO)" bash deploy/testbed/build.sh
 
 .PHONY: kube
-kube: testbed build ## a Kubernetes to play with until Ctrl-C, as root; ARGS=--help lists what it takes
+kube: ## a Kubernetes to play with until Ctrl-C, as root; ARGS=--help lists what it takes
+	@if [ "$$(uname)" != Linux ] || [ "$$(id -u)" != 0 ]; then echo "make kube makes network namespaces and mounts, which needs Linux and root" >&2; exit 1; fi
+	@$(MAKE) build testbed
 	@exec ./bin/testbed/testbed up --image gridrouter=bin/gridrouter,user=65532 --image echo:v1=bin/testbed/echo-v1 --image echo:v2=bin/testbed/echo-v2 $(ARGS)
 
 .PHONY: e2e-kube
-e2e-kube: testbed ## tests with a real Kubernetes; they need Linux and root, and say so where they are skipped
+e2e-kube: ## tests with a real Kubernetes; they need Linux and root, and say so where they are skipped
 	@GO="$(GO)" bash deploy/testbed/e2e.sh $(ARGS)
 
 .PHONY: campaign
@@ -127,6 +129,15 @@ lint: ## formatting and static checks, with pinned tools
 		if [ -n "$$unformatted" ]; then echo "run gofmt -w on: $$unformatted"; exit 1; fi
 	$(GO) vet ./...
 	$(TOOL) golangci-lint run ./...
+	@if [ "$$(uname)" = Linux ]; then $(MAKE) lint-testbed; fi
+
+# The testbed is a module of its own. Its cmd/kubernetes has all of Kubernetes below it, for which
+# the linters would need 3 GB and many minutes, so make e2e-kube has go vet look at it.
+.PHONY: lint-testbed
+lint-testbed:
+	cd deploy/testbed && export CGO_ENABLED=0 GOFLAGS=-trimpath && \
+		$(GO) tool -modfile=../../.tools/go.mod golangci-lint run --config ../../.golangci.yml \
+		$$($(GO) list ./... | grep -v '/cmd/kubernetes$$' | sed 's#^gridrouter.io/deploy/testbed#.#')
 
 .PHONY: tidy
 tidy: ## fail if go.mod or go.sum would change

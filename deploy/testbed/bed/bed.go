@@ -85,17 +85,17 @@ func Run(ctx context.Context, options Options) error {
 	if err != nil {
 		return err
 	}
-	defer listener.Close()
+	defer listener.Close() //nolint:errcheck // it is no longer needed
 	file, err := listener.(*net.TCPListener).File()
 	if err != nil {
 		return err
 	}
-	defer file.Close()
+	defer file.Close() //nolint:errcheck // it was only handed on
 	command, err := startFirst(order{options, folder.path, listener.Addr().(*net.TCPAddr).Port}, file)
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(folder.path, pidFile), []byte(strconv.Itoa(command.Process.Pid)), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(folder.path, pidFile), []byte(strconv.Itoa(command.Process.Pid)), 0o600); err != nil {
 		_ = command.Process.Kill()
 		return errors.Join(err, command.Wait())
 	}
@@ -142,6 +142,8 @@ func First(text string) {
 }
 
 func first(text string) (int, error) {
+	// Programs of any user look at what is made from here on, unless it says otherwise.
+	syscall.Umask(0o022)
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
 	var order order

@@ -36,7 +36,7 @@ func Enter(folder string, command []string) error {
 	if err := join(pid); err != nil {
 		return err
 	}
-	child := exec.Command(command[0], command[1:]...)
+	child := exec.Command(command[0], command[1:]...) //nolint:gosec // it is the caller's own command
 	child.Stdin, child.Stdout, child.Stderr = os.Stdin, os.Stdout, os.Stderr
 	child.Env = environment(folder)
 	err = child.Run()
@@ -76,7 +76,7 @@ func join(pid int) error {
 		if err != nil {
 			return err
 		}
-		defer file.Close()
+		defer file.Close() //nolint:errcheck // it was only used to join
 		files = append(files, file)
 	}
 	for i, kind := range kinds {

@@ -21,7 +21,7 @@ func isolate(folder string) error {
 		return fmt.Errorf("/proc: %w", err)
 	}
 	layers := filepath.Join(folder, "layers")
-	if err := os.Mkdir(layers, 0o755); err != nil {
+	if err := os.Mkdir(layers, 0o700); err != nil {
 		return err
 	}
 	// In memory, since not every file system may lie under another one.
@@ -35,7 +35,7 @@ func isolate(folder string) error {
 	}
 	resolver := filepath.Join(folder, "resolv.conf")
 	text := "nameserver " + network.DNSService + "\nsearch default.svc.cluster.local svc.cluster.local cluster.local\noptions ndots:5\n"
-	if err := os.WriteFile(resolver, []byte(text), 0o644); err != nil {
+	if err := os.WriteFile(resolver, []byte(text), 0o644); err != nil { //nolint:gosec // as /etc/resolv.conf is
 		return err
 	}
 	// It is often a link. Where there is none, nobody would read it.
@@ -58,7 +58,7 @@ func layer(layers, path string) error {
 	base := filepath.Join(layers, filepath.Base(path))
 	upper, work := filepath.Join(base, "upper"), filepath.Join(base, "work")
 	for _, made := range []string{upper, work} {
-		if err := os.MkdirAll(made, 0o755); err != nil {
+		if err := os.MkdirAll(made, 0o755); err != nil { //nolint:gosec // as the folder is that it lies over
 			return err
 		}
 	}

@@ -24,20 +24,12 @@ const Variable = "GRIDROUTER_TESTBED"
 // listenerFile is the descriptor of the listener on the machine's loopback.
 const listenerFile = 3
 
-// Supervise runs the cluster of a bed. It returns the exit status for the process.
-func Supervise(text string) int {
+// Supervise runs the cluster of a bed until its command ends, or it is asked to stop. It returns
+// an ExitError if the command's status is not 0.
+func Supervise(text string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	err := supervise(ctx, text)
-	var exit ExitError
-	switch {
-	case errors.As(err, &exit):
-		return int(exit)
-	case err != nil && ctx.Err() == nil:
-		fmt.Fprintln(os.Stderr, "testbed:", err)
-		return 1
-	}
-	return 0
+	return supervise(ctx, text)
 }
 
 func supervise(ctx context.Context, text string) error {
@@ -59,7 +51,7 @@ func supervise(ctx context.Context, text string) error {
 	if err != nil {
 		return err
 	}
-	defer listener.Close()
+	defer listener.Close() //nolint:errcheck // it is no longer needed
 	running, err := cluster.Start(ctx, cluster.Options{
 		Folder:       order.Folder,
 		Kubernetes:   order.Kubernetes,
@@ -113,7 +105,7 @@ Logs are in %[4]s.
 func binaries(folder string) string { return filepath.Join(folder, "bin") }
 
 func linkKubectl(order order) error {
-	if err := os.MkdirAll(binaries(order.Folder), 0o755); err != nil {
+	if err := os.MkdirAll(binaries(order.Folder), 0o700); err != nil {
 		return err
 	}
 	return os.Symlink(order.Kubernetes, filepath.Join(binaries(order.Folder), "kubectl"))

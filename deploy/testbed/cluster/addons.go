@@ -122,7 +122,7 @@ func (p *proxy) note() {
 }
 
 func (p *proxy) run(ctx context.Context) {
-	defer p.forwarder.Close()
+	defer p.forwarder.Close() //nolint:errcheck // to stop listening does not fail
 	for {
 		select {
 		case <-ctx.Done():

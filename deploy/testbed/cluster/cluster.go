@@ -68,7 +68,7 @@ func Start(ctx context.Context, options Options) (*Cluster, error) {
 
 func (c *Cluster) start(ctx context.Context) (err error) {
 	for _, folder := range []string{"pki", "logs", "nodes", "volumes"} {
-		if err := os.MkdirAll(c.path(folder), 0o755); err != nil {
+		if err := os.MkdirAll(c.path(folder), 0o700); err != nil {
 			return err
 		}
 	}

@@ -46,7 +46,7 @@ type node struct {
 // addNode starts a node. It has an address of its own on the bridge.
 func (c *Cluster) addNode(name string, number int, pretend bool) error {
 	folder := c.path("nodes", name)
-	if err := os.MkdirAll(folder, 0o755); err != nil {
+	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return err
 	}
 	address := network.NodeAddress(number)

@@ -55,11 +55,11 @@ func (c *Cluster) provideVolumes(ctx context.Context, factory informers.SharedIn
 
 func (c *Cluster) createVolume(ctx context.Context, claim *corev1.PersistentVolumeClaim) error {
 	name := "pvc-" + string(claim.UID)
-	if err := os.MkdirAll(c.path("volumes", name), 0o755); err != nil {
+	if err := os.MkdirAll(c.path("volumes", name), 0o700); err != nil {
 		return err
 	}
 	// Whichever user a pod runs as may write to it.
-	if err := os.Chmod(c.path("volumes", name), 0o777); err != nil {
+	if err := os.Chmod(c.path("volumes", name), 0o777); err != nil { //nolint:gosec // as the line above says
 		return err
 	}
 	_, err := c.client.CoreV1().PersistentVolumes().Create(ctx, &corev1.PersistentVolume{

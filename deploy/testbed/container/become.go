@@ -19,7 +19,7 @@ func Become() error {
 	// program.
 	runtime.LockOSThread()
 	err := become()
-	fmt.Fprint(os.NewFile(resultFile, "result"), err)
+	_, _ = fmt.Fprint(os.NewFile(resultFile, "result"), err) // if nobody listens, there is nobody to tell
 	return err
 }
 
@@ -87,7 +87,7 @@ func enterWorkingDir(spec *Spec) error {
 		folder = "/"
 	}
 	err := os.Chdir(folder)
-	if errors.Is(err, os.ErrNotExist) && os.MkdirAll(folder, 0o755) == nil {
+	if errors.Is(err, os.ErrNotExist) && makeFolder(folder) == nil {
 		err = os.Chdir(folder)
 	}
 	if err != nil {

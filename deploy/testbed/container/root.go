@@ -50,7 +50,7 @@ func makeRoot(spec *Spec) error {
 func imageOfFolder(spec *Spec, root string) error {
 	upper, work := filepath.Join(spec.Folder, "upper"), filepath.Join(spec.Folder, "work")
 	for _, folder := range []string{root, upper, work} {
-		if err := os.Mkdir(folder, 0o755); err != nil {
+		if err := makeFolder(folder); err != nil {
 			return err
 		}
 	}
@@ -59,14 +59,14 @@ func imageOfFolder(spec *Spec, root string) error {
 
 // imageOfProgram makes a root that has one program in it and nothing else.
 func imageOfProgram(spec *Spec, root string) error {
-	if err := os.Mkdir(root, 0o755); err != nil {
+	if err := makeFolder(root); err != nil {
 		return err
 	}
 	if err := unix.Mount(root, root, "", unix.MS_BIND, ""); err != nil {
 		return err
 	}
 	temporary := filepath.Join(root, "tmp")
-	if err := os.Mkdir(temporary, 0o755); err != nil {
+	if err := makeFolder(temporary); err != nil {
 		return err
 	}
 	if err := os.Chmod(temporary, 0o777|os.ModeSticky); err != nil {
@@ -79,7 +79,7 @@ func imageOfProgram(spec *Spec, root string) error {
 // harmless devices, and no others.
 func mountSystem(root string) error {
 	for _, folder := range []string{"proc", "dev", "etc"} {
-		if err := os.MkdirAll(filepath.Join(root, folder), 0o755); err != nil {
+		if err := makeFolder(filepath.Join(root, folder)); err != nil {
 			return err
 		}
 	}
@@ -97,7 +97,7 @@ func mountSystem(root string) error {
 		}
 	}
 	shared := filepath.Join(dev, "shm")
-	if err := os.Mkdir(shared, 0o755); err != nil {
+	if err := makeFolder(shared); err != nil {
 		return err
 	}
 	if err := unix.Mount("shm", shared, "tmpfs", strict, "mode=1777"); err != nil {
@@ -119,7 +119,7 @@ func bind(mount Mount, root string) error {
 	}
 	target := within(root, mount.Path)
 	if info.IsDir() {
-		err = os.MkdirAll(target, 0o755)
+		err = makeFolder(target)
 	} else if _, statErr := os.Stat(target); statErr != nil {
 		err = writeFile(target, "")
 	}
@@ -138,13 +138,18 @@ func bind(mount Mount, root string) error {
 // writeFile writes a new file. A link that an image has at its place is replaced and not
 // followed, since it was meant for another root.
 func writeFile(path, text string) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	if err := makeFolder(filepath.Dir(path)); err != nil {
 		return err
 	}
 	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
 		return err
 	}
-	return os.WriteFile(path, []byte(text), 0o644)
+	return os.WriteFile(path, []byte(text), 0o644) //nolint:gosec // programs of any user read it
+}
+
+// makeFolder makes a folder with all above it.
+func makeFolder(path string) error {
+	return os.MkdirAll(path, 0o755) //nolint:gosec // programs of any user look into it
 }
 
 // within gives where a path of the container lies on the host, which is never outside the root.

@@ -33,14 +33,14 @@ func Start(spec Spec, network *os.File, streams Streams) (*exec.Cmd, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer description.Close()
-	defer feed.Close()
+	defer description.Close() //nolint:errcheck // the process reads it
+	defer feed.Close()        //nolint:errcheck // what was sent is checked
 	result, report, err := os.Pipe()
 	if err != nil {
 		return nil, err
 	}
-	defer result.Close()
-	defer report.Close()
+	defer result.Close() //nolint:errcheck // it was only read
+	defer report.Close() //nolint:errcheck // it was only handed on
 
 	spec.OwnNetwork = network != nil
 	command := exec.Command(self, Argument)

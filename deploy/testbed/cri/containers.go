@@ -37,7 +37,7 @@ func (r *Runtime) CreateContainer(_ context.Context, request *v1.CreateContainer
 		ended:   make(chan struct{}),
 	}
 	c.folder = filepath.Join(r.options.Folder, "roots", c.id)
-	if err := os.Mkdir(c.folder, 0o755); err != nil {
+	if err := os.Mkdir(c.folder, 0o700); err != nil {
 		return nil, err
 	}
 	r.containers[c.id] = c

@@ -21,7 +21,7 @@ type logFile struct {
 }
 
 func openLog(path string) (*logFile, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
 		return nil, err
 	}
 	l := &logFile{path: path}
@@ -30,7 +30,7 @@ func openLog(path string) (*logFile, error) {
 
 // reopen goes on at the end of the file that has the log's name now.
 func (l *logFile) reopen() error {
-	file, err := os.OpenFile(l.path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o640)
+	file, err := os.OpenFile(l.path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}

@@ -55,7 +55,7 @@ func Start(options Options) (*Runtime, error) {
 	if r.streams, err = newStreams(r); err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(filepath.Join(options.Folder, "roots"), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Join(options.Folder, "roots"), 0o700); err != nil {
 		return nil, err
 	}
 	listener, err := net.Listen("unix", r.Socket())

@@ -216,11 +216,11 @@ func (c *containerState) environment(uid int) []string {
 	if uid == 0 {
 		home = "/root"
 	}
-	environment := []string{
+	environment := make([]string, 0, 3+len(c.config.GetEnvs()))
+	environment = append(environment,
 		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-		"HOSTNAME=" + c.sandbox.config.GetHostname(),
-		"HOME=" + home,
-	}
+		"HOSTNAME="+c.sandbox.config.GetHostname(),
+		"HOME="+home)
 	for _, variable := range c.config.GetEnvs() {
 		environment = append(environment, variable.GetKey()+"="+string(variable.GetValue()))
 	}

@@ -82,7 +82,7 @@ var errNoPod = errors.New("the pod has no address of its own")
 
 // PortForward joins a stream with a connection to a port of a pod, at the pod's address.
 func (s streamer) PortForward(ctx context.Context, sandbox string, port int32, stream io.ReadWriteCloser) error {
-	defer stream.Close()
+	defer stream.Close() //nolint:errcheck // the client has all of it
 	address, err := s.runtime.addressOf(sandbox)
 	if err != nil {
 		return err
@@ -92,7 +92,7 @@ func (s streamer) PortForward(ctx context.Context, sandbox string, port int32, s
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
+	defer conn.Close() //nolint:errcheck // the pod has all of it
 	go func() {
 		_, _ = io.Copy(conn, stream) // the pod hears of the end, and answers to it
 		_ = conn.(*net.TCPConn).CloseWrite()

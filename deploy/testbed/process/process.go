@@ -26,11 +26,11 @@ type Process struct {
 // signals only from here: a Ctrl-C at the terminal does not reach it.
 func Start(folder, name, path string, arguments ...string) (*Process, error) {
 	p := &Process{Name: name, LogFile: filepath.Join(folder, name+".log"), done: make(chan struct{})}
-	log, err := os.OpenFile(p.LogFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	log, err := os.OpenFile(p.LogFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	defer log.Close() // the program has its own
+	defer log.Close() //nolint:errcheck // the program has its own
 	p.command = exec.Command(path, arguments...)
 	p.command.Stdout, p.command.Stderr = log, log
 	p.command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

@@ -99,7 +99,7 @@ func accept(listener net.Listener, pick func() string) {
 // forward joins a connection with one to an endpoint. What ends one, ends the other in the same
 // way: a reset is handed on as a reset.
 func forward(client *net.TCPConn, endpoint string) {
-	defer client.Close()
+	defer client.Close() //nolint:errcheck // both directions have ended
 	ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
 	defer cancel()
 	var dialer net.Dialer
@@ -109,7 +109,7 @@ func forward(client *net.TCPConn, endpoint string) {
 		return
 	}
 	pod := conn.(*net.TCPConn)
-	defer pod.Close()
+	defer pod.Close() //nolint:errcheck // as above
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

@@ -63,7 +63,7 @@ func serve(listen string, linger time.Duration) error {
 		return err
 	}
 	// The kubelet shows it in the container's status.
-	err := os.WriteFile("/dev/termination-log", []byte("ended in order"), 0o644)
+	err := os.WriteFile("/dev/termination-log", []byte("ended in order"), 0o600)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
@@ -105,7 +105,7 @@ func handler() http.Handler {
 		answer(w, text, err)
 	})
 	mux.HandleFunc("POST /file", func(w http.ResponseWriter, r *http.Request) {
-		answer(w, nil, os.WriteFile(r.FormValue("path"), []byte(r.FormValue("text")), 0o644))
+		answer(w, nil, os.WriteFile(r.FormValue("path"), []byte(r.FormValue("text")), 0o600))
 	})
 	mux.HandleFunc("GET /env", func(w http.ResponseWriter, r *http.Request) {
 		answer(w, []byte(os.Getenv(r.FormValue("name"))), nil)
@@ -129,5 +129,6 @@ func answer(w http.ResponseWriter, text []byte, err error) {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
-	_, _ = w.Write(text) // who asked has gone
+	w.Header().Set("Content-Type", "text/plain")
+	_, _ = w.Write(text) //nolint:gosec // plain text; if it cannot be written, who asked has gone
 }

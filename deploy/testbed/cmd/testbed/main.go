@@ -45,37 +45,43 @@ func main() {
 func dispatch(name string, arguments []string) error {
 	switch name {
 	case "up", "run":
-		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-		defer stop()
-		// A second Ctrl-C ends the process at once, and the bed with it.
-		context.AfterFunc(ctx, stop)
-		options, err := parse(name, arguments)
-		if err != nil {
-			return err
-		}
-		return bed.Run(ctx, options)
+		return start(name, arguments)
 	case "enter":
-		flags := flag.NewFlagSet("testbed enter", flag.ContinueOnError)
-		folder := flags.String("dir", "", "the testbed's folder, if several run")
-		if err := flags.Parse(arguments); err != nil {
-			return err
-		}
-		return bed.Enter(*folder, flags.Args())
+		return enter(arguments)
 	// The processes that the testbed starts of itself.
 	case bed.FirstArgument:
 		bed.First(arguments[0])
 		return nil
 	case bed.SuperviseArgument:
-		os.Exit(bed.Supervise(arguments[0]))
-		return nil
+		return bed.Supervise(arguments[0])
 	case container.Argument:
 		_ = container.Become() // it has told who started it
-		os.Exit(127)
-		return nil
+		return bed.ExitError(127)
 	default:
 		fmt.Fprint(os.Stderr, usage)
 		return bed.ExitError(2)
 	}
+}
+
+func start(name string, arguments []string) error {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	// A second Ctrl-C ends the process at once, and the bed with it.
+	context.AfterFunc(ctx, stop)
+	options, err := parse(name, arguments)
+	if err != nil {
+		return err
+	}
+	return bed.Run(ctx, options)
+}
+
+func enter(arguments []string) error {
+	flags := flag.NewFlagSet("testbed enter", flag.ContinueOnError)
+	folder := flags.String("dir", "", "the testbed's folder, if several run")
+	if err := flags.Parse(arguments); err != nil {
+		return err
+	}
+	return bed.Enter(*folder, flags.Args())
 }
 
 var errCommand = errors.New("run needs a command, and up takes none")
