@@ -111,6 +111,9 @@ func parse(name string, arguments []string) (bed.Options, error) {
 	case options.Nodes < 0 || options.Nodes > 100 || options.PretendNodes < 0 || options.PretendNodes > 100:
 		return options, errors.New("at most 100 nodes of a kind")
 	}
+	if os.Geteuid() != 0 {
+		return options, bed.ErrNotRoot
+	}
 	if _, err := os.Stat(options.Kubernetes); err != nil {
 		return options, fmt.Errorf("%w; make testbed builds it", err)
 	}
