@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"gridrouter.io/deploy/testbed/images"
 )
 
 // TestMain lets the test binary be what the tests start: a process that becomes a container, and
@@ -74,6 +76,9 @@ func newSpec(t *testing.T, arguments ...string) Spec {
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
+	}
+	if images.Dynamic(self) {
+		t.Skip("the test binary is its own image, so it must be built with CGO_ENABLED=0")
 	}
 	return Spec{
 		Folder:    t.TempDir(),

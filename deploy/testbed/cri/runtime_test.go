@@ -55,6 +55,9 @@ func newKubelet(t *testing.T) *kubelet {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if images.Dynamic(self) {
+		t.Skip("the test binary is its own image, so it must be built with CGO_ENABLED=0")
+	}
 	mapped := &images.Map{}
 	if err := mapped.Add("tool=" + self); err != nil {
 		t.Fatal(err)

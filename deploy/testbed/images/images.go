@@ -3,6 +3,7 @@
 package images
 
 import (
+	"debug/elf"
 	"errors"
 	"fmt"
 	"os"
@@ -57,6 +58,8 @@ func (m *Map) Add(text string) error {
 	switch {
 	case !image.Folder && info.Mode()&0o111 == 0:
 		return fmt.Errorf("image %s: %s is not executable", name, path)
+	case !image.Folder && Dynamic(path):
+		return fmt.Errorf("image %s: %s is linked dynamically, and its libraries would not be there: build it with CGO_ENABLED=0, or map a folder", name, path)
 	case image.Folder && len(image.Entrypoint) == 0:
 		return fmt.Errorf("image %s: %s is a folder, which needs entrypoint=", name, path)
 	case len(image.Entrypoint) == 0:
@@ -67,6 +70,21 @@ func (m *Map) Add(text string) error {
 	}
 	m.byName[name] = image
 	return nil
+}
+
+// Dynamic says whether a program needs a loader and libraries beside it.
+func Dynamic(path string) bool {
+	file, err := elf.Open(path)
+	if err != nil {
+		return false // no program of that kind
+	}
+	defer file.Close() //nolint:errcheck // it was only read
+	for _, part := range file.Progs {
+		if part.Type == elf.PT_INTERP {
+			return true
+		}
+	}
+	return false
 }
 
 func (i *Image) option(text string) error {

@@ -62,6 +62,7 @@ func TestMappingsThatMeanNothingAreRefused(t *testing.T) {
 		"=" + text:                      "an image is given as",
 		"name=" + folder + "/nothing":   "no such file",
 		"name=" + text:                  "is not executable",
+		"name=/bin/sh":                  "is linked dynamically",
 		"name=" + folder:                "needs entrypoint",
 		"name=" + folder + ",user=root": `"root" is not a number`,
 		"name=" + folder + ",user=1:x":  `"x" is not a number`,
