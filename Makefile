@@ -49,6 +49,20 @@ e2e: ## whole grids of real processes, driven by scenario files
 	$(GO) test -timeout 5m -v -run ^TestE2EChange ./bench/lab
 	GRIDROUTER_CAMPAIGN_SEED=$${GRIDROUTER_CAMPAIGN_SEED:-51} $(GO) test -timeout 10m -v -run '^TestE2ECampaign$$' ./bench/lab
 
+.PHONY: testbed
+testbed: ## build the testbed: a real Kubernetes whose pods are processes; 5 to 15 minutes at the first time, seconds after
+	@GO="$(GO)" bash deploy/testbed/build.sh
+
+.PHONY: kube
+kube: ## a Kubernetes to play with until Ctrl-C, as root; ARGS=--help lists what it takes
+	@if [ "$$(uname)" != Linux ] || [ "$$(id -u)" != 0 ]; then echo "make kube makes network namespaces and mounts, which needs Linux and root" >&2; exit 1; fi
+	@$(MAKE) build testbed
+	@exec ./bin/testbed/testbed up --image gridrouter=bin/gridrouter,user=65532 --image echo:v1=bin/testbed/echo-v1 --image echo:v2=bin/testbed/echo-v2 $(ARGS)
+
+.PHONY: e2e-kube
+e2e-kube: ## tests with a real Kubernetes; they need Linux and root, and say so where they are skipped
+	@GO="$(GO)" bash deploy/testbed/e2e.sh $(ARGS)
+
 .PHONY: campaign
 campaign: ## about an hour of random faults with traffic; GRIDROUTER_CAMPAIGN_ROUNDS and _SEED choose which
 	GRIDROUTER_CAMPAIGN_ROUNDS=$${GRIDROUTER_CAMPAIGN_ROUNDS:-450} $(GO) test -count=1 -timeout 120m -v -run '^TestE2ECampaign$$' ./bench/lab
@@ -117,6 +131,15 @@ lint: ## formatting and static checks, with pinned tools
 		if [ -n "$$unformatted" ]; then echo "run gofmt -w on: $$unformatted"; exit 1; fi
 	$(GO) vet ./...
 	$(TOOL) golangci-lint run ./...
+	@if [ "$$(uname)" = Linux ]; then $(MAKE) lint-testbed; fi
+
+# The testbed is a module of its own. Its cmd/kubernetes has all of Kubernetes below it, for which
+# the linters would need 3 GB and many minutes, so make e2e-kube has go vet look at it.
+.PHONY: lint-testbed
+lint-testbed:
+	cd deploy/testbed && export CGO_ENABLED=0 GOFLAGS=-trimpath && \
+		$(GO) tool -modfile=../../.tools/go.mod golangci-lint run --config ../../.golangci.yml \
+		$$($(GO) list ./... | grep -v '/cmd/kubernetes$$' | sed 's#^gridrouter.io/deploy/testbed#.#')
 
 # What is removed first holds a file for each type: those of types that are gone would stay. Rights (RBAC)
 # are generated here too, once there are controllers with markers for them:
@@ -136,6 +159,7 @@ generated: ## fail if make generate would change anything
 tidy: ## fail if go.mod or go.sum would change
 	$(GO) mod tidy -diff
 	$(GO) mod verify
+	cd deploy/testbed && $(GO) mod tidy -diff && $(GO) mod verify
 
 .PHONY: check
 check: tidy lint generated test e2e ## all that must be green before a change is offered

@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# The tests of the testbed: its packages, its life from outside, and a suite that runs inside of
+# one. Arguments are those of the suite's test binary, say -test.run=TestADrain.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+if [ "$(uname)" != Linux ] || [ "$(id -u)" != 0 ]; then
+	echo "skipped: the tests with Kubernetes make network namespaces and mounts, which needs Linux and root"
+	exit 0
+fi
+bash build.sh
+go=${GO:-go}
+out=$(cd ../.. && pwd)/bin/testbed
+# As build.sh compiles it, so that nothing is compiled twice.
+export CGO_ENABLED=0 GOFLAGS="-buildvcs=false -trimpath"
+
+echo "== packages of the testbed"
+"$go" vet ./cmd/kubernetes # the linters leave it out, since it has all of Kubernetes below it
+"$go" test -shuffle=on -timeout 5m $("$go" list ./... | grep -vE '/(bed|e2e|cmd/kubernetes)$')
+echo "== a testbed leaves nothing behind"
+GRIDROUTER_TESTBED_BINARY=$out/testbed "$go" test -count=1 -shuffle=on -timeout 10m -v ./bed
+echo "== in a testbed"
+"$go" test -c -o "$out/e2e.test" ./e2e
+"$out/testbed" run --nodes=3 --pretend-nodes=1 \
+	--image=echo:v1="$out/echo-v1" --image=echo:v2="$out/echo-v2" \
+	-- "$out/e2e.test" -test.v -test.timeout=20m "$@"
