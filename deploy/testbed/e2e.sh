@@ -8,6 +8,10 @@ if [ "$(uname)" != Linux ] || [ "$(id -u)" != 0 ]; then
 	echo "skipped: the tests with Kubernetes make network namespaces and mounts, which needs Linux and root"
 	exit 0
 fi
+if ! unshare --net --pid --mount --fork true; then
+	echo "skipped: root may make no namespaces here, as in a container without rights; start it with --privileged, or on a machine"
+	exit 0
+fi
 bash build.sh
 go=${GO:-go}
 out=$(cd ../.. && pwd)/bin/testbed
