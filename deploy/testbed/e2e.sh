@@ -23,6 +23,13 @@ echo "== packages of the testbed"
 "$go" test -shuffle=on -timeout 5m $("$go" list ./... | grep -vE '/(bed|e2e|cmd/kubernetes)$')
 echo "== a testbed leaves nothing behind"
 GRIDROUTER_TESTBED_BINARY=$out/testbed "$go" test -count=1 -shuffle=on -timeout 10m -v ./bed
+echo "== the kinds, refused and taken by a real API server"
+(cd ../.. && "$go" test -c -o "$out/kinds.test" ./deploy/api/v1alpha1)
+(cd ../api/v1alpha1 && GRIDROUTER_TESTBED_KUBECTL=$out/assets/kubectl "$out/testbed" run --nodes=0 -- bash -c '
+	"$GRIDROUTER_TESTBED_KUBECTL" create -f ../../manifests/crds
+	"$GRIDROUTER_TESTBED_KUBECTL" wait --for=condition=Established --timeout=1m -f ../../manifests/crds
+	"$GRIDROUTER_TESTBED_KUBECTL" create namespace grid
+	exec "$0" -test.v -test.timeout=10m' "$out/kinds.test")
 echo "== in a testbed"
 "$go" test -c -o "$out/e2e.test" ./e2e
 "$out/testbed" run --nodes=3 --pretend-nodes=1 \

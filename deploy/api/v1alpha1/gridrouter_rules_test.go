@@ -37,9 +37,16 @@ func refusals(t *testing.T, k *kind, object string) refusal {
 		if strings.Count(got, "\n")+1 != len(want) {
 			t.Errorf("%s is refused by\n%s", change, got)
 		}
+		answer, tried := inCluster(t, changed(t, object, change))
 		for _, line := range want {
 			if !strings.Contains(got, line) {
 				t.Errorf("%s is refused by\n%s\nand not by\n%s", change, got, line)
+			}
+			if strings.HasSuffix(line, "unknown field") {
+				line = "unknown field" // which is told before all else there, with another form of the path
+			}
+			if tried && !strings.Contains(answer, line) {
+				t.Errorf("in the cluster %s is refused by\n%s\nand not by\n%s", change, answer, line)
 			}
 		}
 	}
