@@ -17,7 +17,7 @@ var update = flag.Bool("update", false, "rewrite the expected explanations of th
 
 // TestDecisions holds decisions, and how they are explained, to the files in
 // testdata/decisions. Each has documents, then requests and what explain says of them,
-// side by side. -update rewrites the latter.
+// side by side. -update rewrites the latter; of a new request it has to be there, empty.
 func TestDecisions(t *testing.T) {
 	files, err := filepath.Glob("testdata/decisions/*.txt")
 	if err != nil || len(files) == 0 {
@@ -42,7 +42,13 @@ func TestDecisions(t *testing.T) {
 func checkDecisions(t *testing.T, archive *txtar.Archive) {
 	t.Helper()
 	var g *routingtest.Grid
-	asked := ""
+	asked, unexplained := "", ""
+	want := func() {
+		if unexplained != "" {
+			t.Errorf("%q has no line \"-- explain --\" behind it: write it, and run with -update", unexplained)
+		}
+	}
+	defer want()
 	for i := range archive.Files {
 		file := &archive.Files[i]
 		switch {
@@ -52,8 +58,10 @@ func checkDecisions(t *testing.T, archive *txtar.Archive) {
 				t.Logf("problems: %s", problems)
 			}
 		case strings.HasPrefix(file.Name, "request"):
-			asked = string(file.Data)
+			want()
+			asked, unexplained = string(file.Data), file.Name
 		case file.Name == "explain":
+			unexplained = ""
 			explanation := g.Table.Explain(routingtest.Request(t, asked))
 			explanation.Hash, explanation.Revision = "", 1
 			got := strings.TrimSuffix(explanation.Text(), "table     revision 1, hash \n")

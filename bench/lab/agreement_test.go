@@ -9,7 +9,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -151,9 +150,8 @@ func fetchJSON(t *testing.T, url string, into any) {
 
 func askAdmin(t *testing.T, admin string, q admission.Question) routing.Explanation {
 	t.Helper()
-	values := url.Values{"url": {q.URL}, "method": {q.Method}, "header": q.Headers, "clientIP": {q.ClientIP}}
 	e := routing.Explanation{Slot: -1}
-	fetchJSON(t, "http://"+admin+"/explain?"+values.Encode(), &e)
+	fetchJSON(t, "http://"+admin+"/explain?"+q.Query().Encode(), &e)
 	return e
 }
 

@@ -17,9 +17,8 @@ import (
 
 // explainFlags are the flags of "gridrouter explain".
 type explainFlags struct {
-	routes, method, clientIP, output string
-	batch                            string
-	headers                          []string
+	question              admission.Question
+	routes, output, batch string
 }
 
 // newExplainCommand returns "gridrouter explain".
@@ -46,14 +45,15 @@ of those in etcd. It exits with 0 also where the answer is a fault.`,
 			if f.batch != "" {
 				return explainBatch(cmd, f)
 			}
-			return explain(cmd, f, args[0])
+			f.question.URL = args[0]
+			return explain(cmd, f)
 		},
 	}
 	fs := cmd.Flags()
 	fs.StringVar(&f.routes, "routes", "", "folder `DIR` of documents, as serve --routes reads it; required")
-	fs.StringArrayVarP(&f.headers, "header", "H", nil, "header `'Name: value'` of the request, repeatable; a Host takes the place of the URL's (default none)")
-	fs.StringVarP(&f.method, "method", "X", "GET", "`METHOD` of the request")
-	fs.StringVar(&f.clientIP, "client-ip", "", "`IP` address of the client, as the router would believe it (default unknown)")
+	fs.StringArrayVarP(&f.question.Headers, "header", "H", nil, "header `'Name: value'` of the request, repeatable; a Host takes the place of the URL's (default none)")
+	fs.StringVarP(&f.question.Method, "method", "X", "GET", "`METHOD` of the request")
+	fs.StringVar(&f.question.ClientIP, "client-ip", "", "`IP` address of the client, as the router would believe it (default unknown)")
 	fs.StringVarP(&f.output, "output", "o", "text", "form of the answer: `text|json`")
 	fs.StringVar(&f.batch, "batch", "", "`FILE` of many requests, - for standard input: a JSON object a line with url and, if wanted, method, headers and clientIP; each is answered by a line of JSON (default none)")
 	return cmd
@@ -84,23 +84,23 @@ func explainBatch(cmd *cobra.Command, f *explainFlags) error {
 }
 
 // explain prints the explanation of one request.
-func explain(cmd *cobra.Command, f *explainFlags, url string) error {
+func explain(cmd *cobra.Command, f *explainFlags) error {
 	if f.output != "text" && f.output != "json" {
 		return flags.Usagef("--output: %q is not a form of answer; write text or json", f.output)
 	}
 	if f.routes == "" {
 		return flags.Usagef("--routes is missing; name the folder of documents to explain by")
 	}
-	if f.clientIP != "" {
-		if _, err := netip.ParseAddr(f.clientIP); err != nil {
-			return flags.Usagef("--client-ip: %q is no IP address; write one such as 192.0.2.7", f.clientIP)
+	if f.question.ClientIP != "" {
+		if _, err := netip.ParseAddr(f.question.ClientIP); err != nil {
+			return flags.Usagef("--client-ip: %q is no IP address; write one such as 192.0.2.7", f.question.ClientIP)
 		}
 	}
 	table, err := tableOf(cmd, f.routes)
 	if err != nil {
 		return err
 	}
-	explanation, err := admission.Explain(table, nil, admission.Question{URL: url, Method: f.method, Headers: f.headers, ClientIP: f.clientIP})
+	explanation, err := admission.Explain(table, nil, f.question)
 	if err != nil {
 		return flags.Usagef("%w", err)
 	}
