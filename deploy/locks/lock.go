@@ -26,9 +26,11 @@ type Lock struct {
 	calls    sync.Mutex
 	released bool
 
-	// mu guards until, when the lock is given up by our own clock. Timer ends the context then.
+	// mu guards until, when the lock is given up by our own clock, and ended, which says how it ended
+	// once it has. Timer ends the lock at that time.
 	mu    sync.Mutex
 	until time.Time
+	ended error
 	timer *time.Timer
 }
 
@@ -59,20 +61,24 @@ func (l *Lock) Until() time.Time {
 // that. It looks at the clock, so that it says the truth as well in a process that was stopped.
 func (l *Lock) Err() error {
 	l.mu.Lock()
-	over := !time.Now().Before(l.until)
-	l.mu.Unlock()
-	if over {
-		l.end(fmt.Errorf("%w: its time is over", ErrLost))
+	defer l.mu.Unlock()
+	if !time.Now().Before(l.until) {
+		l.conclude(fmt.Errorf("%w: its time is over", ErrLost))
 	}
-	cause := context.Cause(l.ctx)
-	if errors.Is(cause, ErrLost) || errors.Is(cause, ErrReleased) {
-		return cause
+	return l.ended
+}
+
+// conclude notes how the lock ended, unless it has ended before, and ends its context. It is called
+// with mu held.
+func (l *Lock) conclude(how error) {
+	if l.ended == nil {
+		l.ended = how
+		l.end(how)
 	}
-	return nil
 }
 
 // Extend holds the lock for some time from now on. A lock that was lost is not taken again: the error
-// is [ErrLost]. After any other error it is held until its former time.
+// is [ErrLost]. After any other error it is held until its former time, or the asked one if that is earlier.
 func (l *Lock) Extend(ctx context.Context, d time.Duration) error {
 	if d <= 0 {
 		return fmt.Errorf("extend a lock by %s", d)
@@ -83,35 +89,41 @@ func (l *Lock) Extend(ctx context.Context, d time.Duration) error {
 		return err
 	}
 	begun := time.Now()
-	former := l.Until()
-	if until := begun.Add(d); until.Before(former) {
-		l.setUntil(until) // before it is asked for: the answer may be lost
-		former = until
-	}
-	call, cancel := context.WithTimeout(ctx, min(time.Until(former), patience))
+	// A shorter time counts before it is asked for: the answer may be lost.
+	until := l.setUntil(func(former time.Time) time.Time { return earlier(former, begun.Add(d)) })
+	call, cancel := context.WithTimeout(ctx, min(time.Until(until), patience))
 	defer cancel()
-	err := l.grant.Extend(call, d)
-	if errors.Is(err, ErrLost) {
-		l.end(err)
-	}
-	if err != nil {
+	if err := l.grant.Extend(call, d); err != nil {
+		if errors.Is(err, ErrLost) {
+			l.mu.Lock()
+			l.conclude(err)
+			l.mu.Unlock()
+		}
 		return fmt.Errorf("extend lock %s: %w", l.Token().Name, err)
 	}
-	if err := l.Err(); err != nil { // it was given up while the answer was on its way
-		return err
-	}
-	l.setUntil(begun.Add(d))
-	return nil
+	l.setUntil(func(time.Time) time.Time { return begun.Add(d) })
+	return l.Err() // it may have been given up while the answer was on its way
 }
 
-func (l *Lock) setUntil(until time.Time) {
+// setUntil changes until when the lock is held, unless it has ended, and returns that.
+func (l *Lock) setUntil(change func(former time.Time) time.Time) time.Time {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.until = until
-	l.timer.Reset(time.Until(until))
+	if l.ended == nil && time.Now().Before(l.until) {
+		l.until = change(l.until)
+		l.timer.Reset(time.Until(l.until))
+	}
+	return l.until
 }
 
-// KeepAlive extends the lock by its time whenever half of that is over, until it is released or lost.
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
+// KeepAlive extends the lock by its time whenever less than half of that is left, until it is released or lost.
 // It returns at once; a second call does nothing. If the provider does not answer, it is asked again,
 // until the lock's time is over.
 func (l *Lock) KeepAlive() {
@@ -119,16 +131,18 @@ func (l *Lock) KeepAlive() {
 }
 
 func (l *Lock) stayAlive() {
-	wait := time.Until(l.Until()) - l.atMost/2
 	for {
+		wait := time.Until(l.Until()) - l.atMost/2
+		if wait <= 0 {
+			if l.Extend(l.ctx, l.atMost) == nil {
+				continue
+			}
+			wait = l.atMost / 20
+		}
 		select {
 		case <-l.ctx.Done():
 			return
 		case <-time.After(wait):
-		}
-		wait = l.atMost / 2
-		if err := l.Extend(l.ctx, l.atMost); err != nil {
-			wait = l.atMost / 20
 		}
 	}
 }
@@ -139,7 +153,9 @@ func (l *Lock) stayAlive() {
 // second call does nothing.
 func (l *Lock) Unlock(ctx context.Context) error {
 	lost := l.Err()
-	l.end(ErrReleased)
+	l.mu.Lock()
+	l.conclude(ErrReleased)
+	l.mu.Unlock()
 	l.alive.Wait()
 	l.calls.Lock()
 	defer l.calls.Unlock()

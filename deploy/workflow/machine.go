@@ -3,6 +3,7 @@ package workflow
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 )
 
@@ -19,6 +20,12 @@ type Machine[S, E ~string, C any] struct {
 	// ways lists the transitions out of a state on an event, in the order of their declaration.
 	ways map[way[S, E]][]*Transition[S, E, C]
 }
+
+// What names may look like, so that pictures can show them in either language.
+var (
+	identifier = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]*$`)      // of machines, states, events and actions
+	words      = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9 _-]*$`) // of guards, answers and time-outs
+)
 
 // way is a state and an event that it may answer; out of a choice the event is empty.
 type way[S, E ~string] struct {
@@ -39,8 +46,13 @@ func New[S, E ~string, C any](d Definition[S, E, C]) (*Machine[S, E, C], error) 
 		ways: map[way[S, E]][]*Transition[S, E, C]{},
 	}
 	problems := []error{m.addEvents(), m.addStates(), m.addTransitions(), m.checkGuards()}
-	if d.Name == "" {
-		problems = append(problems, errors.New("it has no name"))
+	if !identifier.MatchString(d.Name) {
+		problems = append(problems, errors.New("its name is no identifier"))
+	}
+	for action := range m.actions {
+		if !identifier.MatchString(string(action)) {
+			problems = append(problems, fmt.Errorf("action %q is no identifier", action))
+		}
 	}
 	if initial := m.states[d.Initial]; initial == nil || initial.Kind != Ordinary {
 		problems = append(problems, fmt.Errorf("the initial state %q is no ordinary state", d.Initial))
@@ -75,8 +87,8 @@ func (m *Machine[S, E, C]) Is(state S) (Kind, bool) {
 func (m *Machine[S, E, C]) addEvents() error {
 	var problems []error
 	for _, event := range m.definition.Events {
-		if event == "" || m.events[event] {
-			problems = append(problems, fmt.Errorf("event %q is empty or declared twice", event))
+		if !identifier.MatchString(string(event)) || m.events[event] {
+			problems = append(problems, fmt.Errorf("event %q is no identifier or declared twice", event))
 		}
 		m.events[event] = true
 	}
@@ -87,8 +99,8 @@ func (m *Machine[S, E, C]) addStates() error {
 	var problems []error
 	for i := range m.definition.States {
 		s := &m.definition.States[i]
-		if s.Name == "" || m.states[s.Name] != nil {
-			problems = append(problems, fmt.Errorf("state %q is empty or declared twice", s.Name))
+		if !identifier.MatchString(string(s.Name)) || m.states[s.Name] != nil {
+			problems = append(problems, fmt.Errorf("state %q is no identifier or declared twice", s.Name))
 		}
 		m.states[s.Name] = s
 		m.addActions(s.Entry, s.Exit)
@@ -99,8 +111,8 @@ func (m *Machine[S, E, C]) addStates() error {
 			problems = append(problems, fmt.Errorf("state %q: a choice has no entry actions", s.Name))
 		}
 		for _, timeout := range s.Timeouts {
-			if !m.events[timeout.Event] || timeout.After == nil || timeout.Label == "" {
-				problems = append(problems, fmt.Errorf("state %q: time-out %q needs a declared event, a label and a duration", s.Name, timeout.Event))
+			if !m.events[timeout.Event] || timeout.After == nil || !words.MatchString(timeout.Label) {
+				problems = append(problems, fmt.Errorf("state %q: time-out %q needs a declared event, a label of plain words and a duration", s.Name, timeout.Event))
 			}
 		}
 		if s.Failure != nil && (!m.events[s.Failure.Event] || s.Failure.Tries < 1) {
@@ -161,12 +173,12 @@ func (m *Machine[S, E, C]) checkGuards() error {
 	for _, t := range m.definition.Transitions {
 		for _, condition := range t.If {
 			g := condition.Guard
-			if g == nil || g.Decide == nil || !slices.Contains(g.Answers, condition.Answer) {
-				problems = append(problems, fmt.Errorf("a transition from %q on %q: the guard never answers %q", t.From, t.On, condition.Answer))
+			if g == nil || g.Decide == nil || !slices.Contains(g.Answers, condition.Answer) || !words.MatchString(condition.Answer) {
+				problems = append(problems, fmt.Errorf("a transition from %q on %q: the guard never answers %q, or not by plain words", t.From, t.On, condition.Answer))
 				continue
 			}
-			if other := named[g.Name]; g.Name == "" || other != nil && other != g {
-				problems = append(problems, fmt.Errorf("guard %q has no name, or shares it with another guard", g.Name))
+			if other := named[g.Name]; !words.MatchString(g.Name) || other != nil && other != g {
+				problems = append(problems, fmt.Errorf("guard %q is not named by plain words, or shares its name with another guard", g.Name))
 			}
 			named[g.Name] = g
 		}

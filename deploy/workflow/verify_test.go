@@ -86,15 +86,18 @@ func TestNewRefusesWhatIsNotSoundInItself(t *testing.T) {
 		}
 	}
 	never := workflow.YesNo("more parts", func(backup) bool { return false })
-	f(`it has no name`, func(d *definition) { d.Name = "" })
+	f(`its name is no identifier`, func(d *definition) { d.Name = "" })
+	f(`event "so: on" is no identifier`, func(d *definition) { d.Events = append(d.Events, "so: on") })
+	f(`state "a b" is no identifier`, func(d *definition) { d.States = append(d.States, states{{Name: "a b"}}...) })
+	f(`action "a/b" is no identifier`, func(d *definition) { d.Transitions[0].Do = actions{"a/b"} })
 	f(`the initial state "nowhere" is no ordinary state`, func(d *definition) { d.Initial = "nowhere" })
 	f(`the initial state "which" is no ordinary state`, func(d *definition) { d.Initial = "which" })
-	f(`event "late" is empty or declared twice`, func(d *definition) { d.Events = append(d.Events, "late") })
-	f(`state "kept" is empty or declared twice`, func(d *definition) { d.States[0].Name = "kept" })
+	f(`event "late" is no identifier or declared twice`, func(d *definition) { d.Events = append(d.Events, "late") })
+	f(`state "kept" is no identifier or declared twice`, func(d *definition) { d.States[0].Name = "kept" })
 	f(`state "kept": only an ordinary state has exit actions`, func(d *definition) { d.States[3].Exit = actions{"x"} })
 	f(`state "which": a choice has no entry actions`, func(d *definition) { d.States[1].Entry = actions{"x"} })
 	f(`time-out "soon" needs a declared event`, func(d *definition) { d.States[0].Timeouts[0].Event = "soon" })
-	f(`time-out "late" needs a declared event, a label and a duration`, func(d *definition) { d.States[0].Timeouts[0].After = nil })
+	f(`time-out "late" needs a declared event, a label of plain words and a duration`, func(d *definition) { d.States[0].Timeouts[0].After = nil })
 	f(`at least one try`, func(d *definition) { d.States[0].Failure.Tries = 0 })
 	f(`leads from no state`, func(d *definition) { d.Transitions[0].From = nil })
 	f(`leads from "attic", which is not declared`, func(d *definition) { d.Transitions[0].From = []state{"attic"} })
@@ -105,7 +108,7 @@ func TestNewRefusesWhatIsNotSoundInItself(t *testing.T) {
 	f(`a way out of the choice "which" has no event`, func(d *definition) { d.Transitions[1].On = "late" })
 	f(`a transition out of "checking" has no event`, func(d *definition) { d.Transitions[8].On = "" })
 	f(`the guard never answers "maybe"`, func(d *definition) { d.Transitions[8].If = conditions{never.Is("maybe")} })
-	f(`guard "more parts" has no name, or shares it`, func(d *definition) { d.Transitions[8].If = conditions{never.Is(workflow.No)} })
+	f(`guard "more parts" is not named by plain words, or shares its name`, func(d *definition) { d.Transitions[8].If = conditions{never.Is(workflow.No)} })
 }
 
 func TestPicturesAreTheSameEachTime(t *testing.T) {

@@ -311,5 +311,26 @@ func TestTheContextOfALockEndsWithTheOneItWasTakenWith(t *testing.T) {
 	if err := l.Unlock(t.Context()); err != nil {
 		t.Error(err)
 	}
+	if err := l.Err(); !errors.Is(err, locks.ErrReleased) {
+		t.Errorf("after the release: %v", err)
+	}
 	lock(t, provider, "second", time.Minute, 0)
+}
+
+// A job that goes on after its context has ended is told the truth about its lock.
+func TestALockIsLostAtItsTimeAlsoIfItsContextEndedBefore(t *testing.T) {
+	provider, _ := connect(t, etcdtest.Start(t))
+	ctx, cancel := context.WithCancel(t.Context())
+	l, err := locks.New(provider, "first").Lock(ctx, "job", time.Second, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	testkit.Eventually(t, "the lock is lost", func() bool { return errors.Is(l.Err(), locks.ErrLost) })
+	if err := l.Extend(t.Context(), time.Minute); !errors.Is(err, locks.ErrLost) {
+		t.Errorf("it was extended after its time: %v", err)
+	}
+	if err := l.Unlock(t.Context()); !errors.Is(err, locks.ErrLost) {
+		t.Errorf("its release says %v", err)
+	}
 }
