@@ -168,7 +168,7 @@ func TestAKeptLockLastsLongerThanItsTime(t *testing.T) {
 func TestALockWhoseTimeIsOverIsGivenUp(t *testing.T) {
 	provider, _ := connect(t, etcdtest.Start(t))
 	l := lock(t, provider, "first", time.Second, 0)
-	<-l.Context().Done()
+	testkit.Eventually(t, "the context of the lock ends", func() bool { return l.Context().Err() != nil })
 	if time.Now().Before(l.Until()) || !errors.Is(context.Cause(l.Context()), locks.ErrLost) || !errors.Is(l.Err(), locks.ErrLost) {
 		t.Errorf("at %s, %s before its time: %v", time.Now(), time.Until(l.Until()), context.Cause(l.Context()))
 	}
@@ -252,7 +252,7 @@ func TestWithoutEtcdNoLockIsGrantedAndAHeldOneIsGivenUpAtItsTime(t *testing.T) {
 	if err == nil || errors.As(err, &held) {
 		t.Errorf("without etcd: %v", err)
 	}
-	<-l.Context().Done()
+	testkit.Eventually(t, "the context of the lock ends", func() bool { return l.Context().Err() != nil })
 	if time.Now().Before(l.Until()) || !errors.Is(l.Err(), locks.ErrLost) {
 		t.Errorf("given up %s before its time: %v", time.Until(l.Until()), l.Err())
 	}
@@ -304,7 +304,7 @@ func TestTheContextOfALockEndsWithTheOneItWasTakenWith(t *testing.T) {
 	}
 	l.KeepAlive()
 	cancel()
-	<-l.Context().Done()
+	testkit.Eventually(t, "the context of the lock ends", func() bool { return l.Context().Err() != nil })
 	if !errors.Is(context.Cause(l.Context()), context.Canceled) || l.Err() != nil {
 		t.Errorf("%v; %v", context.Cause(l.Context()), l.Err())
 	}
