@@ -30,6 +30,8 @@ echo "== the kinds, refused and taken by a real API server"
 	"$GRIDROUTER_TESTBED_KUBECTL" wait --for=condition=Established --timeout=1m -f ../../manifests/crds
 	"$GRIDROUTER_TESTBED_KUBECTL" create namespace grid
 	exec "$0" -test.v -test.timeout=10m' "$out/kinds.test")
+echo "== locks in Leases of a real API server"
+(cd ../.. && KUBEBUILDER_ASSETS=$out/assets "$go" test -count=1 -timeout 10m -v ./deploy/locks/leaselock)
 echo "== in a testbed"
 "$go" test -c -o "$out/e2e.test" ./e2e
 "$out/testbed" run --nodes=3 --pretend-nodes=1 \
