@@ -1,8 +1,10 @@
 package compile_test
 
 import (
+	"fmt"
 	"testing"
 
+	"gridrouter.io/routing"
 	"gridrouter.io/routing/compile"
 	"gridrouter.io/routing/document"
 )
@@ -147,4 +149,60 @@ func TestADeckInAnotherSpellingIsNoOtherForm(t *testing.T) {
 	decks[1].Value = []byte(`{"name":"b","kind":"Deck","attach":"mesh","domain":"b.example"}`)
 	g.lists(moved(0, guardedTenants, "a"), decks)
 	g.holds(0)
+}
+
+// claiming is a tenant with one host.
+func claiming(name, host, deck string, created int64) compile.Change {
+	return compile.Change{Key: "tenants/" + name, Created: created, Revision: created, Value: fmt.Appendf(nil,
+		`{"kind":"Tenant","name":"%s","hosts":["%s"],"rules":[{"name":"all","deck":"%s"}]}`, name, host, deck)}
+}
+
+// TestATenantThatIsHeldKeepsItsHosts restores a source to before a tenant was made, where another one had its
+// host: by that one's form the host would change its deck in the midst of the hold.
+func TestATenantThatIsHeldKeepsItsHosts(t *testing.T) {
+	cases := map[string]struct {
+		former, lost compile.Change // at the host h.w.example, on the decks a and b
+	}{
+		"renamed":                      {claiming("x", "h.w.example", "a", 5), claiming("y", "h.w.example", "b", 9)},
+		"under a wildcard of before":   {claiming("x", "*.w.example", "a", 5), claiming("y", "h.w.example", "b", 9)},
+		"by a wildcard":                {claiming("x", "h.w.example", "a", 5), claiming("y", "*.w.example", "b", 9)},
+		"a wildcard within a wildcard": {claiming("x", "*.example", "a", 5), claiming("y", "*.w.example", "b", 9)},
+	}
+	for name, of := range cases {
+		t.Run(name, func(t *testing.T) {
+			g := newGuarded(t)
+			restored := append(moved(0, guardedTenants, "a"), of.former)
+			g.apply(compile.Update{Changes: []compile.Change{of.lost}})
+			g.servesHost("h.w.example", "b")
+			g.lists(restored, guardedDecks(""))
+			g.holds(1)
+			g.servesHost("h.w.example", "b")
+			g.restart()
+			g.servesHost("h.w.example", "b")
+			g.lists(append(moved(0, guardedTenants, "a"), of.former), guardedDecks(""))
+			g.servesHost("h.w.example", "b")
+			g.apply(compile.Update{Changes: []compile.Change{of.lost}}) // back: then age decides again
+			g.holds(0)
+			never := compile.NewCompiler(document.NewReader().Decode)
+			both := append(append(moved(0, guardedTenants, "a"), of.former, of.lost), guardedDecks("")...)
+			table, err := never.Compile(compile.Update{Whole: true, Revision: 1, Changes: both})
+			if err != nil || table.EffectiveHash() != g.table.EffectiveHash() || table.Hash() != g.table.Hash() {
+				t.Errorf("back, it has the effective hash %s, one that never held %s; %v; problems %v, %v", g.table.EffectiveHash(), table.EffectiveHash(), err, g.table.Problems(), table.Problems())
+			}
+			g.lists(append(moved(0, guardedTenants, "a"), of.former), guardedDecks(""))
+			g.holds(1)
+			g.apply(compile.Update{Accepted: g.table.Guard().Revision})
+			g.holds(0)
+			g.servesHost("h.w.example", "a")
+		})
+	}
+}
+
+// servesHost wants a host at a deck.
+func (g *guarded) servesHost(host, want string) {
+	g.t.Helper()
+	d := g.table.Decide(&routing.Request{Host: []byte(host), Method: []byte("GET"), Path: []byte("/")})
+	if d.Deck == nil || d.Deck.Name != want {
+		g.t.Fatalf("%s is at %v (%s), want %s; problems %v", host, d.Deck, d.Fault, want, g.table.Problems())
+	}
 }
