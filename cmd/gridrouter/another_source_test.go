@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"gridrouter.io/bench/testkit"
 	"gridrouter.io/bench/testkit/etcdtest"
 	"gridrouter.io/discovery"
 	"gridrouter.io/discovery/catalog"
@@ -192,3 +193,43 @@ func TestNamesOfAFolderThatChangedBetweenTwoRunsAreTakenAsTheyAre(t *testing.T) 
 	}
 }
 
+
+// TestASecondRestoreIsToldOfEpochsToo restores the same backup twice, the second time before the first was settled:
+// the second etcd must learn what routers have seen, too, or those that start then serve from the deck of
+// the backup.
+func TestASecondRestoreIsToldOfEpochsToo(t *testing.T) {
+	decks := deckYAML("d1", startDeck(t, "one")) + deckYAML("d2", startDeck(t, "two"))
+	r := startRestorable(t, decks+tenantYAML("d1"))
+	veteran := startServe(t, "--etcd", r.url, "--router-id", "veteran", "--access-log", "off")
+	veteran.becomes(t, "one ")
+	r.apply(tenantYAML("d2"))
+	veteran.becomes(t, "two ")
+	r.restore()
+	r.seen()
+	r.restore()
+	r.seen()
+	veteran.becomes(t, "two ")
+}
+
+// TestWhatABackupLacksGoesOnWithItsExport writes a tenant again, whose epoch had risen, from what a router
+// prints.
+func TestWhatABackupLacksGoesOnWithItsExport(t *testing.T) {
+	decks := deckYAML("d1", startDeck(t, "one")) + deckYAML("d2", startDeck(t, "two"))
+	r := startRestorable(t, decks+"kind: Tenant\nname: other\nhosts: [other.example]\nrules: [{name: all, deck: d1}]\n")
+	veteran := startServe(t, "--etcd", r.url, "--router-id", "veteran", "--access-log", "off")
+	for i := range 4 {
+		r.apply(tenantYAML([]string{"d1", "d2"}[i%2]))
+	}
+	veteran.becomes(t, "two ")
+	r.restore()
+	veteran.await(t, "the guard holds changes: what they concern stays as it is in force, until they are accepted or discarded")
+	_, export := fetch(veteran.admin + "/export")
+	r.apply(strings.ReplaceAll(strings.TrimSpace(export), "\n", "\n---\n"))
+	veteran.await(t, "the guard holds nothing any more")
+	recruit := startServe(t, "--etcd", r.url, "--router-id", "recruit", "--access-log", "off")
+	recruit.becomes(t, "two ")
+	testkit.Eventually(t, "the fleet agrees", func() bool {
+		fleet, err := r.grid().Fleet(t.Context())
+		return err == nil && len(fleet.Members) == 2 && !fleet.Members[0].OtherForms && !fleet.Members[1].OtherForms && fleet.Members[0].Problems == 0
+	})
+}
