@@ -193,7 +193,6 @@ func TestNamesOfAFolderThatChangedBetweenTwoRunsAreTakenAsTheyAre(t *testing.T) 
 	}
 }
 
-
 // TestASecondRestoreIsToldOfEpochsToo restores the same backup twice, the second time before the first was settled:
 // the second etcd must learn what routers have seen, too, or those that start then serve from the deck of
 // the backup.

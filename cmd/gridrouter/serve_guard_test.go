@@ -153,7 +153,7 @@ func (g *guarded) holds(revision int64) {
 	if fields["level"] != "error" || fields["dropped"] != float64(guardedTenants) || fields["revision"] != float64(revision) {
 		g.t.Errorf("the log says %v", fields)
 	}
-	if status, body := fetch(g.health + "/readyz"); status != http.StatusOK || !strings.Contains(body, "the guard holds a mass change") {
+	if status, body := fetch(g.health + "/readyz"); status != http.StatusOK || !strings.Contains(body, "the guard holds changes") {
 		g.t.Errorf("/readyz: %d %q", status, body)
 	}
 	if _, body := fetch(g.admin + "/table"); !strings.Contains(body, `"guard": {`) || !strings.Contains(body, fmt.Sprintf(`"dropped": %d`, guardedTenants)) {
@@ -283,7 +283,7 @@ func TestAMassDeletionOfFilesIsHeldUntilTheRouterIsTold(t *testing.T) {
 	writeFile(t, dir+"/tenants.yaml", "# none is left\n"+deckYAML("d2", g.deck))
 	testkit.Eventually(t, "it is held", func() bool {
 		_, body := fetch(g.admin + "/readyz")
-		return strings.Contains(body, "the guard holds a mass change")
+		return strings.Contains(body, "the guard holds changes")
 	})
 	g.answers(http.StatusOK, "one")
 	if got := g.table(t).Counts.Decks; got != 2 {
