@@ -2,7 +2,10 @@ package discovery
 
 import (
 	"context"
+	"net"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -200,12 +203,12 @@ func TestEtcdTokenIsReplacedEverMoreRarelyWhileThatIsOfNoUse(t *testing.T) {
 	l := &login{}
 	var logins []time.Duration
 	for age := time.Duration(0); age < 2*time.Hour; age += 5 * time.Second {
-		if !l.known {
-			l.token, l.known, l.since = "a.1", true, time.Now()
+		if !l.known || l.replace {
+			l.token, l.known, l.replace, l.since = "a.1", true, false, time.Now()
 			logins = append(logins, age)
 		}
 		l.answered("a.1", context.DeadlineExceeded)
-		l.since = l.since.Add(-5 * time.Second)
+		l.since, l.asked = l.since.Add(-5*time.Second), l.asked.Add(-5*time.Second)
 	}
 	if n := len(logins); n < 8 || n > 13 {
 		t.Errorf("%d logins in two hours without an answer, at %v", n, logins)
@@ -213,5 +216,69 @@ func TestEtcdTokenIsReplacedEverMoreRarelyWhileThatIsOfNoUse(t *testing.T) {
 	l.answered("another.2", nil)
 	if l.doubt != 0 {
 		t.Errorf("after an answer a token must be %s old", l.doubt)
+	}
+}
+
+// TestEtcdTokenIsKeptWhileLoginsGoUnansweredToo has an etcd that answers nothing: that is no reason to give a
+// token up that may be good, and to log in with each call from then on.
+func TestEtcdTokenIsKeptWhileLoginsGoUnansweredToo(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	conn, err := grpc.NewClient(silent.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	password := filepath.Join(t.TempDir(), "password")
+	writeFile(t, password, "right")
+	l := &login{user: "router", passwordFile: password, timeout: 50 * time.Millisecond, token: "a.1", known: true, since: time.Now().Add(-time.Hour)}
+	l.answered("a.1", context.DeadlineExceeded)
+	if token, err := l.get(t.Context(), conn, 0); !unanswered(err) {
+		t.Fatalf("a token that brought no answer is not replaced: %q, %v", token, err)
+	}
+	l.answered("a.1", context.DeadlineExceeded)
+	if token, err := l.get(t.Context(), conn, 0); err != nil || token != "a.1" {
+		t.Errorf("after a login that went unanswered the token is %q, %v", token, err)
+	}
+}
+
+// TestEtcdTokenIsReplacedByOneLoginForManyCalls has many calls with one token end unanswered, or refused, at once.
+func TestEtcdTokenIsReplacedByOneLoginForManyCalls(t *testing.T) {
+	etcd := etcdtest.Start(t)
+	enableAuth(t, newTestClient(t, etcd.Addr))
+	password := filepath.Join(t.TempDir(), "password")
+	writeFile(t, password, "right")
+	var logins atomic.Int64
+	count := func(ctx context.Context, method string, request, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
+		if method == pb.Auth_Authenticate_FullMethodName {
+			logins.Add(1)
+		}
+		return invoke(ctx, method, request, reply, conn, options...)
+	}
+	conn, err := grpc.NewClient(etcd.Addr, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithChainUnaryInterceptor(count))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	l := &login{user: "router", passwordFile: password, timeout: patience, token: "a.1", known: true, since: time.Now().Add(-time.Hour)}
+	var calls sync.WaitGroup
+	for i := range 100 {
+		calls.Go(func() {
+			if i%2 == 0 {
+				l.answered("a.1", context.DeadlineExceeded)
+			} else {
+				l.forget("a.1")
+			}
+			if token, err := l.get(t.Context(), conn, 0); err != nil || token == "a.1" {
+				t.Errorf("the token is %q, %v", token, err)
+			}
+		})
+	}
+	calls.Wait()
+	if n := logins.Load(); n != 1 {
+		t.Errorf("%d logins", n)
 	}
 }

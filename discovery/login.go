@@ -30,7 +30,11 @@ type login struct {
 	token string     // empty with known set: etcd has its authentication off
 	known bool
 	since time.Time
-	doubt time.Duration // how old a token must be to be replaced because a call went unanswered
+	// replace says that a new token is wanted, since a call with this one went unanswered at asked. The next
+	// time that happens counts only after doubt.
+	replace bool
+	asked   time.Time
+	doubt   time.Duration
 }
 
 // tokenTrust is how old a token may be to open a stream with. A refused token
@@ -81,7 +85,7 @@ func (l *login) stream(ctx context.Context, description *grpc.StreamDesc, conn *
 func (l *login) get(ctx context.Context, conn *grpc.ClientConn, trust time.Duration) (string, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.known && (trust == 0 || time.Since(l.since) < trust) {
+	if l.known && !l.replace && (trust == 0 || time.Since(l.since) < trust) {
 		return l.token, nil
 	}
 	password, err := readPassword(l.passwordFile)
@@ -92,10 +96,12 @@ func (l *login) get(ctx context.Context, conn *grpc.ClientConn, trust time.Durat
 	defer cancel()
 	answer, err := pb.NewAuthClient(conn).Authenticate(ctx, &pb.AuthenticateRequest{Name: l.user, Password: password})
 	if err != nil && !says(err, rpctypes.ErrGRPCAuthNotEnabled) {
-		l.known = false
+		// That no answer came says nothing of the token that is there. Without it each call would be a
+		// login, where etcd is too busy for one already.
+		l.known, l.replace = l.known && unanswered(err), false
 		return "", err
 	}
-	l.token, l.known, l.since = answer.GetToken(), true, time.Now()
+	l.token, l.known, l.replace, l.since = answer.GetToken(), true, false, time.Now()
 	return l.token, nil
 }
 
@@ -119,9 +125,9 @@ func (l *login) answered(token string, err error) {
 	switch {
 	case err == nil:
 		l.doubt = 0
-	case unanswered(err) && l.known && l.token == token && token != "" && time.Since(l.since) >= max(tokenTrust, l.doubt):
-		l.known = false
-		l.doubt = min(2*max(tokenTrust, l.doubt), mostDoubt)
+	case unanswered(err) && l.known && !l.replace && l.token == token && token != "" && time.Since(l.since) >= tokenTrust && time.Since(l.asked) >= l.doubt:
+		l.replace, l.asked = true, time.Now()
+		l.doubt = min(max(tokenTrust, 2*l.doubt), mostDoubt)
 	}
 }
 

@@ -25,6 +25,7 @@ type gslbGuard struct {
 	recent   map[string]time.Time // names that went, or whose deletion is held, and when
 	clock    func() time.Time
 	now      time.Time // of the present batch
+	wary     bool      // what the first list lacks may be what was held when a snapshot was written
 	stamps   stamps
 	mend     func(revision int64) string // how to accept up to a revision, for people; nil: as where etcd is followed
 
@@ -103,6 +104,11 @@ func (g *gslbGuard) rebase(revision int64) {
 	for name := range g.held {
 		g.held[name] = max(revision, 1)
 	}
+	if held := g.status.Load(); held != nil {
+		now := *held
+		now.Revision, now.Before = g.revision(), 0
+		g.status.Store(&now)
+	}
 }
 
 // revision accepts all that is held; 0: nothing is.
@@ -135,7 +141,7 @@ func (g *gslbGuard) tell(revision int64, inForce int) {
 	if was == nil {
 		g.began.Inc()
 		names := slices.Sorted(maps.Keys(g.held))
-		g.log.Error("the guard holds the deletion of many names: they are answered as before, until it is accepted or discarded by gridctl guard",
+		g.log.Error("the guard holds the deletion of names: they are answered as before, until it is accepted or discarded by gridctl guard",
 			zap.Int64("revision", now.Revision), zap.Int64("before", now.Before), zap.Int("names", now.Held), zap.Int("inForce", inForce),
 			zap.Strings("among", names[:min(len(names), 10)]), zap.String("mend", g.howToAccept(now.Revision)))
 	}

@@ -261,7 +261,7 @@ func TestAGslbServerAnswersFromItsSnapshotAndHoldsAWipe(t *testing.T) {
 		return answer.Header.Revision
 	}
 	revision := wipe()
-	p.await(t, "the guard holds the deletion of many names: they are answered as before, until it is accepted or discarded by gridctl guard")
+	p.await(t, "the guard holds the deletion of names: they are answered as before, until it is accepted or discarded by gridctl guard")
 	testkit.Eventually(t, "the guard's hold is shown", func() bool {
 		state, err := grid.GuardState(t.Context())
 		return err == nil && state.GslbServers == 1 && len(state.Holding) == 1 && state.Holding[0].ID == "dns-1" && state.Revision == revision && state.Holding[0].Guard.Held == 3
@@ -365,7 +365,7 @@ func TestAFolderOfNamesThatLooksEmptyIsHeldUntilItIsAccepted(t *testing.T) {
 	writeFile(t, dir+"/names.yaml", "")
 	p = startGslb(t, args...)
 	server := p.await(t, "answering DNS")["addr"].(string)
-	line := p.await(t, "the guard holds the deletion of many names: they are answered as before, until it is accepted or discarded by gridctl guard")
+	line := p.await(t, "the guard holds the deletion of names: they are answered as before, until it is accepted or discarded by gridctl guard")
 	revision := line["revision"]
 	wantAnswer(t, server, "n1.grid.example", "10.0.0.1")
 	if address := p.await(t, "serving metrics")["addr"]; line["mend"] != fmt.Sprintf("put the files back, or on this machine: gridctl guard accept %v --router %v", revision, address) {

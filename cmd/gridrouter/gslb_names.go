@@ -130,7 +130,8 @@ func (n *gslbNames) delete(names []string, batch discovery.Batch) {
 	names = slices.DeleteFunc(names, func(name string) bool { return n.documents[name] == nil })
 	meant := batch.Revision <= n.guard.accepted
 	// What another source does not have is more often lost with it than deleted there.
-	lost := batch.SourceChanged && len(names) > 0
+	lost := (batch.SourceChanged && n.kind != compile.OriginFiles || batch.Whole && n.guard.wary) && len(names) > 0
+	n.guard.wary = n.guard.wary && !batch.Whole
 	if (n.guard.holds(names, n.documents, batch.MayLookEmpty) || lost) && !meant {
 		n.guard.hold(names, batch.Revision)
 		return

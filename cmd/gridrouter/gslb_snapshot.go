@@ -78,7 +78,8 @@ func (n *gslbNames) restore(header discovery.SnapshotHeader, sections []discover
 	}
 	n.answered.hash, _, _ = strings.Cut(header.Hash, "-") // until the source has listed what it holds
 	if held := named[heldSection]; held != nil {
-		// What was held is held again by the first list, and began as long ago as it did.
+		// What was held is held again by the first list, however little it is, and began as long ago as it did.
+		n.guard.wary = true
 		var hold savedHold
 		if n.guard.stamps = nil; json.Unmarshal(held, &hold) == nil && hold.Before > 0 {
 			n.guard.stamps.note(n.guard.now, hold.Before)

@@ -41,11 +41,13 @@ type documents struct {
 	// unread says why nothing of the first list could be read; nil: something could.
 	unread atomic.Pointer[string]
 
-	faults []routing.Problem // of the source, as told last
-	panics prometheus.Counter
-	broken bool   // the compiler knows only what is in force: nothing but a whole list helps
-	stuck  bool   // the compiler has panicked and could not be rebuilt: nothing helps but a new start
-	relist func() // has the source deliver a whole list soon
+	faults  []routing.Problem // of the source, as told last
+	panics  prometheus.Counter
+	broken  bool         // the compiler knows only what is in force: nothing but a whole list helps
+	changed bool         // the list of another source was given up, and the next one is its
+	sources atomic.Int64 // counts the sources that another one came for
+	stuck   bool         // the compiler has panicked and could not be rebuilt: nothing helps but a new start
+	relist  func()       // has the source deliver a whole list soon
 	// rebuild makes another compiler of one that has panicked: [compile.Compiler.Rebuilt].
 	rebuild func(*compile.Compiler) (*compile.Compiler, error)
 }
@@ -63,12 +65,17 @@ func (d *documents) apply(batch discovery.Batch) {
 	if d.pins != nil {
 		d.pins.invalidate(&batch)
 	}
+	batch.SourceChanged = batch.SourceChanged || d.changed
 	table, err := d.compile(func() (*routing.Table, error) { return d.guard.compile(d.compiler, d.update(batch), batch) })
 	if err != nil {
+		d.changed = batch.SourceChanged // and so the list that is to come is of another source, too
 		d.failed(err, batch.Revision)
 		return
 	}
-	d.broken = false
+	d.broken, d.changed = false, false
+	if batch.SourceChanged {
+		d.sources.Add(1)
+	}
 	if moved := d.compiler.Moved(); batch.Audit && moved > 0 {
 		d.drift.Add(float64(moved))
 		d.log.Error("AN AUDIT FOUND DRIFT: etcd held other documents than its events had told of; they are in force now",
@@ -338,7 +345,11 @@ func (s *service) recordEpochs(ctx context.Context, client *clientv3.Client, log
 	ticker := time.NewTicker(recordEvery)
 	defer ticker.Stop()
 	var recorded map[string]uint64
+	sources := int64(0) // of which is what is recorded
 	for failing := false; ; {
+		if now := s.documents.sources.Load(); now != sources { // the other one knows nothing of it
+			sources, recorded = now, nil
+		}
 		if t := s.router.Table(); t != nil && len(t.Rewound()) > 0 && !maps.Equal(t.Rewound(), recorded) {
 			switch err := grid.RecordEpochs(ctx, t.Rewound()); {
 			case err == nil:

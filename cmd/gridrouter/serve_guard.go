@@ -79,6 +79,11 @@ func (g *guardWatch) mend(revision int64) string {
 func (g *guardWatch) readMarks(batch discovery.Batch) {
 	if batch.SourceChanged {
 		g.accepted, g.stamps = 0, nil
+		if held := g.held.Load(); held != nil { // and so do its own of what is held already
+			now := *held
+			now.Revision, now.Before = batch.Revision, 0
+			g.held.Store(&now)
+		}
 		return
 	}
 	for _, entry := range batch.Marks {
@@ -110,7 +115,7 @@ func (g *guardWatch) look(table *routing.Table, revision int64) {
 		}
 		g.held.Store(held)
 		g.holds.Inc()
-		g.log.Error("the guard holds a mass change: what it concerns stays as it is in force, until it is accepted or discarded",
+		g.log.Error("the guard holds changes: what they concern stays as it is in force, until they are accepted or discarded",
 			zap.String("mend", g.mend(held.Revision)),
 			zap.Int64("revision", held.Revision), zap.Int64("before", held.Before), zap.Int("documents", state.Documents),
 			zap.Int("dropped", state.Dropped), zap.Int("repointed", state.Repointed), zap.Int("limit", state.Limit),

@@ -149,11 +149,11 @@ func (g *guarded) metric(name string) string {
 // holds waits until the guard shows everywhere that it holds all tenants and decks.
 func (g *guarded) holds(revision int64) {
 	g.t.Helper()
-	fields := g.await(g.t, "the guard holds a mass change: what it concerns stays as it is in force, until it is accepted or discarded")
+	fields := g.await(g.t, "the guard holds changes: what they concern stays as it is in force, until they are accepted or discarded")
 	if fields["level"] != "error" || fields["dropped"] != float64(guardedTenants) || fields["revision"] != float64(revision) {
 		g.t.Errorf("the log says %v", fields)
 	}
-	if status, body := fetch(g.health + "/readyz"); status != http.StatusOK || !strings.Contains(body, "the guard holds a mass change") {
+	if status, body := fetch(g.health + "/readyz"); status != http.StatusOK || !strings.Contains(body, "the guard holds changes") {
 		g.t.Errorf("/readyz: %d %q", status, body)
 	}
 	if _, body := fetch(g.admin + "/table"); !strings.Contains(body, `"guard": {`) || !strings.Contains(body, fmt.Sprintf(`"dropped": %d`, guardedTenants)) {
@@ -283,7 +283,7 @@ func TestAMassDeletionOfFilesIsHeldUntilTheRouterIsTold(t *testing.T) {
 	writeFile(t, dir+"/tenants.yaml", "# none is left\n"+deckYAML("d2", g.deck))
 	testkit.Eventually(t, "it is held", func() bool {
 		_, body := fetch(g.admin + "/readyz")
-		return strings.Contains(body, "the guard holds a mass change")
+		return strings.Contains(body, "the guard holds changes")
 	})
 	g.answers(http.StatusOK, "one")
 	if got := g.table(t).Counts.Decks; got != 2 {
@@ -302,7 +302,7 @@ func TestAMassDeletionOfFilesIsHeldUntilTheRouterIsTold(t *testing.T) {
 	if _, problems := fetch(g.admin + "/problems"); !strings.Contains(problems, "gridctl guard accept REVISION --router ") {
 		t.Errorf("/problems says %s", problems)
 	}
-	if fields := g.await(t, "the guard holds a mass change: what it concerns stays as it is in force, until it is accepted or discarded"); !strings.Contains(fmt.Sprint(fields["mend"]), command) {
+	if fields := g.await(t, "the guard holds changes: what they concern stays as it is in force, until they are accepted or discarded"); !strings.Contains(fmt.Sprint(fields["mend"]), command) {
 		t.Errorf("the log says %v", fields)
 	}
 	if status, body := accept(held - 1); status != http.StatusConflict {

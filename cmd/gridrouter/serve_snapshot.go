@@ -153,6 +153,11 @@ func (s *snapshots) compare(batch *discovery.Batch, source discovery.Status) {
 			zap.String("cluster", source.Cluster), zap.String("formerCluster", former.Cluster))
 		batch.SourceChanged = true
 	}
+	if source.Kind == "etcd" && batch.Revision < former.Revision {
+		s.log.Error("ETCD WAS RESTORED since the snapshot was written: its revisions went back; taking over what it holds",
+			zap.Int64("revision", batch.Revision), zap.Int64("formerRevision", former.Revision))
+		batch.SourceChanged = true
+	}
 	if source.Kind == "files" {
 		batch.SourceChanged = true // a folder's revisions are counted from the start of the process
 		batch.MayLookEmpty = true

@@ -55,7 +55,7 @@ func guardNote(t *routing.Table, source func() SourceStatus) string {
 	if source != nil && source().Folder {
 		mend = fmt.Sprintf("put the files back, or, if it is meant, write gridctl guard accept %d --router ADDRESS, that of --admin", held.Revision)
 	}
-	return fmt.Sprintf("\nthe guard holds a mass change of %d documents, up to revision %d: %s", held.Documents, held.Revision, mend)
+	return fmt.Sprintf("\nthe guard holds changes of %d documents, up to revision %d: %s", held.Documents, held.Revision, mend)
 }
 
 // addressNote says that decks have no address, which is no reason to send no requests: those of

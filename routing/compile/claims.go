@@ -39,11 +39,15 @@ func newClaims(maps *store.Editors, listed *problems) claims {
 type claimant struct {
 	tenant string
 	record store.TenantRecord
+	keeps  bool // it holds the host, and its deletion is held: what is in force stays
 }
 
 // older says whether a's claim goes before b's. Where age does not tell, as in a folder,
 // a tenant that was good once goes before one that never was, and then names decide.
 func (a claimant) older(b claimant) bool {
+	if a.keeps != b.keeps {
+		return a.keeps
+	}
 	if a.record.Created != b.record.Created {
 		return a.record.Created < b.record.Created
 	}
@@ -58,7 +62,7 @@ func (s *claims) claimant(tenant string) claimant {
 	if !ok {
 		panic("compile: a claim of a tenant that is not there") // it is withdrawn with the tenant
 	}
-	return claimant{tenant, store.UnpackTenant(packed)}
+	return claimant{tenant: tenant, record: store.UnpackTenant(packed)}
 }
 
 // withdraw takes back a tenant's claims.
@@ -259,14 +263,14 @@ func (s *claims) holdersAbove(host string) []holding {
 // first returns the oldest claim to a host.
 func (s *claims) first(host string) (oldest claimant, ok bool) {
 	list, contested := s.contested[host]
-	if !contested {
-		if holder := s.holder(host); holder != "" {
-			return s.claimant(holder), true
-		}
-		return oldest, false
+	holder := s.holder(host)
+	if !contested && holder != "" {
+		list = []string{holder}
 	}
 	for _, tenant := range list {
-		if claim := s.claimant(tenant); !ok || claim.older(oldest) {
+		claim := s.claimant(tenant)
+		claim.keeps = claim.record.Gone && tenant == holder
+		if !ok || claim.older(oldest) {
 			oldest, ok = claim, true
 		}
 	}

@@ -36,6 +36,9 @@ type guard struct {
 	// unlisted counts the deletions that are held of pins that are read on demand and that a
 	// whole list did not name: of these there are only hashes.
 	unlisted int
+	// wary says that what a whole list lacks may be what was held before the compiler was rebuilt,
+	// however little it is.
+	wary bool
 }
 
 // Bounds of what is told of a mass change, whose size is no measure for them.
@@ -104,7 +107,7 @@ func (c *Compiler) guardUpdate(u *Update, b *batch) {
 	g := &c.guard
 	g.now = u.At
 	if u.SourceChanged { // revisions are counted anew: what is held is accepted by one of the new ones
-		g.accepted, g.revision = 0, max(u.Revision, u.Listed)
+		g.accepted, g.revision, g.before = 0, max(u.Revision, u.Listed), 0
 		for _, change := range g.held {
 			change.Revision = g.revision
 		}
@@ -121,18 +124,23 @@ func (c *Compiler) guardUpdate(u *Update, b *batch) {
 		// Nobody knows whose pins they are: perhaps those of a tenant whose change is held.
 		b.holds, g.revision = true, max(g.revision, u.Revision, u.Listed)
 	}
-	if c.maps.Tenants.Len() == 0 || c.last == nil || !u.MayLookEmpty && !u.SourceChanged && c.harmless(b) {
+	mayHaveLost := u.SourceChanged && u.Origin != OriginFiles || u.Whole && g.wary
+	g.wary = g.wary && !u.Whole
+	if c.maps.Tenants.Len() == 0 || c.last == nil || !u.MayLookEmpty && !mayHaveLost && c.harmless(b) {
 		return
 	}
 	g.prune()
 	h := c.hazardsOf(b)
 	within := h.concerned(g) <= GuardLimit(c.maps.Tenants.Len()+c.recentlyDropped()) && !h.leavesNone(u.MayLookEmpty) &&
 		len(b.unlisted) <= GuardLimit(c.maps.Unheld.Len())
-	if within && u.SourceChanged {
+	if mayHaveLost {
 		// What another source does not have is more often lost with it than deleted there. And a
 		// deck has no epoch that could tell which of two forms is the newer one.
-		h.keepLosses(b)
-		within = len(h.keys) == 0
+		if within {
+			h.keepLosses(b)
+		}
+		h.ofChangedDecks(b)
+		within = within && len(h.keys) == 0
 	}
 	if !within && len(h.keys)+len(b.unlisted) > 0 {
 		c.holdHazards(u, b, h)
@@ -191,7 +199,8 @@ func (c *Compiler) holdHazards(u *Update, b *batch, h *hazards) {
 	if len(g.held)+g.unlisted == 0 {
 		g.since, g.revision, g.before = u.At, 0, 0
 		alone := len(h.tenants) + h.onDecks
-		if alone > GuardLimit(c.maps.Tenants.Len()) || h.leavesNone(u.MayLookEmpty) || len(b.unlisted) > GuardLimit(c.maps.Unheld.Len()) {
+		mass := alone > GuardLimit(c.maps.Tenants.Len()) || h.leavesNone(u.MayLookEmpty) || len(b.unlisted) > GuardLimit(c.maps.Unheld.Len())
+		if mass && !u.SourceChanged { // the revision of another source says nothing here
 			g.before = c.last.Revision()
 		}
 	}

@@ -83,11 +83,11 @@ func (c *Compiler) hazardsOf(b *batch) *hazards {
 	return h
 }
 
-// keepLosses forgets all but the deletions of tenants and decks, and the changes of decks.
+// keepLosses forgets all but the deletions of tenants and decks.
 func (h *hazards) keepLosses(b *batch) {
-	h.keys, h.tenants = map[string]bool{}, map[string]bool{}
+	h.keys, h.tenants, h.dropped = map[string]bool{}, map[string]bool{}, 0
 	for _, change := range b.decks {
-		if (change.Deleted || change.sum != change.was) && h.decks.has(strings.TrimPrefix(change.Key, "decks/")) {
+		if change.Deleted && h.decks.has(strings.TrimPrefix(change.Key, "decks/")) {
 			h.keys[change.Key] = true
 		}
 	}
@@ -99,6 +99,21 @@ func (h *hazards) keepLosses(b *batch) {
 	for _, change := range b.pins { // they go with their tenant, and a pin that goes alone raises its epoch
 		if change.Deleted && h.tenants[change.tenant] {
 			h.ofPin(change)
+		}
+	}
+}
+
+// ofChangedDecks adds decks that come in another form than the one in force.
+func (h *hazards) ofChangedDecks(b *batch) {
+	for _, change := range b.decks {
+		name := strings.TrimPrefix(change.Key, "decks/")
+		if change.Deleted || !h.decks.has(name) {
+			continue
+		}
+		deck, err := h.read.deck(change.Key, change.Value)
+		id := h.decks.ids[name]
+		if err == nil && !reflect.DeepEqual(routing.CompileDeck(deck, id, -1).Deck, h.decks.list[id].Deck) {
+			h.keys[change.Key] = true
 		}
 	}
 }

@@ -44,6 +44,7 @@ func (c *Compiler) rebuilt() (*Compiler, error) {
 		return next, nil
 	}
 	next.last, next.problems.faults, next.problems.changed = t, c.problems.faults, true
+	next.guard.wary = t.Guard() != nil
 	parts := t.Parts()
 	next.maps = parts.Maps.Edit()
 	if err := next.rebuildDecks(&parts); err != nil {

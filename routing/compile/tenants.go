@@ -141,7 +141,7 @@ func (c *Compiler) refuseTenant(old *store.TenantRecord, name string, form *tena
 // setTenant puts a tenant's record in place of the one before. rehost says that the hosts
 // it claims are those given, redelegated that others may have other hosts below them.
 func (c *Compiler) setTenant(name string, old, next *store.TenantRecord, hosts []string, rehost, redelegated bool) {
-	same := old.Created == next.Created && (old.Policy == 0) == (next.Policy == 0) && !redelegated
+	same := old.Created == next.Created && old.Gone == next.Gone && (old.Policy == 0) == (next.Policy == 0) && !redelegated
 	if rehost {
 		next.Hosts = c.maps.Hosts.ShardsOf(hosts, store.HostKey)
 		same = same && old.Hosts == next.Hosts && c.claims.claimsAll(name, hosts)
