@@ -31,6 +31,46 @@ func TestEtcdWriteBetweenListAndWatchArrives(t *testing.T) {
 	}
 }
 
+// TestEtcdChangeOfManyKeysIsABatchOfItsOwn writes much at once between two small changes, all of which
+// come in one answer: whoever holds back the large one must not hold the others with it.
+func TestEtcdChangeOfManyKeysIsABatchOfItsOwn(t *testing.T) {
+	cases := map[string]struct {
+		put     map[string]string
+		deleted []string
+		batches int
+	}{
+		"three deleted":         {nil, []string{"x", "y", "z"}, 4},
+		"three changed":         {map[string]string{"x": "2", "y": "2", "z": "2"}, nil, 4},
+		"a pin and its tenant":  {map[string]string{"x": "2"}, []string{"y"}, 2},
+		"many that are new":     {map[string]string{"n1": "1", "n2": "1", "n3": "1", "n4": "1"}, nil, 2},
+		"two changed, some new": {map[string]string{"x": "2", "y": "2", "n1": "1", "n2": "1"}, nil, 2},
+	}
+	for name, of := range cases {
+		t.Run(name, func(t *testing.T) {
+			etcd := etcdtest.Start(t)
+			w := etcdWriter{newTestClient(t, etcd.Addr), testRoot}
+			w.commit(t, map[string]string{"a": "1", "x": "1", "y": "1", "z": "1"})
+			var once sync.Once
+			client := tamperedClient(t, etcd.Addr, (&tampering{before: func() {
+				once.Do(func() {
+					w.commit(t, map[string]string{"a": "2"})
+					w.commit(t, of.put, of.deleted...)
+					w.commit(t, map[string]string{"a": "3"})
+				})
+			}}).intercept)
+			r := follow(t, openTest(EtcdConfig{Client: client}))
+			r.await("the last change", func(state map[string]Entry, _ []Batch) bool { return string(state["a"].Value) == "3" })
+			got := r.received()
+			if len(got) != of.batches {
+				t.Fatalf("%d batches, want %d: %+v", len(got), of.batches, got)
+			}
+			if large := got[2%len(got)]; of.batches == 4 && (len(got[1].Put) != 1 || len(large.Put)+len(large.Deleted) != 3 || len(got[3].Put) != 1) {
+				t.Errorf("received %+v", got)
+			}
+		})
+	}
+}
+
 func TestEtcdCompactionOfAnIdlePrefixNeedsNoList(t *testing.T) {
 	etcd := etcdtest.Start(t)
 	direct := newTestClient(t, etcd.Addr)

@@ -244,7 +244,7 @@ func TestEtcdEventOfACompleteRevisionIsOutOfOrder(t *testing.T) {
 			{Type: clientv3.EventTypePut, Kv: &mvccpb.KeyValue{Key: []byte(testRoot + "a"), ModRevision: revision}},
 			{Type: clientv3.EventTypeDelete, Kv: &mvccpb.KeyValue{Key: []byte(testRoot + "b"), ModRevision: revision}},
 		}}
-		if err := source.take(t.Context(), nil, &response, gathered); !errors.Is(err, want) {
+		if err := source.take(t.Context(), nil, &response, gathered, func() {}); !errors.Is(err, want) {
 			t.Errorf("events of revision %d after revision %d: %v, want %v", revision, gathered.seen, err, want)
 		}
 	}

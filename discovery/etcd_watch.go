@@ -24,6 +24,11 @@ const (
 	gatherAtMost = 10_000
 )
 
+// mostTogether is how many keys a transaction may change or delete, and still be gathered with others:
+// a pin's change is one of two. A larger one is a batch of its own. Whoever holds it back as a mistake
+// then holds what was written by it, and not what somebody else wrote a moment before or after.
+const mostTogether = 2
+
 // gatherFor is how long events are gathered after a batch for which the
 // receiver took so long.
 func gatherFor(took time.Duration) time.Duration {
@@ -122,7 +127,7 @@ func (w *watching) step(ctx context.Context) error {
 // answer takes one response of the stream.
 func (w *watching) answer(ctx context.Context, response *clientv3.WatchResponse) error {
 	idle := w.gathered.empty()
-	if err := w.take(ctx, w.client, response, w.gathered); err != nil {
+	if err := w.take(ctx, w.client, response, w.gathered, w.flush); err != nil {
 		return err
 	}
 	if w.gathered.size() >= gatherAtMost {
@@ -138,8 +143,9 @@ func (w *watching) answer(ctx context.Context, response *clientv3.WatchResponse)
 // holds whole revisions only: the server sends a revision in one response, and
 // the client puts the fragments of one together before we see it. An event of
 // a revision that is complete already would break that rule, so it makes us
-// list anew.
-func (e *Etcd) take(ctx context.Context, client *clientv3.Client, response *clientv3.WatchResponse, gathered *gathering) error {
+// list anew. Before and after a revision that is to be alone, flush delivers
+// what was gathered.
+func (e *Etcd) take(ctx context.Context, client *clientv3.Client, response *clientv3.WatchResponse, gathered *gathering, flush func()) error {
 	if err := response.Err(); err != nil {
 		return err
 	}
@@ -152,10 +158,35 @@ func (e *Etcd) take(ctx context.Context, client *clientv3.Client, response *clie
 			return errOutOfOrder
 		}
 	}
-	for _, event := range response.Events {
-		e.gather(event, gathered)
+	for events := response.Events; len(events) > 0; {
+		n := 1
+		for n < len(events) && events[n].Kv.ModRevision == events[0].Kv.ModRevision {
+			n++
+		}
+		alone := e.changes(events[:n]) > mostTogether
+		if alone {
+			flush()
+		}
+		for _, event := range events[:n] {
+			e.gather(event, gathered)
+		}
+		if alone {
+			flush()
+		}
+		events = events[n:]
 	}
 	return nil
+}
+
+// changes counts the keys of ours that events change or delete. New ones do not count.
+func (e *Etcd) changes(events []*clientv3.Event) (n int) {
+	for _, event := range events {
+		at, ours := e.place(event.Kv.Key)
+		if ours && !at.mark && (event.Type == clientv3.EventTypeDelete || event.Kv.Version > 1) {
+			n++
+		}
+	}
+	return n
 }
 
 // progress takes note of an answer that leaves nothing to deliver: one without

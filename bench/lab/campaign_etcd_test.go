@@ -356,10 +356,6 @@ func prefixIsWiped(c *campaign) error {
 	if err := c.writeSome(c.rng.IntN(5)); err != nil {
 		return err
 	}
-	// A router that hears of a change and of the wipe at once holds both (docs/FOLLOWING.md).
-	if _, err := c.grid.Ctl(context.Background(), "wait", "--timeout", campaignPatience.String()); err != nil {
-		return err
-	}
 	c.withoutEtcd()
 	prefixes := []string{"docs/", "docs/tenants/"}
 	if !slices.ContainsFunc(c.model.names, func(name string) bool { f, _ := c.model.inForce(name); return f.deck == "" }) {
