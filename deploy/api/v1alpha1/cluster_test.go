@@ -28,7 +28,7 @@ func inCluster(t *testing.T, object map[string]any) (answer string, tried bool) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), program, "create", "--dry-run=server", "--validate=strict", "-f", "-") //nolint:gosec // the program is the test's own
+	cmd := exec.CommandContext(t.Context(), program, "create", "--dry-run=server", "--validate=strict", "-f", "-")
 	cmd.Stdin = bytes.NewReader(text)
 	out, err := cmd.CombinedOutput()
 	if err == nil {
@@ -50,7 +50,7 @@ func TestTheClusterTakesTheSamples(t *testing.T) {
 		t.Fatalf("%v, %v", files, err)
 	}
 	for _, file := range files {
-		out, err := exec.CommandContext(t.Context(), os.Getenv(kubectl), "create", "--dry-run=server", "--validate=strict", "-f", file).CombinedOutput() //nolint:gosec // the program is the test's own
+		out, err := exec.CommandContext(t.Context(), os.Getenv(kubectl), "create", "--dry-run=server", "--validate=strict", "-f", file).CombinedOutput()
 		if err != nil {
 			t.Errorf("%s: %v\n%s", file, err, out)
 		}
