@@ -1,6 +1,9 @@
 package v1alpha1
 
-import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+)
 
 // MaxInstances is how many routers are listed in a status at most; those with something to tell come
 // first.
@@ -73,6 +76,9 @@ type CanaryStatus struct {
 	// The revision that is tried.
 	// +optional
 	Revision int64 `json:"revision,omitempty"`
+	// Where the rollout stands (docs/WORKFLOWS.md).
+	// +optional
+	State string `json:"state,omitempty"`
 	// The step that is going on, from 1; 0: before the first.
 	// +optional
 	Step int32 `json:"step"`
@@ -89,6 +95,12 @@ type CanaryStatus struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
 	Why string `json:"why,omitempty"`
+	// The stored state machine of the rollout, with its plan, what is still to be done, and its latest
+	// events. It belongs to the operator, which goes on with it after a restart.
+	// +optional
+	// +kubebuilder:validation:Type=object
+	// +kubebuilder:pruning:PreserveUnknownFields
+	Work *runtime.RawExtension `json:"work,omitempty"`
 }
 
 // CanaryVerdict is what was found of a canary.

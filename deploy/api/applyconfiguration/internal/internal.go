@@ -95,6 +95,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: since
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: state
+      type:
+        scalar: string
     - name: step
       type:
         scalar: numeric
@@ -104,6 +107,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: why
       type:
         scalar: string
+    - name: work
+      type:
+        namedType: __untyped_atomic_
 - name: io.gridrouter.deploy.api.v1alpha1.CanaryStep
   map:
     fields:
@@ -813,6 +819,18 @@ var schemaYAML = typed.YAMLObject(`types:
     elementRelationship: atomic
 - name: io.k8s.apimachinery.pkg.apis.meta.v1.Time
   scalar: untyped
+- name: io.k8s.apimachinery.pkg.runtime.RawExtension
+  map:
+    elementType:
+      scalar: untyped
+      list:
+        elementType:
+          namedType: __untyped_atomic_
+        elementRelationship: atomic
+      map:
+        elementType:
+          namedType: __untyped_deduced_
+        elementRelationship: separable
 - name: io.k8s.apimachinery.pkg.types.UID
   scalar: string
 - name: io.k8s.apimachinery.pkg.util.intstr.IntOrString

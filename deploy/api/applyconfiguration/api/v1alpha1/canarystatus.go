@@ -5,6 +5,7 @@ package v1alpha1
 import (
 	apiv1alpha1 "gridrouter.io/deploy/api/v1alpha1"
 	v1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	runtime "k8s.io/apimachinery/pkg/runtime"
 )
 
 // CanaryStatusApplyConfiguration represents a declarative configuration of the CanaryStatus type for use
@@ -14,6 +15,8 @@ import (
 type CanaryStatusApplyConfiguration struct {
 	// The revision that is tried.
 	Revision *int64 `json:"revision,omitempty"`
+	// Where the rollout stands (docs/WORKFLOWS.md).
+	State *string `json:"state,omitempty"`
 	// The step that is going on, from 1; 0: before the first.
 	Step *int32 `json:"step,omitempty"`
 	// The share of the fleet that the step asks for, in percent.
@@ -24,6 +27,9 @@ type CanaryStatusApplyConfiguration struct {
 	Verdict *apiv1alpha1.CanaryVerdict `json:"verdict,omitempty"`
 	// Why, with the numbers that were compared.
 	Why *string `json:"why,omitempty"`
+	// The stored state machine of the rollout, with its plan, what is still to be done, and its latest
+	// events. It belongs to the operator, which goes on with it after a restart.
+	Work *runtime.RawExtension `json:"work,omitempty"`
 }
 
 // CanaryStatusApplyConfiguration constructs a declarative configuration of the CanaryStatus type for use with
@@ -37,6 +43,14 @@ func CanaryStatus() *CanaryStatusApplyConfiguration {
 // If called multiple times, the Revision field is set to the value of the last call.
 func (b *CanaryStatusApplyConfiguration) WithRevision(value int64) *CanaryStatusApplyConfiguration {
 	b.Revision = &value
+	return b
+}
+
+// WithState sets the State field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the State field is set to the value of the last call.
+func (b *CanaryStatusApplyConfiguration) WithState(value string) *CanaryStatusApplyConfiguration {
+	b.State = &value
 	return b
 }
 
@@ -77,5 +91,13 @@ func (b *CanaryStatusApplyConfiguration) WithVerdict(value apiv1alpha1.CanaryVer
 // If called multiple times, the Why field is set to the value of the last call.
 func (b *CanaryStatusApplyConfiguration) WithWhy(value string) *CanaryStatusApplyConfiguration {
 	b.Why = &value
+	return b
+}
+
+// WithWork sets the Work field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Work field is set to the value of the last call.
+func (b *CanaryStatusApplyConfiguration) WithWork(value runtime.RawExtension) *CanaryStatusApplyConfiguration {
+	b.Work = &value
 	return b
 }
