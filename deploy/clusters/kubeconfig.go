@@ -103,7 +103,7 @@ func takeUser(config *rest.Config, user *clientcmdapi.AuthInfo) error {
 	case strings.ContainsFunc(user.Token, isUnprintable):
 		return errors.New("token holds spaces, line ends or other characters that no token has")
 	case user.Impersonate == "" && (user.ImpersonateUID != "" || len(user.ImpersonateGroups) > 0 || len(user.ImpersonateUserExtra) > 0):
-		return errors.New("act-as-uid, act-as-groups and act-as-user-extra need act-as")
+		return errors.New("as-uid, as-groups and as-user-extra need as")
 	}
 	if len(user.ClientCertificateData) > 0 || len(user.ClientKeyData) > 0 {
 		if _, err := tls.X509KeyPair(user.ClientCertificateData, user.ClientKeyData); err != nil {
