@@ -6,6 +6,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	toolscache "k8s.io/client-go/tools/cache"
@@ -220,12 +221,13 @@ func (r *Registry) resolve(key types.NamespacedName) wanted {
 	return wanted{hash: contentHash(kubeconfig), kubeconfig: kubeconfig}
 }
 
-// sayWhy tells a Secret that lacks the label, which is not in the cache, from one that is not there.
+// sayWhy tells a Secret that lacks the label, which is not in the cache, from one that is not there. It reads
+// no more of it than its metadata: what is in it was not meant for the operator.
 func (r *Registry) sayWhy(ctx context.Context, key types.NamespacedName, w wanted) *UnreachableError {
 	if w.secret == "" {
 		return w.err
 	}
-	var secret corev1.Secret
+	secret := metav1.PartialObjectMetadata{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"}}
 	err := r.local.GetAPIReader().Get(ctx, types.NamespacedName{Namespace: key.Namespace, Name: w.secret}, &secret)
 	if err == nil && secret.Labels[v1alpha1.KubeconfigLabel] != "true" {
 		return unreachable(key, v1alpha1.ReasonSecretUnlabelled,
