@@ -33,6 +33,7 @@ func TestClusters(t *testing.T) {
 		"AppliedObjectsComeBackTyped":           testApply,
 		"ChangesAreToldByFleet":                 testEvents,
 		"TheShippedRightsAreEnough":             testRights,
+		"EachConnectionHasARateLimitOfItsOwn":   testLimit,
 		"TheFieldsOfAKindThatTheClusterServes":  testFields,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, s) })

@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -17,7 +19,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
+	k8sruntime "k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -36,7 +38,7 @@ import (
 type servers struct {
 	local, remote *rest.Config
 	operator      *rest.Config // of the manager; nil: local
-	scheme        *runtime.Scheme
+	scheme        *k8sruntime.Scheme
 }
 
 // bench is a manager with a registry and its reconciler, in a namespace of its own.
@@ -69,10 +71,10 @@ func (l *told) logger() logr.Logger {
 	}, funcr.Options{Verbosity: 10})
 }
 
-func newScheme(t *testing.T) *runtime.Scheme {
+func newScheme(t *testing.T) *k8sruntime.Scheme {
 	t.Helper()
-	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
+	scheme := k8sruntime.NewScheme()
+	for _, add := range []func(*k8sruntime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
 		if err := add(scheme); err != nil {
 			t.Fatal(err)
 		}
@@ -129,6 +131,24 @@ func (b *bench) run() {
 		if err := <-ended; err != nil {
 			b.t.Error(err)
 		}
+		b.leavesNothing()
+	})
+}
+
+// leavesNothing looks for goroutines that the stopped registry began, and for caches that it filled. It is
+// the manager that keeps its own sockets.
+func (b *bench) leavesNothing() {
+	b.t.Helper()
+	stacks := ""
+	defer func() {
+		if b.t.Failed() {
+			b.t.Log(stacks)
+		}
+	}()
+	testkit.Eventually(b.t, "nothing of the registry runs any more", func() bool {
+		buffer := make([]byte, 4<<20)
+		stacks = string(buffer[:runtime.Stack(buffer, true)])
+		return !strings.Contains(stacks, "gridrouter.io/deploy/clusters.(*") && !strings.Contains(stacks, "client-go/tools/cache.(*")
 	})
 }
 

@@ -146,10 +146,12 @@ type reader struct {
 	cached, live client.Reader
 }
 
+// Get reads an object from where its kind is read from.
 func (r *reader) Get(ctx context.Context, key client.ObjectKey, into client.Object, opts ...client.GetOption) error {
 	return r.of(into).Get(ctx, key, into, opts...)
 }
 
+// List does the same for a list.
 func (r *reader) List(ctx context.Context, into client.ObjectList, opts ...client.ListOption) error {
 	return r.of(into).List(ctx, into, opts...)
 }

@@ -86,6 +86,7 @@ func compare(t *testing.T, at string, f *clusters.Field, kind reflect.Type) {
 			}
 			compare(t, at+"."+name, field, member)
 		}
+	default: // of no parts
 	}
 }
 
@@ -133,8 +134,9 @@ func typeOf(kind reflect.Type) clusters.FieldType {
 		return clusters.TypeInteger
 	case reflect.Float32, reflect.Float64:
 		return clusters.TypeNumber
+	default:
+		return clusters.TypeAny
 	}
-	return clusters.TypeAny
 }
 
 // TestAFieldTellsWhatItsSchemaSays looks at one field of each sort.

@@ -51,7 +51,7 @@ func (c *connection) ask() State {
 	if err != nil {
 		return State{Reason: v1alpha1.ReasonUnreachable, Message: describe(err)}
 	}
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(response.Body, 64<<10))
 	if err != nil {
 		return State{Reason: v1alpha1.ReasonUnreachable, Message: describe(err)}

@@ -42,12 +42,12 @@ type Options struct {
 	// QPS and Burst limit the requests to each remote cluster. 0: 50 and 100.
 	QPS   float32
 	Burst int
-	// Log gets what people may want to know of connections; nothing secret. The zero value: that of the
-	// local cluster.
+	// Log gets what people may want to know of connections; nothing secret. The zero value: nobody
+	// is told.
 	Log logr.Logger
 }
 
-func (o Options) withDefaults(local cluster.Cluster) Options {
+func (o Options) withDefaults() Options {
 	setDefault(&o.Wait, 2*time.Second)
 	setDefault(&o.ProbeEvery, 10*time.Second)
 	setDefault(&o.RequestTimeout, 10*time.Second)
@@ -104,7 +104,7 @@ type Registry struct {
 // nothing before [Registry.Start].
 func New(local cluster.Cluster, o Options) *Registry {
 	return &Registry{
-		local: local, o: o.withDefaults(local),
+		local: local, o: o.withDefaults(),
 		started:     make(chan struct{}),
 		connections: map[types.NamespacedName]*connection{},
 	}
@@ -153,7 +153,11 @@ func (r *Registry) State(ctx context.Context, namespace, name string) (state Sta
 func (r *Registry) Start(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer r.running.Wait()
-	defer cancel()
+	defer func() {
+		cancel()
+		r.mu.Lock() // who began something before that has counted it now, and nobody begins more
+		defer r.mu.Unlock()
+	}()
 	if err := r.follow(ctx); err != nil {
 		return fmt.Errorf("following ClusterConnections: %w", err)
 	}
