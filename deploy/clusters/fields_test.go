@@ -202,7 +202,6 @@ func TestWhatIsNoCRDIsRefused(t *testing.T) {
 
 // FuzzFields reads schemas that are not ours.
 func FuzzFields(f *testing.F) {
-	f.Add(shipped(f, "gridrouters"))
 	f.Add(shipped(f, "clusterconnections"))
 	f.Add([]byte(`{"apiVersion":"apiextensions.k8s.io/v1","kind":"CustomResourceDefinition","spec":{"versions":[{"name":"v1","storage":true,"schema":{"openAPIV3Schema":{"type":"array","items":{}}}}]}}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
