@@ -13,8 +13,9 @@ import (
 type SamplerOptions struct {
 	// Every is the time between two reads of one router. Default: 5 s.
 	Every time.Duration
-	// AtOnce is how many routers that answer are read at once. Default: 32. A quarter of it, in addition, is
-	// for those that failed the last time, so that they hold up nobody else.
+	// AtOnce is how many routers that answered the last time are read at once. Default: 32. As many, in
+	// addition, are for those that were never read, and a quarter of it for those that failed the last time,
+	// so that these hold up nobody else.
 	AtOnce int
 	// Window is the time that rates are of. Default: 30 s.
 	Window time.Duration
@@ -24,9 +25,9 @@ type SamplerOptions struct {
 // fail are asked less often, at last every fourth time. Its methods may be called at once, and never wait for
 // a router.
 type Sampler struct {
-	options         SamplerOptions
-	reader          *Reader
-	sound, doubtful chan struct{} // a place for each read that is under way
+	options                SamplerOptions
+	reader                 *Reader
+	sound, fresh, doubtful chan struct{} // a place for each read that is under way
 
 	mu       sync.Mutex
 	running  context.Context // nil before Start and after it //nolint:containedctx // the time that followers live
@@ -66,7 +67,7 @@ func NewSampler(o SamplerOptions) *Sampler {
 	}
 	return &Sampler{
 		options: o, reader: NewReader(), routers: map[string]*router{},
-		sound: make(chan struct{}, o.AtOnce), doubtful: make(chan struct{}, max(1, o.AtOnce/4)),
+		sound: make(chan struct{}, o.AtOnce), fresh: make(chan struct{}, o.AtOnce), doubtful: make(chan struct{}, max(1, o.AtOnce/4)),
 	}
 }
 
@@ -156,8 +157,11 @@ func (s *Sampler) follow(ctx context.Context, r *router) {
 func (s *Sampler) read(ctx context.Context, r *router) (failures int, ok bool) {
 	s.mu.Lock()
 	target, places := r.target, s.sound
-	if r.failures > 0 {
+	switch {
+	case r.failures > 0:
 		places = s.doubtful
+	case r.last.At.IsZero():
+		places = s.fresh
 	}
 	s.mu.Unlock()
 	select {
