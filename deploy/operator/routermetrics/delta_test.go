@@ -14,7 +14,6 @@ import (
 type (
 	sample  = routermetrics.Sample
 	buckets = routermetrics.Buckets
-	bucket  = routermetrics.Bucket
 )
 
 var (

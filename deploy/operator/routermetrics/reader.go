@@ -70,7 +70,7 @@ func (r *Reader) Read(ctx context.Context, from Target) (Sample, error) {
 	if err != nil {
 		return Sample{}, fmt.Errorf("read metrics of %s: %w", from.Address, cause(err))
 	}
-	defer answer.Body.Close()
+	defer func() { _ = answer.Body.Close() }() // all that is wanted of it was read
 	if answer.StatusCode != http.StatusOK {
 		return Sample{}, fmt.Errorf("read metrics of %s: %w", from.Address, refusal(answer.StatusCode))
 	}

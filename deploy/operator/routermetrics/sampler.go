@@ -134,7 +134,7 @@ func (s *Sampler) watch(r *router) {
 // follow reads one router until ctx ends.
 func (s *Sampler) follow(ctx context.Context, r *router) {
 	// Those that come together are not read together, then or ever after.
-	wait := time.NewTimer(time.Duration(rand.Float64() * float64(s.options.Every) / 4)) //nolint:gosec // no secret
+	wait := time.NewTimer(time.Duration(rand.Float64() * float64(s.options.Every) / 4))
 	defer wait.Stop()
 	for {
 		select {

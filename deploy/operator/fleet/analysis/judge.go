@@ -125,8 +125,8 @@ func judgeTimes(canary, stable routermetrics.Delta, allowed float64) finding {
 	// Both are seen through the same bounds, those that both have.
 	ours, theirs := same(canary.Buckets, stable.Buckets)
 	slow, known := routermetrics.Delta{Buckets: ours}.Quantile(0.99)
-	usual, comparable := routermetrics.Delta{Buckets: theirs}.Quantile(0.99)
-	if !known || !comparable {
+	usual, knownToo := routermetrics.Delta{Buckets: theirs}.Quantile(0.99)
+	if !known || !knownToo {
 		return finding{Passed, v1alpha1.ReasonCanaryPassed, "answer times were not compared, since the canaries or the stable routers have none"}
 	}
 	why := fmt.Sprintf("the canaries' 99th percentile is %s, the stable routers' %s; %g times as long is allowed", words(slow), words(usual), allowed)
