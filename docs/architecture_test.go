@@ -83,6 +83,8 @@ var rooms = []room{
 	{"bench/testkit", nil, []string{"go.etcd.io/", "github.com/valyala/fasthttp"},
 		"tests inside any package use it, so it knows none, and links nothing that most do without"},
 	{"bench/testkit/etcdtest", []string{"bench/testkit"}, []string{"github.com/valyala/fasthttp"}, "etcd in a test is like etcd anywhere: it knows nobody who uses it"},
+	{"bench/testkit/routertest", []string{"bench/testkit", "bench/child"}, []string{"go.etcd.io/", "github.com/valyala/fasthttp"},
+		"a router in a test is a process, as anywhere"},
 	{"bench/testkit/kubetest", nil, []string{"github.com/valyala/fasthttp"}, "an API server in a test knows nothing of who asks it"},
 	{"deploy/api", []string{"deploy/api"}, []string{"go.etcd.io/", "github.com/valyala/fasthttp", "sigs.k8s.io/controller-runtime", "k8s.io/apiextensions-apiserver"},
 		"the types of our Kubernetes resources stand alone; clients read and write them without a controller's libraries"},

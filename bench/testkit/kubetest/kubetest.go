@@ -18,8 +18,9 @@ const Assets = "KUBEBUILDER_ASSETS"
 
 // Start starts an API server with the project's CRDs, which ends with the test, and returns how to reach it
 // with all rights. The test is skipped where [Assets] is not set. It takes about 5 s and 0.5 GB of memory, so
-// tests of one package are to share one.
-func Start(t testing.TB) *rest.Config {
+// tests of one package are to share one. Whoever needs other flags of the API server sets them by configure,
+// which is called before it starts.
+func Start(t testing.TB, configure ...func(*envtest.Environment)) *rest.Config {
 	t.Helper()
 	if os.Getenv(Assets) == "" {
 		t.Skip("this needs an API server of Kubernetes: make testbed builds one, then set " + Assets + "=bin/testbed/assets (make e2e-kube does both)")
@@ -28,6 +29,9 @@ func Start(t testing.TB) *rest.Config {
 	environment := &envtest.Environment{
 		CRDDirectoryPaths:     []string{filepath.Join(filepath.Dir(here), "..", "..", "..", "deploy", "manifests", "crds")},
 		ErrorIfCRDPathMissing: true,
+	}
+	for _, c := range configure {
+		c(environment)
 	}
 	config, err := environment.Start()
 	if err != nil {
