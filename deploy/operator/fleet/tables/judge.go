@@ -175,12 +175,12 @@ func tableOf(said catalog.Status) table { return table{said.Hash, said.Effective
 
 // uneven says whether any two routers have different tables.
 func (p peers) uneven() bool {
-	first, any := table{}, false
+	first, some := table{}, false
 	for _, said := range p.routers {
-		if any && tableOf(said) != first {
+		if some && tableOf(said) != first {
 			return true
 		}
-		first, any = tableOf(said), true
+		first, some = tableOf(said), true
 	}
 	return false
 }

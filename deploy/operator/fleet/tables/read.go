@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -67,7 +68,7 @@ func read(ctx context.Context, client *clientv3.Client, prefix string, timeout t
 			found.At, found.Cluster, found.Revision = time.Now(), answer.Header.GetClusterId(), answer.Header.GetRevision()
 			return found, nil
 		}
-		request.Key = append(answer.Kvs[len(answer.Kvs)-1].Key, 0) // the next one after it
+		request.Key = slices.Concat(answer.Kvs[len(answer.Kvs)-1].Key, []byte{0}) // the next one after it
 		request.Limit = min(2*request.Limit, pageKeys)
 	}
 }
