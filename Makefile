@@ -141,14 +141,14 @@ lint-testbed:
 		$(GO) tool -modfile=../../.tools/go.mod golangci-lint run --config ../../.golangci.yml \
 		$$($(GO) list ./... | grep -v '/cmd/kubernetes$$' | sed 's#^gridrouter.io/deploy/testbed#.#')
 
-# What is removed first holds a file for each type: those of types that are gone would stay. Rights (RBAC)
-# are generated here too, once there are controllers with markers for them:
-#   rbac:roleName=gridrouter-operator paths=./deploy/operator/... output:rbac:dir=deploy/manifests/rbac
+# What is removed first holds a file for each type: those of types that are gone would stay. Rights (RBAC) come
+# from the markers in deploy/operator.
 .PHONY: generate
-generate: ## make CRDs, deep copies, apply configurations and docs/API.md anew from the kinds in deploy/api
+generate: ## make CRDs, rights, deep copies, apply configurations and docs/API.md anew from the kinds in deploy/api
 	rm -rf deploy/api/applyconfiguration
 	$(KUBETOOL) controller-gen object crd:allowDangerousTypes=true applyconfiguration:omitToolVersion=true \
 		paths=./deploy/api/v1alpha1 output:crd:dir=deploy/manifests/crds
+	$(KUBETOOL) controller-gen rbac:roleName=gridrouter-operator paths=./deploy/operator/... output:rbac:dir=deploy/manifests/rbac
 	$(GO) test -count=1 -run '^TestTheAPIPageIsGenerated$$' ./docs -update
 
 .PHONY: generated
