@@ -26,6 +26,10 @@ build: ## build the binaries into bin/
 	@echo "building; where nothing has been compiled yet this takes some minutes, and each package is named"
 	CGO_ENABLED=0 $(GO) build -v -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
 
+.PHONY: slim
+slim: ## build bin/slim/gridrouter: routers without the operator's mode (docs/adr/0020)
+	CGO_ENABLED=0 $(GO) build -tags slim -trimpath -ldflags '$(LDFLAGS)' -o bin/slim/ ./cmd/gridrouter
+
 .PHONY: run
 run: build ## start a whole grid on loopback addresses and print a guided tour
 	@exec ./bin/griddev $(ARGS)
@@ -130,6 +134,7 @@ lint: ## formatting and static checks, with pinned tools
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
 		if [ -n "$$unformatted" ]; then echo "run gofmt -w on: $$unformatted"; exit 1; fi
 	$(GO) vet ./...
+	$(GO) vet -tags slim ./cmd/gridrouter
 	$(TOOL) golangci-lint run ./...
 	@if [ "$$(uname)" = Linux ]; then $(MAKE) lint-testbed; fi
 

@@ -209,6 +209,19 @@ func TestRoutersKnowNoKubernetes(t *testing.T) {
 	}
 }
 
+// TestASlimRouterCarriesNoKubernetes holds the build with the tag slim to what docs/adr/0020 promises of it.
+func TestASlimRouterCarriesNoKubernetes(t *testing.T) {
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-pgo=off", "-tags=slim", "-deps", module+"cmd/gridrouter").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for dep := range strings.Lines(string(out)) {
+		if strings.HasPrefix(dep, "k8s.io/") || strings.HasPrefix(dep, "sigs.k8s.io/") {
+			t.Errorf("the slim build reaches %s", strings.TrimSpace(dep))
+		}
+	}
+}
+
 // TestNoRoomIsANameForNothing refuses the names under which anything could be put. Apply configurations
 // are generated, with names that the generator chooses.
 func TestNoRoomIsANameForNothing(t *testing.T) {
