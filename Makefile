@@ -26,6 +26,10 @@ build: ## build the binaries into bin/
 	@echo "building; where nothing has been compiled yet this takes some minutes, and each package is named"
 	CGO_ENABLED=0 $(GO) build -v -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
 
+.PHONY: slim
+slim: ## build bin/slim/gridrouter: routers without the operator's mode (docs/adr/0020)
+	CGO_ENABLED=0 $(GO) build -tags slim -trimpath -ldflags '$(LDFLAGS)' -o bin/slim/ ./cmd/gridrouter
+
 .PHONY: run
 run: build ## start a whole grid on loopback addresses and print a guided tour
 	@exec ./bin/griddev $(ARGS)
@@ -130,6 +134,7 @@ lint: ## formatting and static checks, with pinned tools
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
 		if [ -n "$$unformatted" ]; then echo "run gofmt -w on: $$unformatted"; exit 1; fi
 	$(GO) vet ./...
+	$(GO) vet -tags slim ./cmd/gridrouter
 	$(TOOL) golangci-lint run ./...
 	@if [ "$$(uname)" = Linux ]; then $(MAKE) lint-testbed; fi
 
@@ -141,14 +146,14 @@ lint-testbed:
 		$(GO) tool -modfile=../../.tools/go.mod golangci-lint run --config ../../.golangci.yml \
 		$$($(GO) list ./... | grep -v '/cmd/kubernetes$$' | sed 's#^gridrouter.io/deploy/testbed#.#')
 
-# What is removed first holds a file for each type: those of types that are gone would stay. Rights (RBAC)
-# are generated here too, once there are controllers with markers for them:
-#   rbac:roleName=gridrouter-operator paths=./deploy/operator/... output:rbac:dir=deploy/manifests/rbac
+# What is removed first holds a file for each type: those of types that are gone would stay. Rights (RBAC) come
+# from the markers in deploy/operator.
 .PHONY: generate
-generate: ## make CRDs, deep copies, apply configurations and docs/API.md anew from the kinds in deploy/api
+generate: ## make CRDs, rights, deep copies, apply configurations and docs/API.md anew from the kinds in deploy/api
 	rm -rf deploy/api/applyconfiguration
 	$(KUBETOOL) controller-gen object crd:allowDangerousTypes=true applyconfiguration:omitToolVersion=true \
 		paths=./deploy/api/v1alpha1 output:crd:dir=deploy/manifests/crds
+	$(KUBETOOL) controller-gen rbac:roleName=gridrouter-operator paths=./deploy/operator/... output:rbac:dir=deploy/manifests/rbac
 	$(GO) test -count=1 -run '^TestTheAPIPageIsGenerated$$' ./docs -update
 
 .PHONY: generated

@@ -117,8 +117,8 @@ var rooms = []room{
 	{"deploy/samples", nil, nil, "documents to read, carried by griddev"},
 	{"cmd", []string{""}, nil, "cmd composes; nothing imports it but itself"},
 	{"cmd/flags", []string{"discovery", "routing/document", "discovery/files"}, []string{"github.com/valyala/fasthttp"}, "manners that all commands share"},
-	{"cmd/gridrouter", []string{"cmd/flags", "discovery/files", "router", "routing", "discovery", "gslb", "deploy"}, []string{"go.etcd.io/etcd/server/", "k8s.io/api", "k8s.io/apimachinery", "k8s.io/client-go"},
-		"the production binary carries no etcd server; serve does not pay for Kubernetes, whose place will be weighed when its first mode is linked"},
+	{"cmd/gridrouter", []string{"cmd/flags", "discovery/files", "router", "routing", "discovery", "gslb", "deploy"}, []string{"go.etcd.io/etcd/server/"},
+		"the production binary carries no etcd server; what Kubernetes costs it, for the operator's mode, is in adr/0020"},
 	{"cmd/gridctl", []string{"cmd/flags", "router/admission", "routing", "discovery", "gslb"}, []string{"go.etcd.io/etcd/server/"},
 		"the hand tool is no router"},
 	{"cmd/griddev", []string{"cmd/flags", "cmd/griddev", "bench/lab", "deploy/samples", "routing", "discovery"}, nil, "development and demos only"},
@@ -128,6 +128,10 @@ var rooms = []room{
 
 // testOnly are the folders that nothing may link but tests, whatever the rooms say.
 var testOnly = []string{"bench/testkit", "routing/routingtest"}
+
+// withoutKubernetes are the folders of the modes serve and gslb, which share a binary with the operator and
+// nothing else.
+var withoutKubernetes = []string{"router", "routing", "discovery", "gslb", "cmd/flags"}
 
 type listed struct {
 	ImportPath string
@@ -184,6 +188,39 @@ func TestOnlyTestsReachWhatIsForTests(t *testing.T) {
 	}
 	if len(seen) != len(testOnly) {
 		t.Errorf("of %v only %v are there", testOnly, seen)
+	}
+}
+
+// TestRoutersKnowNoKubernetes holds the request path and all that feeds it apart from the operator's libraries.
+func TestRoutersKnowNoKubernetes(t *testing.T) {
+	seen := 0
+	for _, p := range listPackages(t) {
+		folder := strings.TrimPrefix(p.ImportPath, module)
+		if !within(folder, withoutKubernetes) {
+			continue
+		}
+		seen++
+		for _, dep := range p.Deps {
+			if strings.HasPrefix(dep, "k8s.io/") || strings.HasPrefix(dep, "sigs.k8s.io/") || strings.HasPrefix(dep, module+"deploy/") {
+				t.Errorf("%s reaches %s: routers know no Kubernetes and no operator", folder, dep)
+			}
+		}
+	}
+	if seen < 10 {
+		t.Fatalf("only %d packages were looked at", seen)
+	}
+}
+
+// TestASlimRouterCarriesNoKubernetes holds the build with the tag slim to what docs/adr/0020 promises of it.
+func TestASlimRouterCarriesNoKubernetes(t *testing.T) {
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-pgo=off", "-tags=slim", "-deps", module+"cmd/gridrouter").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for dep := range strings.Lines(string(out)) {
+		if strings.HasPrefix(dep, "k8s.io/") || strings.HasPrefix(dep, "sigs.k8s.io/") {
+			t.Errorf("the slim build reaches %s", strings.TrimSpace(dep))
+		}
 	}
 }
 

@@ -1,5 +1,5 @@
-// Command gridrouter is the production binary: the router itself, the GSLB DNS server,
-// and the tools that check documents and explain decisions.
+// Command gridrouter is the production binary: the router itself, the GSLB DNS server, the
+// operator of fleets in Kubernetes, and the tools that check documents and explain decisions.
 //
 // There is one file for each subcommand; flags, environment and exit statuses are the
 // business of the package cmd/flags.
@@ -36,6 +36,7 @@ Exit status: 0 clean, 1 fault at run time, 2 bad flags, configuration or documen
 		newCheckCommand(),
 		newExplainCommand(),
 		newGslbCommand(),
+		newOperatorCommand(),
 		newSnapshotCommand(),
 		flags.NewVersionCommand("gridrouter", version),
 	)
