@@ -50,8 +50,9 @@ out=$(bash deploy/image/root.sh)
 tag=gridrouter:$version
 engine=${ENGINE:-$(choose)}
 label() { sed -n "s/.*\"org.opencontainers.image.$1\": \"\([^\"]*\)\".*/\1/p" "$out/config.json"; }
+# No cache: podman's gave the labels of another version to the same root.
 # The folder is all that the engine is shown, and so all that can get into the image.
-arguments=(-f deploy/manifests/Dockerfile -t "$tag" --build-arg ROOT=rootfs.tar
+arguments=(--no-cache -f deploy/manifests/Dockerfile -t "$tag" --build-arg ROOT=rootfs.tar
 	--build-arg VERSION="$version" --build-arg REVISION="$(label revision)" --build-arg CREATED="$(label created)")
 echo "building $tag with $engine"
 case $engine in
