@@ -61,11 +61,12 @@ testbed: ## build the testbed: a real Kubernetes whose pods are processes; 5 to 
 kube: ## a Kubernetes to play with until Ctrl-C, as root; ARGS=--help lists what it takes
 	@if [ "$$(uname)" != Linux ] || [ "$$(id -u)" != 0 ]; then echo "make kube makes network namespaces and mounts, which needs Linux and root" >&2; exit 1; fi
 	@$(MAKE) build testbed
-	@exec ./bin/testbed/testbed up --image gridrouter=bin/gridrouter,user=65532 --image echo:v1=bin/testbed/echo-v1 --image echo:v2=bin/testbed/echo-v2 $(ARGS)
+	@VERSION="$(VERSION)" bash deploy/image/root.sh
+	@mapfile -t images < <(VERSION="$(VERSION)" bash deploy/testbed/images.sh); exec ./bin/testbed/testbed up "$${images[@]}" $(ARGS)
 
 .PHONY: e2e-kube
 e2e-kube: ## tests with a real Kubernetes; they need Linux and root, and say so where they are skipped
-	@GO="$(GO)" bash deploy/testbed/e2e.sh $(ARGS)
+	@GO="$(GO)" VERSION="$(VERSION)" bash deploy/testbed/e2e.sh $(ARGS)
 
 .PHONY: campaign
 campaign: ## about an hour of random faults with traffic; GRIDROUTER_CAMPAIGN_ROUNDS and _SEED choose which
@@ -170,8 +171,12 @@ tidy: ## fail if go.mod or go.sum would change
 check: tidy lint generated test e2e ## all that must be green before a change is offered
 
 .PHONY: image
-image: build ## the container image, from scratch: one static binary, not root
-	docker build -f deploy/manifests/Dockerfile -t gridrouter:$(VERSION) .
+image: build ## the container image, from scratch: one static binary, not root; by docker, podman or buildah
+	@GO="$(GO)" VERSION="$(VERSION)" bash deploy/image/build.sh
+
+.PHONY: image-root
+image-root: build ## what is in the image, as a folder and a tar file in bin/image; needs no container engine
+	@GO="$(GO)" VERSION="$(VERSION)" bash deploy/image/root.sh
 
 .PHONY: clean
 clean: ## remove what was built

@@ -112,6 +112,7 @@ var rooms = []room{
 	{"deploy/operator/metricsapi", []string{"deploy/operator/routermetrics"}, []string{"github.com/valyala/fasthttp", "go.etcd.io/"}, "the metrics API shows numbers that others read"},
 	{"deploy/services", []string{"deploy/api", "deploy/clusters", "deploy/workflow", "deploy/locks", "discovery/catalog"}, []string{"github.com/valyala/fasthttp", "sigs.k8s.io/controller-runtime/pkg/manager"},
 		"business methods are called by people's tools, which run no controller"},
+	{"deploy/image", nil, []string{"k8s.io/", "go.etcd.io/"}, "an image is held to its files alone"},
 	{"deploy/manifests", nil, []string{"k8s.io/", "go.etcd.io/"}, "files to install from, carried by the binary"},
 	{"deploy/console", []string{"deploy/api", "deploy/console", "routing", "discovery"}, nil, "the console writes resources and documents"},
 	{"deploy/samples", nil, nil, "documents to read, carried by griddev"},

@@ -10,6 +10,9 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+	// The public authorities, for machines and images that have none of their own. Those that the
+	// system has, or that SSL_CERT_FILE and SSL_CERT_DIR name, are used instead of them.
+	_ "golang.org/x/crypto/x509roots/fallback"
 
 	"gridrouter.io/cmd/flags"
 )

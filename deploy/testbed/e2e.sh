@@ -14,7 +14,14 @@ if ! unshare --net --pid --mount --fork true; then
 fi
 bash build.sh
 go=${GO:-go}
-out=$(cd ../.. && pwd)/bin/testbed
+top=$(cd ../.. && pwd)
+out=$top/bin/testbed
+# What the tests deploy and run: the production image's root, and the tools of the same commit.
+export VERSION=${VERSION:-dev}
+make -C "$top" VERSION="$VERSION" image-root
+mapfile -t images < <(bash images.sh)
+# Where tests find the tools, and which tag of gridrouter is this commit's.
+export GRIDROUTER_BIN=$top/bin GRIDROUTER_VERSION=$VERSION
 # As build.sh compiles it, so that nothing is compiled twice.
 export CGO_ENABLED=0 GOFLAGS="-buildvcs=false -trimpath"
 
@@ -34,6 +41,4 @@ echo "== locks in Leases of a real API server"
 (cd ../.. && KUBEBUILDER_ASSETS=$out/assets "$go" test -count=1 -timeout 10m -v ./deploy/locks/leaselock)
 echo "== in a testbed"
 "$go" test -c -o "$out/e2e.test" ./e2e
-"$out/testbed" run --nodes=3 --pretend-nodes=1 \
-	--image=echo:v1="$out/echo-v1" --image=echo:v2="$out/echo-v2" \
-	-- "$out/e2e.test" -test.v -test.timeout=20m "$@"
+"$out/testbed" run --nodes=3 --pretend-nodes=1 "${images[@]}" -- "$out/e2e.test" -test.v -test.timeout=20m "$@"

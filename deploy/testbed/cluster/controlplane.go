@@ -122,6 +122,8 @@ func (c *Cluster) startControllers(ctx context.Context) error {
 		"--service-account-private-key-file="+c.path("pki", "sa.key"),
 		"--root-ca-file="+c.authority.CA(),
 		"--cluster-signing-cert-file="+c.authority.CA(), "--cluster-signing-key-file="+c.path("pki", "ca.key"),
+		// Every 15 s are too slow for a test.
+		"--horizontal-pod-autoscaler-sync-period=3s",
 		// A node is lost after this time; it tells that it lives every 10 s.
 		"--node-monitor-grace-period=25s", "--node-monitor-period=2s")
 	if err != nil {

@@ -97,6 +97,9 @@ func enterWorkingDir(spec *Spec) error {
 }
 
 func becomeUser(spec *Spec) error {
+	if err := boundCapabilities(spec.Capabilities); err != nil {
+		return err
+	}
 	if spec.NoNewPrivileges {
 		if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 			return fmt.Errorf("no new privileges: %w", err)

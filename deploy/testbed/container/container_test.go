@@ -39,6 +39,7 @@ func TestMain(m *testing.M) {
 // report is what a program sees of its container.
 type report struct {
 	PID, UID, GID int
+	Bounding      string // the capabilities that it may have, as the kernel shows them
 	Hostname      string
 	Directory     string
 	Root          []string
@@ -55,6 +56,9 @@ func look() report {
 	for _, entry := range entries {
 		r.Root = append(r.Root, entry.Name())
 	}
+	status, _ := os.ReadFile("/proc/self/status")
+	_, bounding, _ := strings.Cut(string(status), "CapBnd:")
+	r.Bounding = strings.Fields(bounding + " none")[0]
 	text, _ := os.ReadFile("/etc/hello")
 	r.File = string(text)
 	for _, folder := range []string{"/", "/tmp", "/data", "/fixed"} {
@@ -86,6 +90,8 @@ func newSpec(t *testing.T, arguments ...string) Spec {
 		Hostname:  "box",
 		Arguments: append([]string{"/" + filepath.Base(self)}, arguments...),
 		Files:     map[string]string{"/etc/hello": "hello"},
+
+		Capabilities: AllCapabilities(),
 	}
 }
 
@@ -137,6 +143,24 @@ func TestAContainerHasTheUserTheMountsAndTheRootItWasGiven(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(data, "written")); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestAContainerHasNoCapabilityButThoseItWasGiven(t *testing.T) {
+	for _, c := range []struct {
+		given []string
+		want  string
+	}{
+		{nil, "0000000000000000"},
+		{[]string{"CHOWN", "NET_BIND_SERVICE"}, "0000000000000401"},
+	} {
+		for _, user := range []int{0, 65532} {
+			spec := newSpec(t, "report")
+			spec.Capabilities, spec.UID = c.given, user
+			if r := runToEnd(t, spec); r.Bounding != c.want || r.UID != user {
+				t.Errorf("given %v, the user %d has %+v", c.given, user, r)
+			}
+		}
 	}
 }
 

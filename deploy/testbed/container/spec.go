@@ -35,6 +35,9 @@ type Spec struct {
 	// UID, GID and Groups are who the program runs as.
 	UID, GID int
 	Groups   []int
+	// Capabilities are those that the program may have, as root or through a file that gives them,
+	// by their names without CAP_.
+	Capabilities []string
 	// NoNewPrivileges forbids that the program gains any by starting another.
 	NoNewPrivileges bool
 	// Arguments and Environment are those of the program; it is looked up in the PATH of the

@@ -24,11 +24,7 @@ type sandbox struct {
 func (r *Runtime) RunPodSandbox(_ context.Context, request *v1.RunPodSandboxRequest) (*v1.RunPodSandboxResponse, error) {
 	s := &sandbox{id: newID(), config: request.GetConfig(), created: time.Now()}
 	if networkOf(s.config) != v1.NamespaceMode_NODE {
-		add := r.options.Network.AddPod
-		if r.options.Pretend {
-			add = r.options.Network.Reserve
-		}
-		pod, err := add()
+		pod, err := r.addPod(s.config.GetLinux().GetSysctls())
 		if err != nil {
 			return nil, err
 		}
@@ -38,6 +34,13 @@ func (r *Runtime) RunPodSandbox(_ context.Context, request *v1.RunPodSandboxRequ
 	defer r.mu.Unlock()
 	r.sandboxes[s.id] = s
 	return &v1.RunPodSandboxResponse{PodSandboxId: s.id}, nil
+}
+
+func (r *Runtime) addPod(sysctls map[string]string) (*network.Pod, error) {
+	if r.options.Pretend {
+		return r.options.Network.Reserve()
+	}
+	return r.options.Network.AddPod(sysctls)
 }
 
 // StopPodSandbox kills the pod's containers and takes its network away.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -178,14 +179,18 @@ func (c *containerState) spec() container.Spec {
 		ReadOnly:        security.GetReadonlyRootfs(),
 		Hostname:        c.sandbox.config.GetHostname(),
 		NoNewPrivileges: security.GetNoNewPrivs(),
+		Capabilities:    capabilities(security),
 		Arguments:       c.arguments(),
-		WorkingDir:      c.config.GetWorkingDir(),
+		WorkingDir:      c.image.WorkingDir,
 		UID:             int(c.image.UID),
 		GID:             int(c.image.GID),
 		Files: map[string]string{
 			"/etc/hostname":    c.sandbox.config.GetHostname() + "\n",
 			"/etc/resolv.conf": resolvConf(c.sandbox.config.GetDnsConfig()),
 		},
+	}
+	if folder := c.config.GetWorkingDir(); folder != "" {
+		spec.WorkingDir = folder
 	}
 	if user := security.GetRunAsUser(); user != nil {
 		spec.UID, spec.GID = int(user.GetValue()), 0
@@ -203,12 +208,17 @@ func (c *containerState) spec() container.Spec {
 	return spec
 }
 
+// arguments are the pod's command and args. A pod without a command has the image's; then, without
+// args, the image's arguments too.
 func (c *containerState) arguments() []string {
-	arguments := append([]string{}, c.config.GetCommand()...)
-	if len(arguments) == 0 {
-		arguments = append(arguments, c.image.Entrypoint...)
+	command, arguments := c.config.GetCommand(), c.config.GetArgs()
+	if len(command) == 0 {
+		command = c.image.Entrypoint
+		if len(arguments) == 0 {
+			arguments = c.image.Command
+		}
 	}
-	return append(arguments, c.config.GetArgs()...)
+	return slices.Concat(command, arguments)
 }
 
 func (c *containerState) environment(uid int) []string {
@@ -216,11 +226,12 @@ func (c *containerState) environment(uid int) []string {
 	if uid == 0 {
 		home = "/root"
 	}
-	environment := make([]string, 0, 3+len(c.config.GetEnvs()))
+	environment := make([]string, 0, 3+len(c.image.Environment)+len(c.config.GetEnvs()))
 	environment = append(environment,
 		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 		"HOSTNAME="+c.sandbox.config.GetHostname(),
 		"HOME="+home)
+	environment = append(environment, c.image.Environment...)
 	for _, variable := range c.config.GetEnvs() {
 		environment = append(environment, variable.GetKey()+"="+string(variable.GetValue()))
 	}

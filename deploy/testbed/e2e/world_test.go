@@ -152,13 +152,22 @@ func (w *world) deploy(d *appsv1.Deployment) {
 		ObjectMeta: metav1.ObjectMeta{Name: d.Name},
 		Spec: corev1.ServiceSpec{
 			Selector: d.Spec.Selector.MatchLabels,
-			Ports:    []corev1.ServicePort{{Name: "http", Port: 80, TargetPort: intstr.FromString("http")}},
+			Ports:    servicePorts(d.Spec.Template.Spec.Containers[0]),
 		},
 	}, metav1.CreateOptions{})
 	if err != nil {
 		w.Fatal(err)
 	}
 	w.rolledOut(d.Name)
+}
+
+// servicePorts are the usual ones of the schemes that a container's ports are named by.
+func servicePorts(container corev1.Container) (ports []corev1.ServicePort) {
+	for _, port := range container.Ports {
+		number := map[string]int32{"http": 80, "https": 443}[port.Name]
+		ports = append(ports, corev1.ServicePort{Name: port.Name, Port: number, TargetPort: intstr.FromString(port.Name)})
+	}
+	return ports
 }
 
 // change changes a deployment.

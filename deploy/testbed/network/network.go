@@ -9,7 +9,9 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 
 	"github.com/vishvananda/netlink"
@@ -123,14 +125,16 @@ func (n *Network) Reserve() (*Pod, error) {
 	return &Pod{Address: address}, nil
 }
 
-// AddPod makes a network namespace, which is connected to the bridge.
-func (n *Network) AddPod() (*Pod, error) {
+// AddPod makes a network namespace, which is connected to the bridge and has the given settings
+// of the kernel, say net.ipv4.ip_unprivileged_port_start. Settings that are not the network's are
+// refused.
+func (n *Network) AddPod(sysctls map[string]string) (*Pod, error) {
 	address, err := n.take()
 	if err != nil {
 		return nil, err
 	}
 	pod := &Pod{Address: address}
-	if err := n.connect(pod); err != nil {
+	if err := n.connect(pod, sysctls); err != nil {
 		n.Remove(pod)
 		return nil, fmt.Errorf("network of a pod: %w", err)
 	}
@@ -174,8 +178,8 @@ func (n *Network) take() (netip.Addr, error) {
 	}
 }
 
-func (n *Network) connect(pod *Pod) (err error) {
-	if pod.Namespace, err = newNamespace(); err != nil {
+func (n *Network) connect(pod *Pod, sysctls map[string]string) (err error) {
+	if pod.Namespace, err = newNamespace(sysctls); err != nil {
 		return err
 	}
 	n.mu.Lock()
@@ -219,9 +223,9 @@ func configurePod(pod *Pod) error {
 	)
 }
 
-// newNamespace makes a network namespace. It does so in a thread that ends with it, since a
-// thread's namespace is that of whatever it starts.
-func newNamespace() (*os.File, error) {
+// newNamespace makes a network namespace with its settings. It does so in a thread that ends with
+// it, since a thread's namespace is that of whatever it starts.
+func newNamespace(sysctls map[string]string) (*os.File, error) {
 	type result struct {
 		file *os.File
 		err  error
@@ -233,8 +237,7 @@ func newNamespace() (*os.File, error) {
 			done <- result{nil, err}
 			return
 		}
-		// As in the usual container runtimes, ports below 1024 need no privilege.
-		if err := os.WriteFile("/proc/sys/net/ipv4/ip_unprivileged_port_start", []byte("0"), 0); err != nil {
+		if err := set(sysctls); err != nil {
 			done <- result{nil, err}
 			return
 		}
@@ -243,6 +246,21 @@ func newNamespace() (*os.File, error) {
 	}()
 	r := <-done
 	return r.file, r.err
+}
+
+// set changes settings of the network namespace that the thread is in.
+func set(sysctls map[string]string) error {
+	for name, value := range sysctls {
+		// All others belong to the machine, or to namespaces that each container has for itself.
+		if !strings.HasPrefix(name, "net.") || strings.Contains(name, "/") {
+			return fmt.Errorf("sysctl %s: the testbed sets only those of a pod's network, net.*", name)
+		}
+		path := filepath.Join("/proc/sys", strings.ReplaceAll(name, ".", "/"))
+		if err := os.WriteFile(path, []byte(value), 0); err != nil {
+			return fmt.Errorf("sysctl %s: %w", name, err)
+		}
+	}
+	return nil
 }
 
 func ipNet(prefix netip.Prefix) *net.IPNet {

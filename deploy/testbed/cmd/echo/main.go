@@ -23,6 +23,7 @@ var version = "none"
 
 func main() {
 	listen := flag.String("listen", ":8080", "where to listen")
+	listenTLS := flag.String("listen-tls", "", "where to listen for HTTPS too, with a certificate that nobody knows")
 	exit := flag.Int("exit", -1, "end at once with this status")
 	linger := flag.Duration("linger", 0, "how long to go on after SIGTERM")
 	exists := flag.String("exists", "", "end at once with status 0 if this file exists, else 1; for probes")
@@ -38,7 +39,7 @@ func main() {
 	if *exit >= 0 {
 		os.Exit(*exit)
 	}
-	if err := serve(*listen, *linger); err != nil {
+	if err := serve(*listen, *listenTLS, *linger); err != nil {
 		fmt.Fprintln(os.Stderr, "echo:", err)
 		os.Exit(1)
 	}
@@ -46,12 +47,15 @@ func main() {
 
 // serve serves until SIGTERM, goes on for as long as linger says, and ends when all requests are
 // answered.
-func serve(listen string, linger time.Duration) error {
+func serve(listen, listenTLS string, linger time.Duration) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	server := &http.Server{Addr: listen, Handler: handler(), ReadHeaderTimeout: 10 * time.Second}
-	failed := make(chan error, 1)
+	failed := make(chan error, 2)
 	go func() { failed <- server.ListenAndServe() }()
+	if listenTLS != "" {
+		go func() { failed <- serveTLS(server, listenTLS) }()
+	}
 	select {
 	case err := <-failed:
 		return err
@@ -114,6 +118,9 @@ func handler() http.Handler {
 		addresses, err := net.DefaultResolver.LookupHost(r.Context(), r.FormValue("name"))
 		answer(w, fmt.Append(nil, addresses), err)
 	})
+	answers := &answers{byPath: map[string]string{}}
+	mux.HandleFunc("POST /answers", answers.store)
+	mux.HandleFunc("GET /", answers.give)
 	mux.HandleFunc("POST /exit", func(_ http.ResponseWriter, r *http.Request) {
 		code, err := strconv.Atoi(r.FormValue("code"))
 		if err != nil {
