@@ -79,7 +79,7 @@ func canaryStage(fleet *v1alpha1.GridRouter, now time.Time) string {
 	}
 	switch c.State {
 	case "Deploying":
-		line.WriteString(", its routers are not ready yet, " + readiness(fleet))
+		fmt.Fprintf(&line, ", its routers are not ready yet, %d of all %d are", fleet.Status.Ready, fleet.Status.Replicas)
 	case "Paused":
 		line.WriteString(", stopped until a person decides")
 	case "Promoting":

@@ -1,11 +1,13 @@
 package services
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/url"
+	"strconv"
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -204,23 +206,36 @@ func fieldErrors(err error) []FieldError {
 		if strings.Contains(cause.Message, "some validation rules were not checked") {
 			continue // it only says that there may be more to come
 		}
-		all = append(all, FieldError{Field: strings.TrimPrefix(cause.Field, "<nil>"), Message: plainMessage(cause.Message)})
+		all = append(all, FieldError{Field: strings.TrimPrefix(cause.Field, "<nil>"), Message: plainMessage(cause.Field, cause.Message)})
 	}
 	return all
 }
 
-// plainMessage takes the form off a message: Invalid value: "VALUE": MESSAGE, with a message that stands alone.
-// Where that is one of the schema ("should be less than ..."), the value stays.
-func plainMessage(message string) string {
-	for _, form := range []string{`Invalid value: "object": `, `Invalid value: "array": `, `Invalid value: "string": `, `Invalid value: "integer": `, "Invalid value: "} {
-		rest, found := strings.CutPrefix(message, form)
-		if !found {
-			continue
-		}
-		if strings.HasPrefix(rest, "{") || strings.HasPrefix(rest, "[") || strings.HasPrefix(rest, `"`) {
-			return message
-		}
-		return rest
+// plainMessage turns "Invalid value: VALUE: MESSAGE" into "MESSAGE (it is VALUE)", without a value that is no
+// single one. Messages of the schema begin with the field once more, which goes too.
+func plainMessage(field, message string) string {
+	rest, found := strings.CutPrefix(message, "Invalid value: ")
+	if !found {
+		return message
 	}
-	return message
+	if strings.HasPrefix(rest, "{") || strings.HasPrefix(rest, "[") {
+		return message
+	}
+	value, err := strconv.QuotedPrefix(rest)
+	if err != nil {
+		value, _, _ = strings.Cut(rest, ": ")
+		if _, err := strconv.ParseFloat(value, 64); err != nil {
+			return cmp.Or(rest, message) // the message of a rule about an object, which has no value
+		}
+	}
+	plain, found := strings.CutPrefix(rest[len(value):], ": ")
+	if !found {
+		return message
+	}
+	plain = strings.TrimPrefix(plain, field+" in body ")
+	switch value {
+	case `"object"`, `"array"`, `"string"`, `"integer"`, `"number"`, `"boolean"`, `""`, "null":
+		return plain
+	}
+	return plain + " (it is " + value + ")"
 }

@@ -125,18 +125,26 @@ func (g *goal) outcome(fleet *v1alpha1.GridRouter, now time.Time) Progress {
 	if degraded != nil && degraded.Reason == string(v1alpha1.ReasonRevisionUnknown) && degraded.ObservedGeneration >= g.generation {
 		return g.failed("the operator does not have that revision any more: %s", degraded.Message)
 	}
-	if v1alpha1.Reason(progressing.Reason) == v1alpha1.ReasonComplete && progressing.Status == metav1.ConditionFalse && g.reached(fleet) {
+	if progressing.Status == metav1.ConditionFalse && g.reached(fleet, v1alpha1.Reason(progressing.Reason)) {
 		return g.done("done, %s", readiness(fleet))
 	}
 	if why, ended := g.endedBadly(fleet, progressing); ended {
 		return g.failed("%s", why)
 	}
+	if g.version != "" && g.revisionOf(fleet) == nil {
+		return g.waiting("its rollout has not begun; the one before: %s", Describe(fleet, now))
+	}
 	return g.waiting("%s", Describe(fleet, now))
 }
 
-// reached says whether the fleet is what the change asked for, where it rests.
-func (g *goal) reached(fleet *v1alpha1.GridRouter) bool {
-	return g.version == "" || fleet.Status.Versions.Current == g.version
+// reached says whether a fleet that rests is what the change asked for. What became of its last rollout does
+// not matter to one that was scaled.
+func (g *goal) reached(fleet *v1alpha1.GridRouter, reason v1alpha1.Reason) bool {
+	if g.kind == goalReady {
+		allReady := fleet.Status.Ready == wanted(fleet) && fleet.Status.Replicas == wanted(fleet)
+		return reason == v1alpha1.ReasonComplete || allReady
+	}
+	return reason == v1alpha1.ReasonComplete && fleet.Status.Versions.Current == g.version
 }
 
 // endedBadly says whether the rollout that the change began was taken back or failed, and why. A rollout that
@@ -146,10 +154,7 @@ func (g *goal) endedBadly(fleet *v1alpha1.GridRouter, progressing *metav1.Condit
 	rests := progressing.Status == metav1.ConditionFalse && (reason == v1alpha1.ReasonRolledBack || reason == v1alpha1.ReasonDeadlineExceeded)
 	ours := g.revisionOf(fleet)
 	if ours == nil {
-		if rests && g.version == "" {
-			return progressing.Message, true
-		}
-		return "", false
+		return progressing.Message, g.kind == goalReady && rests && reason == v1alpha1.ReasonDeadlineExceeded
 	}
 	mine := rests || ours.Revision > g.newest
 	reasons := cmp.Or(ours.Why, progressing.Message, "no reason is told")
