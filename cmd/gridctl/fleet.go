@@ -18,14 +18,17 @@ func newFleetCommand(to *connection) *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
 		Use:   "fleet",
-		Short: "Show the routers, and which revision each runs",
+		Short: "Show the routers that etcd knows, and which revision each runs",
 		Long: `Prints every router that announces itself in etcd. A router that runs an older revision than
 the newest document is marked "behind"; one whose documents differ from those of the others at
 the same revision is marked "other hash"; one that has other forms of the same documents in force
 than most "other forms in force" (what is in force depends on the past where a document is bad,
 or its epoch is lower than one that was seen: two decks may serve one tenant); one whose guard holds a mass change "holds N documents"
 ("gridctl guard" says what to do). One that died is gone when its lease ends. GSLB servers that follow
-etcd are shown below, with the revision of the Gslb documents that they answer from; they are marked alike.`,
+etcd are shown below, with the revision of the Gslb documents that they answer from; they are marked alike.
+
+"gridctl fleets", with s, is another group of commands: it creates, scales and upgrades fleets of routers
+in Kubernetes.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := oneOf(output, "table", "json"); err != nil {
