@@ -154,7 +154,7 @@ generate: ## make CRDs, rights, deep copies, apply configurations and docs/API.m
 	rm -rf deploy/api/applyconfiguration
 	$(KUBETOOL) controller-gen object crd:allowDangerousTypes=true applyconfiguration:omitToolVersion=true \
 		paths=./deploy/api/v1alpha1 output:crd:dir=deploy/manifests/crds
-	$(KUBETOOL) controller-gen rbac:roleName=gridrouter-operator paths=./deploy/operator/... output:rbac:dir=deploy/manifests/rbac
+	$(KUBETOOL) controller-gen rbac:roleName=gridrouter-operator paths=./deploy/operator/... paths=./deploy/clusters output:rbac:dir=deploy/manifests/rbac
 	$(GO) test -count=1 -run '^TestTheAPIPageIsGenerated$$' ./docs -update
 
 .PHONY: generated

@@ -147,9 +147,8 @@ func (o *operator) options() (manager.Options, error) {
 	return manager.Options{
 		Scheme: scheme,
 		Logger: zapr.NewLogger(o.config.Log),
-		Cache:  cache.Options{DefaultNamespaces: o.watched(), DefaultTransform: cache.TransformStripManagedFields()},
-		// Secrets are read one by one, when they are needed: the operator has no right to list them, and
-		// keeps none in memory.
+		Cache:  cache.Options{DefaultNamespaces: o.watched(), DefaultTransform: cache.TransformStripManagedFields(), ByObject: ofFleets()},
+		// Secrets are read one by one, when they are needed; only those with kubeconfigs are kept in memory.
 		Client:                        client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}}}},
 		LeaderElection:                true,
 		LeaderElectionID:              LeaseName,

@@ -1,7 +1,100 @@
 package operator
 
-// addParts adds what keeps fleets to the manager: the registry of clusters, the metrics API, the reconcilers.
-// Each is a line here, and gets from o.config what it needs.
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/selection"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"gridrouter.io/deploy/api/v1alpha1"
+	"gridrouter.io/deploy/clusters"
+	"gridrouter.io/deploy/operator/fleet"
+	"gridrouter.io/deploy/operator/fleet/render"
+	"gridrouter.io/deploy/operator/fleet/tables"
+	"gridrouter.io/deploy/operator/fleet/vip"
+	"gridrouter.io/deploy/operator/routermetrics"
+)
+
+// addParts adds what keeps fleets to the manager: the registry of clusters, what reads routers, the reconcilers.
 func (o *operator) addParts() error {
+	sampler := routermetrics.NewSampler(routermetrics.SamplerOptions{})
+	pool := tables.NewPool(o.config.Log.Named("tables"), tables.Options{})
+	var fleets *fleet.Reconciler
+	registry := clusters.New(o.manager, clusters.Options{
+		Watch: fleetKinds(), Select: ofFleets(),
+		Changed: func(namespace, name string) { fleets.Changed(namespace, name) },
+		ConnectionChanged: func(namespace, name string) {
+			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+			defer cancel()
+			if err := fleets.ConnectionChanged(ctx, namespace, name); err != nil {
+				o.config.Log.Warn("the fleets of a connection that changed could not be listed; they are looked at when their time is over", zap.Error(err))
+			}
+		},
+		Log: o.manager.GetLogger().WithName("clusters"),
+	})
+	fleets = fleet.New(fleet.Options{
+		Client: o.manager.GetClient(), Clusters: registry, Image: o.config.Image, Namespace: o.config.Namespace,
+		Tables: pool, Metrics: sampler, Events: o.manager.GetEventRecorder("gridrouter-operator"),
+		VIP: func(c clusters.Cluster, of *v1alpha1.GridRouter) vip.Provider {
+			return fleet.Keepalived(c.Client, of, c.Remote)
+		},
+	})
+	for what, add := range map[string]func() error{
+		"the registry of clusters":      func() error { return o.manager.Add(registry) },
+		"what samples routers":          func() error { return o.manager.Add(sampler) },
+		"what reads the tables":         func() error { return o.manager.Add(closing{pool}) },
+		"the reconciler of connections": func() error { return clusters.NewReconciler(registry).SetupWithManager(o.manager) },
+		"the reconciler of fleets":      func() error { return fleets.SetupWithManager(o.manager) },
+	} {
+		if err := add(); err != nil {
+			return fmt.Errorf("%s: %w", what, err)
+		}
+	}
 	return nil
+}
+
+// closing closes a pool at the end.
+type closing struct{ pool *tables.Pool }
+
+// Start waits for the end.
+func (c closing) Start(ctx context.Context) error {
+	<-ctx.Done()
+	c.pool.Close()
+	return nil
+}
+
+// fleetKinds are the kinds of objects that fleets have, and that are watched.
+func fleetKinds() []client.Object {
+	return []client.Object{
+		&appsv1.Deployment{}, &appsv1.ControllerRevision{}, &corev1.Service{}, &corev1.ServiceAccount{}, &corev1.ConfigMap{}, &corev1.Pod{},
+		&policyv1.PodDisruptionBudget{}, &autoscalingv2.HorizontalPodAutoscaler{}, &networkingv1.NetworkPolicy{},
+	}
+}
+
+// ofFleets narrows caches to what has the label of a fleet. Whose fields are whose is kept of all but pods:
+// the reconciler sees by that what it has applied.
+func ofFleets() map[client.Object]cache.ByObject {
+	labelled, err := labels.NewRequirement(render.LabelFleet, selection.Exists, nil)
+	if err != nil {
+		panic(err) // the label is written in the code
+	}
+	all := map[client.Object]cache.ByObject{}
+	for _, kind := range fleetKinds() {
+		narrow := cache.ByObject{Label: labels.NewSelector().Add(*labelled), Transform: func(o any) (any, error) { return o, nil }}
+		if _, pod := kind.(*corev1.Pod); pod {
+			narrow.Transform = cache.TransformStripManagedFields()
+		}
+		all[kind] = narrow
+	}
+	return all
 }

@@ -70,7 +70,9 @@ func check[L client.Object, C any](t *testing.T, c client.Client, name string, w
 		t.Fatalf("%T is no apply configuration", wanted)
 	}
 	text := written(t, wanted)
-	var about struct{ Metadata struct{ Name, Namespace string } }
+	var about struct {
+		Metadata struct{ Name, Namespace string }
+	}
 	if err := json.Unmarshal([]byte(text), &about); err != nil {
 		t.Fatal(err)
 	}

@@ -60,3 +60,6 @@ func labels(fleet string) map[string]string {
 		LabelFleet:                     fleet,
 	}
 }
+
+// LabelsOf are the labels that every object of a fleet has.
+func LabelsOf(fleet string) map[string]string { return labels(fleet) }

@@ -1,0 +1,62 @@
+package fleet
+
+import (
+	"fmt"
+	"net"
+	"strconv"
+
+	"gridrouter.io/deploy/api/v1alpha1"
+	"gridrouter.io/deploy/operator/fleet/analysis"
+	"gridrouter.io/deploy/operator/fleet/canary"
+	"gridrouter.io/deploy/operator/fleet/render"
+	"gridrouter.io/deploy/operator/routermetrics"
+)
+
+// verdict is what the metrics of a canary say.
+type verdict struct {
+	event  canary.Event // Passed, Failed or Inconclusive; empty: no canary is to be judged
+	reason v1alpha1.Reason
+	why    string
+}
+
+// judge compares the canaries of a step with the stable routers, by what both counted since the step's
+// canaries were ready.
+func (r *Reconciler) judge(w *world) verdict {
+	if w.work == nil || w.work.State != canary.Holding && w.work.State != canary.Judging || w.fleet.Spec.Rollout.Canary == nil {
+		r.windows.Forget(idOf(w.fleet))
+		return verdict{}
+	}
+	window := r.windows.Of(idOf(w.fleet), fmt.Sprintf("%s/%d", w.work.ID, w.work.Context.Step), w.now)
+	for i := range w.pods {
+		pod := &w.pods[i]
+		if sample, known := r.options.Metrics.Latest(string(pod.UID)); known {
+			window.Add(string(pod.UID), pod.Labels[render.LabelTrack] == string(render.TrackCanary), sample)
+		}
+	}
+	tried, stable := window.Deltas()
+	found, reason, why := analysis.Judge(tried, stable, w.fleet.Spec.Rollout.Canary.Analysis)
+	v := verdict{reason: reason, why: why}
+	switch found {
+	case analysis.Passed:
+		v.event = canary.Passed
+	case analysis.Failed:
+		v.event = canary.Failed
+	case analysis.Inconclusive:
+		v.event = canary.Inconclusive
+	}
+	return v
+}
+
+// sample has the metrics of a fleet's routers read, where somebody asks for them: a canary or an autoscaler.
+func (r *Reconciler) sample(w *world) {
+	var targets map[string]routermetrics.Target
+	if w.fleet.Spec.Autoscaling != nil || w.work != nil && !w.work.over() {
+		targets = map[string]routermetrics.Target{}
+		for i := range w.pods {
+			if pod := &w.pods[i]; pod.Status.PodIP != "" && counts(pod) {
+				targets[string(pod.UID)] = routermetrics.Target{Address: net.JoinHostPort(pod.Status.PodIP, strconv.Itoa(render.AdminPort)), Token: w.secrets.token}
+			}
+		}
+	}
+	r.options.Metrics.Set(idOf(w.fleet), targets)
+}

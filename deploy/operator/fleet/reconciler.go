@@ -1,0 +1,263 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"sync/atomic"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/util/workqueue"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"gridrouter.io/deploy/api/v1alpha1"
+	"gridrouter.io/deploy/clusters"
+	"gridrouter.io/deploy/operator/fleet/analysis"
+	"gridrouter.io/deploy/operator/fleet/render"
+	"gridrouter.io/deploy/operator/fleet/tables"
+	"gridrouter.io/deploy/operator/fleet/vip"
+	"gridrouter.io/deploy/operator/routermetrics"
+	"gridrouter.io/deploy/workflow"
+)
+
+// Options is what a reconciler works with. All of it is required.
+type Options struct {
+	// Client reads GridRouters, from a cache that may be behind, and writes them.
+	Client client.Client
+	// Clusters says how the cluster of a fleet is reached.
+	Clusters interface {
+		Cluster(ctx context.Context, namespace, connection string) (clusters.Cluster, error)
+	}
+	// Image is what fleets run that name no image: the operator's own, without a tag.
+	Image string
+	// Namespace is where the operator runs.
+	Namespace string
+	// Tables reads what routers tell of themselves in etcd.
+	Tables *tables.Pool
+	// Metrics reads the routers' own metrics.
+	Metrics *routermetrics.Sampler
+	// VIP returns what programs LVS for a fleet in a cluster.
+	VIP func(clusters.Cluster, *v1alpha1.GridRouter) vip.Provider
+	// Events tells of what happens to fleets.
+	Events events.EventRecorder
+	// Now is the time.
+	Now func() time.Time
+}
+
+// Reconciler keeps fleets at what their specs say. Its methods may be called at once for different
+// fleets.
+type Reconciler struct {
+	options  Options
+	machine  *machine
+	progress *progress
+	windows  analysis.Windows
+	// queue is the controller's, once it has started.
+	queue atomic.Pointer[workqueue.TypedRateLimitingInterface[reconcile.Request]]
+}
+
+// Bounds of how soon a fleet is looked at again where nothing changes that is watched.
+const (
+	soon      = 5 * time.Second  // something is on its way that is not watched, such as the metrics of canaries
+	now       = 100 * time.Millisecond // one change was made, and others may follow, once the cache has it
+	seldom    = 5 * time.Minute
+	unreached = 15 * time.Second
+)
+
+// Reconcile brings one fleet a step nearer to its spec, and its status up to date.
+func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
+	fleet := &v1alpha1.GridRouter{}
+	if err := r.options.Client.Get(ctx, request.NamespacedName, fleet); err != nil {
+		if gone(err) {
+			r.forget(request.String())
+			return ctrl.Result{}, nil
+		}
+		return ctrl.Result{}, err
+	}
+	before := fleet.Status.DeepCopy()
+	cluster, err := r.options.Clusters.Cluster(ctx, fleet.Namespace, fleet.Spec.Cluster)
+	if fleet.DeletionTimestamp != nil {
+		r.forget(request.String())
+		return r.clean(ctx, fleet, cluster, err)
+	}
+	var result ctrl.Result
+	switch unreachable := (*clusters.UnreachableError)(nil); {
+	case errors.As(err, &unreachable):
+		unreachableStatus(fleet, unreachable)
+		result.RequeueAfter, err = unreached, nil
+	case err == nil:
+		result, err = r.reconcile(ctx, fleet, cluster)
+	}
+	if errors.Is(err, workflow.ErrConflict) || apierrors.IsConflict(err) {
+		return ctrl.Result{RequeueAfter: now}, nil // what was read was old: it is read anew
+	}
+	if err != nil {
+		failedStatus(fleet, err)
+	}
+	return result, errors.Join(err, r.writeStatus(ctx, fleet, before))
+}
+
+// writeStatus writes the status if it changed, and tells of what changed.
+func (r *Reconciler) writeStatus(ctx context.Context, fleet *v1alpha1.GridRouter, before *v1alpha1.GridRouterStatus) error {
+	if reflect.DeepEqual(before, &fleet.Status) {
+		return nil
+	}
+	err := r.options.Client.Status().Update(ctx, fleet, client.FieldOwner(render.FieldOwner))
+	switch {
+	case gone(err):
+		return nil
+	case err != nil:
+		return fmt.Errorf("write the status: %w", err)
+	}
+	r.tell(fleet, before)
+	return nil
+}
+
+// reconcile looks, decides, makes one change, and computes the status.
+func (r *Reconciler) reconcile(ctx context.Context, fleet *v1alpha1.GridRouter, cluster clusters.Cluster) (ctrl.Result, error) {
+	w, err := r.look(ctx, fleet, cluster)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	if err := r.readSecrets(ctx, w); err != nil {
+		return ctrl.Result{}, err
+	}
+	r.follow(w)
+	to := r.targetOf(w)
+	i, err := intend(fleet, w.revisions, to, w.work, w.stable.hash, w.wantedReplicas())
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	if to.store && w.secrets.unusable {
+		i = intent{stable: byHash(w.revisions, w.stable.hash)}
+	}
+	v := r.judge(w)
+	done, actErr := r.act(ctx, w, to, i, v)
+	w.compare(&done)
+	vipErr := r.forward(ctx, w, &done)
+	r.status(w, to, i, done, v, errors.Join(actErr, vipErr))
+	return ctrl.Result{RequeueAfter: r.again(w, done)}, errors.Join(actErr, vipErr)
+}
+
+// targetOf finds the revision that the spec asks for.
+func (r *Reconciler) targetOf(w *world) target {
+	input := render.InputOf(w.fleet, w.secrets.etcdKeys, render.Defaults{Image: r.options.Image})
+	return chooseTarget(w.fleet, w.revisions, input, w.stable.hash)
+}
+
+// done is what a reconcile did.
+type done struct {
+	// changed says that something was written, so that the next reconcile comes at once.
+	changed bool
+	// conflicts lists objects that belong to somebody else.
+	conflicts []string
+	// again is when to look again at the latest; 0: seldom.
+	again time.Duration
+}
+
+func (d *done) within(again time.Duration) {
+	if again > 0 && (d.again == 0 || again < d.again) {
+		d.again = again
+	}
+}
+
+// act makes at most one change.
+func (r *Reconciler) act(ctx context.Context, w *world, to target, i intent, v verdict) (done, error) {
+	var d done
+	steps := []func(context.Context, *world, target, intent, verdict, *done) error{
+		r.keepFinalizer, r.storeRevision, r.drive, r.applyObjects, r.removeSurplus,
+	}
+	if w.fleet.Spec.Paused {
+		steps = []func(context.Context, *world, target, intent, verdict, *done) error{r.drive}
+	}
+	for _, step := range steps {
+		if err := step(ctx, w, to, i, v, &d); err != nil || d.changed {
+			return d, err
+		}
+	}
+	return d, nil
+}
+
+// storeRevision stores the target before pods are made from it.
+func (r *Reconciler) storeRevision(ctx context.Context, w *world, to target, _ intent, _ verdict, d *done) error {
+	if !to.store || w.secrets.unusable || w.work != nil && !w.work.over() {
+		return nil
+	}
+	revision := render.Revision(w.owner, to.number, to.input, to.template)
+	if err := w.cluster.Client.Apply(ctx, revision, client.FieldOwner(render.FieldOwner), client.ForceOwnership); err != nil {
+		return fmt.Errorf("store revision %d: %w", to.number, err)
+	}
+	d.changed = true
+	return nil
+}
+
+// applyObjects brings the first object that is not as it should be to that.
+func (r *Reconciler) applyObjects(ctx context.Context, w *world, _ target, i intent, _ verdict, d *done) error {
+	if i.stable == nil {
+		return nil // nothing to make pods from: what is there stays
+	}
+	all, err := r.objectsOf(ctx, w, i)
+	if err != nil {
+		return err
+	}
+	for n := range all {
+		o := &all[n]
+		what, err := o.needs(w)
+		switch {
+		case err != nil:
+			return err
+		case what == conflict:
+			d.conflicts = append(d.conflicts, o.kind+" "+o.name)
+		case what != nothing:
+			if o.live != nil && o.live.GetName() == w.fleet.Name && o.kind == "Deployment" {
+				if err := releaseReplicas(ctx, w); err != nil {
+					return err
+				}
+			}
+			d.changed = true
+			return o.carryOut(ctx, w, what)
+		}
+	}
+	return nil
+}
+
+// removeSurplus removes the oldest revision that is not to be kept.
+func (r *Reconciler) removeSurplus(ctx context.Context, w *world, to target, i intent, _ verdict, d *done) error {
+	if i.stable == nil || w.work != nil && !w.work.over() {
+		return nil
+	}
+	used := []string{to.hash, w.stable.hash, w.canary.hash, i.stable.hash}
+	keep := 10
+	if w.fleet.Spec.Rollout.History > 0 {
+		keep = int(w.fleet.Spec.Rollout.History)
+	}
+	over := surplus(w.revisions, keep, used...)
+	if len(over) == 0 {
+		return nil
+	}
+	d.changed = true
+	return client.IgnoreNotFound(w.cluster.Client.Delete(ctx, over[0].stored))
+}
+
+// again says when to look at the fleet again.
+func (r *Reconciler) again(w *world, d done) time.Duration {
+	if d.changed {
+		return now
+	}
+	d.within(seldom)
+	if w.work != nil && !w.work.over() || w.secrets.missing != "" || len(d.conflicts) > 0 {
+		d.within(soon)
+	}
+	return d.again
+}
+
+// follow says whose tables and metrics are to be read meanwhile.
+func (r *Reconciler) follow(w *world) {
+	id := idOf(w.fleet)
+	r.options.Tables.Follow(id, w.secrets.etcd, func() { r.wake(w.fleet) })
+	r.sample(w)
+}
