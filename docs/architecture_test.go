@@ -117,7 +117,7 @@ var rooms = []room{
 	{"cmd/flags", []string{"discovery", "routing/document", "discovery/files"}, []string{"github.com/valyala/fasthttp"}, "manners that all commands share"},
 	{"cmd/gridrouter", []string{"cmd/flags", "discovery/files", "router", "routing", "discovery", "gslb", "deploy"}, []string{"go.etcd.io/etcd/server/", "k8s.io/api", "k8s.io/apimachinery", "k8s.io/client-go"},
 		"the production binary carries no etcd server; serve does not pay for Kubernetes, whose place will be weighed when its first mode is linked"},
-	{"cmd/gridctl", []string{"cmd/flags", "router/admission", "routing", "discovery", "gslb"}, []string{"go.etcd.io/etcd/server/"},
+	{"cmd/gridctl", []string{"cmd/flags", "router/admission", "routing", "discovery", "gslb", "deploy/api", "deploy/services"}, []string{"go.etcd.io/etcd/server/"},
 		"the hand tool is no router"},
 	{"cmd/griddev", []string{"cmd/flags", "cmd/griddev", "bench/lab", "deploy/samples", "routing", "discovery"}, nil, "development and demos only"},
 	{"cmd/gridbench", []string{"cmd/flags", "bench"}, nil, "the load tools' command line"},

@@ -131,7 +131,11 @@ func (k *kubernetes) open(cmd *cobra.Command, use func(ctx context.Context, flee
 	if err != nil {
 		return flags.Usagef("the kubeconfig cannot be used: %w", err)
 	}
-	return fleetsError(cmd, use(cmd.Context(), services.NewFleets(c).WithCallTimeout(k.etcd.timeout), namespace))
+	fleets := services.NewFleets(c)
+	if cmd.LocalNonPersistentFlags().Lookup("timeout") == nil { // else that bounds the wait, and not a call
+		fleets = fleets.WithCallTimeout(k.etcd.timeout)
+	}
+	return fleetsError(cmd, use(cmd.Context(), fleets, namespace))
 }
 
 func transportOf(c *http.Client) http.RoundTripper {

@@ -166,7 +166,7 @@ func writeOneFleet(out io.Writer, f *v1alpha1.GridRouter, now time.Time) error {
 	row("status", "%s", services.Describe(f, now))
 	row("version", "%s", versionsOf(f))
 	if f.Spec.RollbackTo != 0 {
-		row("rolled back", "to revision %d; version, image, flags, listeners, resources, placement and drain of the spec do not apply until an upgrade", f.Spec.RollbackTo)
+		row("rolled back", "to revision %d; version, image, etcd, prefix, listeners, gslb, resources, placement, drain and args of the spec do not apply until an upgrade", f.Spec.RollbackTo)
 	}
 	row("routers", "%s, %d there, %d ready, %d of the newest revision", wantedOf(f), f.Status.Replicas, f.Status.Ready, f.Status.Updated)
 	row("etcd", "%s%s", strings.TrimSpace(strings.Trim(fmt.Sprint(f.Spec.Etcd.Endpoints), "[]")), trailingPrefix(f))

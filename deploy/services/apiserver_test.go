@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -84,7 +85,12 @@ func connect(t *testing.T, config *rest.Config) client.WithWatch {
 			t.Fatal(err)
 		}
 	}
-	c, err := client.NewWithWatch(config, client.Options{Scheme: scheme})
+	over, err := rest.HTTPClientFor(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { utilnet.CloseIdleConnectionsFor(over.Transport) })
+	c, err := client.NewWithWatch(config, client.Options{Scheme: scheme, HTTPClient: over})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -642,7 +648,7 @@ func aWaitThatIsOverTellsHowFarItCame(t *testing.T, w *world) {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 	defer cancel()
 	err := w.fleets.Await(ctx, change, nil)
-	fails(t, err, services.KindTimeout, "not at its end in time: upgrade 1.4.0 -> 1.5.0: waiting for the operator; it goes on in the cluster")
+	fails(t, err, services.KindTimeout, "not at its end in time: upgrade 1.4.0 -> 1.5.0: ", "; it goes on in the cluster")
 }
 
 // TestAClusterWithoutTheKindIsToldAsSuch takes the CRD away.

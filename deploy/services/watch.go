@@ -165,7 +165,7 @@ func (f *Fleets) Await(ctx context.Context, change *Change, tell func(Progress))
 	if change.DryRun {
 		return nil
 	}
-	ref, last := RefOf(change.Fleet), Progress{}
+	ref, last := RefOf(change.Fleet), change.goal.waiting("nothing was heard of it yet")
 	err := f.Watch(ctx, ref, time.Second, func(sight Sight) (bool, error) {
 		last = change.goal.judge(sight, time.Now())
 		if tell != nil {
