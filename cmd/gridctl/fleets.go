@@ -175,14 +175,14 @@ func fleetsError(cmd *cobra.Command, err error) error {
 		}
 		return err
 	}
-	switch ours.Kind {
-	case services.KindInvalid:
+	if ours.Kind == services.KindInvalid {
 		reasons := make([]error, 0, len(ours.Fields))
 		for _, f := range ours.Fields {
 			reasons = append(reasons, errors.New(f.String()))
 		}
 		return refuse(cmd, reasons)
-	case services.KindRefused:
+	}
+	if ours.Kind == services.KindRefused {
 		return flags.Usagef("%w; nothing was written", err)
 	}
 	return err

@@ -180,7 +180,10 @@ func (n *newFleet) autoscaling(given func(string) bool) *v1alpha1.Autoscaling {
 }
 
 func texts[T ~string](from []string) []T {
-	var all []T
+	if len(from) == 0 {
+		return nil
+	}
+	all := make([]T, 0, len(from))
 	for _, text := range from {
 		all = append(all, T(text))
 	}

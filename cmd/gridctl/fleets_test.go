@@ -212,7 +212,7 @@ func TestADocumentOfAFleetIsReadStrictly(t *testing.T) {
 	f(head+"---\n"+head, "holds 2 documents")
 	f("kind: Deck\n", `is of kind "Deck", apiVersion ""; a fleet has kind: GridRouter`)
 	f("apiVersion: gridrouter.io/v9\nkind: GridRouter\n", `apiVersion "gridrouter.io/v9"`)
-	f(head+"spec: {versoin: 1}\n", `unknown field "spec.versoin"`)
+	f(head+"spec: {ersion: 1}\n", `unknown field "spec.ersion"`)
 	f(head+"spec: {version: a, version: b}\n", "already set in map")
 	f(head+"spec: {replicas: many}\n", "cannot be read")
 	f("a: [\n", "is no YAML")

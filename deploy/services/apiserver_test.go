@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net/url"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -18,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -61,6 +64,7 @@ func TestFleets(t *testing.T) {
 		"AFleetThatIsNotThereIsToldAsSuch":              aFleetThatIsNotThere,
 		"EventsAreListedOldestFirst":                    eventsAreListedOldestFirst,
 		"ListsAreSortedAndOfOneNamespaceOrAll":          listsAreSorted,
+		"AWaitOutlivesAnAPIServerThatIsAway":            aWaitOutlivesAnAPIServerThatIsAway,
 		"AWaitThatIsCancelledEndsAtOnce":                aWaitThatIsCancelledEndsAtOnce,
 		"AWaitThatIsOverTellsHowFarItCame":              aWaitThatIsOverTellsHowFarItCame,
 	} {
@@ -629,6 +633,50 @@ func listsAreSorted(t *testing.T, w *world) {
 	}
 	if all, err := w.fleets.List(t.Context(), ""); err != nil || len(all) < 2 {
 		t.Errorf("%d, %v", len(all), err)
+	}
+}
+
+// shaky is a client whose first lists find no API server, and whose first watches end at once.
+type shaky struct {
+	client.WithWatch
+
+	lists, watches atomic.Int32
+}
+
+// List implements [client.Client].
+func (s *shaky) List(ctx context.Context, list client.ObjectList, options ...client.ListOption) error {
+	if s.lists.Add(1) <= 2 {
+		return &url.Error{Op: "Get", URL: "https://api.example:6443/secret?x=y", Err: syscall.ECONNREFUSED}
+	}
+	return s.WithWatch.List(ctx, list, options...)
+}
+
+// Watch implements [client.WithWatch].
+func (s *shaky) Watch(ctx context.Context, list client.ObjectList, options ...client.ListOption) (watch.Interface, error) {
+	stream, err := s.WithWatch.Watch(ctx, list, options...)
+	if err == nil && s.watches.Add(1) <= 2 {
+		stream.Stop()
+	}
+	return stream, err
+}
+
+func aWaitOutlivesAnAPIServerThatIsAway(t *testing.T, w *world) {
+	w.provision(t)
+	change := must(t)(w.fleets.Upgrade(t.Context(), w.ref("edge"), "1.5.0"))
+	s := &shaky{WithWatch: w.admin}
+	var away atomic.Bool
+	ended := make(chan error, 1)
+	go func() {
+		ended <- services.NewFleets(s).Await(t.Context(), change, func(p services.Progress) {
+			if strings.HasSuffix(p.Line, "the API server at https://api.example:6443 does not answer: connection refused; trying again") {
+				away.Store(true)
+			}
+		})
+	}()
+	testkit.Eventually(t, "a third watch is there", func() bool { return s.watches.Load() > 2 })
+	w.operate(t, func(f *v1alpha1.GridRouter) { settle(f, "1.5.0") })
+	if err := <-ended; err != nil || !away.Load() {
+		t.Errorf("%v, told that it was away: %v", err, away.Load())
 	}
 }
 
