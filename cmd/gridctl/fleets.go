@@ -131,7 +131,11 @@ func (k *kubernetes) open(cmd *cobra.Command, use func(ctx context.Context, flee
 	if err != nil {
 		return flags.Usagef("the kubeconfig cannot be used: %w", err)
 	}
-	return fleetsError(cmd, use(cmd.Context(), services.NewFleets(c).WithCallTimeout(k.etcd.timeout), namespace))
+	fleets := services.NewFleets(c)
+	if cmd.LocalNonPersistentFlags().Lookup("timeout") == nil { // else that bounds the wait, and not a call
+		fleets = fleets.WithCallTimeout(k.etcd.timeout)
+	}
+	return fleetsError(cmd, use(cmd.Context(), fleets, namespace))
 }
 
 func transportOf(c *http.Client) http.RoundTripper {
@@ -171,14 +175,14 @@ func fleetsError(cmd *cobra.Command, err error) error {
 		}
 		return err
 	}
-	switch ours.Kind {
-	case services.KindInvalid:
+	if ours.Kind == services.KindInvalid {
 		reasons := make([]error, 0, len(ours.Fields))
 		for _, f := range ours.Fields {
 			reasons = append(reasons, errors.New(f.String()))
 		}
 		return refuse(cmd, reasons)
-	case services.KindRefused:
+	}
+	if ours.Kind == services.KindRefused {
 		return flags.Usagef("%w; nothing was written", err)
 	}
 	return err

@@ -141,9 +141,9 @@ func newFleetsRollbackCommand(k *kubernetes) *cobra.Command {
 that which the spec describes now. After a canary that failed, which the operator takes back itself,
 that is the revision that runs.
 
-While rollbackTo is set, routers run that revision whole: version, image, flags, listeners, resources,
-placement and drain in the spec do not apply. The number of routers, who may reach them and how they are
-exposed do. "gridctl fleets upgrade" ends it.`,
+While rollbackTo is set, routers run that revision whole: version, image, etcd, prefix, listeners, gslb,
+resources, placement, drain and args in the spec do not apply. The number of routers, who may reach them
+and how they are exposed do. "gridctl fleets upgrade" ends it.`,
 		Example: `  gridctl fleets history edge
   gridctl fleets rollback edge
   gridctl fleets rollback edge --to 4`,

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -12,6 +13,8 @@ import (
 	"github.com/spf13/pflag"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	sigsjson "sigs.k8s.io/json"
 	sigsyaml "sigs.k8s.io/yaml"
 
 	"gridrouter.io/cmd/flags"
@@ -177,7 +180,10 @@ func (n *newFleet) autoscaling(given func(string) bool) *v1alpha1.Autoscaling {
 }
 
 func texts[T ~string](from []string) []T {
-	var all []T
+	if len(from) == 0 {
+		return nil
+	}
+	all := make([]T, 0, len(from))
 	for _, text := range from {
 		all = append(all, T(text))
 	}
@@ -248,19 +254,20 @@ func readFleet(text []byte) (*v1alpha1.GridRouter, error) {
 	if documents := countDocuments(text); documents != 1 {
 		return nil, fmt.Errorf("holds %s; give one GridRouter (kubectl apply takes many)", count(documents, "document"))
 	}
-	var kind struct {
-		APIVersion string `json:"apiVersion"`
-		Kind       string `json:"kind"`
-	}
-	if err := sigsyaml.Unmarshal(text, &kind); err != nil {
+	form, err := sigsyaml.YAMLToJSONStrict(text)
+	if err != nil {
 		return nil, fmt.Errorf("is no YAML: %w", err)
+	}
+	var kind metav1.TypeMeta
+	if err := sigsjson.UnmarshalCaseSensitivePreserveInts(form, &kind); err != nil {
+		return nil, fmt.Errorf("is no document: %w", err)
 	}
 	if kind.Kind != "GridRouter" || kind.APIVersion != v1alpha1.SchemeGroupVersion.String() {
 		return nil, fmt.Errorf("is of kind %q, apiVersion %q; a fleet has kind: GridRouter and apiVersion: %s", kind.Kind, kind.APIVersion, v1alpha1.SchemeGroupVersion)
 	}
 	fleet := &v1alpha1.GridRouter{}
-	if err := sigsyaml.UnmarshalStrict(text, fleet); err != nil {
-		return nil, fmt.Errorf("cannot be read: %w", err)
+	if unknown, err := sigsjson.UnmarshalStrict(form, fleet); err != nil || len(unknown) > 0 {
+		return nil, fmt.Errorf("cannot be read: %w", errors.Join(append(unknown, err)...))
 	}
 	fleet.Status = v1alpha1.GridRouterStatus{}
 	fleet.ResourceVersion, fleet.UID, fleet.ManagedFields = "", "", nil

@@ -1,5 +1,6 @@
 // Command gridctl is the operator's hand tool: it reads and changes the documents that
-// routers follow, and says what they make of them.
+// routers follow, and says what they make of them; it does so with fleets of routers in Kubernetes too
+// (fleets*.go, by package deploy/services).
 //
 // There is one file for each subcommand; the rules of writing are those of the package
 // discovery/catalog, flags and exit statuses those of cmd/flags.
@@ -35,7 +36,7 @@ func newRootCommand() *cobra.Command {
 		Use:   "gridctl",
 		Short: "Change the documents that routers follow, and ask what they make of them",
 		Long: `gridctl changes the documents in etcd that routers follow (decks, tenants, pins, gslb),
-and says what routers make of them.
+and says what routers make of them. "gridctl fleets" does the same for fleets of routers in Kubernetes.
 
 Every flag can be set by the environment (GRIDCTL_ETCD for --etcd) and by --config FILE.
 Exit status: 0 done, 1 a conflict, a difference or a fault at run time (such as etcd being

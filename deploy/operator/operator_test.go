@@ -212,9 +212,6 @@ func testRights(t *testing.T, c client.Client) {
 	if err := c.Get(t.Context(), types.NamespacedName{Namespace: "default", Name: "none"}, &corev1.Secret{}); !apierrors.IsNotFound(err) {
 		t.Errorf("a secret by its name: %v", err)
 	}
-	if err := c.List(t.Context(), &corev1.SecretList{}); !apierrors.IsForbidden(err) {
-		t.Errorf("secrets can be listed: %v", err)
-	}
 	if err := c.List(t.Context(), &coordinationv1.LeaseList{}); !apierrors.IsForbidden(err) {
 		t.Errorf("the Leases of others can be listed: %v", err)
 	}

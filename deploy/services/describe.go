@@ -32,26 +32,26 @@ func stage(fleet *v1alpha1.GridRouter, now time.Time) string {
 	if progressing == nil {
 		return "nothing is known of it: no operator has looked at this fleet yet"
 	}
-	switch v1alpha1.Reason(progressing.Reason) {
-	case v1alpha1.ReasonComplete:
+	switch progressing.Reason {
+	case string(v1alpha1.ReasonComplete):
 		return readiness(fleet)
-	case v1alpha1.ReasonPaused:
+	case string(v1alpha1.ReasonPaused):
 		return "paused, " + readiness(fleet)
-	case v1alpha1.ReasonScaling:
+	case string(v1alpha1.ReasonScaling):
 		return "scaling, " + readiness(fleet)
-	case v1alpha1.ReasonRollingOut:
+	case string(v1alpha1.ReasonRollingOut):
 		return rolled(fleet)
-	case v1alpha1.ReasonCanaryRunning:
+	case string(v1alpha1.ReasonCanaryRunning):
 		return canaryStage(fleet, now)
-	case v1alpha1.ReasonRollingBack:
+	case string(v1alpha1.ReasonRollingBack):
 		return "taking it back" + because(canaryWhy(fleet), progressing.Message) + ", " + readiness(fleet)
-	case v1alpha1.ReasonRolledBack:
+	case string(v1alpha1.ReasonRolledBack):
 		return "taken back" + because(canaryWhy(fleet), progressing.Message)
-	case v1alpha1.ReasonPodsWaiting:
+	case string(v1alpha1.ReasonPodsWaiting):
 		return "routers do not get ready: " + progressing.Message
-	case v1alpha1.ReasonPodsForbidden:
+	case string(v1alpha1.ReasonPodsForbidden):
 		return "the cluster refuses routers: " + progressing.Message
-	case v1alpha1.ReasonDeadlineExceeded:
+	case string(v1alpha1.ReasonDeadlineExceeded):
 		return "failed, there was no progress for too long: " + progressing.Message
 	}
 	return strings.TrimSuffix(progressing.Reason+": "+progressing.Message, ": ")

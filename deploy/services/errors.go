@@ -191,7 +191,7 @@ func unreachableText(err error) string {
 		}
 		return fmt.Sprintf("the API server at %s does not answer: %v", where, request.Err)
 	}
-	return "the API server does not answer: " + messageOf(err)
+	return "the API server cannot answer at present: " + messageOf(err)
 }
 
 // fieldErrors are the reasons of a refusal, one for each field. A rule's own message is all that is wanted of

@@ -25,7 +25,7 @@ const Resource = "gridrouters.gridrouter.io"
 const eventResource = "events.events.k8s.io"
 
 // defaultCallTimeout is how long one call to the API server may take.
-const defaultCallTimeout = 10 * time.Second
+const defaultCallTimeout = 30 * time.Second
 
 // Ref names a fleet.
 type Ref struct{ Namespace, Name string }
@@ -54,7 +54,7 @@ func NewFleets(c client.WithWatch) *Fleets {
 	return &Fleets{client: c, callTimeout: defaultCallTimeout}
 }
 
-// WithCallTimeout returns the same fleets, with another bound on each call to the API server (10 s otherwise).
+// WithCallTimeout returns the same fleets, with another bound on each call to the API server (30 s otherwise).
 func (f *Fleets) WithCallTimeout(d time.Duration) *Fleets {
 	return &Fleets{client: f.client, callTimeout: d}
 }

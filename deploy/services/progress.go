@@ -189,8 +189,14 @@ func leaving(fleet *v1alpha1.GridRouter, now time.Time) string {
 	if fleet.DeletionTimestamp == nil {
 		return "waiting for the API server"
 	}
-	held := strings.Join(fleet.Finalizers, ", ")
-	return fmt.Sprintf("for %s, waiting for %s", seconds(now.Sub(fleet.DeletionTimestamp.Time)), cmp.Or(held, "the API server"))
+	held := make([]string, 0, len(fleet.Finalizers))
+	for _, finalizer := range fleet.Finalizers {
+		if finalizer == metav1.FinalizerDeleteDependents {
+			finalizer = "the garbage collector, to take away what belongs to it"
+		}
+		held = append(held, finalizer)
+	}
+	return fmt.Sprintf("for %s, waiting for %s", seconds(now.Sub(fleet.DeletionTimestamp.Time)), cmp.Or(strings.Join(held, ", "), "the API server"))
 }
 
 func orUnknown(version string) string { return cmp.Or(version, "another version") }

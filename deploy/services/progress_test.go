@@ -89,7 +89,7 @@ func noHistory(f *v1alpha1.GridRouter) { f.Status.History = f.Status.History[1:]
 func paused(f *v1alpha1.GridRouter) { f.Spec.Paused = true }
 
 func deleted(f *v1alpha1.GridRouter) {
-	f.DeletionTimestamp, f.Finalizers = &metav1.Time{Time: noon.Add(-42 * time.Second)}, []string{"gridrouter.io/remote"}
+	f.DeletionTimestamp, f.Finalizers = &metav1.Time{Time: noon.Add(-42 * time.Second)}, []string{"gridrouter.io/remote", metav1.FinalizerDeleteDependents}
 }
 
 // TestProgressIsToldInWords holds the line of each state that an operator can leave in a status, for each

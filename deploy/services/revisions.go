@@ -24,9 +24,8 @@ func (p RollbackPlan) What() string {
 }
 
 func (p RollbackPlan) notes() []string {
-	notes := []string{fmt.Sprintf("while rollbackTo is %d, routers run that revision whole: version, image, flags, listeners, resources, placement and drain of the spec do not apply; an upgrade ends it", p.To.Revision)}
-	switch p.To.Outcome {
-	case v1alpha1.RevisionRolledBack, v1alpha1.RevisionFailed:
+	notes := []string{fmt.Sprintf("while rollbackTo is %d, routers run that revision whole: version, image, etcd, prefix, listeners, gslb, resources, placement, drain and args of the spec do not apply; an upgrade ends it", p.To.Revision)}
+	if p.To.Outcome == v1alpha1.RevisionRolledBack || p.To.Outcome == v1alpha1.RevisionFailed {
 		notes = append(notes, fmt.Sprintf("revision %d did not do well when it was tried (%s): %s", p.To.Revision, p.To.Outcome, cmp.Or(p.To.Why, "no reason is kept")))
 	}
 	return notes

@@ -37,6 +37,7 @@ func (f *Fleets) Watch(ctx context.Context, ref Ref, interval time.Duration, see
 		w.ticks = ticker.C
 	}
 	for {
+		began := time.Now()
 		done, err := w.once(ctx)
 		switch {
 		case ctx.Err() != nil:
@@ -45,9 +46,11 @@ func (f *Fleets) Watch(ctx context.Context, ref Ref, interval time.Duration, see
 			return err
 		case err != nil:
 			w.last.Away = err
-			if done, err := w.pause(ctx); done || err != nil {
-				return err
-			}
+		case time.Since(began) > retryAfter:
+			continue // a watch that came to its usual end
+		}
+		if done, err := w.pause(ctx); done || err != nil {
+			return err
 		}
 	}
 }
@@ -165,7 +168,7 @@ func (f *Fleets) Await(ctx context.Context, change *Change, tell func(Progress))
 	if change.DryRun {
 		return nil
 	}
-	ref, last := RefOf(change.Fleet), Progress{}
+	ref, last := RefOf(change.Fleet), change.goal.waiting("nothing was heard of it yet")
 	err := f.Watch(ctx, ref, time.Second, func(sight Sight) (bool, error) {
 		last = change.goal.judge(sight, time.Now())
 		if tell != nil {

@@ -39,6 +39,11 @@ echo "== the kinds, refused and taken by a real API server"
 	exec "$0" -test.v -test.timeout=10m' "$out/kinds.test")
 echo "== locks in Leases of a real API server"
 (cd ../.. && KUBEBUILDER_ASSETS=$out/assets "$go" test -count=1 -timeout 10m -v ./deploy/locks/leaselock)
+echo "== the operator's parts beside a real API server"
+(cd ../.. && KUBEBUILDER_ASSETS=$out/assets "$go" test -count=1 -p 1 -timeout 15m ./deploy/clusters ./deploy/services ./deploy/manifests ./deploy/operator/... ./bench/testkit/kubetest)
+echo "== the operator as it is installed"
+(cd ../.. && "$go" test -c -o "$out/operator.test" ./deploy/operator/e2e)
+"$out/testbed" run --nodes=3 "${images[@]}" -- "$out/operator.test" -test.v -test.timeout=20m
 echo "== in a testbed"
 "$go" test -c -o "$out/e2e.test" ./e2e
 "$out/testbed" run --nodes=3 --pretend-nodes=1 "${images[@]}" -- "$out/e2e.test" -test.v -test.timeout=20m "$@"

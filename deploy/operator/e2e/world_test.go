@@ -137,7 +137,9 @@ func (w *world) create(o client.Object) {
 }
 
 // host is the name of a Service of the test within the cluster.
-func (w *world) host(service string) string { return service + "." + w.namespace + ".svc.cluster.local" }
+func (w *world) host(service string) string {
+	return service + "." + w.namespace + ".svc.cluster.local"
+}
 
 // program is a Deployment of one container with a Service of its name.
 func (w *world) program(name string, replicas, port int32, container *corev1.Container) {

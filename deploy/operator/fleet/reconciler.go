@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/workqueue"
@@ -62,7 +63,7 @@ type Reconciler struct {
 
 // Bounds of how soon a fleet is looked at again where nothing changes that is watched.
 const (
-	soon      = 5 * time.Second  // something is on its way that is not watched, such as the metrics of canaries
+	soon      = 5 * time.Second        // something is on its way that is not watched, such as the metrics of canaries
 	now       = 100 * time.Millisecond // one change was made, and others may follow, once the cache has it
 	seldom    = 5 * time.Minute
 	unreached = 15 * time.Second
@@ -92,13 +93,19 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	case err == nil:
 		result, err = r.reconcile(ctx, fleet, cluster)
 	}
-	if errors.Is(err, workflow.ErrConflict) || apierrors.IsConflict(err) {
+	switch {
+	case errors.Is(err, workflow.ErrConflict) || apierrors.IsConflict(err):
 		return ctrl.Result{RequeueAfter: now}, nil // what was read was old: it is read anew
-	}
-	if err != nil {
+	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
+		return ctrl.Result{}, nil // the fleet is about to be deleted with its namespace
+	case err != nil:
 		failedStatus(fleet, err)
 	}
-	return result, errors.Join(err, r.writeStatus(ctx, fleet, before))
+	failed := r.writeStatus(ctx, fleet, before)
+	if err == nil && apierrors.IsConflict(failed) {
+		return ctrl.Result{RequeueAfter: now}, nil
+	}
+	return result, errors.Join(err, failed)
 }
 
 // writeStatus writes the status if it changed, and tells of what changed.
