@@ -101,7 +101,7 @@ var rooms = []room{
 	{"deploy/clusters", []string{"deploy/api"}, []string{"github.com/valyala/fasthttp", "go.etcd.io/"}, "how clusters are reached concerns nobody who says what is to be in them"},
 	{"deploy/operator", []string{"deploy", "discovery"}, []string{"github.com/valyala/fasthttp", "go.etcd.io/etcd/server/", "gridrouter.io/router"},
 		"the operator knows routers as anybody outside would: by their flags, endpoints and status keys"},
-	{"deploy/operator/fleet/render", []string{"deploy/api"}, []string{"github.com/valyala/fasthttp", "go.etcd.io/", "k8s.io/client-go/tools", "sigs.k8s.io/controller-runtime"},
+	{"deploy/operator/fleet/render", []string{"deploy/api"}, []string{"github.com/valyala/fasthttp", "go.etcd.io/", "sigs.k8s.io/controller-runtime"},
 		"what a spec means in objects is pure code, which golden files can show whole"},
 	{"deploy/operator/fleet/analysis", []string{"deploy/api", "deploy/operator/routermetrics"}, []string{"github.com/valyala/fasthttp", "go.etcd.io/"},
 		"a verdict is reckoned from numbers alone"},
