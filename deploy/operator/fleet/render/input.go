@@ -62,9 +62,12 @@ func InputOf(fleet *v1alpha1.GridRouter, etcdKeys []string, defaults Defaults) I
 }
 
 func texts[T ~string](list []T) []string {
-	var all []string
-	for _, each := range list {
-		all = append(all, string(each))
+	if len(list) == 0 {
+		return nil // what is left out of the hash
+	}
+	all := make([]string, len(list))
+	for i, each := range list {
+		all[i] = string(each)
 	}
 	return all
 }

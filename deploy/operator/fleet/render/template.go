@@ -169,7 +169,7 @@ func (in *Input) volumes(fleet string) []corev1.Volume {
 	if len(in.EtcdKeys) > 0 {
 		all = append(all, corev1.Volume{Name: "etcd", VolumeSource: corev1.VolumeSource{Secret: secret(in.EtcdSecret)}})
 	}
-	var certificates []corev1.VolumeProjection
+	certificates := make([]corev1.VolumeProjection, 0, len(in.tlsSecrets()))
 	for _, name := range in.tlsSecrets() {
 		certificates = append(certificates, corev1.VolumeProjection{Secret: &corev1.SecretProjection{
 			LocalObjectReference: corev1.LocalObjectReference{Name: name},
