@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io/fs"
 	"net"
+	"os"
 	"strings"
 	"time"
 
@@ -107,6 +108,7 @@ func runOperator(ctx context.Context, f *operatorFlags) error {
 func (f *operatorFlags) config(log *zap.Logger) (config operator.Config, err error) {
 	config = operator.Config{
 		Namespace: f.namespace, Watch: f.watch, Image: f.image, Election: f.election, Log: log,
+		Address:    os.Getenv("POD_IP"),
 		Collectors: []prometheus.Collector{newBuildInfo()},
 	}
 	if err = f.election.Check(); err != nil {

@@ -51,6 +51,9 @@ type Config struct {
 	// Health serves /healthz and /readyz, Metrics serves /metrics, MetricsAPI the aggregated API for
 	// autoscalers. Run closes them. Each may be nil, and is not served then.
 	Health, Metrics, MetricsAPI net.Listener
+	// Address is the operator's own IP address, at which the metrics API is found while it leads. Empty:
+	// nobody is told of it.
+	Address string
 	// Collectors are shown at /metrics beside those of the operator.
 	Collectors []prometheus.Collector
 	// Log gets what the operator has to say.

@@ -54,6 +54,7 @@ func (o *operator) addParts() error {
 		"what samples routers":          func() error { return o.manager.Add(sampler) },
 		"what reads the tables":         func() error { return o.manager.Add(closing{pool}) },
 		"the reconciler of connections": func() error { return clusters.NewReconciler(registry).SetupWithManager(o.manager) },
+		"the metrics API":               func() error { return o.addMetricsAPI(sampler) },
 		"the reconciler of fleets":      func() error { return fleets.SetupWithManager(o.manager) },
 	} {
 		if err := add(); err != nil {

@@ -22,7 +22,7 @@ func TestMain(m *testing.M) {
 
 func install() error {
 	manifests, err := exec.Command(filepath.Join(os.Getenv(bin), "gridrouter"), "operator", "manifests",
-		"--without-metrics-api", "--image=gridrouter", "--version="+os.Getenv("GRIDROUTER_VERSION")).Output()
+		"--image=gridrouter", "--version="+os.Getenv("GRIDROUTER_VERSION")).Output()
 	if err != nil {
 		return fmt.Errorf("operator manifests: %w", err)
 	}

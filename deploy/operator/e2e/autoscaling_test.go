@@ -1,0 +1,104 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"gridrouter.io/deploy/api/v1alpha1"
+	"gridrouter.io/deploy/operator/fleet/render"
+)
+
+func TestE2EKubeAFleetFollowsItsLoad(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.grid()
+	fleet, each := w.fleet("edge", 0), int32(40)
+	fleet.Spec.Replicas, fleet.Spec.Autoscaling = nil, &v1alpha1.Autoscaling{Min: 2, Max: 4, RequestsPerSecond: &each}
+	w.create(fleet)
+	w.awaits("edge", v1alpha1.ConditionAvailable, v1alpha1.ReasonReplicasReady)
+	w.answered("edge")
+	w.replicas("edge", 2)
+	stop := w.load("edge", 8, 25*time.Millisecond)
+	w.replicas("edge", 4)
+	failed := stop()
+	if failed > 0 {
+		t.Errorf("%d requests failed", failed)
+	}
+	w.replicas("edge", 2)
+	var d appsv1.Deployment
+	if err := w.client.Get(w.Context(), client.ObjectKey{Namespace: w.namespace, Name: "edge"}, &d); err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range d.ManagedFields {
+		if entry.Manager == render.FieldOwner && entry.Subresource == "scale" {
+			t.Errorf("the operator has scaled: %+v", entry)
+		}
+	}
+}
+
+// replicas waits until a fleet has so many routers, all ready.
+func (w *world) replicas(name string, want int32) {
+	w.Helper()
+	w.eventually(fmt.Sprintf("%s has %d routers", name, want), func() error {
+		if s := w.get(name).Status; s.Replicas != want || s.Ready != want {
+			return fmt.Errorf("%d routers, %d ready\n%s", s.Replicas, s.Ready, w.kubectl("describe", "hpa"))
+		}
+		return nil
+	})
+}
+
+// load has clients make requests on connections that stay open, each after a pause, until the returned
+// function is called, which gives how many failed.
+func (w *world) load(fleet string, clients int, pause time.Duration) (stop func() int) {
+	ctx, cancel := context.WithCancel(w.Context())
+	var mu sync.Mutex
+	var running sync.WaitGroup
+	failed := 0
+	for range clients {
+		running.Go(func() {
+			for ctx.Err() == nil {
+				if err := w.once(ctx, fleet); err != nil && ctx.Err() == nil {
+					mu.Lock()
+					failed++
+					w.Log(err)
+					mu.Unlock()
+				}
+				select {
+				case <-ctx.Done():
+				case <-time.After(pause):
+				}
+			}
+		})
+	}
+	return func() int {
+		cancel()
+		running.Wait()
+		return failed
+	}
+}
+
+// once makes a request over any connection.
+func (w *world) once(ctx context.Context, fleet string) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+w.host(fleet)+":8080/", http.NoBody)
+	if err != nil {
+		return err
+	}
+	request.Host = "acme.test"
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if _, err = io.Copy(io.Discard, response.Body); err == nil && response.StatusCode != http.StatusOK {
+		err = fmt.Errorf("status %s", response.Status)
+	}
+	return err
+}
