@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"reflect"
 	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/workqueue"
@@ -110,7 +110,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 
 // writeStatus writes the status if it changed, and tells of what changed.
 func (r *Reconciler) writeStatus(ctx context.Context, fleet *v1alpha1.GridRouter, before *v1alpha1.GridRouterStatus) error {
-	if reflect.DeepEqual(before, &fleet.Status) {
+	if equality.Semantic.DeepEqual(before, &fleet.Status) { // to which an empty list is none
 		return nil
 	}
 	err := r.options.Client.Status().Update(ctx, fleet, client.FieldOwner(render.FieldOwner))
