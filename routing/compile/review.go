@@ -82,14 +82,16 @@ func (c *Compiler) reviewTenant(name string) {
 
 // reviewPins looks at the pins that a batch may have set right or wrong.
 func (c *Compiler) reviewPins(b *batch, flipped map[int32]bool) {
+	reviewed := 0
 	for _, change := range b.pins {
 		if change.key != "" {
 			if packed, ok := c.maps.Pins.Get(change.tenant + "/" + change.key); ok {
+				reviewed++
 				c.reviewPin(change.tenant, change.Key, store.UnpackPin(packed).Deck, change.Revision)
 			}
 		}
 	}
-	if !c.concernsOtherPins(b, flipped) {
+	if !c.concernsOtherPins(b, flipped, reviewed) {
 		return
 	}
 	c.maps.Pins.Each(func(at, packed string) bool {
@@ -101,14 +103,15 @@ func (c *Compiler) reviewPins(b *batch, flipped map[int32]bool) {
 	})
 }
 
-// concernsOtherPins says whether a batch can make pins right or wrong that it does not hold.
-func (c *Compiler) concernsOtherPins(b *batch, flipped map[int32]bool) bool {
+// concernsOtherPins says whether a batch can make pins right or wrong that it does not hold. reviewed is how
+// many pins that are there it holds; those that it deletes are no longer there.
+func (c *Compiler) concernsOtherPins(b *batch, flipped map[int32]bool, reviewed int) bool {
 	for id := range flipped {
 		if c.decks.pinned(id) {
 			return true
 		}
 	}
-	if len(b.pins) >= c.maps.Pins.Len() { // it holds them all
+	if reviewed >= c.maps.Pins.Len() { // it holds them all
 		return false
 	}
 	for tenant := range b.flipped {
