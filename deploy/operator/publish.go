@@ -42,8 +42,8 @@ func (o *operator) addMetricsAPI(sampler *routermetrics.Sampler) error {
 	if err := o.manager.Add(server); err != nil {
 		return err
 	}
-	address, err := netip.ParseAddr(o.config.Address)
-	if err != nil {
+	address, _ := netip.ParseAddr(o.config.Address) // what is no address is not valid
+	if !address.IsValid() {
 		o.config.Log.Warn("autoscalers cannot be told where the metrics API is: set POD_IP to the address of this operator", zap.String("POD_IP", o.config.Address))
 		return nil
 	}
