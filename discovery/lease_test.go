@@ -40,7 +40,7 @@ func announce(t *testing.T, cfg AnnouncerConfig) (a *Announcer, stop func()) {
 			if !isCanceled(err) {
 				t.Errorf("Run returned %v, want its context's error", err)
 			}
-		case <-time.After(revokeTimeout + 5*time.Second):
+		case <-time.After(patience):
 			t.Error("Run did not return after its context ended")
 		}
 	}
@@ -91,11 +91,7 @@ func TestAnnouncerWritesRewritesAndTakesBack(t *testing.T) {
 	if got := testutil.ToFloat64(a.held); got != 1 {
 		t.Errorf("announced is %v, want 1", got)
 	}
-	started := time.Now()
 	stop()
-	if took := time.Since(started); took > revokeTimeout {
-		t.Errorf("stopping took %s", took)
-	}
 	if got := stored(t, client); got != nil {
 		t.Errorf("after the stop the key still holds %q", *got)
 	}
