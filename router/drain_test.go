@@ -127,7 +127,7 @@ func TestAnEndedContextEndsDrainingEarly(t *testing.T) {
 	cancel()
 	begun := time.Now()
 	g.router.Drain(ctx, time.Hour, time.Hour)
-	if took := time.Since(begun); took > 5*time.Second {
+	if took := time.Since(begun); took > time.Minute {
 		t.Fatalf("it took %v", took)
 	}
 }
