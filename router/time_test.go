@@ -34,6 +34,13 @@ func isRead(c *client) bool { return c.ReadBy.Load() > 0 }
 // deckIsRead says that somebody waits for what the client's deck sends.
 func deckIsRead(c *client) bool { return c.deckReadBy() > 0 }
 
+// deckIsSilent says that somebody waits for what the client's deck sends, and has read all that it sent.
+func deckIsSilent(c *client) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.deck != nil && c.deck.LookAt() == wire.Quiet && c.silentSince.Load() != wire.NoWait
+}
+
 // deckReadBy returns until when the client's deck is waited for; 0 or less: it is not.
 func (c *client) deckReadBy() int64 {
 	c.mu.Lock()
