@@ -8,6 +8,13 @@ import (
 // Tests of what happens after a time stop the router's clock and move it themselves, once the wait
 // that is tested has begun: then it makes no difference how long anything takes.
 
+// over waits until all requests are over and counted. A client has its answer before: until then its
+// request is in flight, and holds its places.
+func (g *grid) over() {
+	g.t.Helper()
+	testkit.Eventually(g.t, "the requests are over", func() bool { return g.router.counters.inFlight() == 0 })
+}
+
 // watchOnce takes a turn of the watch: whatever it would do at the clock's moment it has done then.
 func (g *grid) watchOnce() {
 	g.router.clients.each(func(c *client) { c.watch(g.router.clock.Tick(), true) })

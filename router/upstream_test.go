@@ -179,6 +179,7 @@ func TestARefusingAddressIsEjectedAndComesBack(t *testing.T) {
 			wantStatus(t, r, 502, "connect_failed")
 			failures++
 		}
+		g.over() // else its address looks busy, and the next one goes to the other
 	}
 	if failures != ejectAfter {
 		t.Fatalf("%d requests failed, want %d", failures, ejectAfter)
@@ -245,6 +246,7 @@ func TestASilentAddressIsEjected(t *testing.T) {
 		if g.ask(get("/")).fault() == "deck_timeout" {
 			timeouts++
 		}
+		g.over() // else its address looks busy, and the next one goes to the other
 	}
 	if timeouts != ejectAfter { // all before the clock had come to when it is tried again
 		t.Fatalf("%d requests timed out, want %d", timeouts, ejectAfter)
