@@ -58,12 +58,12 @@ func TestClientIsMadeWithoutEtcdAndFailsFastWithAReason(t *testing.T) {
 	addr := testkit.FreeAddr(t) // nobody answers there
 	core, logged := observer.New(zap.DebugLevel)
 	started := time.Now()
-	client, err := NewClient(ClientConfig{Endpoints: []string{addr}, User: "router", PasswordFile: password, DialTimeout: time.Minute}, zap.New(core))
+	client, err := NewClient(ClientConfig{Endpoints: []string{addr}, User: "router", PasswordFile: password, DialTimeout: time.Hour}, zap.New(core))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = client.Close() })
-	if took := time.Since(started); took > 2*time.Second {
+	if took := time.Since(started); took > time.Minute {
 		t.Errorf("making a client took %s without etcd", took)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)

@@ -13,7 +13,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/valyala/fasthttp"
 
-	"gridrouter.io/bench/testkit"
 	"gridrouter.io/router/admin"
 	"gridrouter.io/routing"
 )
@@ -124,8 +123,7 @@ func TestWhatTheAdminEndpointsShow(t *testing.T) {
 	g.docs["tenants/bad"] = []byte(`{"kind":"Tenant","name":"bad","hosts":["bad.test"],"rules":[]}`)
 	g.put(&routing.Pin{Tenant: "acme", Key: "7", Deck: "d1"})
 	wantStatus(t, g.ask(get("/")), 200, "")
-	// A client has its answer before the request is over and counted.
-	testkit.Eventually(t, "the request is over", func() bool { return g.router.counters.inFlight() == 0 })
+	g.over()
 
 	table := fetchJSON(t, server.URL+"/table")
 	counts, _ := table["counts"].(map[string]any)

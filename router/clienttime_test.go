@@ -99,12 +99,13 @@ func TestTheTimeForTheWholeIsToldAsSuch(t *testing.T) {
 	f := func(what string, takes bool, request string) {
 		t.Helper()
 		g := newGrid(t, nil)
+		answered := make(chan struct{})
+		defer close(answered)
 		deck := newRawDeck(t, func(c *rawClient) {
 			if takes {
 				_, _ = io.Copy(io.Discard, c.in)
 			}
-			_, _ = c.Conn.Read(make([]byte, 1)) // and then says nothing
-			time.Sleep(patience / 10)
+			<-answered // it says nothing, and does not close before
 		})
 		tenant := tenantOn("acme", "d1", "acme.test")
 		tenant.Timeouts = &routing.TenantTimeouts{Total: routing.Duration(300 * time.Millisecond)}
@@ -159,16 +160,23 @@ func TestABodyThatIsMalformedAtOnceCostsNoConnection(t *testing.T) {
 // TestAClientThatRightlyWaitsIsNotTooSlow has the time for a body be shorter than that for 100.
 func TestAClientThatRightlyWaitsIsNotTooSlow(t *testing.T) {
 	g := newGrid(t, func(c *Config) {
-		c.ClientTimeouts.Body, c.ClientTimeouts.Continue = 300*time.Millisecond, 900*time.Millisecond
+		c.ClientTimeouts.Body, c.ClientTimeouts.Continue = 300*time.Millisecond, time.Hour
 	})
-	silent := newRawDeck(t, func(c *rawClient) {
+	g.router.clock.Stop()
+	goOn := make(chan struct{})
+	g.one(newRawDeck(t, func(c *rawClient) {
 		_ = c.head()
+		<-goOn
+		_, _ = io.WriteString(c.Conn, "HTTP/1.1 100 Continue\r\n\r\n")
 		_, _ = io.ReadFull(c.in, make([]byte, 5))
 		_, _ = io.WriteString(c.Conn, fine)
-	})
-	g.one(silent.addr)
+	}).addr)
 	w := g.dial()
 	w.send("POST / HTTP/1.1\r\nHost: acme.test\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n")
+	g.someClient("the body is waited for", isRead)
+	g.router.clock.Advance(time.Minute) // within the time for 100, and beyond that for a body
+	g.watchOnce()
+	close(goOn)
 	if head := w.head(); !strings.HasPrefix(head, "HTTP/1.1 100 ") {
 		t.Fatalf("got %q", head)
 	}

@@ -14,9 +14,11 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"gridrouter.io/bench/testkit"
 	"gridrouter.io/router/accesslog"
 	"gridrouter.io/router/admission"
 	"gridrouter.io/router/faults"
@@ -87,6 +89,8 @@ func unescape(t testing.TB, text string) string {
 // witness is a deck that writes down what it gets and answers each whole request with the
 // digest of its body.
 type witness struct {
+	deck  *rawDeck
+	ended atomic.Int64 // connections
 	addr  string
 	mu    sync.Mutex
 	bytes []byte // everything
@@ -101,7 +105,8 @@ type seen struct {
 
 func newWitness(t testing.TB) *witness {
 	d := &witness{}
-	d.addr = newRawDeck(t, func(c *rawClient) {
+	d.deck = newRawDeck(t, func(c *rawClient) {
+		defer d.ended.Add(1)
 		in := bufio.NewReader(io.TeeReader(c.Conn, d))
 		for {
 			var head bytes.Buffer
@@ -132,8 +137,15 @@ func newWitness(t testing.TB) *witness {
 				_, _ = io.WriteString(c.Conn, answer)
 			}
 		}
-	}).addr
+	})
+	d.addr = d.deck.addr
 	return d
+}
+
+// hasReadAll says whether the deck has read to its end each connection that the router has closed.
+func (d *witness) hasReadAll(g *grid) bool {
+	made := g.counts().Opened
+	return uint64(d.deck.connections()) == made && int64(made)-d.ended.Load() <= openConnections(g)
 }
 
 // exactly gives bytes one at a time, so that nothing is read ahead.
@@ -235,7 +247,9 @@ func sendInvalid(g *grid, deck *witness, c rawCase, step int, behind bool) (leak
 	} else if err := checkRefused(w, want); err != nil {
 		return 0, err
 	}
-	time.Sleep(time.Millisecond) // what is on its way to the deck may arrive
+	testkit.Eventually(g.t, "what is on its way to the deck has arrived", func() bool {
+		return g.router.counters.inFlight() == 0 && deck.hasReadAll(g)
+	})
 	all, whole := deck.take()
 	switch {
 	case len(whole) > 0:
@@ -399,7 +413,7 @@ func checkSpelling(g *grid, heads map[string]chan string, log *lockedBuffer, spe
 	var head string
 	select {
 	case head = <-heads[deck]:
-	case <-time.After(time.Second):
+	default: // it noted the head before it answered
 		return "it went to another deck than " + deck
 	}
 	if saw := lines(head)[1]; saw != "Host: "+strings.Trim(spelling, " \t") { // as it came

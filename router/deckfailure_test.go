@@ -22,7 +22,8 @@ import (
 
 // failsAs has a deck at addr fail, and looks for the cause where people look: the metric, /decks, the
 // log and the access log, each with words that tell what it was. The client is told nothing of them.
-func failsAs(t *testing.T, cause upstream.Cause, fault string, addr string, doc *routing.DeckTLS, words string) {
+// meanwhile, if not nil, is called once the deck is being asked.
+func failsAs(t *testing.T, cause upstream.Cause, fault string, addr string, doc *routing.DeckTLS, words string, meanwhile func(*grid)) {
 	t.Helper()
 	log := &lockedBuffer{}
 	access, err := accesslog.Open(accesslog.Config{Output: log, Rate: 1})
@@ -37,7 +38,7 @@ func failsAs(t *testing.T, cause upstream.Cause, fault string, addr string, doc 
 	switch cause {
 	case upstream.FailedConnectTime:
 		deck.Timeouts.Connect = routing.Duration(300 * time.Millisecond)
-	case upstream.FailedFirstByte, upstream.FailedHeadTime:
+	case upstream.FailedFirstByte:
 		deck.Timeouts.FirstByte = routing.Duration(300 * time.Millisecond)
 	default:
 	}
@@ -46,6 +47,9 @@ func failsAs(t *testing.T, cause upstream.Cause, fault string, addr string, doc 
 	g.put(deck, tenant)
 	w := g.dial()
 	w.send(get("/"))
+	if meanwhile != nil {
+		meanwhile(g)
+	}
 	r, err := w.tryReply("GET")
 	if fault == "" && err == nil && r.err == nil {
 		t.Errorf("%s: the answer looks whole", cause)
@@ -75,7 +79,7 @@ func TestEachWayThatConnectingFailsIsTold(t *testing.T) {
 	}
 	f := func(cause upstream.Cause, fault string, addr string, doc *routing.DeckTLS, words string) {
 		t.Helper()
-		failsAs(t, cause, fault, addr, doc, words)
+		failsAs(t, cause, fault, addr, doc, words, nil)
 	}
 	silent := newRawDeck(t, func(c *rawClient) { _, _ = io.ReadAll(c.in) })
 	old := &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11} // as decks are that are not kept up
@@ -100,16 +104,18 @@ func TestEachWayThatConnectingFailsIsTold(t *testing.T) {
 func TestEachWayThatADeckFailsIsTold(t *testing.T) {
 	f := func(cause upstream.Cause, fault string, addr string, words string) {
 		t.Helper()
-		failsAs(t, cause, fault, addr, nil, words)
+		failsAs(t, cause, fault, addr, nil, words, nil)
 	}
 	raw := func(answer string) string {
 		return newRawDeck(t, func(c *rawClient) { _ = c.head(); _, _ = io.WriteString(c.Conn, answer) }).addr
 	}
 	silent := newRawDeck(t, func(c *rawClient) { _, _ = io.ReadAll(c.in) })
-	// Byte by byte, or at once; and then nothing more.
+	// Byte by byte, or at once; and then nothing more. It begins when it is told to.
+	begin := make(chan struct{}, 1)
 	stalling := func(answer string, every time.Duration) string {
 		return newRawDeck(t, func(c *rawClient) {
 			_ = c.head()
+			<-begin
 			for every > 0 && len(answer) > 0 {
 				if _, err := io.WriteString(c.Conn, answer[:1]); err != nil {
 					return
@@ -130,9 +136,22 @@ func TestEachWayThatADeckFailsIsTold(t *testing.T) {
 	f(upstream.FailedHead, "bad_deck_answer", raw("HTTP/1.1 200 OK\r\nSet-Cookie: secret=\x01\r\n\r\n"), `line 2, \"Set-Cookie\"`)
 	f(upstream.FailedCut, "bad_deck_answer", raw("HTTP/1.1 200 OK\r\nA: 1"), "within its head")
 	f(upstream.FailedClosed, "bad_deck_answer", raw("HTTP/1.1 103 x\r\n\r\n"), "without an answer")
+	begin <- struct{}{}
 	f(upstream.FailedFirstByte, "deck_timeout", stalling("HTTP/1.1 103 x\r\n\r\n", 0), "no first byte in time")
-	f(upstream.FailedHeadTime, "deck_timeout", stalling("HTTP/1.1 200 OK\r\nA: 1", 0), "not come whole in time")
-	f(upstream.FailedHeadTime, "deck_timeout", stalling("HTTP/1.1 200 OK\r\nA: "+strings.Repeat("1", 1000), 50*time.Millisecond), "not come whole in time")
+	for _, addr := range []string{
+		stalling("HTTP/1.1 200 OK\r\nA: 1", 0),
+		stalling("HTTP/1.1 200 OK\r\nA: "+strings.Repeat("1", 1000), 50*time.Millisecond),
+	} {
+		failsAs(t, upstream.FailedHeadTime, "deck_timeout", addr, nil, "not come whole in time", func(g *grid) {
+			g.router.clock.Stop()
+			g.someClient("the first byte is waited for", deckIsRead)
+			before := g.deckReadBy()
+			g.router.clock.Advance(time.Second) // so that the time for the rest ends later
+			begin <- struct{}{}
+			testkit.Eventually(t, "the rest of the head is waited for", func() bool { return g.deckReadBy() > before })
+			g.router.clock.Advance(2 * patience)
+		})
+	}
 	f(upstream.FailedHead, "bad_deck_answer", raw("HTTP/1.1 200 OK\r\nA: "+strings.Repeat("x", http1.MaxAnswerHead)), "too large")
 	f(upstream.FailedHead, "bad_deck_answer", raw(switched), "nobody asked for")
 	f(upstream.FailedHead, "bad_deck_answer", raw(strings.Repeat("HTTP/1.1 103 x\r\n\r\n", maxInterim+1)), "interim")

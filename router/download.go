@@ -16,7 +16,7 @@ import (
 // passOn sends the answer to the client. rest is what has been read of its body.
 func (x *exchange) passOn(rest []byte) routing.Fault {
 	from, to := x.framings()
-	if !x.upload.finished() {
+	if !x.upload.received() {
 		x.closes = true // the rest of the request may stay unread
 	}
 	x.closes = x.closes || to == http1.FramedByClose || x.router.drain.closing()
@@ -195,7 +195,7 @@ func (x *exchange) endAnswer(b *bodyFlow) {
 	switch {
 	case !x.upload.whole:
 		conn.Close(upstream.ClosedEarly)
-		x.closes = true
+		x.closes = x.closes || !x.upload.received()
 	case b.surplus:
 		conn.Close(upstream.ClosedUnsolicited)
 	case x.client.departed.Load(): // the watch may have ended its reading

@@ -167,8 +167,11 @@ func TestASilentClientIsNotAnsweredAndASlowOneTimesOut(t *testing.T) {
 	g.one(answering(t, fine).addr)
 	w := g.dial()
 	w.expectEnd()
+	g.router.clock.Stop()
 	w = g.dial()
 	w.send("GET / HT")
+	g.received(len("GET / HT"))
+	g.router.clock.Advance(time.Second)
 	wantStatus(t, w.reply("GET"), 408, "request_timeout")
 }
 

@@ -100,6 +100,7 @@ func TestAClientThatHalfClosesMeansWhatTheConfigurationSays(t *testing.T) {
 					if shape.atOnce > 0 {
 						testkit.Eventually(t, "the first part is passed on", func() bool { return sentToClients(h.grid) > uint64(shape.atOnce) })
 					}
+					h.someClient("the deck is waited for", deckIsSilent)
 					h.router.clock.Advance(silence)
 					served := means == HalfCloseServed || silence < departAfter
 					if served || silence == departAfter { // else the watch ends it by itself

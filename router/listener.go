@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"gridrouter.io/router/wire"
 )
 
 const (
@@ -60,16 +62,11 @@ func (l *listener) serve() {
 
 // accept waits for the next client. It returns nil once the listener has stopped.
 func (l *listener) accept() *client {
-	var end time.Time // of emptying the queue
+	var emptying queueClock
 	for {
-		var pause time.Time
 		if l.stopping.Load() {
 			now := time.Now()
-			if end.IsZero() {
-				end = now.Add(queueTime)
-			}
-			pause = now.Add(queuePause)
-			if now.After(end) || l.SetDeadline(pause) != nil {
+			if emptying.over(now) || l.SetDeadline(now.Add(queuePause)) != nil {
 				l.end()
 				return nil
 			}
@@ -96,7 +93,7 @@ func (l *listener) accept() *client {
 				return c
 			}
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			if !pause.IsZero() && !time.Now().Before(pause) {
+			if emptying.waited() && l.queueEmpty() {
 				l.end()
 				return nil
 			}
@@ -107,6 +104,36 @@ func (l *listener) accept() *client {
 			l.failed(err)
 		}
 	}
+}
+
+// queueClock counts the time that emptying the queue takes. A turn of the loop counts for no more than
+// queuePause, as long as it waits: a goroutine that was not let run must not cost those in the queue.
+type queueClock struct {
+	turn  time.Time // when the last one began; zero: none has
+	spent time.Duration
+}
+
+// waited says whether nobody came for queuePause, as far as the clock tells.
+func (q *queueClock) waited() bool { return !q.turn.IsZero() && time.Since(q.turn) >= queuePause }
+
+// over notes that a turn begins, and says whether the time is over.
+func (q *queueClock) over(now time.Time) bool {
+	if !q.turn.IsZero() {
+		q.spent += min(now.Sub(q.turn), queuePause)
+	}
+	q.turn = now
+	return q.spent > queueTime
+}
+
+// queueEmpty says whether nobody waits to be accepted. That the time to accept is over does not say so:
+// a goroutine that was not let run finds it over before it has looked into the queue.
+func (l *listener) queueEmpty() bool {
+	waiting := false
+	raw, err := l.SyscallConn()
+	if err == nil {
+		err = raw.Control(func(fd uintptr) { waiting = wire.RawReadable(fd) })
+	}
+	return err != nil || !waiting
 }
 
 // awaitPlace returns when there is a place for a connection that has been accepted. It makes room,

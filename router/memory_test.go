@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"gridrouter.io/bench/testkit"
+	"gridrouter.io/router/wire"
 )
 
 // residentBytes is what the process has in memory at the moment, all its sockets aside.
@@ -145,20 +146,21 @@ func TestABodyThatStandsStillIsCut(t *testing.T) {
 	wantStatus(t, still.reply("POST"), 408, "request_timeout")
 	still.expectEnd()
 	<-seen
+	g.router.clock.Stop()
 	slow := g.dial() // a byte at a time, far below a KiB a second
 	slow.send("POST / HTTP/1.1\r\nHost: acme.test\r\nContent-Length: 100000\r\n\r\n")
-	begun := time.Now()
-	for time.Since(begun) < patience {
-		if _, err := io.WriteString(slow.Conn, "x"); err != nil {
-			break
+	g.someClient("the body is waited for", func(c *client) bool { return c.bodySince.Load() > 0 })
+	const pace, most = 50 * time.Millisecond, 500 * time.Millisecond
+	over := func() bool { return g.router.counters.inFlight() == 0 }
+	for took := time.Duration(0); !over(); took += pace {
+		if took > most {
+			t.Fatalf("a trickle goes on for %v", took)
 		}
-		time.Sleep(50 * time.Millisecond) // the pace is what is tested
-		if g.router.counters.inFlight() == 0 {
-			break
-		}
-	}
-	if took := time.Since(begun); took > 3*time.Second {
-		t.Errorf("a trickle went on for %v", took)
+		before := receivedFromClients(g)
+		_, _ = io.WriteString(slow.Conn, "x")
+		testkit.Eventually(t, "a byte is taken, or no more", func() bool { return over() || receivedFromClients(g) > before })
+		g.router.clock.Advance(pace)
+		g.watchOnce()
 	}
 	<-seen
 }
@@ -193,6 +195,8 @@ func TestClientsThatTakeTooLongAreCounted(t *testing.T) {
 	g := newGrid(t, func(c *Config) {
 		c.ClientTimeouts = ClientTimeouts{Head: short, Idle: short, Body: short, Write: short, Tunnel: short}
 	})
+	g.router.clock.Stop()
+	tooLong := func() { g.router.clock.Advance(short + wire.WatchEvery) }
 	counted := func(wait clientWait) {
 		t.Helper()
 		testkit.Eventually(t, wait.String()+" is counted", func() bool { return g.router.clientTimeouts[wait].Load() == 1 })
@@ -201,15 +205,21 @@ func TestClientsThatTakeTooLongAreCounted(t *testing.T) {
 	idle := g.dial()
 	idle.send(get("/"))
 	wantStatus(t, idle.reply("GET"), 200, "")
+	g.someClient("the next request is waited for", isRead)
+	tooLong()
 	idle.expectEnd()
 	counted(waitedIdle)
 	head := g.dial()
 	head.send("GET / HTT")
+	g.received(len(get("/")) + len("GET / HTT"))
+	tooLong()
 	wantStatus(t, head.reply("GET"), 408, "request_timeout")
 	counted(waitedHead)
 	g.one(newRawDeck(t, func(c *rawClient) { _, _ = io.ReadAll(c.in) }).addr)
 	body := g.dial()
 	body.send("POST / HTTP/1.1\r\nHost: acme.test\r\nContent-Length: 9\r\n\r\nx")
+	g.someClient("the body is waited for", func(c *client) bool { return c.bodySince.Load() > 0 && isRead(c) })
+	tooLong()
 	wantStatus(t, body.reply("POST"), 408, "request_timeout")
 	counted(waitedBody)
 	g.one(goDeck(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -221,8 +231,15 @@ func TestClientsThatTakeTooLongAreCounted(t *testing.T) {
 	}))
 	answer := g.dial()
 	answer.send(get("/"))
+	testkit.Eventually(t, "the answer has begun", func() bool { return sentToClients(g) > 1<<16 })
+	testkit.Eventually(t, "the client takes no more in time", func() bool {
+		tooLong() // a write that it does take, it takes at once
+		return g.router.clientTimeouts[waitedAnswer].Load() > 0
+	})
 	counted(waitedAnswer)
 	g.one(tunnelDeck(t, func(c *rawClient) { _, _ = io.ReadAll(c.in) }).addr)
-	g.open().expectEnd()
+	tunnel := g.open()
+	tooLong()
+	tunnel.expectEnd()
 	counted(waitedTunnel)
 }

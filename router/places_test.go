@@ -294,6 +294,7 @@ func TestARefusedClientBehindABalancerIsNamed(t *testing.T) {
 // the system's queue, and nobody is cut.
 func TestWhoHasJustComeIsServed(t *testing.T) {
 	g := newGrid(t, func(c *Config) { c.MaxClients = 8 })
+	g.router.clock.Stop() // so that nobody has waited for long, however slow the clients are
 	g.one(newRawDeck(t, func(c *rawClient) {
 		for c.head() != "" {
 			time.Sleep(2 * time.Millisecond) // of work

@@ -8,35 +8,41 @@ import (
 )
 
 // TestAListenerThatStopsTakesWhoIsInItsQueue connects clients to a listener from which
-// nobody takes them until it has been told to stop.
+// nobody takes them until it has been told to stop. Once it is also held back between turning to its
+// queue and looking into it, for longer than it waits for one more.
 func TestAListenerThatStopsTakesWhoIsInItsQueue(t *testing.T) {
 	const clients = 50
-	g := newGrid(t, nil)
-	ln, err := g.router.listen(context.Background(), "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for range clients {
-		dialRaw(t, ln.Addr().String())
-	}
-	ln.stop()
-	if err := ln.SetDeadline(time.Now().Add(patience)); err != nil {
-		t.Fatalf("it closed with clients in its queue: %v", err)
-	}
-	taken := 0
-	for {
-		c := ln.accept()
-		if c == nil {
-			break
+	f := func(heldBack bool) {
+		t.Helper()
+		g := newGrid(t, nil)
+		ln, err := g.router.listen(context.Background(), "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
 		}
-		taken++
-		c.close()
+		for range clients {
+			dialRaw(t, ln.Addr().String())
+		}
+		ln.stop()
+		if err := ln.SetDeadline(time.Now().Add(patience)); err != nil {
+			t.Fatalf("it closed with clients in its queue: %v", err)
+		}
+		if heldBack {
+			g.router.clients.mu.Lock() // which it looks at just before its queue
+			time.AfterFunc(5*queuePause, g.router.clients.mu.Unlock)
+		}
+		taken := 0
+		for c := ln.accept(); c != nil; c = ln.accept() {
+			taken++
+			c.close()
+		}
+		if taken != clients {
+			t.Errorf("%d of %d clients were taken, held back: %v", taken, clients, heldBack)
+		}
+		if conn, err := net.Dial("tcp", ln.Addr().String()); err == nil {
+			_ = conn.Close()
+			t.Error("it still takes connections")
+		}
 	}
-	if taken != clients {
-		t.Errorf("%d of %d clients were taken", taken, clients)
-	}
-	if conn, err := net.Dial("tcp", ln.Addr().String()); err == nil {
-		_ = conn.Close()
-		t.Error("it still takes connections")
-	}
+	f(false)
+	f(true)
 }

@@ -206,16 +206,28 @@ func TestATruncatedAnswerIsNeverPresentedAsWhole(t *testing.T) {
 
 func TestAnAnswerThatEndsWithAResetConnectionIsNotWhole(t *testing.T) {
 	g := newGrid(t, nil)
+	arrived := make(chan struct{})
 	deck := newRawDeck(t, func(c *rawClient) {
 		if c.head() != "" {
 			_, _ = io.WriteString(c.Conn, "HTTP/1.1 200 OK\r\n\r\nhello")
-			time.Sleep(20 * time.Millisecond) // let the bytes go first: a reset may overtake them
+			<-arrived // a reset may overtake it
 			_ = c.Conn.(*net.TCPConn).SetLinger(0)
 		}
 	})
 	g.one(deck.addr)
-	if r := g.ask(get("/")); r.err == nil {
-		t.Fatalf("it looks whole: %q", r.body)
+	w := g.dial()
+	w.send(get("/"))
+	resp, err := http.ReadResponse(w.in, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if _, err := io.ReadFull(resp.Body, make([]byte, len("hello"))); err != nil {
+		t.Fatal(err)
+	}
+	close(arrived)
+	if rest, err := io.ReadAll(resp.Body); err == nil {
+		t.Fatalf("it looks whole, behind hello comes %q", rest)
 	}
 }
 
@@ -273,34 +285,55 @@ func TestLargeBodiesArriveUnchanged(t *testing.T) {
 
 func TestADeckThatIsSilentIsGivenUp(t *testing.T) {
 	g := newGrid(t, nil)
-	silent := newRawDeck(t, func(c *rawClient) { _ = c.head(); _, _ = io.ReadAll(c.in) })
+	asked := make(chan struct{})
+	silent := newRawDeck(t, func(c *rawClient) {
+		_ = c.head()
+		asked <- struct{}{}
+		_, _ = io.ReadAll(c.in)
+	})
 	deck := deckAt("d1", silent.addr)
-	deck.Timeouts.FirstByte = routing.Duration(50 * time.Millisecond)
+	deck.Timeouts.FirstByte = routing.Duration(time.Hour)
 	g.put(deck, tenantOn("acme", "d1", "acme.test"))
-	begun := time.Now()
-	r := g.ask(get("/"))
-	wantStatus(t, r, 504, "deck_timeout")
-	if took := time.Since(begun); took < 50*time.Millisecond || took > 2*time.Second {
-		t.Fatalf("it took %v", took)
+	g.router.clock.Stop()
+	for _, request := range []string{get("/"), "POST / HTTP/1.1\r\nHost: acme.test\r\nContent-Length: 3\r\n\r\nabc"} {
+		w := g.dial()
+		w.send(request)
+		<-asked
+		g.someClient("the deck is waited for", deckIsRead)
+		g.router.clock.Advance(time.Hour - time.Second)
+		g.watchOnce()
+		g.someClient("the deck is waited for as long as it may take", deckIsRead)
+		g.router.clock.Advance(2 * time.Second)
+		wantStatus(t, w.reply(methodOf(request)), 504, "deck_timeout")
+		testkit.Eventually(t, "the connection closes", func() bool { return openConnections(g) == 0 })
 	}
-	wantStatus(t, g.ask("POST / HTTP/1.1\r\nHost: acme.test\r\nContent-Length: 3\r\n\r\nabc"), 504, "deck_timeout")
-	testkit.Eventually(t, "the connections close", func() bool { return openConnections(g) == 0 })
 }
 
 func TestADeckMayTakeItsTimeOnceItHasBegun(t *testing.T) {
 	g := newGrid(t, nil)
+	goOn := make(chan struct{})
 	slow := newRawDeck(t, func(c *rawClient) {
 		if c.head() != "" {
 			_, _ = io.WriteString(c.Conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no")
-			time.Sleep(120 * time.Millisecond) // longer than firstByte: this is the point
+			<-goOn
 			_, _ = io.WriteString(c.Conn, "k")
 		}
 	})
 	deck := deckAt("d1", slow.addr)
 	deck.Timeouts.FirstByte = routing.Duration(60 * time.Millisecond)
 	g.put(deck, tenantOn("acme", "d1", "acme.test"))
-	if r := g.ask(get("/")); r.body != "ok" || r.err != nil {
-		t.Fatalf("got %q %v", r.body, r.err)
+	g.router.clock.Stop()
+	w := g.dial()
+	w.send(get("/"))
+	if head := w.head(); !strings.HasPrefix(head, "HTTP/1.1 200 ") {
+		t.Fatalf("got %q", head)
+	}
+	g.someClient("the rest is waited for", deckIsRead)
+	g.router.clock.Advance(time.Minute) // longer than firstByte: this is the point
+	g.watchOnce()
+	close(goOn)
+	if body, err := io.ReadAll(io.LimitReader(w.in, 2)); string(body) != "ok" || err != nil {
+		t.Fatalf("got %q %v", body, err)
 	}
 }
 
@@ -317,9 +350,20 @@ func TestATenantsTotalTimeoutBoundsEverything(t *testing.T) {
 	tenant := tenantOn("acme", "d1", "acme.test")
 	tenant.Timeouts = &routing.TenantTimeouts{Total: routing.Duration(100 * time.Millisecond)}
 	g.put(deckAt("d1", deck.addr), tenant)
-	wantStatus(t, g.ask(get("/silent")), 504, "deck_timeout")
-	if r := g.ask(get("/begun")); r.StatusCode != http.StatusOK || r.err == nil {
-		t.Fatalf("got %d %q %v, want a cut answer", r.StatusCode, r.body, r.err)
+	g.router.clock.Stop()
+	w := g.dial()
+	w.send(get("/silent"))
+	g.someClient("the deck is waited for", deckIsRead)
+	g.router.clock.Advance(time.Second)
+	wantStatus(t, w.reply("GET"), 504, "deck_timeout")
+	w = g.dial()
+	w.send(get("/begun"))
+	if head := w.head(); !strings.HasPrefix(head, "HTTP/1.1 200 ") {
+		t.Fatalf("got %q", head)
+	}
+	g.router.clock.Advance(time.Second)
+	if body, err := io.ReadAll(w.in); err == nil {
+		t.Fatalf("got %q, want a cut answer", body)
 	}
 }
 
@@ -338,8 +382,8 @@ func TestAClientThatLeavesEndsTheDecksWork(t *testing.T) {
 	_ = w.Close()
 	select {
 	case <-ended:
-	case <-time.After(2 * time.Second):
-		t.Fatal("after two seconds the deck is still at work")
+	case <-time.After(testkit.Patience):
+		t.Fatal("the deck is still at work")
 	}
 	testkit.Eventually(t, "it is counted", func() bool { return faultCount(g, "client_gone") == 1 })
 }

@@ -18,8 +18,8 @@ const (
 	// minBodyRate is how much of a body a client must deliver, in bytes a second, once it
 	// has used up the time that ClientTimeouts.Body grants for nothing.
 	minBodyRate = 1 << 10
-	// settleTime is how long an answer waits for the news that the last bytes of the request
-	// have been written, when they are just being written.
+	// settleTime is how long the end of an answer waits for the deck to take the last bytes of the
+	// request, when they are just being written.
 	settleTime = 5 * time.Millisecond
 )
 
@@ -204,42 +204,44 @@ func (u *upload) faultSoFar() routing.Fault {
 	return faults.None
 }
 
-// finished says whether the request has been sent whole. Where its last bytes are being
-// written right now it waits a moment, so that an answer that is as quick as the news of
-// the writing does not look early.
-func (u *upload) finished() bool {
+// received says whether all of the request has been received, so that its client may send another.
+func (u *upload) received() bool { return u.whole || u.last.Load() }
+
+// end stops the upload if it still goes on, and waits for its goroutine. Stopping leaves both
+// connections with a deadline in the past: neither may be used for another request, even if the last
+// bytes were written meanwhile. So an upload that was stopped is not whole, unless there was nothing
+// left but to write them.
+func (u *upload) end(x *exchange) {
 	if !u.active {
-		return u.whole
+		return
 	}
+	u.active = false
 	select {
 	case u.whole = <-u.done:
-		u.active = false
-		return u.whole
+		return
 	default:
 	}
-	if !u.last.Load() {
-		return false
-	}
-	wait := time.NewTimer(settleTime)
-	defer wait.Stop()
-	select {
-	case u.whole = <-u.done:
-		u.active = false
-	case <-wait.C:
-	}
-	return u.whole
-}
-
-// end stops the upload if it still goes on, and waits for its goroutine. Stopping leaves
-// both connections with a deadline in the past: neither may be used for another request,
-// even if the last bytes were written meanwhile. So an upload that was stopped is not whole.
-func (u *upload) end(x *exchange) {
-	if u.finished() || !u.active {
+	if u.last.Load() {
+		u.endWriting(x)
 		return
 	}
 	u.stop.Store(true)
 	x.client.WakeReader()
 	x.conn.WakeWriter()
 	<-u.done
-	u.whole, u.active = false, false
+	u.whole = false
+}
+
+// endWriting waits until the last bytes are written, for a moment. Whether the deck takes no more by
+// then, or has taken them and the goroutine is not let run, their writing tells once it is woken.
+func (u *upload) endWriting(x *exchange) {
+	wait := time.NewTimer(settleTime)
+	defer wait.Stop()
+	select {
+	case u.whole = <-u.done:
+		return
+	case <-wait.C:
+	}
+	x.conn.WakeWriter()
+	u.whole = <-u.done && x.conn.LetWrite() == nil
 }

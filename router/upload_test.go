@@ -12,6 +12,8 @@ import (
 
 	"gridrouter.io/bench/testkit"
 	"gridrouter.io/router/http1"
+	"gridrouter.io/router/upstream"
+	"gridrouter.io/router/wire"
 	"gridrouter.io/routing"
 )
 
@@ -285,14 +287,12 @@ func TestAnEarlyAnswerIsNotCutShortBecauseItIsTheLast(t *testing.T) {
 	f("POST / HTTP/1.0")
 }
 
-// TestAnUploadThatEndsWhileItIsStoppedLeavesNothingToUseAgain has the last bytes of a request
-// written just after its answer made the router stop the upload: both connections have a
-// deadline in the past by then.
-func TestAnUploadThatEndsWhileItIsStoppedLeavesNothingToUseAgain(t *testing.T) {
-	g := newGrid(t, nil)
-	g.one(answering(t, fine).addr)
+// uploading is a request to the only address of a grid whose body run is sending, just before the end of
+// its answer.
+func uploading(t *testing.T, g *grid, run func(x *exchange)) (x *exchange, e *upstream.Endpoint) {
+	t.Helper()
 	view := g.router.published.Load().decks[0]
-	e := view.endpoints[0]
+	e = view.endpoints[0]
 	conn, err := e.Dial(patience)
 	if err != nil {
 		t.Fatal(err)
@@ -301,23 +301,77 @@ func TestAnUploadThatEndsWhileItIsStoppedLeavesNothingToUseAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.close()
-	x := g.router.acquireExchange(c)
+	x = g.router.acquireExchange(c)
+	t.Cleanup(func() {
+		g.router.releaseExchange(x)
+		c.stopLingering()
+		c.close()
+	})
 	x.view, x.conn = view, conn
 	c.attach(conn)
 	x.upload.active = true
-	go func() {
+	go run(x)
+	return x, e
+}
+
+// TestAnUploadThatEndsWhileItIsStoppedLeavesNothingToUseAgain has the last bytes of a request
+// written just after its answer made the router stop the upload: both connections have a
+// deadline in the past by then.
+func TestAnUploadThatEndsWhileItIsStoppedLeavesNothingToUseAgain(t *testing.T) {
+	g := newGrid(t, nil)
+	g.one(answering(t, fine).addr)
+	x, e := uploading(t, g, func(x *exchange) {
 		for !x.upload.stop.Load() {
 			time.Sleep(time.Millisecond)
 		}
 		x.upload.done <- true // all was written
-	}()
+	})
 	x.endAnswer(&bodyFlow{body: http1.NewBody(http1.FramedByLength, 1)})
 	if n := e.Status().Idle; n != 0 || !x.closes {
 		t.Fatalf("%d connections to the deck are kept, the client's closes: %v", n, x.closes)
 	}
-	g.router.releaseExchange(x)
-	c.stopLingering()
+}
+
+// TestAnUploadOfWhichAllWasReceivedNeverCostsTheClientItsConnection has the last bytes of a request be
+// written when its answer ends: they were, and the news of it is late; or the deck takes no more.
+func TestAnUploadOfWhichAllWasReceivedNeverCostsTheClientItsConnection(t *testing.T) {
+	block := make(chan struct{})
+	deaf := newRawDeck(t, func(*rawClient) { <-block })
+	defer close(block)
+	for _, deck := range []*rawDeck{answering(t, fine), deaf} {
+		g := newGrid(t, nil)
+		g.one(deck.addr)
+		begun := make(chan struct{})
+		x, e := uploading(t, g, func(x *exchange) {
+			x.upload.last.Store(true)
+			close(begun)
+			if deck == deaf {
+				_, err := x.conn.WriteUntil(make([]byte, 64<<20), wire.Forever)
+				x.upload.done <- err == nil
+				return
+			}
+			time.Sleep(5 * settleTime) // it is not let run
+			x.upload.done <- true
+		})
+		<-begun
+		x.endAnswer(&bodyFlow{body: http1.NewBody(http1.FramedByLength, 1)})
+		kept := int64(1)
+		if deck == deaf {
+			kept = 0
+		}
+		if n := e.Status().Idle; n != kept || x.closes {
+			t.Errorf("deaf: %v: %d connections to the deck are kept, the client's closes: %v", deck == deaf, n, x.closes)
+		}
+		if conn := e.Reuse(0, time.Hour); deck != deaf {
+			if conn == nil {
+				t.Fatal("the deck's connection is kept, and cannot be used")
+			}
+			if _, err := conn.WriteUntil([]byte(get("/")), wire.Forever); err != nil {
+				t.Errorf("nothing can be written to the deck's connection: %v", err)
+			}
+			conn.Close(upstream.ClosedByClient)
+		}
+	}
 }
 
 // tcpPair returns one end of a connection whose other end lives as long as the test.

@@ -318,13 +318,15 @@ func TestARunEndsWithItsContext(t *testing.T) {
 func TestProgressIsToldEverySecond(t *testing.T) {
 	addr := start(t, func(http.ResponseWriter, *http.Request) {})
 	var told atomic.Int64
-	must(t, Config{Addr: addr, Connections: 1, Rate: 100, Duration: 1500 * time.Millisecond, Hosts: names(t, "a.example", 1), Progress: func(p Progress) {
+	begun := time.Now()
+	must(t, Config{Addr: addr, Connections: 1, Rate: 100, Duration: 2500 * time.Millisecond, Hosts: names(t, "a.example", 1), Progress: func(p Progress) {
 		if p.Requests > 0 && p.Rate > 0 && p.P99 > 0 {
 			told.Add(1)
 		}
 	}})
-	if told.Load() != 1 {
-		t.Errorf("told %d times in a second and a half", told.Load())
+	// A machine that does not let it run for a second has it tell once for two.
+	if n, took := told.Load(), time.Since(begun); n < 1 || n > int64(took/time.Second) {
+		t.Errorf("told %d times in %v", n, took)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -419,13 +420,24 @@ func TestManyNamesThatAreLeftOutCostLittle(t *testing.T) {
 	if logs.Len() != 11 {
 		t.Errorf("%d lines for 10,000 names", logs.Len())
 	}
-	started := time.Now()
+	before := processorTime(t)
 	for i := range 5 {
 		one := nameEntries(0, 1)
 		one[0].Value = []byte(strings.Replace(string(one[0].Value), "10.0.0.1", fmt.Sprintf("10.0.1.%d", i), 1))
 		n.apply(discovery.Batch{Revision: int64(2 + i), Put: one})
 	}
-	if took := time.Since(started); took > 4*time.Second || logs.Len() != 11 {
-		t.Errorf("five changes took %s, and %d lines of the log", took, logs.Len())
+	if took := processorTime(t) - before; took > 4*time.Second || logs.Len() != 11 {
+		t.Errorf("five changes took %s of processors, and %d lines of the log", took, logs.Len())
 	}
+}
+
+// processorTime is what the process has used of processors so far, which does not grow while it waits
+// for one.
+func processorTime(t *testing.T) time.Duration {
+	t.Helper()
+	var used syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }

@@ -21,16 +21,21 @@ import (
 	"gridrouter.io/discovery/catalog"
 )
 
-// startDeck serves a deck that says its name, the Host and the key that it received.
+// startDeck serves a deck that says its name, the Host and the key that it received. It answers for /slow
+// once it was asked for /finish.
 func startDeck(t *testing.T, name string) string {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
+	finish := make(chan struct{})
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/slow" {
-			time.Sleep(300 * time.Millisecond) // longer than a drain delay
+		switch r.URL.Path {
+		case "/slow":
+			<-finish
+		case "/finish":
+			close(finish)
 		}
 		fmt.Fprintf(w, "%s %s %s %s", name, r.Host, r.Header.Get("X-Grid-Tenant"), r.Header.Get("X-Grid-Router"))
 	})}
@@ -163,9 +168,10 @@ func TestServeFollowsAFolder(t *testing.T) {
 }
 
 func TestServeDrainsOnRequestAndFinishesWhatIsInFlight(t *testing.T) {
-	dir := t.TempDir()
-	writeFile(t, filepath.Join(dir, "all.yaml"), deckYAML("d1", startDeck(t, "one"))+tenantYAML("d1"))
-	s := startServe(t, "--routes", dir, "--access-log", "off")
+	const delay = 500 * time.Millisecond
+	dir, deck := t.TempDir(), startDeck(t, "one")
+	writeFile(t, filepath.Join(dir, "all.yaml"), deckYAML("d1", deck)+tenantYAML("d1"))
+	s := startServe(t, "--routes", dir, "--access-log", "off", "--drain-delay", delay.String())
 	s.ready(t)
 	slow := make(chan string, 1)
 	go func() {
@@ -176,6 +182,7 @@ func TestServeDrainsOnRequestAndFinishesWhatIsInFlight(t *testing.T) {
 		_, body := fetch(s.admin + "/decks")
 		return strings.Contains(body, `"inFlight": 1`)
 	})
+	begun := time.Now()
 	resp, err := http.Post(s.admin+"/drain", "", nil)
 	if err != nil || resp.StatusCode != http.StatusAccepted {
 		t.Fatalf("POST /drain: %v %v", resp, err)
@@ -184,8 +191,12 @@ func TestServeDrainsOnRequestAndFinishesWhatIsInFlight(t *testing.T) {
 	if status, body := fetch(s.health + "/readyz"); status != 503 || !strings.Contains(body, "draining") {
 		t.Fatalf("/readyz: %d %q", status, body)
 	}
-	if status, _ := s.ask("/"); status != 200 {
+	if status, _ := s.ask("/"); status != 200 && time.Since(begun) < delay {
 		t.Fatalf("while the delay lasts: %d", status)
+	}
+	testkit.Eventually(t, "the delay is over", func() bool { status, _ := s.ask("/"); return status == 0 })
+	if status, body := fetch("http://" + deck + "/finish"); status != 200 {
+		t.Fatalf("the deck: %d %s", status, body)
 	}
 	if body := <-slow; !strings.HasPrefix(body, "one") {
 		t.Fatalf("the request in flight got %q", body)

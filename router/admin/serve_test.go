@@ -223,8 +223,9 @@ func TestTheServerOutlivesFailuresToAccept(t *testing.T) {
 // TestTheEndCutsWhoStillReads ends the server under an idle client, one with half a request, and one
 // that does not take its answer.
 func TestTheEndCutsWhoStillReads(t *testing.T) {
-	broken := make(chan error, 1)
+	begun, broken := make(chan struct{}), make(chan error, 1)
 	s := serve(t, func(ctx *fasthttp.RequestCtx) {
+		close(begun)
 		read, write := io.Pipe()
 		go func() {
 			piece := make([]byte, 64<<10)
@@ -245,7 +246,7 @@ func TestTheEndCutsWhoStillReads(t *testing.T) {
 		defer conn.Close()
 		_, _ = io.WriteString(conn, raw)
 	}
-	time.Sleep(50 * time.Millisecond)
+	<-begun // the others were accepted before
 	s.end()
 	select {
 	case err := <-broken:

@@ -334,13 +334,13 @@ func TestFilesOfTLSThatCannotBeReadNowDelayNoConnection(t *testing.T) {
 	files.refresh(1 + int64(tlsFilesEvery))
 	fresh := newTLSFiles(id, turns, zap.NewNop(), 1)
 	begun := time.Now()
-	if config, err := files.get(begun.Add(10 * time.Second)); err != nil || config == nil {
+	if config, err := files.get(begun.Add(time.Hour)); err != nil || config == nil {
 		t.Errorf("what was read is not used: %v", err)
 	}
 	if _, err := fresh.get(begun.Add(50 * time.Millisecond)); !errors.Is(err, errTLSFilesUnread) {
 		t.Errorf("what was never read: %v", err)
 	}
-	if took := time.Since(begun); took > 5*time.Second {
+	if took := time.Since(begun); took > time.Minute {
 		t.Errorf("it took %v", took)
 	}
 	<-turns

@@ -53,7 +53,7 @@ func (s *Socket) EndedBy() Endings {
 }
 
 func (s *Socket) askNow(fd uintptr) {
-	switch events := rawPoll(fd); {
+	switch events := rawPoll(fd, pollPeerShut); {
 	case events&(pollError|pollHangUp) != 0:
 		s.ended = EndedForGood
 	case events&pollPeerShut != 0:

@@ -278,5 +278,8 @@ func (s *Socket) WakeReader() { _ = s.TCP.SetReadDeadline(LongAgo) } // a closed
 // WakeWriter ends the wait of who writes, and all writing from now on.
 func (s *Socket) WakeWriter() { _ = s.TCP.SetWriteDeadline(LongAgo) } // a closed connection needs no waking
 
+// LetWrite takes a WakeWriter back that came when nobody waited any more.
+func (s *Socket) LetWrite() error { return s.TCP.SetWriteDeadline(time.Time{}) }
+
 // LongAgo as a deadline wakes whoever reads or writes.
 var LongAgo = time.Unix(1, 0)

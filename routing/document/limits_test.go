@@ -65,13 +65,13 @@ func TestAnAliasBombIsReadInNoTime(t *testing.T) {
 	for i := 1; i < 1000; i++ {
 		fmt.Fprintf(&b, "x%d: &x%d [*x%d, *x%d]\n", i, i, i-1, i-1)
 	}
-	start := time.Now()
+	before := processorTime(t)
 	parsed, err := document.NewReader().ReadFile("bomb.yaml", []byte(b.String()))
 	if err != nil || len(parsed) != 1 || parsed[0].Err == nil {
 		t.Fatalf("got %v, %v; want one bad document", parsed, err)
 	}
-	if took := time.Since(start); took > 10*time.Second {
-		t.Errorf("it took %s", took)
+	if took := processorTime(t) - before; took > 10*time.Second {
+		t.Errorf("it took %s of processors", took)
 	}
 }
 
