@@ -107,6 +107,9 @@ func (in *Input) has(key string) bool { return slices.Contains(in.EtcdKeys, key)
 // not in a ConfigMap, whose change would reach running pods without a rollout.
 func (in *Input) args() []string {
 	args := []string{"serve"}
+	if len(in.tlsSecrets()) > 0 && !slices.ContainsFunc(in.Listeners, func(l v1alpha1.Listener) bool { return l.TLSSecret == "" }) {
+		args = append(args, "--listen=") // else there would be the default one, without TLS
+	}
 	for _, l := range in.Listeners {
 		flag := "--listen"
 		if l.TLSSecret != "" {
@@ -127,7 +130,7 @@ func (in *Input) args() []string {
 			args = append(args, file.flag+"="+path.Join(etcdFolder, file.key))
 		}
 	}
-	args = append(args, "--prefix="+in.Prefix)
+	args = append(args, "--prefix="+strings.ReplaceAll(in.Prefix, "$(", "$$("))
 	if len(in.GSLB) > 0 {
 		args = append(args, "--gslb="+strings.Join(in.GSLB, ","))
 	}
