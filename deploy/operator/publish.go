@@ -35,8 +35,13 @@ func (o *operator) addMetricsAPI(sampler *routermetrics.Sampler) error {
 	if o.config.MetricsAPI == nil {
 		return nil
 	}
+	// The manager's own client reads ConfigMaps from a cache, which holds those of fleets alone.
+	direct, err := client.New(o.manager.GetConfig(), client.Options{Scheme: o.manager.GetScheme(), HTTPClient: o.manager.GetHTTPClient()})
+	if err != nil {
+		return err
+	}
 	server := metricsapi.New(metricsapi.Options{
-		Listener: o.config.MetricsAPI, Client: o.manager.GetClient(), Namespace: o.config.Namespace, Service: metricsService,
+		Listener: o.config.MetricsAPI, Client: direct, Namespace: o.config.Namespace, Service: metricsService,
 		Source: metricsapi.Source{Pods: o.podsOf, Rate: sampler.Rate}, Log: o.config.Log.Named("metrics-api"),
 	})
 	if err := o.manager.Add(server); err != nil {
