@@ -41,7 +41,7 @@ echo "== locks in Leases of a real API server"
 (cd ../.. && KUBEBUILDER_ASSETS=$out/assets "$go" test -count=1 -timeout 10m -v ./deploy/locks/leaselock)
 echo "== the operator's parts beside a real API server"
 # Without -trimpath: they find the CRDs by the paths of their sources.
-(cd ../.. && GOFLAGS=-buildvcs=false KUBEBUILDER_ASSETS=$out/assets "$go" test -count=1 -p 1 -timeout 15m ./deploy/clusters ./deploy/services ./deploy/manifests ./deploy/operator/... ./bench/testkit/kubetest)
+(cd ../.. && GOFLAGS=-buildvcs=false KUBEBUILDER_ASSETS=$out/assets "$go" test -count=1 -p 1 -timeout 15m ./deploy/services ./deploy/manifests ./deploy/operator ./deploy/operator/fleet/...)
 echo "== the operator as it is installed"
 (cd ../.. && "$go" test -c -o "$out/operator.test" ./deploy/operator/e2e)
 "$out/testbed" run --nodes=3 "${images[@]}" -- "$out/operator.test" -test.v -test.timeout=20m
