@@ -163,9 +163,10 @@ func TestAClientThatRightlyWaitsIsNotTooSlow(t *testing.T) {
 		c.ClientTimeouts.Body, c.ClientTimeouts.Continue = 300*time.Millisecond, time.Hour
 	})
 	g.router.clock.Stop()
-	goOn := make(chan struct{})
+	asked, goOn := make(chan struct{}), make(chan struct{})
 	g.one(newRawDeck(t, func(c *rawClient) {
 		_ = c.head()
+		close(asked)
 		<-goOn
 		_, _ = io.WriteString(c.Conn, "HTTP/1.1 100 Continue\r\n\r\n")
 		_, _ = io.ReadFull(c.in, make([]byte, 5))
@@ -173,6 +174,7 @@ func TestAClientThatRightlyWaitsIsNotTooSlow(t *testing.T) {
 	}).addr)
 	w := g.dial()
 	w.send("POST / HTTP/1.1\r\nHost: acme.test\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n")
+	<-asked // before that it is the head that is waited for
 	g.someClient("the body is waited for", isRead)
 	g.router.clock.Advance(time.Minute) // within the time for 100, and beyond that for a body
 	g.watchOnce()

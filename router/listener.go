@@ -18,7 +18,7 @@ import (
 const (
 	acceptPause = 50 * time.Millisecond // after a failure to accept, such as no free descriptors
 	queuePause  = 20 * time.Millisecond // without a new connection: the queue is empty
-	queueTime   = 2 * time.Second       // that emptying the queue may take in all
+	queueTime   = 2 * time.Second       // of emptying the queue, after which it ends at the first chance
 )
 
 // listener accepts clients. It outlives failures to accept: without free descriptors it
@@ -29,6 +29,7 @@ type listener struct {
 	stopping atomic.Bool
 	secure   *tls.Config // nil: plain
 	failing  bool        // of the goroutine that accepts
+	emptying queueClock  // of the goroutine that accepts
 	ended    chan struct{}
 	once     sync.Once
 }
@@ -62,14 +63,10 @@ func (l *listener) serve() {
 
 // accept waits for the next client. It returns nil once the listener has stopped.
 func (l *listener) accept() *client {
-	var emptying queueClock
 	for {
-		if l.stopping.Load() {
-			now := time.Now()
-			if emptying.over(now) || l.SetDeadline(now.Add(queuePause)) != nil {
-				l.end()
-				return nil
-			}
+		if l.stopping.Load() && !l.awaitsMore() {
+			l.end()
+			return nil
 		}
 		if clients := &l.router.clients; clients.full(l.router.cfg.MaxClients) && !clients.canMakeRoom() {
 			l.router.acceptPauses.Add(1)
@@ -93,7 +90,7 @@ func (l *listener) accept() *client {
 				return c
 			}
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			if emptying.waited() && l.queueEmpty() {
+			if l.emptying.waited() && l.queueEmpty() {
 				l.end()
 				return nil
 			}
@@ -106,6 +103,18 @@ func (l *listener) accept() *client {
 	}
 }
 
+// awaitsMore says whether a listener that stops takes one more client, for which it then waits queuePause.
+// Where clients come faster than that the queue is never seen empty for so long: after queueTime any
+// moment at which nobody waits is the end, and after twice as long any moment.
+func (l *listener) awaitsMore() bool {
+	now := time.Now()
+	spent := l.emptying.turnAt(now)
+	if spent > 2*queueTime || spent > queueTime && l.queueEmpty() {
+		return false
+	}
+	return l.SetDeadline(now.Add(queuePause)) == nil
+}
+
 // queueClock counts the time that emptying the queue takes. A turn of the loop counts for no more than
 // queuePause, as long as it waits: a goroutine that was not let run must not cost those in the queue.
 type queueClock struct {
@@ -116,13 +125,13 @@ type queueClock struct {
 // waited says whether nobody came for queuePause, as far as the clock tells.
 func (q *queueClock) waited() bool { return !q.turn.IsZero() && time.Since(q.turn) >= queuePause }
 
-// over notes that a turn begins, and says whether the time is over.
-func (q *queueClock) over(now time.Time) bool {
+// turnAt notes that a turn begins, and returns the time that all turns before took.
+func (q *queueClock) turnAt(now time.Time) time.Duration {
 	if !q.turn.IsZero() {
 		q.spent += min(now.Sub(q.turn), queuePause)
 	}
 	q.turn = now
-	return q.spent > queueTime
+	return q.spent
 }
 
 // queueEmpty says whether nobody waits to be accepted. That the time to accept is over does not say so:

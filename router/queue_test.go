@@ -46,3 +46,33 @@ func TestAListenerThatStopsTakesWhoIsInItsQueue(t *testing.T) {
 	f(false)
 	f(true)
 }
+
+// TestAListenerThatStopsEndsThoughClientsKeepComing has somebody connect whenever another was taken, which
+// is faster than the pause by which a queue is seen to be empty.
+func TestAListenerThatStopsEndsThoughClientsKeepComing(t *testing.T) {
+	g := newGrid(t, nil)
+	ln, err := g.router.listen(context.Background(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for c := ln.accept(); c != nil; c = ln.accept() {
+			c.close()
+		}
+	}()
+	ln.stop()
+	taken, end := 0, time.Now().Add(patience)
+	for conn, err := net.Dial("tcp", ln.Addr().String()); err == nil; conn, err = net.Dial("tcp", ln.Addr().String()) {
+		_, _ = conn.Read(make([]byte, 1)) // until the router has closed it
+		_ = conn.Close()
+		if taken++; time.Now().After(end) {
+			t.Fatalf("it still takes connections after %d", taken)
+		}
+	}
+	<-ended
+	if taken == 0 {
+		t.Error("it took nobody")
+	}
+}
