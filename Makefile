@@ -41,7 +41,7 @@ tour: build ## start a grid, run every line of the tour, and stop
 .PHONY: test
 test: ## all tests, with the race detector and in random order
 	@echo "compiling and running the tests; where nothing has been compiled yet the first line takes some minutes"
-	$(GO) test -json -race -shuffle=on -timeout 10m -skip ^TestE2E $(PACKAGES) | $(GO) run ./.ci/slowest
+	@GO="$(GO)" $(GO) run ./.ci/tests -again=$${TEST_AGAIN:-0} -- -race -shuffle=on -timeout=10m -skip=^TestE2E $(PACKAGES)
 
 .PHONY: race
 race: ## the tests that start goroutines, several times over, to hunt for races
@@ -49,9 +49,9 @@ race: ## the tests that start goroutines, several times over, to hunt for races
 
 .PHONY: e2e
 e2e: ## whole grids of real processes, driven by scenario files
-	$(GO) test -race -shuffle=on -timeout 15m -v -run ^TestE2E -skip '^TestE2ECampaign$$' ./bench/lab
-	$(GO) test -timeout 5m -v -run ^TestE2EChange ./bench/lab
-	GRIDROUTER_CAMPAIGN_SEED=$${GRIDROUTER_CAMPAIGN_SEED:-51} $(GO) test -timeout 10m -v -run '^TestE2ECampaign$$' ./bench/lab
+	@GO="$(GO)" $(GO) run ./.ci/tests -live -again=$${TEST_AGAIN:-0} -- -race -shuffle=on -timeout=15m -run=^TestE2E '-skip=^TestE2ECampaign$$' ./bench/lab
+	@GO="$(GO)" $(GO) run ./.ci/tests -live -again=$${TEST_AGAIN:-0} -- -timeout=5m -run=^TestE2EChange ./bench/lab
+	@GRIDROUTER_CAMPAIGN_SEED=$${GRIDROUTER_CAMPAIGN_SEED:-51} GO="$(GO)" $(GO) run ./.ci/tests -live -again=$${TEST_AGAIN:-0} -- -timeout=10m '-run=^TestE2ECampaign$$' ./bench/lab
 
 .PHONY: testbed
 testbed: ## build the testbed: a real Kubernetes whose pods are processes; 5 to 15 minutes at the first time, seconds after
