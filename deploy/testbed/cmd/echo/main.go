@@ -24,6 +24,7 @@ var version = "none"
 func main() {
 	listen := flag.String("listen", ":8080", "where to listen")
 	listenTLS := flag.String("listen-tls", "", "where to listen for HTTPS too, with a certificate that nobody knows")
+	delay := flag.Duration("delay", 0, "how long each answer to GET / takes")
 	exit := flag.Int("exit", -1, "end at once with this status")
 	linger := flag.Duration("linger", 0, "how long to go on after SIGTERM")
 	exists := flag.String("exists", "", "end at once with status 0 if this file exists, else 1; for probes")
@@ -39,7 +40,7 @@ func main() {
 	if *exit >= 0 {
 		os.Exit(*exit)
 	}
-	if err := serve(*listen, *listenTLS, *linger); err != nil {
+	if err := serve(*listen, *listenTLS, *linger, *delay); err != nil {
 		fmt.Fprintln(os.Stderr, "echo:", err)
 		os.Exit(1)
 	}
@@ -47,10 +48,10 @@ func main() {
 
 // serve serves until SIGTERM, goes on for as long as linger says, and ends when all requests are
 // answered.
-func serve(listen, listenTLS string, linger time.Duration) error {
+func serve(listen, listenTLS string, linger, delay time.Duration) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	server := &http.Server{Addr: listen, Handler: handler(), ReadHeaderTimeout: 10 * time.Second}
+	server := &http.Server{Addr: listen, Handler: handler(delay), ReadHeaderTimeout: 10 * time.Second}
 	failed := make(chan error, 2)
 	go func() { failed <- server.ListenAndServe() }()
 	if listenTLS != "" {
@@ -85,10 +86,11 @@ type Identity struct {
 	UID      int    `json:"uid"`
 }
 
-func handler() http.Handler {
+func handler(delay time.Duration) http.Handler {
 	var unready atomic.Bool
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+		time.Sleep(delay)
 		hostname, _ := os.Hostname() // an empty one says it
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(Identity{
