@@ -170,10 +170,15 @@ func (w *world) grid() {
 	w.program("deck", 2, 8080, &corev1.Container{Image: "echo:v1", ReadinessProbe: &corev1.Probe{
 		ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: "/ready", Port: intstr.FromString("main")}}, PeriodSeconds: 1,
 	}})
-	documents := fmt.Sprintf(`{kind: Deck, name: d1, domain: d1.test, attach: direct, addresses: ["%s:8080"]}
+	w.documents(fmt.Sprintf(`{kind: Deck, name: d1, domain: d1.test, attach: direct, addresses: ["%s:8080"]}
 ---
 {kind: Tenant, name: acme, hosts: [acme.test], rules: [{name: all, deck: d1}]}
-`, w.host("deck"))
+`, w.host("deck")))
+}
+
+// documents writes documents of the grid into the test's etcd.
+func (w *world) documents(documents string) {
+	w.Helper()
 	file := filepath.Join(w.TempDir(), "documents.yaml")
 	if err := os.WriteFile(file, []byte(documents), 0o600); err != nil {
 		w.Fatal(err)
