@@ -4,43 +4,76 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gridrouter.io/deploy/api/v1alpha1"
 	"gridrouter.io/deploy/operator/fleet/render"
 )
 
+// TestE2EKubeAFleetFollowsItsLoad has load come and go, while the operator reconciles the fleet again and again.
 func TestE2EKubeAFleetFollowsItsLoad(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.grid()
 	fleet, each := w.fleet("edge", 0), int32(40)
-	fleet.Spec.Replicas, fleet.Spec.Autoscaling = nil, &v1alpha1.Autoscaling{Min: 2, Max: 4, RequestsPerSecond: &each}
+	fleet.Spec.Replicas, fleet.Spec.Autoscaling = nil, &v1alpha1.Autoscaling{Min: 2, Max: 6, RequestsPerSecond: &each}
 	w.create(fleet)
 	w.awaits("edge", v1alpha1.ConditionAvailable, v1alpha1.ReasonReplicasReady)
 	w.answered("edge")
 	w.replicas("edge", 2)
 	stop := w.load("edge", 8, 25*time.Millisecond)
-	w.replicas("edge", 4)
-	failed := stop()
-	if failed > 0 {
+	w.replicasWhileReconciled("edge", 6)
+	if failed := stop(); failed > 0 {
 		t.Errorf("%d requests failed", failed)
 	}
-	w.replicas("edge", 2)
+	w.replicasWhileReconciled("edge", 2)
 	var d appsv1.Deployment
-	if err := w.client.Get(w.Context(), client.ObjectKey{Namespace: w.namespace, Name: "edge"}, &d); err != nil {
+	if err := w.client.Get(t.Context(), client.ObjectKey{Namespace: w.namespace, Name: "edge"}, &d); err != nil {
 		t.Fatal(err)
 	}
 	for _, entry := range d.ManagedFields {
-		if entry.Manager == render.FieldOwner && entry.Subresource == "scale" {
-			t.Errorf("the operator has scaled: %+v", entry)
+		if owns := strings.Contains(string(entry.FieldsV1.Raw), `"f:replicas"`) && entry.Subresource != "status"; owns && entry.Manager == render.FieldOwner {
+			t.Errorf("the operator has set the number of routers: %+v", entry)
 		}
+	}
+}
+
+// replicasWhileReconciled waits until a fleet has so many routers, all ready, and has the operator reconcile it
+// at least 25 times meanwhile by changes of the spec that concern no router.
+func (w *world) replicasWhileReconciled(name string, want int32) {
+	w.Helper()
+	seen := map[int32]bool{}
+	pause := time.NewTicker(200 * time.Millisecond)
+	defer pause.Stop()
+	for times, end := 0, time.Now().Add(patience); ; times++ {
+		deadline := &metav1.Duration{Duration: time.Duration(600+times) * time.Second}
+		w.change(name, func(spec *v1alpha1.GridRouterSpec) { spec.Rollout.ProgressDeadline = deadline })
+		w.eventually("the operator has reconciled "+name, func() error {
+			fleet := w.get(name)
+			seen[fleet.Status.Replicas] = true
+			if fleet.Status.ObservedGeneration != fleet.Generation {
+				return fmt.Errorf("generation %d of %d", fleet.Status.ObservedGeneration, fleet.Generation)
+			}
+			return nil
+		})
+		if s := w.get(name).Status; s.Replicas == want && s.Ready == want && times >= 25 {
+			w.Logf("%d routers after %d changes; on the way there were %v", want, times, slices.Sorted(maps.Keys(seen)))
+			return
+		}
+		if time.Now().After(end) {
+			w.Fatalf("not %d routers: %+v\n%s", want, w.get(name).Status, w.kubectl("describe", "hpa"))
+		}
+		<-pause.C
 	}
 }
 
