@@ -123,6 +123,26 @@ func TestE2EKubeNoRequestFailsWhileRoutersAreReplaced(t *testing.T) {
 	}
 }
 
+// TestE2EKubeARenamedListenerKeepsItsClients changes the name of a port, which Services find pods by.
+func TestE2EKubeARenamedListenerKeepsItsClients(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.grid()
+	w.create(w.fleet("edge", 3))
+	w.awaits("edge", v1alpha1.ConditionProgressing, v1alpha1.ReasonComplete)
+	w.answered("edge")
+	traffic := w.traffic("edge")
+	w.step("renaming", traffic, func() {
+		w.change("edge", func(spec *v1alpha1.GridRouterSpec) { spec.Listeners[0].Name = "web" })
+		w.awaits("edge", v1alpha1.ConditionProgressing, v1alpha1.ReasonComplete)
+	})
+	w.step("ends", traffic, func() { w.scale("edge", 3) })
+	traffic.end()
+	if n := traffic.failed.Load(); n > 0 {
+		t.Errorf("%d of %d requests failed:\n%s", n, traffic.asked.Load(), strings.Join(traffic.why, "\n"))
+	}
+}
+
 // scale gives a fleet so many routers, and waits until it has them and no other.
 func (w *world) scale(fleet string, routers int32) {
 	w.Helper()

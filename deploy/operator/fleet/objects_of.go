@@ -35,7 +35,7 @@ func (r *Reconciler) objectsOf(ctx context.Context, w *world, i intent) ([]objec
 	add(read(ctx, w, "HorizontalPodAutoscaler", names.Autoscaler, &autoscalingv2.HorizontalPodAutoscaler{}, render.Autoscaler(w.owner), autoscalingv2ac.ExtractHorizontalPodAutoscaler))
 	add(w.deployment(ctx, names.Stable, render.TrackStable, i.stable, w.stableReplicas()))
 	add(w.deployment(ctx, names.Canary, render.TrackCanary, i.canary, &i.share))
-	add(read(ctx, w, "Service", names.Service, &corev1.Service{}, render.Service(w.owner), corev1ac.ExtractService))
+	add(read(ctx, w, "Service", names.Service, &corev1.Service{}, render.Service(w.owner, w.pods), corev1ac.ExtractService))
 	add(read(ctx, w, "PodDisruptionBudget", names.DisruptionBudget, &policyv1.PodDisruptionBudget{}, render.DisruptionBudget(w.owner), policyv1ac.ExtractPodDisruptionBudget))
 	add(read(ctx, w, "NetworkPolicy", names.NetworkPolicy, &networkingv1.NetworkPolicy{}, render.NetworkPolicy(w.owner, r.options.Namespace), networkingv1ac.ExtractNetworkPolicy))
 	return all, failed

@@ -51,7 +51,7 @@ func TestWhatIsAppliedIsWhatTheAPIServerRemembers(t *testing.T) {
 		}
 		check(t, c, name, render.Deployment(o, render.TrackStable, pods, nil), &appsv1.Deployment{}, appsv1ac.ExtractDeployment)
 		check(t, c, name, render.Deployment(o, render.TrackCanary, pods, &replicas), &appsv1.Deployment{}, appsv1ac.ExtractDeployment)
-		check(t, c, name, render.Service(o), &corev1.Service{}, corev1ac.ExtractService)
+		check(t, c, name, render.Service(o, nil), &corev1.Service{}, corev1ac.ExtractService)
 		check(t, c, name, render.DisruptionBudget(o), &policyv1.PodDisruptionBudget{}, policyv1ac.ExtractPodDisruptionBudget)
 		check(t, c, name, render.Autoscaler(o), &autoscalingv2.HorizontalPodAutoscaler{}, autoscalingv2ac.ExtractHorizontalPodAutoscaler)
 		check(t, c, name, render.NetworkPolicy(o, "gridrouter-system"), &networkingv1.NetworkPolicy{}, networkingv1ac.ExtractNetworkPolicy)

@@ -88,17 +88,39 @@ func podTemplate(t corev1.PodTemplateSpec) *corev1ac.PodTemplateSpecApplyConfigu
 	panic("a pod template that cannot be written: " + err.Error()) // both have the same fields
 }
 
-// Service leads to the ready routers of both tracks.
-func Service(o Owner) *corev1ac.ServiceApplyConfiguration {
+// Service leads to the ready routers of both tracks; pods are those that there are of the fleet.
+func Service(o Owner, pods []corev1.Pod) *corev1ac.ServiceApplyConfiguration {
 	spec := corev1ac.ServiceSpec().WithSelector(map[string]string{LabelFleet: o.Fleet.Name}).WithType(corev1.ServiceTypeClusterIP)
 	if o.Fleet.Spec.Exposure.Type == v1alpha1.ExposureLoadBalancer {
 		// Local: routers see the addresses of clients, which rules may decide by.
 		spec.WithType(corev1.ServiceTypeLoadBalancer).WithExternalTrafficPolicy(corev1.ServiceExternalTrafficPolicyLocal)
 	}
 	for _, l := range o.Fleet.Spec.Listeners {
-		spec.WithPorts(corev1ac.ServicePort().WithName(l.Name).WithPort(l.Port).WithTargetPort(intstr.FromString(l.Name)).WithProtocol(corev1.ProtocolTCP))
+		spec.WithPorts(corev1ac.ServicePort().WithName(l.Name).WithPort(l.Port).WithTargetPort(targetPort(l, pods)).WithProtocol(corev1.ProtocolTCP))
 	}
 	return corev1ac.Service(NamesOf(o.Fleet.Name).Service, o.Fleet.Namespace).WithLabels(labels(o.Fleet.Name)).WithOwnerReferences(o.references()...).WithSpec(spec)
+}
+
+// targetPort says how the Service finds a listener's port in pods: by its name, which holds while the number
+// changes from some pods to others; by its number, while only that is the same in all of them.
+func targetPort(l v1alpha1.Listener, pods []corev1.Pod) intstr.IntOrString {
+	named, numbered := true, true
+	for i := range pods {
+		if pods[i].DeletionTimestamp != nil {
+			continue // it is drained, and gets no new clients
+		}
+		var name, number bool
+		for _, c := range pods[i].Spec.Containers {
+			for _, port := range c.Ports {
+				name, number = name || port.Name == l.Name, number || port.ContainerPort == l.Port
+			}
+		}
+		named, numbered = named && name, numbered && number
+	}
+	if numbered && !named {
+		return intstr.FromInt32(l.Port)
+	}
+	return intstr.FromString(l.Name)
 }
 
 // ServiceAccount is what routers run as. They use no API of Kubernetes, so it has no rights and no token.
