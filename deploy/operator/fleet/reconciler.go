@@ -152,7 +152,7 @@ func (r *Reconciler) reconcile(ctx context.Context, fleet *v1alpha1.GridRouter, 
 
 // targetOf finds the revision that the spec asks for.
 func (r *Reconciler) targetOf(w *world) target {
-	input := render.InputOf(w.fleet, w.secrets.etcdKeys, render.Defaults{Image: r.options.Image})
+	input := render.InputOf(w.fleet, w.secrets.login, render.Defaults{Image: r.options.Image})
 	return chooseTarget(w.fleet, w.revisions, input, w.stable.hash)
 }
 
