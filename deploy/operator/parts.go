@@ -31,7 +31,7 @@ func (o *operator) addParts() error {
 	pool := tables.NewPool(o.config.Log.Named("tables"), tables.Options{})
 	var fleets *fleet.Reconciler
 	registry := clusters.New(o.manager, clusters.Options{
-		Watch: fleetKinds(), Select: ofFleets(),
+		Watch: fleetKinds(), Select: ofFleets(), Wrap: o.leading.wrap,
 		Changed: func(namespace, name string) { fleets.Changed(namespace, name) },
 		ConnectionChanged: func(namespace, name string) {
 			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
