@@ -46,7 +46,7 @@ func (o *operator) addParts() error {
 		Client: o.manager.GetClient(), Clusters: registry, Image: o.config.Image, Namespace: o.config.Namespace,
 		Tables: pool, Metrics: sampler, Events: o.manager.GetEventRecorder("gridrouter-operator"),
 		VIP: func(c clusters.Cluster, of *v1alpha1.GridRouter) vip.Provider {
-			return fleet.Keepalived(c.Client, of, c.Remote)
+			return fleet.Keepalived(c, of)
 		},
 	})
 	for what, add := range map[string]func() error{

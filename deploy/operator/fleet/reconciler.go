@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -195,6 +196,14 @@ func (r *Reconciler) storeRevision(ctx context.Context, w *world, to target, _ i
 		return nil
 	}
 	revision := render.Revision(w.owner, to.number, to.input, to.template)
+	there := &appsv1.ControllerRevision{}
+	switch err := w.cluster.Live.Get(ctx, client.ObjectKey{Namespace: w.fleet.Namespace, Name: *revision.Name}, there); {
+	case client.IgnoreNotFound(err) != nil:
+		return fmt.Errorf("read ControllerRevision %s: %w", *revision.Name, err)
+	case err == nil && !w.owns(there):
+		d.conflicts = append(d.conflicts, "ControllerRevision "+there.Name)
+		return nil
+	}
 	if err := w.cluster.Client.Apply(ctx, revision, client.FieldOwner(render.FieldOwner), client.ForceOwnership); err != nil {
 		return fmt.Errorf("store revision %d: %w", to.number, err)
 	}
