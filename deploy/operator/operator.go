@@ -28,8 +28,8 @@ const LeaseName = "gridrouter-operator"
 
 // Limits of the operator towards an API server, in requests per second, unless the rest.Config sets its own.
 const (
-	defaultQPS   = 50
-	defaultBurst = 100
+	defaultQPS   = 200
+	defaultBurst = 400
 )
 
 // stopWithin is how long reconciles in flight may take once the operator stops. The Deployment in

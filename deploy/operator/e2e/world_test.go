@@ -83,7 +83,7 @@ func newWorld(t *testing.T) *world {
 		if t.Failed() {
 			w.describe()
 		}
-		if err := c.Delete(context.WithoutCancel(t.Context()), namespace); err != nil {
+		if err := c.Delete(context.WithoutCancel(t.Context()), namespace); client.IgnoreNotFound(err) != nil {
 			t.Error(err)
 		}
 	})

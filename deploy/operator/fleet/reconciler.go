@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -147,7 +148,7 @@ func (r *Reconciler) reconcile(ctx context.Context, fleet *v1alpha1.GridRouter, 
 	done, actErr := r.act(ctx, w, to, i, v)
 	w.compare(&done)
 	vipErr := r.forward(ctx, w, &done)
-	r.status(w, to, i, done, v, errors.Join(actErr, vipErr))
+	r.status(w, to, i, &done, v, errors.Join(actErr, vipErr))
 	return ctrl.Result{RequeueAfter: r.again(w, done)}, errors.Join(actErr, vipErr)
 }
 
@@ -216,12 +217,10 @@ func (r *Reconciler) applyObjects(ctx context.Context, w *world, _ target, i int
 	if i.stable == nil {
 		return nil // nothing to make pods from: what is there stays
 	}
-	all, err := r.objectsOf(ctx, w, i)
-	if err != nil {
-		return err
-	}
-	for n := range all {
-		o := &all[n]
+	for o, err := range r.objectsOf(ctx, w, i) {
+		if err != nil {
+			return err
+		}
 		what, err := o.needs(w)
 		switch {
 		case err != nil:
@@ -267,6 +266,9 @@ func (r *Reconciler) again(w *world, d done) time.Duration {
 	d.within(seldom)
 	if w.work != nil && !w.work.over() || w.secrets.missing != "" || len(d.conflicts) > 0 {
 		d.within(soon)
+	}
+	if slices.ContainsFunc(w.pods, func(pod corev1.Pod) bool { return counts(&pod) && !isReady(&pod) }) {
+		d.within(slowStart) // what is told of it changes with time alone
 	}
 	return d.again
 }
