@@ -4,7 +4,7 @@ package fleet
 // The rights of the operator, of which make generate makes deploy/manifests/rbac/role.yaml.
 //
 // What fleets ask for, and where it is reported. Finalizers: to own what lies in the same cluster.
-// +kubebuilder:rbac:groups=gridrouter.io,resources=gridrouters,verbs=get;list;watch
+// +kubebuilder:rbac:groups=gridrouter.io,resources=gridrouters,verbs=get;list;watch;patch
 // +kubebuilder:rbac:groups=gridrouter.io,resources=gridrouters/status,verbs=get;update;patch
 // +kubebuilder:rbac:groups=gridrouter.io,resources=gridrouters/finalizers,verbs=update
 // +kubebuilder:rbac:groups=gridrouter.io,resources=clusterconnections,verbs=get;list;watch
