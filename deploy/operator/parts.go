@@ -16,12 +16,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"gridrouter.io/deploy/api/v1alpha1"
 	"gridrouter.io/deploy/clusters"
 	"gridrouter.io/deploy/operator/fleet"
 	"gridrouter.io/deploy/operator/fleet/render"
 	"gridrouter.io/deploy/operator/fleet/tables"
-	"gridrouter.io/deploy/operator/fleet/vip"
 	"gridrouter.io/deploy/operator/routermetrics"
 )
 
@@ -45,9 +43,7 @@ func (o *operator) addParts() error {
 	fleets = fleet.New(fleet.Options{
 		Client: o.manager.GetClient(), Clusters: registry, Image: o.config.Image, Namespace: o.config.Namespace,
 		Tables: pool, Metrics: sampler, Events: o.manager.GetEventRecorder("gridrouter-operator"),
-		VIP: func(c clusters.Cluster, of *v1alpha1.GridRouter) vip.Provider {
-			return fleet.Keepalived(c, of)
-		},
+		VIP: fleet.Keepalived,
 	})
 	for what, add := range map[string]func() error{
 		"the registry of clusters":      func() error { return o.manager.Add(registry) },

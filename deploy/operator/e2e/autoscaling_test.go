@@ -42,7 +42,7 @@ func TestE2EKubeAFleetFollowsItsLoad(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, entry := range d.ManagedFields {
-		if owns := strings.Contains(string(entry.FieldsV1.Raw), `"f:replicas"`) && entry.Subresource != "status"; owns && entry.Manager == render.FieldOwner {
+		if owns := strings.Contains(entry.FieldsV1.GetRawString(), `"f:replicas"`) && entry.Subresource != "status"; owns && entry.Manager == render.FieldOwner {
 			t.Errorf("the operator has set the number of routers: %+v", entry)
 		}
 	}

@@ -87,11 +87,10 @@ func TestE2EKubeANamespaceIsDeletedWithItsFleets(t *testing.T) {
 	}
 	began := time.Now()
 	w.eventually("the namespace is gone", func() error {
-		err := w.client.Get(t.Context(), client.ObjectKeyFromObject(namespace), namespace)
-		if client.IgnoreNotFound(err) == nil && err != nil {
-			return nil
+		if err := w.client.Get(t.Context(), client.ObjectKeyFromObject(namespace), namespace); err != nil {
+			return client.IgnoreNotFound(err)
 		}
-		return fmt.Errorf("%w: %+v", err, namespace.Status.Conditions)
+		return fmt.Errorf("it is %+v", namespace.Status.Conditions)
 	})
 	t.Logf("gone after %.1f s", time.Since(began).Seconds())
 }

@@ -29,7 +29,6 @@ import (
 	"gridrouter.io/deploy/clusters"
 	"gridrouter.io/deploy/operator/fleet/render"
 	"gridrouter.io/deploy/operator/fleet/tables"
-	"gridrouter.io/deploy/operator/fleet/vip"
 	"gridrouter.io/deploy/operator/routermetrics"
 )
 
@@ -100,9 +99,7 @@ func newOperator(t *testing.T, config *rest.Config, killAfter int) *operator {
 	o.Reconciler = New(Options{
 		Client: counted, Clusters: only{clusters.Cluster{Client: counted, Live: direct}}, Image: "gridrouter", Namespace: "gridrouter-system",
 		Tables: pool, Metrics: routermetrics.NewSampler(routermetrics.SamplerOptions{}), Events: events.NewFakeRecorder(100000),
-		VIP: func(c clusters.Cluster, of *v1alpha1.GridRouter) vip.Provider {
-			return Keepalived(c, of)
-		},
+		VIP: Keepalived,
 	})
 	return o
 }

@@ -48,9 +48,10 @@ func (r *Reconciler) status(w *world, to target, i intent, d *done, v verdict, f
 	if view.waiting == "" {
 		view.waiting = w.stable.refused
 	}
-	idle, left := w.work == nil || w.work.over(), time.Duration(0)
+	idle := w.work == nil || w.work.over()
 	view.rolledOut = i.stable != nil && !i.begin && w.stable.hash == i.stable.hash && w.stable.settled && w.stable.wanted == view.wanted && idle && w.canary.deployment == nil
-	view.overdue, left = r.progress.overdue(idOf(fleet), view, idle, w.now, durationOf(fleet.Spec.Rollout.ProgressDeadline, 10*time.Minute))
+	overdue, left := r.progress.overdue(idOf(fleet), view, idle, w.now, durationOf(fleet.Spec.Rollout.ProgressDeadline, 10*time.Minute))
+	view.overdue = overdue
 	d.within(left)
 	s.History = history(w.revisions, s.History, view.news)
 	s.Versions = view.versions()
