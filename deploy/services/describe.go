@@ -20,7 +20,8 @@ func Describe(fleet *v1alpha1.GridRouter, now time.Time) string {
 		parts[0] = "the operator has not answered the latest change; before: " + parts[0]
 	}
 	degraded := condition(fleet, v1alpha1.ConditionDegraded)
-	if degraded != nil && degraded.Status == metav1.ConditionTrue && !strings.Contains(parts[0], degraded.Message) {
+	toldAlready := degraded != nil && degraded.Reason == string(v1alpha1.ReasonRolloutFailed) // by what Progressing says
+	if degraded != nil && degraded.Status == metav1.ConditionTrue && !toldAlready && !strings.Contains(parts[0], degraded.Message) {
 		parts = append(parts, fmt.Sprintf("something is wrong (%s): %s", degraded.Reason, degraded.Message))
 	}
 	return strings.Join(parts, "; ")

@@ -132,6 +132,9 @@ func (g *goal) outcome(fleet *v1alpha1.GridRouter, now time.Time) Progress {
 		return g.failed("%s", why)
 	}
 	if g.version != "" && g.revisionOf(fleet) == nil {
+		if c := fleet.Status.Canary; c == nil || c.State == "Promoted" || c.State == "RolledBack" {
+			return g.waiting("its rollout begins") // nothing else holds it up
+		}
 		return g.waiting("its rollout has not begun; the one before: %s", Describe(fleet, now))
 	}
 	return g.waiting("%s", Describe(fleet, now))

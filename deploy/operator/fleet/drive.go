@@ -92,7 +92,7 @@ func (r *Reconciler) eventOf(w *world, to target, v verdict) event {
 	case canary.Deploying:
 		want := share(w.work.Context.Percent(), w.wantedReplicas())
 		if w.canary.settled && w.canary.hash == w.work.Context.To && w.canary.wanted == want {
-			return event{name: canary.PodsReady, by: byOperator, why: fmt.Sprintf("%d canaries are ready", want)}
+			return event{name: canary.PodsReady, by: byOperator, why: fmt.Sprintf("canaries that are ready: %d", want)}
 		}
 	case canary.Holding:
 		if v.event == canary.Failed {

@@ -136,6 +136,9 @@ func (v *seen) progressing() (status metav1.ConditionStatus, reason v1alpha1.Rea
 	if v.work != nil && !v.work.over() {
 		return v.canarying()
 	}
+	if v.intent.begin {
+		return yes, v1alpha1.ReasonCanaryRunning, fmt.Sprintf("a canary of revision %d, version %s, begins", v.to.number, v.to.input.Version)
+	}
 	numbers := fmt.Sprintf("%d of %d routers are of revision %d, %d are ready", v.fleet.Status.Updated, v.wanted, v.to.number, v.ready)
 	switch {
 	case v.intent.rejected && v.rolledOut:
@@ -151,10 +154,21 @@ func (v *seen) progressing() (status metav1.ConditionStatus, reason v1alpha1.Rea
 		return yes, v1alpha1.ReasonPodsWaiting, withWhy(numbers, v.waiting)
 	case v.to.rollback:
 		return yes, v1alpha1.ReasonRollingBack, numbers
-	case v.intent.stable == nil || v.stable.hash != v.intent.stable.hash || !uniform(v.stable.deployment) || v.intent.begin:
+	case v.rollingOut():
 		return yes, v1alpha1.ReasonRollingOut, numbers
 	}
 	return yes, v1alpha1.ReasonScaling, numbers
+}
+
+// rollingOut says whether routers are still brought to a revision: until it was complete for the first time.
+// Then routers are only added, taken away, or made anew.
+func (v *seen) rollingOut() bool {
+	stable := v.intent.stable
+	if stable == nil || v.stable.hash != stable.hash || !uniform(v.stable.deployment) {
+		return true
+	}
+	outcome, _ := outcomeOf(v.fleet, stable)
+	return outcome == v1alpha1.RevisionProgressing
 }
 
 // canarying says where a canary stands.
@@ -217,7 +231,11 @@ func failedStatus(fleet *v1alpha1.GridRouter, failure error) {
 // showVerdict sets the condition CanaryPassed to what is known of a canary.
 func showVerdict(fleet *v1alpha1.GridRouter, state canary.State, reason v1alpha1.Reason) {
 	set := func(status metav1.ConditionStatus, reason v1alpha1.Reason) {
-		v1alpha1.SetCondition(&fleet.Status.Conditions, fleet.Generation, v1alpha1.ConditionCanaryPassed, status, reason, fleet.Status.Canary.Why)
+		message := fleet.Status.Canary.Why
+		if message == "" {
+			message = fmt.Sprintf("the canary of revision %d goes on", fleet.Status.Canary.Revision)
+		}
+		v1alpha1.SetCondition(&fleet.Status.Conditions, fleet.Generation, v1alpha1.ConditionCanaryPassed, status, reason, message)
 	}
 	switch state {
 	case canary.Promoted:

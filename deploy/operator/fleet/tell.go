@@ -12,12 +12,13 @@ import (
 var warnings = map[v1alpha1.Reason]bool{
 	v1alpha1.ReasonTooFewReady: true, v1alpha1.ReasonRolledBack: true, v1alpha1.ReasonRollingBack: true, v1alpha1.ReasonPodsForbidden: true,
 	v1alpha1.ReasonDeadlineExceeded: true, v1alpha1.ReasonConflict: true, v1alpha1.ReasonApplyFailed: true, v1alpha1.ReasonSecretMissing: true,
-	v1alpha1.ReasonRevisionUnknown: true, v1alpha1.ReasonRolloutFailed: true, v1alpha1.ReasonEtcdUnreachable: true, v1alpha1.ReasonRoutersLag: true,
+	v1alpha1.ReasonRevisionUnknown: true, v1alpha1.ReasonEtcdUnreachable: true, v1alpha1.ReasonRoutersLag: true,
 	v1alpha1.ReasonTablesDiffer: true, v1alpha1.ReasonVIPInUse: true, v1alpha1.ReasonProviderFailed: true, v1alpha1.ReasonTooManyErrors: true,
 	v1alpha1.ReasonTooSlow: true, v1alpha1.ReasonCanaryNotReady: true, v1alpha1.ReasonClusterUnreachable: true, v1alpha1.ReasonPodsWaiting: true,
 }
 
-// quiet are the conditions whose good news are told by others.
+// quiet are the conditions whose good news are told by others. That a rollout failed is told by Progressing, so
+// that the reason of Degraded for it is no warning.
 var quiet = map[string]bool{string(v1alpha1.ConditionDegraded): true, string(v1alpha1.ConditionConfigSynced): true}
 
 // tell writes an event for each condition whose reason changed, and for each step of a canary.
@@ -26,6 +27,10 @@ func (r *Reconciler) tell(fleet *v1alpha1.GridRouter, before *v1alpha1.GridRoute
 		c := &fleet.Status.Conditions[i]
 		was := meta.FindStatusCondition(before.Conditions, c.Type)
 		if was != nil && was.Reason == c.Reason && was.Status == c.Status {
+			continue
+		}
+		// Progressing tells that a fleet is made, and that a canary goes on.
+		if c.Reason == string(v1alpha1.ReasonTooFewReady) && was == nil || c.Type == string(v1alpha1.ConditionCanaryPassed) && c.Reason == string(v1alpha1.ReasonCanaryRunning) {
 			continue
 		}
 		warns := warnings[v1alpha1.Reason(c.Reason)]
