@@ -164,11 +164,11 @@ func (v *seen) progressing() (status metav1.ConditionStatus, reason v1alpha1.Rea
 // Then routers are only added, taken away, or made anew.
 func (v *seen) rollingOut() bool {
 	stable := v.intent.stable
-	if stable == nil || v.stable.hash != stable.hash || !uniform(v.stable.deployment) {
+	if stable == nil || v.stable.hash != stable.hash {
 		return true
 	}
 	outcome, _ := outcomeOf(v.fleet, stable)
-	return outcome == v1alpha1.RevisionProgressing
+	return outcome != v1alpha1.RevisionComplete
 }
 
 // canarying says where a canary stands.
