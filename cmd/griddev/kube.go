@@ -218,7 +218,7 @@ func (t *tour) mistake() stop {
 		{text: "kubectl get gr", expect: []string{"edge   v2        v2       3          3       3         True        RolledBack"}, again: true},
 		{
 			text:   "kubectl get gr edge -o jsonpath='{.status.canary.why}{\"\\n\"}' | fold -sw 90",
-			note:   "The reason. A change of the spec is tried again; this one is not.",
+			note:   "The reason. The same routers are not tried again, until the spec asks for others.",
 			expect: []string{"canaries'"},
 		},
 		{text: "gridctl fleets history edge | cut -c 1-64", expect: []string{"RolledBack", "Complete"}},

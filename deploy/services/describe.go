@@ -83,11 +83,11 @@ func canaryStage(fleet *v1alpha1.GridRouter, now time.Time) string {
 		fmt.Fprintf(&line, ", its routers are not ready yet, %d of all %d are", fleet.Status.Ready, fleet.Status.Replicas)
 	case "Paused":
 		line.WriteString(", stopped until a person decides")
-	case "Promoting":
+	case "Promoting", "Promoted":
 		return "canary passed, " + rolled(fleet)
 	case "Judging":
 		fmt.Fprintf(&line, ", not judged after %s", seconds(since))
-	case "RollingBack":
+	case "RollingBack", "RolledBack":
 		return "taking it back" + because(c.Why) + ", " + readiness(fleet)
 	default:
 		if hold > 0 {
@@ -120,6 +120,9 @@ func rolled(fleet *v1alpha1.GridRouter) string {
 }
 
 func readiness(fleet *v1alpha1.GridRouter) string {
+	if fleet.Status.Ready > wanted(fleet) {
+		return fmt.Sprintf("%s ready, %d wanted", routers(fleet.Status.Ready), wanted(fleet))
+	}
 	return fmt.Sprintf("%d of %s ready", fleet.Status.Ready, routers(wanted(fleet)))
 }
 

@@ -50,8 +50,8 @@ func (r *Reconciler) status(w *world, to target, i intent, d done, v verdict, fa
 	view.overdue = r.progress.overdue(idOf(fleet), view, idle, w.now, durationOf(fleet.Spec.Rollout.ProgressDeadline, 10*time.Minute))
 	s.History = history(w.revisions, s.History, view.news)
 	s.Versions = view.versions()
-	if w.work != nil && s.Canary != nil && !w.work.over() && v.why != "" {
-		s.Canary.Why = clipped(v.why)
+	if why := canaryWhy(w.work, v, view.waiting); why != "" && s.Canary != nil {
+		s.Canary.Why = clipped(why)
 	}
 	set := func(kind v1alpha1.ConditionType, status metav1.ConditionStatus, reason v1alpha1.Reason, message string) {
 		v1alpha1.SetCondition(&s.Conditions, fleet.Generation, kind, status, reason, clipped(message))
@@ -63,6 +63,18 @@ func (r *Reconciler) status(w *world, to target, i intent, d done, v verdict, fa
 	status, reason, message = view.degraded(w.tables.Err)
 	set(v1alpha1.ConditionDegraded, status, reason, message)
 	set(v1alpha1.ConditionConfigSynced, metav1.ConditionStatus(w.synced.Status), v1alpha1.Reason(w.synced.Reason), w.synced.Message)
+}
+
+// canaryWhy is what a canary that goes on waits for: its verdict, or pods that do not start; empty: nothing
+// is known of either.
+func canaryWhy(w *work, v verdict, waiting string) string {
+	switch {
+	case w == nil || w.over():
+		return ""
+	case w.State == canary.Deploying && v.why == "":
+		return waiting
+	}
+	return v.why
 }
 
 // news is what is known anew of how the rollout of a revision goes.
@@ -100,7 +112,10 @@ func (v *seen) versions() v1alpha1.FleetVersions {
 		return versions
 	}
 	versions.Target = v.intent.stable.input.Version
-	if v.work != nil && !v.work.over() && v.work.State != canary.RollingBack || v.intent.begin {
+	switch {
+	case v.intent.canary != nil: // what the spec asks for by now waits for the end of it
+		versions.Target = v.intent.canary.input.Version
+	case v.intent.begin:
 		versions.Target = v.to.input.Version
 	}
 	if v.rolledOut {
@@ -112,6 +127,9 @@ func (v *seen) versions() v1alpha1.FleetVersions {
 // available says whether enough routers are ready.
 func (v *seen) available() (status metav1.ConditionStatus, reason v1alpha1.Reason, message string) {
 	message = fmt.Sprintf("%d of %d routers are ready", v.ready, v.wanted)
+	if v.ready > v.wanted {
+		message = fmt.Sprintf("%d routers are ready, and %d are wanted", v.ready, v.wanted)
+	}
 	away, err := intstr.GetScaledValueFromIntOrPercent(intstr.ValueOrDefault(v.fleet.Spec.Disruption.MaxUnavailable, intstr.FromInt32(1)), int(v.wanted), true)
 	if err != nil {
 		away = 1
@@ -140,6 +158,9 @@ func (v *seen) progressing() (status metav1.ConditionStatus, reason v1alpha1.Rea
 		return yes, v1alpha1.ReasonCanaryRunning, fmt.Sprintf("a canary of revision %d, version %s, begins", v.to.number, v.to.input.Version)
 	}
 	numbers := fmt.Sprintf("%d of %d routers are of revision %d, %d are ready", v.fleet.Status.Updated, v.wanted, v.to.number, v.ready)
+	if v.fleet.Status.Updated > v.wanted {
+		numbers = fmt.Sprintf("%d routers are of revision %d, and %d are wanted", v.fleet.Status.Updated, v.to.number, v.wanted)
+	}
 	switch {
 	case v.intent.rejected && v.rolledOut:
 		_, why := outcomeOf(v.fleet, &v.to.revision)
@@ -233,7 +254,7 @@ func showVerdict(fleet *v1alpha1.GridRouter, state canary.State, reason v1alpha1
 	set := func(status metav1.ConditionStatus, reason v1alpha1.Reason) {
 		message := fleet.Status.Canary.Why
 		if message == "" {
-			message = fmt.Sprintf("the canary of revision %d goes on", fleet.Status.Canary.Revision)
+			message = "it goes on: see condition Progressing"
 		}
 		v1alpha1.SetCondition(&fleet.Status.Conditions, fleet.Generation, v1alpha1.ConditionCanaryPassed, status, reason, message)
 	}

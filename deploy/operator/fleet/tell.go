@@ -21,6 +21,14 @@ var warnings = map[v1alpha1.Reason]bool{
 // that the reason of Degraded for it is no warning.
 var quiet = map[string]bool{string(v1alpha1.ConditionDegraded): true, string(v1alpha1.ConditionConfigSynced): true}
 
+// toldByOthers says whether another condition tells the same: Progressing of a canary that goes on, and Degraded
+// of an etcd that cannot be read.
+func toldByOthers(c *metav1.Condition) bool {
+	kind, reason := v1alpha1.ConditionType(c.Type), v1alpha1.Reason(c.Reason)
+	return kind == v1alpha1.ConditionCanaryPassed && reason == v1alpha1.ReasonCanaryRunning ||
+		kind == v1alpha1.ConditionConfigSynced && reason == v1alpha1.ReasonEtcdUnreachable
+}
+
 // tell writes an event for each condition whose reason changed, and for each step of a canary.
 func (r *Reconciler) tell(fleet *v1alpha1.GridRouter, before *v1alpha1.GridRouterStatus) {
 	for i := range fleet.Status.Conditions {
@@ -29,11 +37,12 @@ func (r *Reconciler) tell(fleet *v1alpha1.GridRouter, before *v1alpha1.GridRoute
 		if was != nil && was.Reason == c.Reason && was.Status == c.Status {
 			continue
 		}
-		// Progressing tells that a fleet is made, and that a canary goes on.
-		if c.Reason == string(v1alpha1.ReasonTooFewReady) && was == nil || c.Type == string(v1alpha1.ConditionCanaryPassed) && c.Reason == string(v1alpha1.ReasonCanaryRunning) {
+		if toldByOthers(c) {
 			continue
 		}
-		warns := warnings[v1alpha1.Reason(c.Reason)]
+		// Routers that have yet to come, in a fleet that is made or grows, are nothing to look at.
+		grows := c.Reason == string(v1alpha1.ReasonTooFewReady) && fleet.Status.Ready >= before.Ready
+		warns := warnings[v1alpha1.Reason(c.Reason)] && !grows
 		if !warns && (quiet[c.Type] || was == nil && c.Status == metav1.ConditionFalse) {
 			continue
 		}
