@@ -45,7 +45,10 @@ func stage(fleet *v1alpha1.GridRouter, now time.Time) string {
 	case string(v1alpha1.ReasonCanaryRunning):
 		return canaryStage(fleet, now)
 	case string(v1alpha1.ReasonRollingBack):
-		return "taking it back" + because(canaryWhy(fleet), progressing.Message) + ", " + readiness(fleet)
+		if c := fleet.Status.Canary; c != nil && c.State == "RollingBack" {
+			return canaryStage(fleet, now)
+		}
+		return "rolling back, " + rolled(fleet)
 	case string(v1alpha1.ReasonRolledBack):
 		return "taken back" + because(canaryWhy(fleet), progressing.Message)
 	case string(v1alpha1.ReasonPodsWaiting):

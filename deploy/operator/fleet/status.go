@@ -50,7 +50,7 @@ func (r *Reconciler) status(w *world, to target, i intent, d done, v verdict, fa
 	view.overdue = r.progress.overdue(idOf(fleet), view, idle, w.now, durationOf(fleet.Spec.Rollout.ProgressDeadline, 10*time.Minute))
 	s.History = history(w.revisions, s.History, view.news)
 	s.Versions = view.versions()
-	if why := canaryWhy(w.work, v, view.waiting); why != "" && s.Canary != nil {
+	if why := canaryWhy(w.work, v, view.waiting); why != "" && s.Canary != nil && s.Canary.State == string(w.work.State) {
 		s.Canary.Why = clipped(why)
 	}
 	set := func(kind v1alpha1.ConditionType, status metav1.ConditionStatus, reason v1alpha1.Reason, message string) {
@@ -173,7 +173,7 @@ func (v *seen) progressing() (status metav1.ConditionStatus, reason v1alpha1.Rea
 		return yes, v1alpha1.ReasonPodsForbidden, v.stable.refused
 	case v.waiting != "":
 		return yes, v1alpha1.ReasonPodsWaiting, withWhy(numbers, v.waiting)
-	case v.to.rollback:
+	case v.to.rollback && v.rollingOut():
 		return yes, v1alpha1.ReasonRollingBack, numbers
 	case v.rollingOut():
 		return yes, v1alpha1.ReasonRollingOut, numbers
