@@ -37,7 +37,7 @@ func (r *Reconciler) drive(ctx context.Context, w *world, to target, i intent, v
 	if !running && !i.begin || !running && w.fleet.Spec.Paused {
 		return nil
 	}
-	store := &statusStore{client: r.options.Client, fleet: w.fleet}
+	store := &statusStore{client: r.options.Client, fleet: w.fleet, waiting: w.whyWaiting()}
 	runner, err := workflow.NewRunner(r.machine, store, r.actions(w))
 	if err != nil {
 		return err
