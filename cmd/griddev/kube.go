@@ -62,7 +62,7 @@ func runKube(cmd *cobra.Command, f *kubeFlags) error {
 	}
 	out.printf("The tour took %.0f s.\n", time.Since(f.begun).Seconds())
 	if f.stay {
-		out.printf(staying, here(bin), testbed)
+		out.printf(staying, here(bin), testbed, bin)
 		<-signals.first.Done()
 	}
 	return nil
@@ -73,11 +73,12 @@ const staying = `
 The cluster stays until Ctrl-C. A shell in it, in another terminal, as root and in this folder:
 
    %[1]s/testbed/testbed enter
-   export PATH=%[1]s:$PATH
+   export PATH=%[3]s:$PATH
 
 From outside, kubectl and gridctl fleets reach it too, but not Pods and Services:
 
-   export KUBECONFIG=%[2]s/kubeconfig PATH=%[2]s/bin:$PATH
+   export KUBECONFIG=%[2]s/kubeconfig
+   export PATH=%[2]s/bin:%[3]s:$PATH
 `
 
 // lookAround shows the state of the cluster after a line that failed.
