@@ -45,6 +45,9 @@ func newConnection(r *Registry, key types.NamespacedName, w wanted) (*connection
 	}
 	config, err := parse(w.kubeconfig)
 	if err == nil {
+		if r.o.Wrap != nil {
+			config.Wrap(r.o.Wrap)
+		}
 		c.http, err = httpClient(c.ctx, config)
 	}
 	if err != nil {

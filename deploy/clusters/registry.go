@@ -3,6 +3,7 @@ package clusters
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"sync"
 	"time"
 
@@ -33,6 +34,8 @@ type Options struct {
 	// is called by several goroutines at once.
 	ConnectionChanged func(namespace, name string)
 
+	// Wrap returns a transport around that of a remote cluster, which sees all requests to it. nil: none.
+	Wrap func(http.RoundTripper) http.RoundTripper
 	// Wait bounds how long Cluster waits for a cluster that is being reached first. 0: 2 s.
 	Wait time.Duration
 	// ProbeEvery is the time between two probes of one cluster. 0: 10 s.

@@ -1,6 +1,8 @@
 package operator
 
 import (
+	"bytes"
+	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -34,11 +36,38 @@ func newForbidden(log *zap.Logger, registry prometheus.Registerer) *forbidden {
 func (f *forbidden) wrap(next http.RoundTripper) http.RoundTripper {
 	return roundTripper(func(r *http.Request) (*http.Response, error) {
 		answer, err := next.RoundTrip(r)
-		if err == nil && answer.StatusCode == http.StatusForbidden {
+		if err == nil && answer.StatusCode == http.StatusForbidden && lacksRight(answer) {
 			f.tell(r)
 		}
 		return answer, err
 	})
+}
+
+// mostRead is how much of an answer is read to learn why something is forbidden, in bytes.
+const mostRead = 16 << 10
+
+// lacksRight says whether an answer forbids something because of who asks. A namespace that is being deleted and
+// a quota forbid with the same status, and say another reason. The answer can be read afterwards as before.
+func lacksRight(answer *http.Response) bool {
+	begin, err := io.ReadAll(io.LimitReader(answer.Body, mostRead))
+	answer.Body = readCloser{io.MultiReader(bytes.NewReader(begin), errorReader{err}, answer.Body), answer.Body}
+	return bytes.Contains(begin, []byte("forbidden: User "))
+}
+
+type readCloser struct {
+	io.Reader
+	io.Closer
+}
+
+// errorReader fails with its error, or is empty.
+type errorReader struct{ err error }
+
+// Read returns the error.
+func (e errorReader) Read([]byte) (int, error) {
+	if e.err != nil {
+		return 0, e.err
+	}
+	return 0, io.EOF
 }
 
 func (f *forbidden) tell(r *http.Request) {

@@ -1,6 +1,9 @@
 package operator
 
 import (
+	"errors"
+	"io"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -26,6 +29,31 @@ func TestAPathIsToldAsItsResource(t *testing.T) {
 		if got := resourceOf(path); got != want {
 			t.Errorf("%s: %q, want %q", path, got, want)
 		}
+	}
+}
+
+// TestOnlyMissingRightsAreToldAsSuch reads answers that forbid, which must be whole afterwards.
+func TestOnlyMissingRightsAreToldAsSuch(t *testing.T) {
+	long := strings.Repeat("x", 3*mostRead)
+	for text, want := range map[string]bool{
+		`{"message":"services \"edge\" is forbidden: User \"system:serviceaccount:a:b\" cannot create resource"}`: true,
+		"k8s\x00 services \"edge\" is forbidden: User \"a\" cannot patch" + long:                                  true,
+		`{"message":"pods \"edge\" is forbidden: exceeded quota: few"}`:                                           false,
+		`{"message":"unable to create new content in namespace a because it is being terminated"}`:                false,
+		"": false, long: false,
+	} {
+		answer := &http.Response{Body: io.NopCloser(strings.NewReader(text))}
+		if got := lacksRight(answer); got != want {
+			t.Errorf("%.100s: %v, want %v", text, got, want)
+		}
+		if whole, err := io.ReadAll(answer.Body); err != nil || string(whole) != text {
+			t.Errorf("%.100s: %d bytes afterwards, want %d: %v", text, len(whole), len(text), err)
+		}
+	}
+	answer := &http.Response{Body: io.NopCloser(io.MultiReader(strings.NewReader("begin"), errorReader{io.ErrUnexpectedEOF}))}
+	lacksRight(answer)
+	if text, err := io.ReadAll(answer.Body); string(text) != "begin" || !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("an answer that was cut: %q, %v", text, err)
 	}
 }
 

@@ -28,8 +28,8 @@ const LeaseName = "gridrouter-operator"
 
 // Limits of the operator towards an API server, in requests per second, unless the rest.Config sets its own.
 const (
-	defaultQPS   = 50
-	defaultBurst = 100
+	defaultQPS   = 200
+	defaultBurst = 400
 )
 
 // stopWithin is how long reconciles in flight may take once the operator stops. The Deployment in
@@ -101,6 +101,7 @@ type operator struct {
 	config   Config
 	manager  manager.Manager
 	registry *prometheus.Registry
+	leading  *leading
 	synced   syncState
 }
 
@@ -109,6 +110,7 @@ func newOperator(c Config) (*operator, error) {
 		return nil, err
 	}
 	o := &operator{config: c, registry: prometheus.NewRegistry()}
+	o.leading = newLeading(c.Namespace, c.Election.Renew, o.registry)
 	for _, collector := range c.Collectors {
 		if err := o.registry.Register(collector); err != nil {
 			return nil, err
@@ -129,7 +131,8 @@ func newOperator(c Config) (*operator, error) {
 	return o, nil
 }
 
-// kubernetes returns how the API server is reached: within limits, and with a word where it forbids something.
+// kubernetes returns how the API server is reached: within limits, for writes while this operator leads, and with
+// a word where something is forbidden.
 func (o *operator) kubernetes() *rest.Config {
 	kubernetes := rest.CopyConfig(o.config.Kubernetes)
 	if kubernetes.QPS == 0 {
@@ -137,6 +140,7 @@ func (o *operator) kubernetes() *rest.Config {
 	}
 	kubernetes.UserAgent = "gridrouter-operator"
 	kubernetes.Wrap(newForbidden(o.config.Log, o.registry).wrap)
+	kubernetes.Wrap(o.leading.wrap)
 	return kubernetes
 }
 

@@ -31,7 +31,7 @@ func (o *operator) addParts() error {
 	pool := tables.NewPool(o.config.Log.Named("tables"), tables.Options{})
 	var fleets *fleet.Reconciler
 	registry := clusters.New(o.manager, clusters.Options{
-		Watch: fleetKinds(), Select: ofFleets(),
+		Watch: fleetKinds(), Select: ofFleets(), Wrap: o.leading.wrap,
 		Changed: func(namespace, name string) { fleets.Changed(namespace, name) },
 		ConnectionChanged: func(namespace, name string) {
 			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
@@ -46,7 +46,7 @@ func (o *operator) addParts() error {
 		Client: o.manager.GetClient(), Clusters: registry, Image: o.config.Image, Namespace: o.config.Namespace,
 		Tables: pool, Metrics: sampler, Events: o.manager.GetEventRecorder("gridrouter-operator"),
 		VIP: func(c clusters.Cluster, of *v1alpha1.GridRouter) vip.Provider {
-			return fleet.Keepalived(c.Client, of, c.Remote)
+			return fleet.Keepalived(c, of)
 		},
 	})
 	for what, add := range map[string]func() error{

@@ -30,6 +30,8 @@ func Start(t testing.TB, configure ...func(*envtest.Environment)) *rest.Config {
 		CRDDirectoryPaths:     []string{filepath.Join(filepath.Dir(here), "..", "..", "..", "deploy", "manifests", "crds")},
 		ErrorIfCRDPathMissing: true,
 	}
+	// Room for the Services of many fleets, of which the default has 254.
+	environment.ControlPlane.GetAPIServer().Configure().Set("service-cluster-ip-range", "10.64.0.0/16")
 	for _, c := range configure {
 		c(environment)
 	}

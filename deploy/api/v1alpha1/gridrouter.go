@@ -236,7 +236,8 @@ type EtcdEndpoint string
 
 // Listener is a port at which each router takes requests.
 type Listener struct {
-	// The listener's name, which the port of the Service gets too; at most 15 characters.
+	// The listener's name, which its port has in the pods; at most 15 characters. The port of the Service is
+	// named by its number: http-8080, or https-8443 with a tlsSecret.
 	// +required
 	// +kubebuilder:validation:MaxLength=15
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]+(-[a-z0-9]+)*$') && self.matches('[a-z]')",message="a listener's name must be the name of a port: at most 15 of a-z, 0-9 and single '-' between them, with a letter among them, such as http"

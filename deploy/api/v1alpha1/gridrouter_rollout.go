@@ -76,7 +76,8 @@ type Canary struct {
 
 // CanaryStep is a share of the fleet, and how long it is watched.
 type CanaryStep struct {
-	// The share of routers that are canaries, in percent, from 1 to 100, rounded up to whole routers.
+	// How many canaries there are, in percent of the routers that the spec wants, from 1 to 100, rounded up
+	// to whole routers. They run beside the wanted ones: 25 percent of 4 routers is 1 canary of then 5.
 	// +required
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=100

@@ -2,10 +2,14 @@ package e2e
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -17,7 +21,47 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 	}
-	os.Exit(m.Run())
+	status := m.Run()
+	if os.Getenv(testbed) != "" {
+		if err := noneForbidden(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			status = 1
+		}
+	}
+	os.Exit(status)
+}
+
+// noneForbidden wants the API server to have forbidden nothing to the operators that run.
+func noneForbidden() error {
+	out, err := exec.Command("kubectl", "-n", "gridrouter-system", "get", "pods", "-l", "app.kubernetes.io/name=gridrouter-operator",
+		"-o", "jsonpath={range .items[*]}{.status.podIP}{\"\\n\"}{end}").Output()
+	if err != nil {
+		return fmt.Errorf("list the operators: %w", err)
+	}
+	addresses := strings.Fields(string(out))
+	if len(addresses) == 0 {
+		return errors.New("no operator runs")
+	}
+	for _, address := range addresses {
+		answer, err := http.Get("http://" + address + ":9903/metrics")
+		if err != nil {
+			return err
+		}
+		text, err := io.ReadAll(answer.Body)
+		_ = answer.Body.Close()
+		if err != nil {
+			return err
+		}
+		for line := range strings.Lines(string(text)) {
+			if strings.HasPrefix(line, "gridrouter_operator_forbidden_total") {
+				err = errors.Join(err, fmt.Errorf("the operator lacks a right: %s", strings.TrimSpace(line)))
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func install() error {

@@ -13,8 +13,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/events"
@@ -25,6 +27,7 @@ import (
 	"gridrouter.io/bench/testkit/kubetest"
 	"gridrouter.io/deploy/api/v1alpha1"
 	"gridrouter.io/deploy/clusters"
+	"gridrouter.io/deploy/operator/fleet/render"
 	"gridrouter.io/deploy/operator/fleet/tables"
 	"gridrouter.io/deploy/operator/fleet/vip"
 	"gridrouter.io/deploy/operator/routermetrics"
@@ -71,6 +74,14 @@ func newOperator(t *testing.T, config *rest.Config, killAfter int) *operator {
 		return errKilled
 	}
 	counted := interceptor.NewClient(direct, interceptor.Funcs{
+		// The operator's caches know nothing that lacks the fleet's label.
+		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, obj client.Object, options ...client.GetOption) error {
+			err := c.Get(ctx, key, obj, options...)
+			if _, isFleet := obj.(*v1alpha1.GridRouter); err == nil && !isFleet && obj.GetLabels()[render.LabelFleet] == "" {
+				return apierrors.NewNotFound(schema.GroupResource{}, key.Name)
+			}
+			return err
+		},
 		Apply: func(ctx context.Context, c client.WithWatch, a runtime.ApplyConfiguration, options ...client.ApplyOption) error {
 			return wrote(a, func() error { return c.Apply(ctx, a, options...) })
 		},
@@ -87,10 +98,10 @@ func newOperator(t *testing.T, config *rest.Config, killAfter int) *operator {
 	pool := tables.NewPool(nil, tables.Options{})
 	pool.Close() // nothing of etcd, whose answers come when they come
 	o.Reconciler = New(Options{
-		Client: counted, Clusters: only{clusters.Cluster{Client: counted, Live: counted}}, Image: "gridrouter", Namespace: "gridrouter-system",
+		Client: counted, Clusters: only{clusters.Cluster{Client: counted, Live: direct}}, Image: "gridrouter", Namespace: "gridrouter-system",
 		Tables: pool, Metrics: routermetrics.NewSampler(routermetrics.SamplerOptions{}), Events: events.NewFakeRecorder(100000),
 		VIP: func(c clusters.Cluster, of *v1alpha1.GridRouter) vip.Provider {
-			return Keepalived(c.Client, of, c.Remote)
+			return Keepalived(c, of)
 		},
 	})
 	return o

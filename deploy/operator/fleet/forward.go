@@ -9,9 +9,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gridrouter.io/deploy/api/v1alpha1"
+	"gridrouter.io/deploy/clusters"
 	"gridrouter.io/deploy/operator/fleet/render"
 	"gridrouter.io/deploy/operator/fleet/tables"
 	"gridrouter.io/deploy/operator/fleet/vip"
@@ -146,9 +146,9 @@ func removeCondition(fleet *v1alpha1.GridRouter, kind v1alpha1.ConditionType) {
 }
 
 // Keepalived renders VIPs for keepalived, into the cluster of each fleet.
-func Keepalived(c client.Client, fleet *v1alpha1.GridRouter, remote bool) vip.Provider {
-	k := vip.Keepalived{Client: c, FieldOwner: render.FieldOwner, Labels: render.LabelsOf(fleet.Name)}
-	if !remote {
+func Keepalived(c clusters.Cluster, fleet *v1alpha1.GridRouter) vip.Provider {
+	k := vip.Keepalived{Client: c.Client, Live: c.Live, FieldOwner: render.FieldOwner, Labels: render.LabelsOf(fleet.Name)}
+	if !c.Remote {
 		k.Owner = metav1.NewControllerRef(fleet, v1alpha1.SchemeGroupVersion.WithKind("GridRouter"))
 	}
 	return k

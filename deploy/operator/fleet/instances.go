@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -61,7 +62,7 @@ func (w *world) instance(pod *corev1.Pod) v1alpha1.Instance {
 		one.TableRevision, one.TableHash = told.Revision, told.Hash
 	}
 	if !one.Ready {
-		one.Why = clipped(waitingOf(pod))
+		one.Why = clipped(waitingOf(pod, w.now))
 	}
 	return one
 }
@@ -91,7 +92,7 @@ func (w *world) whyWaiting() string {
 	var reasons []string
 	for i := range w.pods {
 		if pod := &w.pods[i]; counts(pod) && !isReady(pod) {
-			if why := waitingOf(pod); why != "" && !slices.Contains(reasons, why) {
+			if why := waitingOf(pod, w.now); why != "" && !slices.Contains(reasons, why) {
 				reasons = append(reasons, why)
 			}
 		}
@@ -106,8 +107,12 @@ func (w *world) whyWaiting() string {
 // ordinary are reasons of containers that wait as all do at their start.
 var ordinary = []string{"ContainerCreating", "PodInitializing"}
 
+// slowStart is how long a router that runs may take to get ready before that is told as a fault: it reads its
+// documents meanwhile.
+const slowStart = 15 * time.Second
+
 // waitingOf is why a pod does not get ready, in its own words; empty: it has only just been made.
-func waitingOf(pod *corev1.Pod) string {
+func waitingOf(pod *corev1.Pod, at time.Time) string {
 	for _, c := range pod.Status.Conditions {
 		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse {
 			return c.Reason + ": " + c.Message
@@ -122,6 +127,9 @@ func waitingOf(pod *corev1.Pod) string {
 		}
 		if ended := status.LastTerminationState.Terminated; ended != nil && status.RestartCount > 0 && !status.Ready {
 			return fmt.Sprintf("restarted %d times: %s, exit status %d", status.RestartCount, ended.Reason, ended.ExitCode)
+		}
+		if running := status.State.Running; running != nil && !status.Ready && at.Sub(running.StartedAt.Time) >= slowStart {
+			return fmt.Sprintf("runs since %s and is not ready: GET /readyz of port %d says why, and its log", running.StartedAt.UTC().Format(time.TimeOnly), render.HealthPort)
 		}
 	}
 	return ""

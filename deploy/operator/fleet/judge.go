@@ -22,7 +22,7 @@ type verdict struct {
 // judge compares the canaries of a step with the stable routers, by what both counted since the step's
 // canaries were ready.
 func (r *Reconciler) judge(w *world) verdict {
-	if w.work == nil || w.work.State != canary.Holding && w.work.State != canary.Judging || w.fleet.Spec.Rollout.Canary == nil {
+	if w.work == nil || w.work.State != canary.Holding && w.work.State != canary.Judging {
 		r.windows.Forget(idOf(w.fleet))
 		return verdict{}
 	}
@@ -34,7 +34,11 @@ func (r *Reconciler) judge(w *world) verdict {
 		}
 	}
 	tried, stable := window.Deltas()
-	found, reason, why := analysis.Judge(tried, stable, w.fleet.Spec.Rollout.Canary.Analysis)
+	var rules v1alpha1.CanaryAnalysis
+	if canary := w.fleet.Spec.Rollout.Canary; canary != nil { // nil: the spec has left it out meanwhile
+		rules = canary.Analysis
+	}
+	found, reason, why := analysis.Judge(tried, stable, rules)
 	v := verdict{reason: reason, why: why}
 	switch found {
 	case analysis.Passed:

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"iter"
 
 	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
@@ -18,27 +19,40 @@ import (
 )
 
 // objectsOf lists all objects that the fleet may have, in the order in which they are brought to what they
-// should be: what pods need, pods, what leads to them. Revisions are stored before.
-func (r *Reconciler) objectsOf(ctx context.Context, w *world, i intent) ([]object, error) {
+// should be: what pods need, pods, what leads to them. Revisions are stored before. Each is read when it comes
+// to its turn, since what is not there yet is looked for past the cache.
+func (r *Reconciler) objectsOf(ctx context.Context, w *world, i intent) iter.Seq2[object, error] {
 	names := render.NamesOf(w.fleet.Name)
-	var all []object
-	var failed error
-	add := func(o object, err error) {
-		if failed == nil {
-			failed = err
-		}
-		all = append(all, o)
+	all := []func() (object, error){
+		func() (object, error) {
+			return read(ctx, w, "ServiceAccount", names.ServiceAccount, &corev1.ServiceAccount{}, render.ServiceAccount(w.owner), corev1ac.ExtractServiceAccount)
+		},
+		func() (object, error) { return w.adminSecret(ctx) },
+		// Before the Deployment, so that the autoscaler does not undo a number that the spec has now.
+		func() (object, error) {
+			return read(ctx, w, "HorizontalPodAutoscaler", names.Autoscaler, &autoscalingv2.HorizontalPodAutoscaler{}, render.Autoscaler(w.owner), autoscalingv2ac.ExtractHorizontalPodAutoscaler)
+		},
+		func() (object, error) {
+			return w.deployment(ctx, names.Stable, render.TrackStable, i.stable, w.stableReplicas())
+		},
+		func() (object, error) { return w.deployment(ctx, names.Canary, render.TrackCanary, i.canary, &i.share) },
+		func() (object, error) {
+			return read(ctx, w, "Service", names.Service, &corev1.Service{}, render.Service(w.owner, w.pods), corev1ac.ExtractService)
+		},
+		func() (object, error) {
+			return read(ctx, w, "PodDisruptionBudget", names.DisruptionBudget, &policyv1.PodDisruptionBudget{}, render.DisruptionBudget(w.owner), policyv1ac.ExtractPodDisruptionBudget)
+		},
+		func() (object, error) {
+			return read(ctx, w, "NetworkPolicy", names.NetworkPolicy, &networkingv1.NetworkPolicy{}, render.NetworkPolicy(w.owner, r.options.Namespace), networkingv1ac.ExtractNetworkPolicy)
+		},
 	}
-	add(read(ctx, w, "ServiceAccount", names.ServiceAccount, &corev1.ServiceAccount{}, render.ServiceAccount(w.owner), corev1ac.ExtractServiceAccount))
-	add(w.adminSecret(ctx))
-	// Before the Deployment, so that the autoscaler does not undo a number that the spec has now.
-	add(read(ctx, w, "HorizontalPodAutoscaler", names.Autoscaler, &autoscalingv2.HorizontalPodAutoscaler{}, render.Autoscaler(w.owner), autoscalingv2ac.ExtractHorizontalPodAutoscaler))
-	add(w.deployment(ctx, names.Stable, render.TrackStable, i.stable, w.stableReplicas()))
-	add(w.deployment(ctx, names.Canary, render.TrackCanary, i.canary, &i.share))
-	add(read(ctx, w, "Service", names.Service, &corev1.Service{}, render.Service(w.owner, w.pods), corev1ac.ExtractService))
-	add(read(ctx, w, "PodDisruptionBudget", names.DisruptionBudget, &policyv1.PodDisruptionBudget{}, render.DisruptionBudget(w.owner), policyv1ac.ExtractPodDisruptionBudget))
-	add(read(ctx, w, "NetworkPolicy", names.NetworkPolicy, &networkingv1.NetworkPolicy{}, render.NetworkPolicy(w.owner, r.options.Namespace), networkingv1ac.ExtractNetworkPolicy))
-	return all, failed
+	return func(yield func(object, error) bool) {
+		for _, one := range all {
+			if !yield(one()) {
+				return
+			}
+		}
+	}
 }
 
 // adminSecret is read past the cache, as all Secrets are.

@@ -19,8 +19,9 @@ type mark struct {
 	since time.Time
 }
 
-// overdue says whether a fleet that is not what it should be has made no progress for a deadline.
-func (p *progress) overdue(id string, v seen, idle bool, at time.Time, deadline time.Duration) bool {
+// overdue says whether a fleet that is not what it should be has made no progress for a deadline, and if it
+// has not, how much of that is left; 0: no deadline runs.
+func (p *progress) overdue(id string, v seen, idle bool, at time.Time, deadline time.Duration) (over bool, left time.Duration) {
 	what := ""
 	if !v.rolledOut && idle && !v.fleet.Spec.Paused && v.intent.stable != nil {
 		what = fmt.Sprintf("%s %d %d %d %d %d", v.intent.stable.hash, v.fleet.Generation, v.wanted, v.replicas, v.ready, v.fleet.Status.Updated)
@@ -32,7 +33,11 @@ func (p *progress) overdue(id string, v seen, idle bool, at time.Time, deadline 
 		known = mark{what, at}
 		p.marks[id] = known
 	}
-	return what != "" && at.Sub(known.since) >= deadline
+	if what == "" {
+		return false, 0
+	}
+	left = deadline - at.Sub(known.since)
+	return left <= 0, max(left, 0)
 }
 
 func (p *progress) forget(id string) {

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -146,13 +148,13 @@ func (r *Reconciler) reconcile(ctx context.Context, fleet *v1alpha1.GridRouter, 
 	done, actErr := r.act(ctx, w, to, i, v)
 	w.compare(&done)
 	vipErr := r.forward(ctx, w, &done)
-	r.status(w, to, i, done, v, errors.Join(actErr, vipErr))
+	r.status(w, to, i, &done, v, errors.Join(actErr, vipErr))
 	return ctrl.Result{RequeueAfter: r.again(w, done)}, errors.Join(actErr, vipErr)
 }
 
 // targetOf finds the revision that the spec asks for.
 func (r *Reconciler) targetOf(w *world) target {
-	input := render.InputOf(w.fleet, w.secrets.etcdKeys, render.Defaults{Image: r.options.Image})
+	input := render.InputOf(w.fleet, w.secrets.login, render.Defaults{Image: r.options.Image})
 	return chooseTarget(w.fleet, w.revisions, input, w.stable.hash)
 }
 
@@ -195,6 +197,14 @@ func (r *Reconciler) storeRevision(ctx context.Context, w *world, to target, _ i
 		return nil
 	}
 	revision := render.Revision(w.owner, to.number, to.input, to.template)
+	there := &appsv1.ControllerRevision{}
+	switch err := w.cluster.Live.Get(ctx, client.ObjectKey{Namespace: w.fleet.Namespace, Name: *revision.Name}, there); {
+	case client.IgnoreNotFound(err) != nil:
+		return fmt.Errorf("read ControllerRevision %s: %w", *revision.Name, err)
+	case err == nil && !w.owns(there):
+		d.conflicts = append(d.conflicts, "ControllerRevision "+there.Name)
+		return nil
+	}
 	if err := w.cluster.Client.Apply(ctx, revision, client.FieldOwner(render.FieldOwner), client.ForceOwnership); err != nil {
 		return fmt.Errorf("store revision %d: %w", to.number, err)
 	}
@@ -207,12 +217,10 @@ func (r *Reconciler) applyObjects(ctx context.Context, w *world, _ target, i int
 	if i.stable == nil {
 		return nil // nothing to make pods from: what is there stays
 	}
-	all, err := r.objectsOf(ctx, w, i)
-	if err != nil {
-		return err
-	}
-	for n := range all {
-		o := &all[n]
+	for o, err := range r.objectsOf(ctx, w, i) {
+		if err != nil {
+			return err
+		}
 		what, err := o.needs(w)
 		switch {
 		case err != nil:
@@ -258,6 +266,9 @@ func (r *Reconciler) again(w *world, d done) time.Duration {
 	d.within(seldom)
 	if w.work != nil && !w.work.over() || w.secrets.missing != "" || len(d.conflicts) > 0 {
 		d.within(soon)
+	}
+	if slices.ContainsFunc(w.pods, func(pod corev1.Pod) bool { return counts(&pod) && !isReady(&pod) }) {
+		d.within(slowStart) // what is told of it changes with time alone
 	}
 	return d.again
 }

@@ -20,8 +20,8 @@ import (
 type secrets struct {
 	// token is that of the routers' admin endpoints.
 	token string
-	// etcdKeys lists which keys the Secret of spec.etcd.secret has.
-	etcdKeys []string
+	// login is what the Secret of spec.etcd.secret has.
+	login render.EtcdLogin
 	// etcd is how the fleet's etcd is reached.
 	etcd tables.Source
 	// unusable says that the Secret of spec.etcd.secret is not there or lacks something, so that no pods can
@@ -86,10 +86,11 @@ func readEtcdSecret(ctx context.Context, w *world, note func(string)) error {
 			source.Username, source.Password = string(data[corev1.BasicAuthUsernameKey]), string(data[corev1.BasicAuthPasswordKey])
 			for _, key := range etcdSecretKeys {
 				if len(data[key]) > 0 {
-					w.secrets.etcdKeys = append(w.secrets.etcdKeys, key)
+					w.secrets.login.Keys = append(w.secrets.login.Keys, key)
 				}
 			}
-			noteHalves(name, w.secrets.etcdKeys, note)
+			w.secrets.login.User = source.Username
+			noteHalves(name, w.secrets.login.Keys, note)
 		}
 	}
 	w.secrets.etcd = source

@@ -33,7 +33,7 @@ type seen struct {
 
 // status brings the status up to date with what was seen before the change that this reconcile made; the
 // next one sees that.
-func (r *Reconciler) status(w *world, to target, i intent, d done, v verdict, failure error) {
+func (r *Reconciler) status(w *world, to target, i intent, d *done, v verdict, failure error) {
 	s, fleet := &w.fleet.Status, w.fleet
 	s.ObservedGeneration = fleet.Generation
 	s.Selector = render.LabelFleet + "=" + fleet.Name
@@ -45,9 +45,13 @@ func (r *Reconciler) status(w *world, to target, i intent, d done, v verdict, fa
 		fleet: fleet, to: to, intent: i, work: w.work, stable: w.stable, wanted: w.wantedReplicas(), replicas: s.Replicas, ready: s.Ready,
 		waiting: w.whyWaiting(), conflicts: d.conflicts, missing: w.secrets.missing, failure: failure,
 	}
-	idle := w.work == nil || w.work.over()
+	if view.waiting == "" {
+		view.waiting = w.stable.refused
+	}
+	idle, left := w.work == nil || w.work.over(), time.Duration(0)
 	view.rolledOut = i.stable != nil && !i.begin && w.stable.hash == i.stable.hash && w.stable.settled && w.stable.wanted == view.wanted && idle && w.canary.deployment == nil
-	view.overdue = r.progress.overdue(idOf(fleet), view, idle, w.now, durationOf(fleet.Spec.Rollout.ProgressDeadline, 10*time.Minute))
+	view.overdue, left = r.progress.overdue(idOf(fleet), view, idle, w.now, durationOf(fleet.Spec.Rollout.ProgressDeadline, 10*time.Minute))
+	d.within(left)
 	s.History = history(w.revisions, s.History, view.news)
 	s.Versions = view.versions()
 	if why := canaryWhy(w.work, v, view.waiting); why != "" && s.Canary != nil && s.Canary.State == string(w.work.State) {

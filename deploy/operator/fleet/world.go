@@ -47,8 +47,6 @@ type track struct {
 	wanted int32
 	// settled says that all its pods are of that revision, available, and as many as wanted.
 	settled bool
-	// stuck says that it made no progress for the deadline.
-	stuck bool
 	// refused is what the cluster said to pods that it let nobody make, by a quota for example.
 	refused string
 }
@@ -62,14 +60,10 @@ func trackOf(d *appsv1.Deployment) track {
 		t.wanted = *d.Spec.Replicas
 	}
 	s := d.Status
-	current := s.ObservedGeneration >= d.Generation
-	t.settled = current && s.UpdatedReplicas == t.wanted && s.Replicas == t.wanted && s.AvailableReplicas == t.wanted
+	t.settled = s.ObservedGeneration >= d.Generation && s.UpdatedReplicas == t.wanted && s.Replicas == t.wanted && s.AvailableReplicas == t.wanted
 	for _, c := range d.Status.Conditions {
-		switch {
-		case c.Type == appsv1.DeploymentReplicaFailure && c.Status == corev1.ConditionTrue:
+		if c.Type == appsv1.DeploymentReplicaFailure && c.Status == corev1.ConditionTrue {
 			t.refused = c.Message
-		case c.Type == appsv1.DeploymentProgressing && c.Status == corev1.ConditionFalse && c.Reason == "ProgressDeadlineExceeded":
-			t.stuck = current
 		}
 	}
 	return t

@@ -42,7 +42,7 @@ func TestWhatIsAppliedIsWhatTheAPIServerRemembers(t *testing.T) {
 		}
 	})
 	for name, fleet := range all {
-		in := render.InputOf(fleet, keysOf(name), render.Defaults{Image: "gridrouter"})
+		in := render.InputOf(fleet, render.EtcdLogin{Keys: keysOf(name)}, render.Defaults{Image: "gridrouter"})
 		pods, o, replicas := render.Template(fleet.Name, in), render.Owner{Fleet: fleet}, int32(3)
 		check(t, c, name, render.ServiceAccount(o), &corev1.ServiceAccount{}, corev1ac.ExtractServiceAccount)
 		check(t, c, name, render.AdminSecret(o, "token"), &corev1.Secret{}, corev1ac.ExtractSecret)
@@ -116,7 +116,7 @@ func readBack(t *testing.T, c client.Client, fleet *v1alpha1.GridRouter, in rend
 	if err := c.Get(t.Context(), client.ObjectKeyFromObject(fleet), read); err != nil {
 		t.Fatal(err)
 	}
-	fresh := render.InputOf(read, keysOf(fleet.Name), render.Defaults{Image: "registry.example/another"})
+	fresh := render.InputOf(read, render.EtcdLogin{Keys: keysOf(fleet.Name)}, render.Defaults{Image: "registry.example/another"})
 	if fresh.Hash() != in.Hash() {
 		t.Errorf("%s: the stored fleet has the hash %s, the made one %s", fleet.Name, fresh.Hash(), in.Hash())
 	}

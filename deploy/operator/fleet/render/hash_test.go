@@ -21,8 +21,8 @@ func TestTheHashOfASpecNeverChanges(t *testing.T) {
 	all := fleets(t, func(*v1alpha1.GridRouter) {})
 	var lines []string
 	for name, fleet := range all {
-		in := render.InputOf(fleet, keysOf(name), render.Defaults{Image: "gridrouter"})
-		other := render.InputOf(fleet, keysOf(name), render.Defaults{Image: "registry.example/another"})
+		in := render.InputOf(fleet, render.EtcdLogin{Keys: keysOf(name)}, render.Defaults{Image: "gridrouter"})
+		other := render.InputOf(fleet, render.EtcdLogin{Keys: keysOf(name)}, render.Defaults{Image: "registry.example/another"})
 		if in.Hash() != other.Hash() {
 			t.Errorf("%s: the operator's own image changes the hash", name)
 		}
@@ -38,5 +38,16 @@ func TestTheHashOfASpecNeverChanges(t *testing.T) {
 	want, err := os.ReadFile(file)
 	if err != nil || string(want) != got {
 		t.Errorf("%v: the hashes are\n%swant\n%s", err, got, want)
+	}
+}
+
+// TestAnotherUserOfEtcdMakesAnotherRevision looks at what pods cannot follow by themselves.
+func TestAnotherUserOfEtcdMakesAnotherRevision(t *testing.T) {
+	hash := func(user string) string {
+		in := render.InputOf(&v1alpha1.GridRouter{}, render.EtcdLogin{Keys: []string{"password", "username"}, User: user}, render.Defaults{})
+		return in.Hash()
+	}
+	if hash("a") == hash("b") {
+		t.Error("routers keep the user that they started with")
 	}
 }

@@ -20,6 +20,15 @@ type Defaults struct {
 	Image string
 }
 
+// EtcdLogin is what pods depend on of the Secret of spec.etcd.secret.
+type EtcdLogin struct {
+	// Keys lists the keys that have a value.
+	Keys []string
+	// User is the user's name. Pods read it from their environment, which is made once: another name needs
+	// other pods. A password and certificates are read from files, which follow the Secret.
+	User string
+}
+
 // Input is all that the pods of a fleet are made from, in the canonical forms of JSON: the same pods, the
 // same text. Its hash names the revision.
 //
@@ -42,17 +51,17 @@ type Input struct {
 	DrainDelay    string                      `json:"drainDelay,omitempty"`
 	DrainTimeout  string                      `json:"drainTimeout,omitempty"`
 	Args          []string                    `json:"args,omitempty"`
+	EtcdUser      string                      `json:"etcdUser,omitempty"`
 	// DefaultImage is what is run where Image is empty. It is no part of the hash: another operator's image
 	// restarts nothing.
 	DefaultImage string `json:"defaultImage,omitempty"`
 }
 
-// InputOf picks out of a spec what pods are made from. etcdKeys lists the keys of the Secret of
-// spec.etcd.secret that have a value.
-func InputOf(fleet *v1alpha1.GridRouter, etcdKeys []string, defaults Defaults) Input {
+// InputOf picks out of a spec what pods are made from.
+func InputOf(fleet *v1alpha1.GridRouter, login EtcdLogin, defaults Defaults) Input {
 	spec := &fleet.Spec
 	in := Input{
-		Version: spec.Version, Image: spec.Image, Etcd: texts(spec.Etcd.Endpoints), EtcdSecret: spec.Etcd.Secret, EtcdKeys: slices.Sorted(slices.Values(etcdKeys)),
+		Version: spec.Version, Image: spec.Image, Etcd: texts(spec.Etcd.Endpoints), EtcdSecret: spec.Etcd.Secret, EtcdKeys: slices.Sorted(slices.Values(login.Keys)), EtcdUser: login.User,
 		Prefix: spec.Prefix, Listeners: slices.Clone(spec.Listeners), GSLB: texts(spec.GSLB.Servers), Resources: *spec.Resources.DeepCopy(), Zones: spec.Placement.Zones,
 		NodeSelector: spec.Placement.NodeSelector, Tolerations: spec.Placement.Tolerations, PriorityClass: spec.Placement.PriorityClass,
 		DrainDelay: duration(spec.Drain.Delay, 5*time.Second), DrainTimeout: duration(spec.Drain.Timeout, 30*time.Second), Args: texts(spec.Args),

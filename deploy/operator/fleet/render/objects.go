@@ -96,9 +96,18 @@ func Service(o Owner, pods []corev1.Pod) *corev1ac.ServiceApplyConfiguration {
 		spec.WithType(corev1.ServiceTypeLoadBalancer).WithExternalTrafficPolicy(corev1.ServiceExternalTrafficPolicyLocal)
 	}
 	for _, l := range o.Fleet.Spec.Listeners {
-		spec.WithPorts(corev1ac.ServicePort().WithName(l.Name).WithPort(l.Port).WithTargetPort(targetPort(l, pods)).WithProtocol(corev1.ProtocolTCP))
+		spec.WithPorts(corev1ac.ServicePort().WithName(servicePort(l)).WithPort(l.Port).WithTargetPort(targetPort(l, pods)).WithProtocol(corev1.ProtocolTCP))
 	}
 	return corev1ac.Service(NamesOf(o.Fleet.Name).Service, o.Fleet.Namespace).WithLabels(labels(o.Fleet.Name)).WithOwnerReferences(o.references()...).WithSpec(spec)
+}
+
+// servicePort is the name of a listener's port in the Service. It is of the number and not of the listener's
+// name: a port that gets another name has no endpoints until all that follow the Service have seen both.
+func servicePort(l v1alpha1.Listener) string {
+	if l.TLSSecret != "" {
+		return fmt.Sprintf("https-%d", l.Port)
+	}
+	return fmt.Sprintf("http-%d", l.Port)
 }
 
 // targetPort says how the Service finds a listener's port in pods: by its name, which holds while the number

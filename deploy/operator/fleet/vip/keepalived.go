@@ -42,6 +42,8 @@ func ConfigMapName(fleet string) string { return fleet + "-keepalived" }
 type Keepalived struct {
 	// Client reaches the cluster of the routers. Its reads may be from a cache.
 	Client client.Client
+	// Live reads past the cache, which may not know an object that lacks the fleet's label. nil: Client does.
+	Live client.Reader
 	// FieldOwner is who owns the fields by server-side apply.
 	FieldOwner string
 	// Labels are put on the ConfigMap, beside gridrouter.io/fleet.
@@ -62,7 +64,10 @@ func (k Keepalived) Apply(ctx context.Context, v VIP) error {
 	labels := map[string]string{}
 	maps.Copy(labels, k.Labels)
 	labels[labelFleet] = v.Fleet
-	there, err := k.get(ctx, v.Namespace, v.Fleet)
+	there, err := k.get(ctx, k.Client, v.Namespace, v.Fleet)
+	if err == nil && there == nil && k.Live != nil {
+		there, err = k.get(ctx, k.Live, v.Namespace, v.Fleet)
+	}
 	if err != nil || there != nil && k.asWanted(there, text, labels) {
 		return err
 	}
@@ -79,7 +84,7 @@ func (k Keepalived) Apply(ctx context.Context, v VIP) error {
 
 // Remove deletes the ConfigMap; one of somebody else is left alone, without an error.
 func (k Keepalived) Remove(ctx context.Context, namespace, fleet string) error {
-	there, err := k.get(ctx, namespace, fleet)
+	there, err := k.get(ctx, k.Client, namespace, fleet)
 	switch {
 	case errors.Is(err, ErrConflict) || err == nil && there == nil:
 		return nil
@@ -98,9 +103,9 @@ func (k Keepalived) Remove(ctx context.Context, namespace, fleet string) error {
 }
 
 // get returns the fleet's ConfigMap; nil: there is none.
-func (k Keepalived) get(ctx context.Context, namespace, fleet string) (*corev1.ConfigMap, error) {
+func (k Keepalived) get(ctx context.Context, from client.Reader, namespace, fleet string) (*corev1.ConfigMap, error) {
 	there := &corev1.ConfigMap{}
-	err := k.Client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: ConfigMapName(fleet)}, there)
+	err := from.Get(ctx, client.ObjectKey{Namespace: namespace, Name: ConfigMapName(fleet)}, there)
 	switch {
 	case apierrors.IsNotFound(err):
 		return nil, nil //nolint:nilnil // none is no error

@@ -11,7 +11,8 @@ import (
 //
 // CanaryStep is a share of the fleet, and how long it is watched.
 type CanaryStepApplyConfiguration struct {
-	// The share of routers that are canaries, in percent, from 1 to 100, rounded up to whole routers.
+	// How many canaries there are, in percent of the routers that the spec wants, from 1 to 100, rounded up
+	// to whole routers. They run beside the wanted ones: 25 percent of 4 routers is 1 canary of then 5.
 	Percent *int32 `json:"percent,omitempty"`
 	// How long the canaries of this step serve before they are judged, from 0s to 24h.
 	Hold *v1.Duration `json:"hold,omitempty"`

@@ -7,7 +7,8 @@ package v1alpha1
 //
 // Listener is a port at which each router takes requests.
 type ListenerApplyConfiguration struct {
-	// The listener's name, which the port of the Service gets too; at most 15 characters.
+	// The listener's name, which its port has in the pods; at most 15 characters. The port of the Service is
+	// named by its number: http-8080, or https-8443 with a tlsSecret.
 	Name *string `json:"name,omitempty"`
 	// The port, from 1 to 65535. 9901 and 9902 are taken, by the admin endpoints and by health.
 	Port *int32 `json:"port,omitempty"`
