@@ -64,6 +64,14 @@ kube: ## a Kubernetes to play with until Ctrl-C, as root; ARGS=--help lists what
 	@VERSION="$(VERSION)" bash deploy/image/root.sh
 	@mapfile -t images < <(VERSION="$(VERSION)" bash deploy/testbed/images.sh); exec ./bin/testbed/testbed up "$${images[@]}" $(ARGS)
 
+.PHONY: kube-tour
+kube-tour: ## start such a Kubernetes, show the operator and a fleet in it step by step, and stop; as root; ARGS=--stay lets it run
+	@if [ "$$(uname)" != Linux ] || [ "$$(id -u)" != 0 ]; then echo "make kube-tour starts a Kubernetes in network namespaces of its own, which needs Linux and root: sudo make kube-tour" >&2; exit 1; fi
+	@$(MAKE) build testbed
+	@VERSION="$(VERSION)" bash deploy/image/root.sh >/dev/null
+	@mapfile -t images < <(VERSION="$(VERSION)" bash deploy/testbed/images.sh); \
+		exec ./bin/testbed/testbed run "$${images[@]}" -- ./bin/griddev kube --tag "$(VERSION)" $(ARGS)
+
 .PHONY: e2e-kube
 e2e-kube: ## tests with a real Kubernetes; they need Linux and root, and say so where they are skipped
 	@GO="$(GO)" VERSION="$(VERSION)" bash deploy/testbed/e2e.sh $(ARGS)

@@ -47,7 +47,7 @@ not answer as it should), 2 bad flags.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runGrid(cmd, f) },
 	}
 	f.register(root)
-	root.AddCommand(newPartCommand(), newCurlCommand())
+	root.AddCommand(newPartCommand(), newCurlCommand(), newKubeCommand(begun))
 	flags.Bind(root, "GRIDDEV_")
 	return root
 }

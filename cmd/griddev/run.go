@@ -29,6 +29,7 @@ type gridFlags struct {
 	tour    bool
 	verbose bool
 	ownCurl bool
+	kube    bool
 }
 
 func (f *gridFlags) register(cmd *cobra.Command) {
@@ -39,10 +40,14 @@ func (f *gridFlags) register(cmd *cobra.Command) {
 	fs.BoolVar(&f.verbose, "verbose", false, "show what the parts log, on the error output")
 	fs.BoolVar(&f.ownCurl, "own-curl", false, "print and run the tour with \"griddev curl\" even where there is a curl")
 	_ = fs.MarkHidden("own-curl")
+	fs.BoolVar(&f.kube, "kube", false, "say how the operator is shown: \"make kube-tour\" starts a Kubernetes and walks through it, as root")
 }
 
 // runGrid starts the grid, shows the tour or runs it, and stops the grid.
 func runGrid(cmd *cobra.Command, f *gridFlags) error {
+	if f.kube {
+		return flags.Usagef("--kube: the operator needs a Kubernetes, and griddev starts none: run make kube-tour, as root")
+	}
 	if _, err := lab.NewLayout(f.net); err != nil {
 		return flags.Usagef("--net: %w", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -15,10 +16,15 @@ import (
 
 // tour is a list of lines to paste into a terminal, with what they must answer.
 type tour struct {
-	grid  *lab.Grid
-	curl  string // the command that asks for URLs
-	bin   string // the folder of programs, as one types it
-	stops []stop
+	grid    *lab.Grid // nil: no grid of processes is shown
+	curl    string    // the command that asks for URLs
+	bin     string    // the folder of programs, as one types it
+	picture string
+	stops   []stop
+
+	env     []string      // what the lines find in their environment beside griddev's own
+	bound   time.Duration // how long a line may take
+	depends bool          // lines need those before them: the first that fails ends the tour
 }
 
 // stop is one thing to look at.
@@ -34,6 +40,7 @@ type line struct {
 	expect []string // all of these stand in the output
 	reject []string // none of these does
 	again  bool     // what was changed before may take a moment: ask again for a while
+	live   bool     // it takes long, and shows how far it is
 	ends   []string // parts that the line kills: the tour goes on when they have ended
 }
 
@@ -45,7 +52,7 @@ const (
 
 // print shows the addresses, the picture and all lines.
 func (t *tour) print(out *report) {
-	out.printf("%s", t.picture())
+	out.printf("%s", t.picture)
 	out.printf("\nPaste any of these lines into another terminal, opened in this folder:\n")
 	for i, s := range t.stops {
 		out.printf("\n%d. %s\n", i+1, s.title)
@@ -66,21 +73,26 @@ func (t *tour) print(out *report) {
 // run runs every line and shows its answer. It returns an error if a line does not
 // answer as it should, after all of them.
 func (t *tour) run(ctx context.Context, out *report) error {
-	out.printf("%s", t.picture())
+	out.printf("%s", t.picture)
 	wrong, total := 0, 0
 	for i, s := range t.stops {
 		out.printf("\n%d. %s\n", i+1, s.title)
 		for _, l := range s.lines {
 			total++
-			out.printf("\n   $ %s\n", strings.ReplaceAll(l.text, "\n", "\n   "))
-			answer, err := t.try(ctx, l)
-			out.printf("%s", indent(answer))
+			out.printf("\n   $ %s\n", strings.ReplaceAll(l.text, "\n", "\n     "))
+			answer, err := t.try(ctx, l, out)
+			if !l.live {
+				out.printf("%s", indent(answer))
+			}
 			switch {
 			case ctx.Err() != nil:
 				return fmt.Errorf("the tour was stopped at its line %d", total)
 			case err != nil:
 				wrong++
 				out.printf("   !! NOT AS IT SHOULD BE: %v\n", err)
+				if t.depends {
+					return fmt.Errorf("line %d of the tour did not answer as the tour says, and what comes after needs it", total)
+				}
 			case l.note != "":
 				out.printf("   # %s\n", l.note)
 			}
@@ -94,9 +106,9 @@ func (t *tour) run(ctx context.Context, out *report) error {
 }
 
 // try runs a line, again and again for a while if it may take a moment.
-func (t *tour) try(ctx context.Context, l line) (string, error) {
+func (t *tour) try(ctx context.Context, l line, out *report) (string, error) {
 	for deadline := time.Now().Add(settle); ; {
-		answer, err := t.shell(ctx, l.text)
+		answer, err := t.shell(ctx, l, out)
 		if err == nil {
 			err = l.check(answer)
 		}
@@ -144,16 +156,46 @@ func (l line) check(answer string) error {
 	return nil
 }
 
-// shell runs a line as a person would, and returns all that it prints.
-func (t *tour) shell(ctx context.Context, text string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+// shell runs a line as a person would, and returns all that it prints; what is live is shown meanwhile, too.
+func (t *tour) shell(ctx context.Context, l line, out *report) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, t.bound)
 	defer cancel()
 	var both bytes.Buffer
-	cmd := exec.CommandContext(ctx, "sh", "-c", text)
-	cmd.Stdout, cmd.Stderr = &both, &both
+	var to io.Writer = &both
+	shown := &indenter{out: out}
+	if l.live {
+		to = io.MultiWriter(&both, shown)
+	}
+	cmd := exec.CommandContext(ctx, "sh", "-c", l.text)
+	cmd.Env = append(os.Environ(), t.env...)
+	cmd.Stdout, cmd.Stderr = to, to // the same for both, so that nothing is written at once
 	cmd.WaitDelay = time.Second
 	err := cmd.Run()
+	shown.end()
+	if ctx.Err() != nil && err != nil {
+		err = fmt.Errorf("it took longer than %s: %w", t.bound, err)
+	}
 	return both.String(), err
+}
+
+// indenter shows answers line by line as they come.
+type indenter struct {
+	out  *report
+	rest []byte // of a line that has not ended
+}
+
+func (i *indenter) Write(text []byte) (int, error) {
+	i.rest = append(i.rest, text...)
+	if end := bytes.LastIndexByte(i.rest, '\n'); end >= 0 {
+		i.out.printf("%s", indent(string(i.rest[:end])))
+		i.rest = i.rest[end+1:]
+	}
+	return len(text), nil
+}
+
+func (i *indenter) end() {
+	i.out.printf("%s", indent(string(i.rest)))
+	i.rest = nil
 }
 
 func indent(text string) string {
@@ -164,10 +206,6 @@ func indent(text string) string {
 }
 
 // picture shows how a request flows.
-func (t *tour) picture() string {
-	return t.grid.Rewrite(strings.TrimPrefix(picture, "\n"))
-}
-
 const picture = `
 
              you, with curl
@@ -195,7 +233,7 @@ const picture = `
 
 // newTour writes the lines for a grid that runs.
 func newTour(grid *lab.Grid, curl, bin string) *tour {
-	t := &tour{grid: grid, curl: curl, bin: bin}
+	t := &tour{grid: grid, curl: curl, bin: bin, picture: grid.Rewrite(strings.TrimPrefix(picture, "\n")), bound: time.Minute}
 	t.stops = []stop{
 		t.direct(), t.mesh(), t.pinned(), t.split(), t.unknown(),
 		t.explain(), t.metrics(), t.change(), t.kill(os.Getpid()),

@@ -20,7 +20,8 @@ func Describe(fleet *v1alpha1.GridRouter, now time.Time) string {
 		parts[0] = "the operator has not answered the latest change; before: " + parts[0]
 	}
 	degraded := condition(fleet, v1alpha1.ConditionDegraded)
-	if degraded != nil && degraded.Status == metav1.ConditionTrue && !strings.Contains(parts[0], degraded.Message) {
+	toldAlready := degraded != nil && degraded.Reason == string(v1alpha1.ReasonRolloutFailed) // by what Progressing says
+	if degraded != nil && degraded.Status == metav1.ConditionTrue && !toldAlready && !strings.Contains(parts[0], degraded.Message) {
 		parts = append(parts, fmt.Sprintf("something is wrong (%s): %s", degraded.Reason, degraded.Message))
 	}
 	return strings.Join(parts, "; ")
@@ -44,7 +45,10 @@ func stage(fleet *v1alpha1.GridRouter, now time.Time) string {
 	case string(v1alpha1.ReasonCanaryRunning):
 		return canaryStage(fleet, now)
 	case string(v1alpha1.ReasonRollingBack):
-		return "taking it back" + because(canaryWhy(fleet), progressing.Message) + ", " + readiness(fleet)
+		if c := fleet.Status.Canary; c != nil && c.State == "RollingBack" {
+			return canaryStage(fleet, now)
+		}
+		return "rolling back, " + rolled(fleet)
 	case string(v1alpha1.ReasonRolledBack):
 		return "taken back" + because(canaryWhy(fleet), progressing.Message)
 	case string(v1alpha1.ReasonPodsWaiting):
@@ -82,11 +86,11 @@ func canaryStage(fleet *v1alpha1.GridRouter, now time.Time) string {
 		fmt.Fprintf(&line, ", its routers are not ready yet, %d of all %d are", fleet.Status.Ready, fleet.Status.Replicas)
 	case "Paused":
 		line.WriteString(", stopped until a person decides")
-	case "Promoting":
+	case "Promoting", "Promoted":
 		return "canary passed, " + rolled(fleet)
 	case "Judging":
 		fmt.Fprintf(&line, ", not judged after %s", seconds(since))
-	case "RollingBack":
+	case "RollingBack", "RolledBack":
 		return "taking it back" + because(c.Why) + ", " + readiness(fleet)
 	default:
 		if hold > 0 {
@@ -119,6 +123,9 @@ func rolled(fleet *v1alpha1.GridRouter) string {
 }
 
 func readiness(fleet *v1alpha1.GridRouter) string {
+	if fleet.Status.Ready > wanted(fleet) {
+		return fmt.Sprintf("%s ready, %d wanted", routers(fleet.Status.Ready), wanted(fleet))
+	}
 	return fmt.Sprintf("%d of %s ready", fleet.Status.Ready, routers(wanted(fleet)))
 }
 

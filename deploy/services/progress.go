@@ -131,10 +131,25 @@ func (g *goal) outcome(fleet *v1alpha1.GridRouter, now time.Time) Progress {
 	if why, ended := g.endedBadly(fleet, progressing); ended {
 		return g.failed("%s", why)
 	}
+	if before := g.canaryBefore(fleet); before != 0 {
+		return g.waiting("it begins when the canary of revision %d has ended, which a rollback does at once; %s", before, Describe(fleet, now))
+	}
 	if g.version != "" && g.revisionOf(fleet) == nil {
-		return g.waiting("its rollout has not begun; the one before: %s", Describe(fleet, now))
+		return g.waiting("its rollout begins")
 	}
 	return g.waiting("%s", Describe(fleet, now))
+}
+
+// canaryBefore is the revision of another canary that goes on, which is brought to its end first; 0: none does.
+func (g *goal) canaryBefore(fleet *v1alpha1.GridRouter) int64 {
+	c := fleet.Status.Canary
+	if g.kind != goalVersion || c == nil || c.Verdict == v1alpha1.VerdictFailed || c.State == "Promoted" {
+		return 0
+	}
+	if ours := g.revisionOf(fleet); ours != nil && ours.Revision == c.Revision {
+		return 0
+	}
+	return c.Revision
 }
 
 // reached says whether a fleet that rests is what the change asked for. What became of its last rollout does

@@ -84,6 +84,10 @@ func counts(replicas, ready, updated int32) form {
 	}
 }
 
+func canaryOf(revision int64) form {
+	return func(f *v1alpha1.GridRouter) { f.Status.Canary.Revision = revision }
+}
+
 func noHistory(f *v1alpha1.GridRouter) { f.Status.History = f.Status.History[1:] }
 
 func paused(f *v1alpha1.GridRouter) { f.Spec.Paused = true }
@@ -137,6 +141,9 @@ func TestProgressIsToldInWords(t *testing.T) {
 	say("the former rollout was taken back, ours has not begun", upgrade, rests(v1alpha1.ReasonRolledBack, "bad"), noHistory, current("1.4.0"))
 	say("tried again, old outcome still shown", again, progressing(v1alpha1.ReasonRollingOut, "x"), outcome(v1alpha1.RevisionRolledBack, "bad"))
 	say("tried again without a change", again, rests(v1alpha1.ReasonRolledBack, "x"), outcome(v1alpha1.RevisionRolledBack, "bad"), current("1.4.0"))
+	say("another canary comes first", upgrade, noHistory, progressing(v1alpha1.ReasonCanaryRunning, "x"), canary("Deploying", 1, 10, time.Second, v1alpha1.VerdictPending, "ImagePullBackOff"), canaryOf(1))
+	say("a canary of its own", upgrade, progressing(v1alpha1.ReasonCanaryRunning, "x"), canary("Deploying", 1, 10, time.Second, v1alpha1.VerdictPending, "ImagePullBackOff"), canaryOf(2))
+	say("more than wanted", scale, progressing(v1alpha1.ReasonScaling, "x"), counts(7, 7, 7))
 	say("paused", upgrade, paused, progressing(v1alpha1.ReasonPaused, "x"))
 	say("somebody else upgrades", upgrade, func(f *v1alpha1.GridRouter) { f.Spec.Version = "1.6.0" })
 	say("somebody else rolls back", upgrade, to(1))

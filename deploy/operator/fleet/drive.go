@@ -37,7 +37,7 @@ func (r *Reconciler) drive(ctx context.Context, w *world, to target, i intent, v
 	if !running && !i.begin || !running && w.fleet.Spec.Paused {
 		return nil
 	}
-	store := &statusStore{client: r.options.Client, fleet: w.fleet}
+	store := &statusStore{client: r.options.Client, fleet: w.fleet, waiting: w.whyWaiting()}
 	runner, err := workflow.NewRunner(r.machine, store, r.actions(w))
 	if err != nil {
 		return err
@@ -92,7 +92,7 @@ func (r *Reconciler) eventOf(w *world, to target, v verdict) event {
 	case canary.Deploying:
 		want := share(w.work.Context.Percent(), w.wantedReplicas())
 		if w.canary.settled && w.canary.hash == w.work.Context.To && w.canary.wanted == want {
-			return event{name: canary.PodsReady, by: byOperator, why: fmt.Sprintf("%d canaries are ready", want)}
+			return event{name: canary.PodsReady, by: byOperator, why: fmt.Sprintf("canaries that are ready: %d", want)}
 		}
 	case canary.Holding:
 		if v.event == canary.Failed {

@@ -55,8 +55,8 @@ func (r *Reconciler) status(w *world, to target, i intent, d *done, v verdict, f
 	d.within(left)
 	s.History = history(w.revisions, s.History, view.news)
 	s.Versions = view.versions()
-	if w.work != nil && s.Canary != nil && !w.work.over() && v.why != "" {
-		s.Canary.Why = clipped(v.why)
+	if why := canaryWhy(w.work, v, view.waiting); why != "" && s.Canary != nil && s.Canary.State == string(w.work.State) {
+		s.Canary.Why = clipped(why)
 	}
 	set := func(kind v1alpha1.ConditionType, status metav1.ConditionStatus, reason v1alpha1.Reason, message string) {
 		v1alpha1.SetCondition(&s.Conditions, fleet.Generation, kind, status, reason, clipped(message))
@@ -68,6 +68,18 @@ func (r *Reconciler) status(w *world, to target, i intent, d *done, v verdict, f
 	status, reason, message = view.degraded(w.tables.Err)
 	set(v1alpha1.ConditionDegraded, status, reason, message)
 	set(v1alpha1.ConditionConfigSynced, metav1.ConditionStatus(w.synced.Status), v1alpha1.Reason(w.synced.Reason), w.synced.Message)
+}
+
+// canaryWhy is what a canary that goes on waits for: its verdict, or pods that do not start; empty: nothing
+// is known of either.
+func canaryWhy(w *work, v verdict, waiting string) string {
+	switch {
+	case w == nil || w.over():
+		return ""
+	case w.State == canary.Deploying && v.why == "":
+		return waiting
+	}
+	return v.why
 }
 
 // news is what is known anew of how the rollout of a revision goes.
@@ -105,7 +117,10 @@ func (v *seen) versions() v1alpha1.FleetVersions {
 		return versions
 	}
 	versions.Target = v.intent.stable.input.Version
-	if v.work != nil && !v.work.over() && v.work.State != canary.RollingBack || v.intent.begin {
+	switch {
+	case v.intent.canary != nil: // what the spec asks for by now waits for the end of it
+		versions.Target = v.intent.canary.input.Version
+	case v.intent.begin:
 		versions.Target = v.to.input.Version
 	}
 	if v.rolledOut {
@@ -117,6 +132,9 @@ func (v *seen) versions() v1alpha1.FleetVersions {
 // available says whether enough routers are ready.
 func (v *seen) available() (status metav1.ConditionStatus, reason v1alpha1.Reason, message string) {
 	message = fmt.Sprintf("%d of %d routers are ready", v.ready, v.wanted)
+	if v.ready > v.wanted {
+		message = fmt.Sprintf("%d routers are ready, and %d are wanted", v.ready, v.wanted)
+	}
 	away, err := intstr.GetScaledValueFromIntOrPercent(intstr.ValueOrDefault(v.fleet.Spec.Disruption.MaxUnavailable, intstr.FromInt32(1)), int(v.wanted), true)
 	if err != nil {
 		away = 1
@@ -141,7 +159,13 @@ func (v *seen) progressing() (status metav1.ConditionStatus, reason v1alpha1.Rea
 	if v.work != nil && !v.work.over() {
 		return v.canarying()
 	}
+	if v.intent.begin {
+		return yes, v1alpha1.ReasonCanaryRunning, fmt.Sprintf("a canary of revision %d, version %s, begins", v.to.number, v.to.input.Version)
+	}
 	numbers := fmt.Sprintf("%d of %d routers are of revision %d, %d are ready", v.fleet.Status.Updated, v.wanted, v.to.number, v.ready)
+	if v.fleet.Status.Updated > v.wanted {
+		numbers = fmt.Sprintf("%d routers are of revision %d, and %d are wanted", v.fleet.Status.Updated, v.to.number, v.wanted)
+	}
 	switch {
 	case v.intent.rejected && v.rolledOut:
 		_, why := outcomeOf(v.fleet, &v.to.revision)
@@ -154,12 +178,23 @@ func (v *seen) progressing() (status metav1.ConditionStatus, reason v1alpha1.Rea
 		return yes, v1alpha1.ReasonPodsForbidden, v.stable.refused
 	case v.waiting != "":
 		return yes, v1alpha1.ReasonPodsWaiting, withWhy(numbers, v.waiting)
-	case v.to.rollback:
+	case v.to.rollback && v.rollingOut():
 		return yes, v1alpha1.ReasonRollingBack, numbers
-	case v.intent.stable == nil || v.stable.hash != v.intent.stable.hash || !uniform(v.stable.deployment) || v.intent.begin:
+	case v.rollingOut():
 		return yes, v1alpha1.ReasonRollingOut, numbers
 	}
 	return yes, v1alpha1.ReasonScaling, numbers
+}
+
+// rollingOut says whether routers are still brought to a revision: until it was complete for the first time.
+// Then routers are only added, taken away, or made anew.
+func (v *seen) rollingOut() bool {
+	stable := v.intent.stable
+	if stable == nil || v.stable.hash != stable.hash {
+		return true
+	}
+	outcome, _ := outcomeOf(v.fleet, stable)
+	return outcome != v1alpha1.RevisionComplete
 }
 
 // canarying says where a canary stands.
@@ -222,7 +257,11 @@ func failedStatus(fleet *v1alpha1.GridRouter, failure error) {
 // showVerdict sets the condition CanaryPassed to what is known of a canary.
 func showVerdict(fleet *v1alpha1.GridRouter, state canary.State, reason v1alpha1.Reason) {
 	set := func(status metav1.ConditionStatus, reason v1alpha1.Reason) {
-		v1alpha1.SetCondition(&fleet.Status.Conditions, fleet.Generation, v1alpha1.ConditionCanaryPassed, status, reason, fleet.Status.Canary.Why)
+		message := fleet.Status.Canary.Why
+		if message == "" {
+			message = "it goes on: see condition Progressing"
+		}
+		v1alpha1.SetCondition(&fleet.Status.Conditions, fleet.Generation, v1alpha1.ConditionCanaryPassed, status, reason, message)
 	}
 	switch state {
 	case canary.Promoted:

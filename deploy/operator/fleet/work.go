@@ -47,6 +47,8 @@ type statusStore struct {
 	fleet  *v1alpha1.GridRouter
 	// reason is that of the condition CanaryPassed, where an event decides it.
 	reason v1alpha1.Reason
+	// waiting is why pods do not get ready, which people are told when a time-out ends the canary.
+	waiting string
 }
 
 // Load returns the canary in the status.
@@ -68,7 +70,7 @@ func (s *statusStore) Save(ctx context.Context, value stored, _ string) (string,
 	if err != nil {
 		return "", err
 	}
-	show(s.fleet, value, s.reason)
+	show(s.fleet, value, s.reason, s.waiting)
 	s.fleet.Status.Canary.Work = &runtime.RawExtension{Raw: raw}
 	err = s.client.Status().Update(ctx, s.fleet, client.FieldOwner(render.FieldOwner))
 	if apierrors.IsConflict(err) {
@@ -77,8 +79,9 @@ func (s *statusStore) Save(ctx context.Context, value stored, _ string) (string,
 	return s.fleet.ResourceVersion, err
 }
 
-// show puts into the status what people see of a canary. reason is why its last event came.
-func show(fleet *v1alpha1.GridRouter, value stored, reason v1alpha1.Reason) {
+// show puts into the status what people see of a canary. reason is why its last event came, waiting why pods
+// do not get ready.
+func show(fleet *v1alpha1.GridRouter, value stored, reason v1alpha1.Reason, waiting string) {
 	if fleet.Status.Canary == nil || value.Sequence == 1 {
 		fleet.Status.Canary = &v1alpha1.CanaryStatus{}
 	}
@@ -91,6 +94,9 @@ func show(fleet *v1alpha1.GridRouter, value stored, reason v1alpha1.Reason) {
 		told.Why = ""
 		if last := value.History[len(value.History)-1]; value.State == canary.RollingBack || last.By == byOperator {
 			told.Why = clipped(last.Why) // that a time is over needs no words while all is well
+			if value.State == canary.RollingBack && reason == "" {
+				told.Why = clipped(withWhy(last.Why, waiting))
+			}
 		}
 	}
 	switch value.State {

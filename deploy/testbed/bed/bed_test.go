@@ -117,6 +117,26 @@ func TestACommandRunsInTheClusterAndGivesItsStatus(t *testing.T) {
 	look(t, folder).differs(t, before)
 }
 
+func TestACommandThatEndsInOrderWhenAskedToHasNotFailed(t *testing.T) {
+	command := start(t, newFolderFor(t), "run", "--nodes=0", "sh", "-c", `trap "exit 0" TERM; echo ready; while :; do sleep 0.1; done`)
+	out, err := command.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "ready\n" {
+		t.Errorf("%q: %v", line, err)
+	}
+	if err := command.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := command.Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestAClusterIsReachedFromOutsideUntilItIsAskedToStop(t *testing.T) {
 	folder := newFolderFor(t)
 	before := look(t, folder)

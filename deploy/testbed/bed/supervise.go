@@ -132,8 +132,11 @@ func runCommand(ctx context.Context, order order, running *cluster.Cluster) erro
 		return cause
 	}
 	var exit *exec.ExitError
-	if errors.As(err, &exit) && exit.Exited() {
+	switch {
+	case errors.As(err, &exit) && exit.Exited():
 		return ExitError(exit.ExitCode())
+	case ctx.Err() != nil && command.ProcessState != nil && command.ProcessState.Success():
+		return nil // it was asked to stop, and did so in order
 	}
 	return err
 }

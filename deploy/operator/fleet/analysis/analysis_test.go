@@ -50,7 +50,7 @@ func TestCanariesAreJudgedBesideTheStableRouters(t *testing.T) {
 		passed, errors   = v1alpha1.ReasonCanaryPassed, v1alpha1.ReasonTooManyErrors
 		slow, few        = v1alpha1.ReasonTooSlow, v1alpha1.ReasonTooFewRequests
 	)
-	row("as good", did(1000, 1, 1, 1), good, defaults, pass, passed, "1000 requests 0.10 %")
+	row("as good", did(1000, 1, 1, 1), good, defaults, pass, passed, "0.10 % of the canaries' 1000 requests")
 	row("too few", did(99, 99, 1, 1), good, defaults, wait, few, "99 requests; 100 are needed")
 	row("none, and none needed", none, good, anyCount, pass, passed, "nothing was compared")
 	row("1 of 100 is what is allowed", did(100, 1, 1, 1), good, defaults, pass, passed, "1.00 %")
@@ -59,7 +59,7 @@ func TestCanariesAreJudgedBesideTheStableRouters(t *testing.T) {
 	row("all fail", did(100, 100, 1, 1), good, defaults, fail, errors, "100.00 %")
 	row("decks fail everybody", did(1000, 300, 1, 1), did(1000, 298, 1, 1), defaults, pass, passed, "30.00 %")
 	row("canaries are better", did(1000, 0, 1, 1), did(1000, 500, 4, 4), defaults, pass, passed, "")
-	row("cut answers", faults, good, defaults, fail, errors, "10.00 % were ended in a fault")
+	row("cut answers", faults, good, defaults, fail, errors, "10.00 % of the canaries' 1000 requests ended in a fault")
 	row("none allowed, one is chance", did(100, 1, 1, 1), did(1000, 0, 1, 1), v1alpha1.CanaryAnalysis{MaxErrorPercent: number(0)}, wait, few, "")
 	row("no stable traffic, no errors", did(1000, 0, 1, 1), none, defaults, pass, passed, "not compared")
 	row("no stable traffic, errors", did(1000, 100, 1, 1), none, defaults, wait, few, "stable routers' 0")

@@ -55,7 +55,7 @@ func Judge(canary, stable routermetrics.Delta, spec v1alpha1.CanaryAnalysis) (Ve
 		return Passed, v1alpha1.ReasonCanaryPassed, "canaries served no request, and analysis.minRequests is 0: nothing was compared"
 	}
 	allowed := or(spec.MaxErrorPercent, 1)
-	errors := judgeErrors("answered by 5xx or nothing", part{canary.Errors, canary.Requests}, part{stable.Errors, stable.Requests}, allowed)
+	errors := judgeErrors("were answered by 5xx or nothing", part{canary.Errors, canary.Requests}, part{stable.Errors, stable.Requests}, allowed)
 	faults := judgeErrors("ended in a fault", part{canary.Faults, canary.Requests}, part{stable.Faults, stable.Requests}, allowed)
 	times := judgeTimes(canary, stable, or(spec.MaxP99Ratio, 1.5))
 	for _, wanted := range []Verdict{Failed, Inconclusive} {
@@ -110,8 +110,8 @@ func (p part) surelyAbove(other part, margin float64) bool {
 }
 
 func judgeErrors(what string, canary, stable part, allowed float64) finding {
-	why := fmt.Sprintf("of the canaries' %.0f requests %.2f %% were %s, of the stable routers' %.0f %.2f %%; %g %% more are allowed",
-		canary.all, canary.percent(), what, stable.all, stable.percent(), allowed)
+	why := fmt.Sprintf("%.2f %% of the canaries' %.0f requests %s, and %.2f %% of the stable routers' %.0f; %g %% more than theirs are allowed",
+		canary.percent(), canary.all, what, stable.percent(), stable.all, allowed)
 	switch {
 	case canary.percent() <= stable.percent()+allowed:
 		return finding{Passed, v1alpha1.ReasonCanaryPassed, why}

@@ -55,7 +55,7 @@ func Synced(r Report, looked bool, j Judgement, now time.Time) Condition {
 	case j.Told == 0:
 		return Condition{"Unknown", ReasonNoStatus, "no router has told of its table yet"}
 	}
-	return Condition{"True", ReasonInSync, ""}
+	return Condition{"True", ReasonInSync, "all ready routers have the same table"}
 }
 
 func unread(r Report, now time.Time) string {

@@ -189,11 +189,11 @@ func TestTheConditionNamesAFewRouters(t *testing.T) {
 	}
 	same := reported(t, "a=5/x b=5/x", "a=5/x b=5/x", "a=5/x b=5/x")
 	f(Report{}, false, routers("a"), "Unknown", v1alpha1.ReasonNoStatus, "not been read yet")
-	f(same, true, routers("a b"), "True", v1alpha1.ReasonInSync, "")
+	f(same, true, routers("a b"), "True", v1alpha1.ReasonInSync, "all ready routers have the same table")
 	f(same, true, nil, "Unknown", v1alpha1.ReasonNoStatus, "no router is ready")
 	f(same, true, routers("a b c"), "Unknown", v1alpha1.ReasonNoStatus, "1 of 3 ready routers (c)")
 	f(same, true, []Router{{Name: "c", Since: same.At}}, "Unknown", v1alpha1.ReasonNoStatus, "no router has told")
-	f(same, true, append(routers("a b"), Router{Name: "c", Since: same.At}), "True", v1alpha1.ReasonInSync, "")
+	f(same, true, append(routers("a b"), Router{Name: "c", Since: same.At}), "True", v1alpha1.ReasonInSync, "all ready routers have the same table")
 	look := "a=5/x b=5/x c=5/x d=5/x e=5/x f=1/p g=1/p h=1/p i=1/p"
 	f(reported(t, look, look, look), true, routers("a b c d e f g h i"), "False", v1alpha1.ReasonRoutersLag, "4 of 9 ready routers (f, g, h, and 1 more)")
 	look = "a=5/x b=5/x c=9/y"

@@ -66,7 +66,7 @@ func Bound(vip string, servers []v1alpha1.RealServer, ready int, holder *v1alpha
 		return metav1.ConditionTrue, v1alpha1.ReasonBound, fmt.Sprintf(
 			"%d of %d ready routers are forwarded to: a VIP has at most %d real servers, one for each router and listener", n, ready, MaxRealServers)
 	default:
-		return metav1.ConditionTrue, v1alpha1.ReasonBound, ""
+		return metav1.ConditionTrue, v1alpha1.ReasonBound, vip + " is forwarded to the routers that are ready"
 	}
 }
 

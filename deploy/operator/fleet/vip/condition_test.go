@@ -72,8 +72,8 @@ func TestTheConditionSaysWhatLVSDoes(t *testing.T) {
 		}
 	}
 	other := fleetWith("b/y", "10.9.0.10", 9, "")
-	f("10.0.0.1:80 100", 1, nil, nil, metav1.ConditionTrue, v1alpha1.ReasonBound, "")
-	f("10.0.0.1:80 1", 1, nil, nil, metav1.ConditionTrue, v1alpha1.ReasonBound, "")
+	f("10.0.0.1:80 100", 1, nil, nil, metav1.ConditionTrue, v1alpha1.ReasonBound, "is forwarded to the routers that are ready")
+	f("10.0.0.1:80 1", 1, nil, nil, metav1.ConditionTrue, v1alpha1.ReasonBound, "is forwarded to the routers that are ready")
 	f("10.0.0.1:80 0", 1, nil, nil, metav1.ConditionFalse, v1alpha1.ReasonNoRealServers, "no router is ready")
 	f("10.0.0.1:80 100", 0, nil, nil, metav1.ConditionFalse, v1alpha1.ReasonNoRealServers, "no router is ready")
 	f("", 0, nil, nil, metav1.ConditionFalse, v1alpha1.ReasonNoRealServers, "no router is ready")
