@@ -4,12 +4,16 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	"go.uber.org/zap"
 )
 
 // TestAnOperatorWritesOnlyWhileItSurelyLeads renews the Lease of an operator, and lets time pass.
@@ -70,5 +74,30 @@ func TestAnOperatorWritesOnlyWhileItSurelyLeads(t *testing.T) {
 	writes(true)
 	if n := testutil.ToFloat64(l.refused); n != 13 {
 		t.Errorf("%v writes were counted, want 13", n)
+	}
+}
+
+// TestTheOperatorsMetricsAreThoseOfTheirPage holds docs/METRICS.md to what an operator registers.
+func TestTheOperatorsMetricsAreThoseOfTheirPage(t *testing.T) {
+	page, err := os.ReadFile("../../docs/METRICS.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var listed, have []string
+	for _, row := range regexp.MustCompile("(?m)^\\| `(gridrouter_operator_[a-z_]+)`").FindAllSubmatch(page, -1) {
+		listed = append(listed, string(row[1]))
+	}
+	registry := prometheus.NewRegistry()
+	newForbidden(zap.NewNop(), registry).count.WithLabelValues("GET", "pods")
+	newLeading("home", time.Second, registry)
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		have = append(have, family.GetName())
+	}
+	if slices.Sort(listed); !slices.Equal(listed, have) {
+		t.Errorf("the page has %v, and an operator %v", listed, have)
 	}
 }
