@@ -61,14 +61,14 @@ testbed: ## build the testbed: a real Kubernetes whose pods are processes; 5 to 
 kube: ## a Kubernetes to play with until Ctrl-C, as root; ARGS=--help lists what it takes
 	@if [ "$$(uname)" != Linux ] || [ "$$(id -u)" != 0 ]; then echo "make kube makes network namespaces and mounts, which needs Linux and root" >&2; exit 1; fi
 	@$(MAKE) build testbed
-	@VERSION="$(VERSION)" bash deploy/image/root.sh
+	@$(MAKE) image-root
 	@mapfile -t images < <(VERSION="$(VERSION)" bash deploy/testbed/images.sh); exec ./bin/testbed/testbed up "$${images[@]}" $(ARGS)
 
 .PHONY: kube-tour
 kube-tour: ## start such a Kubernetes, show the operator and a fleet in it step by step, and stop; as root; ARGS=--stay lets it run
 	@if [ "$$(uname)" != Linux ] || [ "$$(id -u)" != 0 ]; then echo "make kube-tour starts a Kubernetes in network namespaces of its own, which needs Linux and root: sudo make kube-tour" >&2; exit 1; fi
 	@$(MAKE) build testbed
-	@VERSION="$(VERSION)" bash deploy/image/root.sh >/dev/null
+	@$(MAKE) image-root >/dev/null
 	@mapfile -t images < <(VERSION="$(VERSION)" bash deploy/testbed/images.sh); \
 		exec ./bin/testbed/testbed run "$${images[@]}" -- ./bin/griddev kube --tag "$(VERSION)" $(ARGS)
 
@@ -179,12 +179,14 @@ tidy: ## fail if go.mod or go.sum would change
 check: tidy lint generated test e2e ## all that must be green before a change is offered
 
 .PHONY: image
-image: build ## the container image, from scratch: one static binary, not root; by docker, podman or buildah
+image: build slim ## the container images VERSION and VERSION-slim, from scratch: one static binary, not root; by docker, podman or buildah
 	@GO="$(GO)" VERSION="$(VERSION)" bash deploy/image/build.sh
+	@GO="$(GO)" VERSION="$(VERSION)-slim" PROGRAM=bin/slim/gridrouter bash deploy/image/build.sh
 
 .PHONY: image-root
-image-root: build ## what is in the image, as a folder and a tar file in bin/image; needs no container engine
+image-root: build slim ## what is in the images, as folders and tar files in bin/image; needs no container engine
 	@GO="$(GO)" VERSION="$(VERSION)" bash deploy/image/root.sh
+	@GO="$(GO)" VERSION="$(VERSION)-slim" PROGRAM=bin/slim/gridrouter bash deploy/image/root.sh
 
 .PHONY: clean
 clean: ## remove what was built

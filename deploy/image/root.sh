@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Puts the image's root together from bin/gridrouter, without any container engine:
+# Puts the image's root together from bin/gridrouter, or from PROGRAM, without any container engine:
 #
 #   bin/image/VERSION/rootfs.tar    what the image has in it, byte for byte
 #   bin/image/VERSION/config.json   its configuration: user, program, environment, labels
@@ -15,7 +15,7 @@ if ! [[ $version =~ ^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$ ]]; then
 	echo "VERSION=$version is no tag of an image: letters, digits, and _ . - within, at most 128 of them" >&2
 	exit 1
 fi
-program=bin/gridrouter
+program=${PROGRAM:-bin/gridrouter}
 if [ ! -x "$program" ]; then
 	echo "$program is not there: make build" >&2
 	exit 1

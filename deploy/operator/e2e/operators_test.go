@@ -51,7 +51,7 @@ func TestE2EKubeAnotherOperatorChangesNothing(t *testing.T) {
 	w.unchanged("edge", before)
 
 	holder = w.holder()
-	operatorKubectl("set", "image", "deployment/gridrouter-operator", "operator=gridrouter:v2")
+	operatorKubectl("set", "image", "deployment/gridrouter-operator", "operator=gridrouter:other")
 	operatorKubectl("rollout", "status", "deployment/gridrouter-operator", "--timeout=2m")
 	w.leaderAfter(holder)
 	w.reconciled("edge")
