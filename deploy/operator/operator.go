@@ -98,11 +98,12 @@ func Run(ctx context.Context, c Config) error {
 
 // operator is what Run puts together.
 type operator struct {
-	config   Config
-	manager  manager.Manager
-	registry *prometheus.Registry
-	leading  *leading
-	synced   syncState
+	config    Config
+	manager   manager.Manager
+	registry  *prometheus.Registry
+	leading   *leading
+	forbidden *forbidden
+	synced    syncState
 }
 
 func newOperator(c Config) (*operator, error) {
@@ -110,7 +111,7 @@ func newOperator(c Config) (*operator, error) {
 		return nil, err
 	}
 	o := &operator{config: c, registry: prometheus.NewRegistry()}
-	o.leading = newLeading(c.Namespace, c.Election.Renew, o.registry)
+	o.leading, o.forbidden = newLeading(c.Namespace, c.Election.Renew, o.registry), newForbidden(c.Log, o.registry)
 	for _, collector := range c.Collectors {
 		if err := o.registry.Register(collector); err != nil {
 			return nil, err
@@ -134,13 +135,19 @@ func newOperator(c Config) (*operator, error) {
 // kubernetes returns how the API server is reached: within limits, for writes while this operator leads, and with
 // a word where something is forbidden.
 func (o *operator) kubernetes() *rest.Config {
+	kubernetes := o.standby()
+	kubernetes.Wrap(o.leading.wrap)
+	return kubernetes
+}
+
+// standby is the same for what standbys write, too: it must be of the kind that several may write at once.
+func (o *operator) standby() *rest.Config {
 	kubernetes := rest.CopyConfig(o.config.Kubernetes)
 	if kubernetes.QPS == 0 {
 		kubernetes.QPS, kubernetes.Burst = defaultQPS, defaultBurst
 	}
 	kubernetes.UserAgent = "gridrouter-operator"
-	kubernetes.Wrap(newForbidden(o.config.Log, o.registry).wrap)
-	kubernetes.Wrap(o.leading.wrap)
+	kubernetes.Wrap(o.forbidden.wrap)
 	return kubernetes
 }
 

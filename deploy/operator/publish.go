@@ -35,8 +35,9 @@ func (o *operator) addMetricsAPI(sampler *routermetrics.Sampler) error {
 	if o.config.MetricsAPI == nil {
 		return nil
 	}
-	// The manager's own client reads ConfigMaps from a cache, which holds those of fleets alone.
-	direct, err := client.New(o.manager.GetConfig(), client.Options{Scheme: o.manager.GetScheme(), HTTPClient: o.manager.GetHTTPClient()})
+	// The manager's own client reads ConfigMaps from a cache, which holds those of fleets alone. The certificate is
+	// shared by compare-and-set, by whichever operator comes first.
+	direct, err := client.New(o.standby(), client.Options{Scheme: o.manager.GetScheme()})
 	if err != nil {
 		return err
 	}
