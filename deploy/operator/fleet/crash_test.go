@@ -44,6 +44,8 @@ type operator struct {
 	*Reconciler
 	writes, killAfter int
 	last              string // what was written last, for people
+	// behind is what the cache knows of revisions; nil: all.
+	behind *appsv1.ControllerRevisionList
 }
 
 func newOperator(t *testing.T, config *rest.Config, killAfter int) *operator {
@@ -80,6 +82,13 @@ func newOperator(t *testing.T, config *rest.Config, killAfter int) *operator {
 				return apierrors.NewNotFound(schema.GroupResource{}, key.Name)
 			}
 			return err
+		},
+		List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, options ...client.ListOption) error {
+			if revisions, ok := list.(*appsv1.ControllerRevisionList); ok && o.behind != nil {
+				o.behind.DeepCopyInto(revisions)
+				return nil
+			}
+			return c.List(ctx, list, options...)
 		},
 		Apply: func(ctx context.Context, c client.WithWatch, a runtime.ApplyConfiguration, options ...client.ApplyOption) error {
 			return wrote(a, func() error { return c.Apply(ctx, a, options...) })

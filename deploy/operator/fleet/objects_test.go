@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gridrouter.io/bench/testkit/kubetest"
@@ -34,6 +35,7 @@ func TestObjectsOfAFleet(t *testing.T) {
 		"foreign labels and annotations stay":    foreignFieldsStay,
 		"what is deleted by hand is made again":  deletedObjectsComeBack,
 		"the autoscaler's number is not touched": theAutoscalersNumberStays,
+		"no two revisions have one number":       revisionsHaveTheirOwnNumbers,
 	} {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
@@ -295,6 +297,44 @@ func theAutoscalersNumberStays(t *testing.T, b *bench) {
 		if err := b.live().Get(b.ctx, b.key, &d); err != nil || *d.Spec.Replicas != 4 || !strings.HasSuffix(d.Spec.Template.Spec.Containers[0].Image, version) {
 			t.Errorf("%v: %d routers of %s", err, *d.Spec.Replicas, d.Spec.Template.Spec.Containers[0].Image)
 		}
+	}
+}
+
+// revisionsHaveTheirOwnNumbers changes the spec while the operator's cache does not know what was stored last.
+func revisionsHaveTheirOwnNumbers(t *testing.T, b *bench) {
+	b.settled()
+	var known appsv1.ControllerRevisionList
+	if err := b.live().List(b.ctx, &known, client.InNamespace("default")); err != nil {
+		t.Fatal(err)
+	}
+	b.behind = &known
+	for _, version := range []string{"v2", "v3"} {
+		fleet := b.fleet()
+		fleet.Spec.Version = version
+		if err := b.options.Client.Update(b.ctx, fleet); err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			if _, err := b.Reconcile(b.ctx, ctrl.Request{NamespacedName: b.key}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	b.behind = nil
+	b.settled()
+	var all appsv1.ControllerRevisionList
+	if err := b.live().List(b.ctx, &all, client.InNamespace("default")); err != nil {
+		t.Fatal(err)
+	}
+	numbers := map[int64]string{}
+	for _, r := range all.Items {
+		if other := numbers[r.Revision]; other != "" {
+			t.Errorf("%s and %s are both revision %d", other, r.Name, r.Revision)
+		}
+		numbers[r.Revision] = r.Name
+	}
+	if len(numbers) != 3 {
+		t.Errorf("revisions %v, want three", numbers)
 	}
 }
 
