@@ -44,6 +44,8 @@ type operator struct {
 	*Reconciler
 	writes, killAfter int
 	last              string // what was written last, for people
+	// after is called after each reconcile; nil: nothing.
+	after func()
 	// behind is what the cache knows of revisions; nil: all.
 	behind *appsv1.ControllerRevisionList
 }
@@ -120,6 +122,9 @@ func (o *operator) settle(ctx context.Context, name types.NamespacedName) error 
 		result, err := o.Reconcile(ctx, ctrl.Request{NamespacedName: name})
 		if err != nil {
 			return err
+		}
+		if o.after != nil {
+			o.after()
 		}
 		if o.writes == before && result.RequeueAfter != now {
 			quiet++

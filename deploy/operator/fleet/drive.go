@@ -48,9 +48,6 @@ func (r *Reconciler) drive(ctx context.Context, w *world, to target, i intent, v
 	case !running:
 		why := fmt.Sprintf("the spec asks for revision %d, version %s", to.number, to.input.Version)
 		after, err = runner.Start(ctx, fmt.Sprintf("r%d-%s", to.number, to.hash), planOf(w.fleet, i.stable.hash, to.hash), bySpec, why, w.now)
-		if told := w.fleet.Status.Canary; told != nil {
-			told.Revision = to.number
-		}
 	case happened.name != "":
 		store.reason = happened.reason
 		after, err = runner.Fire(ctx, workflow.Event[canary.Event, canary.Plan]{Name: happened.name, By: happened.by, Why: happened.why}, w.now)
