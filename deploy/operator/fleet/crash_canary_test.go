@@ -17,36 +17,59 @@ import (
 	"gridrouter.io/deploy/operator/fleet/render"
 )
 
-// TestAnOperatorThatIsKilledDuringACanaryIsFollowedByOneThatGoesOn walks all writes of a fleet whose second
-// version passes a canary, and whose third is given up in the midst of one, and kills the operator after each.
+// step is what somebody asks of a fleet.
+type step struct {
+	patch string // of the spec
+	// stuck says that canaries do not get ready meanwhile.
+	stuck bool
+}
+
+// TestAnOperatorThatIsKilledDuringACanaryIsFollowedByOneThatGoesOn kills the operator after each write of a fleet
+// whose second version passes a canary, and whose third is given up in the midst of one.
 func TestAnOperatorThatIsKilledDuringACanaryIsFollowedByOneThatGoesOn(t *testing.T) {
+	walk(t, 40, step{patch: `{}`}, step{patch: `{"version": "v2"}`}, step{patch: `{"version": "v3"}`, stuck: true}, step{patch: `{"version": "v2"}`})
+}
+
+// TestAnOperatorThatIsKilledWhileAFleetChangesIsFollowedByOneThatGoesOn kills the operator after each write of a
+// fleet that gets an autoscaler and a VIP, loses both, and goes back to an earlier revision.
+func TestAnOperatorThatIsKilledWhileAFleetChangesIsFollowedByOneThatGoesOn(t *testing.T) {
+	walk(t, 25, step{patch: `{"rollout": {"strategy": "Rolling", "canary": null}}`},
+		step{patch: `{"replicas": null, "autoscaling": {"min": 2, "max": 6, "requestsPerSecond": 100}, "version": "v2"}`},
+		step{patch: `{"exposure": {"type": "LVS", "vip": "10.9.0.11"}, "access": {"namespaces": {"matchLabels": {"zone": "management"}}}}`},
+		step{patch: `{"replicas": 4, "autoscaling": null, "exposure": {"type": "ClusterIP", "vip": null}, "access": null, "rollbackTo": 1}`})
+}
+
+// walk has a fleet go through changes, once for each write that they take, after which the operator is killed and
+// followed by another one. All must come to the same end.
+func walk(t *testing.T, atLeast int, changes ...step) {
+	t.Helper()
 	config := kubetest.Start(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
 	defer cancel()
 	run := func(name string, killAfter int) (writes int, made string) {
 		t.Helper()
 		o := newOperator(t, config, killAfter)
+		direct := o.live()
 		fleet := canaried(name)
-		if err := o.options.Client.Create(ctx, fleet); err != nil {
+		if err := direct.Create(ctx, fleet); err != nil {
 			t.Fatal(err)
 		}
 		key := client.ObjectKeyFromObject(fleet)
-		for _, version := range []string{"v1", "v2", "v3", "v2"} {
-			patch := fmt.Sprintf(`{"spec": {"version": %q}}`, version)
-			if err := o.options.Clusters.(only).one.Live.(client.Client).Patch(ctx, fleet, client.RawPatch("application/merge-patch+json", []byte(patch))); err != nil {
+		for _, c := range changes {
+			if err := direct.Patch(ctx, fleet, client.RawPatch("application/merge-patch+json", []byte(`{"spec": `+c.patch+`}`))); err != nil {
 				t.Fatal(err)
 			}
-			// The third version is given up at its first step: its canaries never get ready.
-			o.after = func() { playDeployments(ctx, t, o, key, version != "v3") }
+			play := func() { playDeployments(ctx, t, direct, key, !c.stuck) }
+			o.after = play
 			err := o.settle(ctx, key)
 			if errors.Is(err, errKilled) {
 				writes += o.writes
-				next := newOperator(t, config, 0)
-				next.after = func() { playDeployments(ctx, t, next, key, version != "v3") }
-				o, err = next, next.settle(ctx, key)
+				o = newOperator(t, config, 0)
+				o.after = play
+				err = o.settle(ctx, key)
 			}
 			if err != nil {
-				t.Fatalf("%s, killed after %d writes: %v", version, killAfter, err)
+				t.Fatalf("%s, killed after %d writes: %v", c.patch, killAfter, err)
 			}
 		}
 		made = shape(ctx, t, o, key) + told(ctx, t, o, key)
@@ -54,14 +77,14 @@ func TestAnOperatorThatIsKilledDuringACanaryIsFollowedByOneThatGoesOn(t *testing
 		if err := last.settle(ctx, key); err != nil || last.writes != 0 {
 			t.Errorf("killed after %d writes: at rest another operator makes %d writes: %v; the last: %s", killAfter, last.writes, err, last.last)
 		}
-		if err := last.options.Client.Delete(ctx, fleet); err != nil {
+		if err := direct.Delete(ctx, fleet); err != nil {
 			t.Fatal(err)
 		}
 		return writes + o.writes, made
 	}
 	writes, want := run("whole", 0)
 	t.Logf("%d writes:\n%s", writes, want)
-	if writes < 25 {
+	if writes < atLeast {
 		t.Errorf("only %d writes", writes)
 	}
 	for kill := 1; kill <= writes; kill++ {
@@ -87,10 +110,9 @@ func canaried(name string) *v1alpha1.GridRouter {
 
 // playDeployments does what the controllers of a whole Kubernetes would: all pods of the Deployments are there,
 // and those of canaries ready if they are to get so.
-func playDeployments(ctx context.Context, t *testing.T, o *operator, key types.NamespacedName, canariesGetReady bool) {
+func playDeployments(ctx context.Context, t *testing.T, direct client.Client, key types.NamespacedName, canariesGetReady bool) {
 	t.Helper()
 	names := render.NamesOf(key.Name)
-	direct := o.options.Clusters.(only).one.Live.(client.Client)
 	for _, name := range []string{names.Stable, names.Canary} {
 		var d appsv1.Deployment
 		switch err := direct.Get(ctx, client.ObjectKey{Namespace: key.Namespace, Name: name}, &d); {
@@ -100,6 +122,9 @@ func playDeployments(ctx context.Context, t *testing.T, o *operator, key types.N
 			t.Fatal(err)
 		}
 		wanted := *d.Spec.Replicas
+		if name == names.Stable && wanted < 2 {
+			t.Errorf("%s is to have %d routers", key.Name, wanted)
+		}
 		d.Status = appsv1.DeploymentStatus{ObservedGeneration: d.Generation, Replicas: wanted, UpdatedReplicas: wanted}
 		if name == names.Stable || canariesGetReady {
 			d.Status.ReadyReplicas, d.Status.AvailableReplicas = wanted, wanted

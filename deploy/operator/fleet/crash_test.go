@@ -44,6 +44,8 @@ type operator struct {
 	*Reconciler
 	writes, killAfter int
 	last              string // what was written last, for people
+	// uncounted writes for everybody else, and reads past the cache.
+	uncounted client.Client
 	// after is called after each reconcile; nil: nothing.
 	after func()
 	// behind is what the cache knows of revisions; nil: all.
@@ -62,7 +64,7 @@ func newOperator(t *testing.T, config *rest.Config, killAfter int) *operator {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := &operator{killAfter: killAfter}
+	o := &operator{killAfter: killAfter, uncounted: direct}
 	// wrote lets a write through, or not any more; what it did is done when the operator is killed.
 	wrote := func(what any, write func() error) error {
 		text, _ := json.Marshal(what)
@@ -232,6 +234,9 @@ func shape(ctx context.Context, t *testing.T, o *operator, key types.NamespacedN
 	}
 	return text + string(told) + fmt.Sprintf(" history %d", len(fleet.Status.History))
 }
+
+// live reads without the operator's caches, and writes what is not the operator's.
+func (o *operator) live() client.Client { return o.uncounted }
 
 // direct reads, which a kill does not keep anybody from.
 func (o *operator) direct() client.Client { return o.options.Client }

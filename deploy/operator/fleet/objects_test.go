@@ -60,9 +60,6 @@ type bench struct {
 	key client.ObjectKey
 }
 
-// live reads without the operator's caches.
-func (b *bench) live() client.Reader { return b.options.Clusters.(only).one.Live }
-
 func (b *bench) settled() {
 	b.Helper()
 	b.writes = 0
