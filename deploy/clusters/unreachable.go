@@ -38,6 +38,19 @@ var errRedirected = errors.New("it redirects requests, which are not followed: n
 // errReplaced is the end of a request by a connection that is no more.
 var errReplaced = errors.New("the connection was replaced or removed: ask for the cluster again")
 
+// Lost says why a request to the cluster of a connection got no answer from its API server; nil: it got one, or
+// err is about something else. The reason is empty where the connection was replaced meanwhile.
+func Lost(namespace, name string, err error) *UnreachableError {
+	key := types.NamespacedName{Namespace: namespace, Name: name}
+	switch {
+	case errors.Is(err, errReplaced):
+		return unreachable(key, "", errReplaced.Error())
+	case errors.As(err, new(*url.Error)):
+		return unreachable(key, v1alpha1.ReasonUnreachable, describe(err))
+	}
+	return nil
+}
+
 // describe says what went wrong with a request in words that stay the same while the cause does: without
 // ports of this side, times, and query strings.
 func describe(err error) string {

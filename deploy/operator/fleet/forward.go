@@ -72,6 +72,7 @@ func (r *Reconciler) forward(ctx context.Context, w *world, d *done) error {
 			})
 		}
 	} else {
+		d.within(soon) // whether the other has gone is told by nobody
 		w.fleet.Status.RealServers = nil
 		failed = provider.Remove(ctx, w.fleet.Namespace, w.fleet.Name)
 	}

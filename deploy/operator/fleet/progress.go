@@ -26,18 +26,24 @@ func (p *progress) overdue(id string, v seen, idle bool, at time.Time, deadline 
 	if !v.rolledOut && idle && !v.fleet.Spec.Paused && v.intent.stable != nil {
 		what = fmt.Sprintf("%s %d %d %d %d %d", v.intent.stable.hash, v.fleet.Generation, v.wanted, v.replicas, v.ready, v.fleet.Status.Updated)
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	known := p.marks[id]
-	if what == "" || known.what != what {
-		known = mark{what, at}
-		p.marks[id] = known
-	}
+	since := p.since(id, what, at)
 	if what == "" {
 		return false, 0
 	}
-	left = deadline - at.Sub(known.since)
+	left = deadline - at.Sub(since)
 	return left <= 0, max(left, 0)
+}
+
+// since says from when on something is true of a fleet: from now on, if that was something else before.
+func (p *progress) since(id, what string, at time.Time) time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	known, there := p.marks[id]
+	if !there || known.what != what {
+		known = mark{what, at}
+		p.marks[id] = known
+	}
+	return known.since
 }
 
 func (p *progress) forget(id string) {

@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -58,6 +59,10 @@ type Reconciler struct {
 	options  Options
 	machine  *machine
 	progress *progress
+	// leaving remembers since when fleets that are deleted wait for their cluster.
+	leaving *progress
+	lanes   *lanes
+	zones   *zones
 	windows  analysis.Windows
 	// queue is the controller's, once it has started.
 	queue atomic.Pointer[workqueue.TypedRateLimitingInterface[reconcile.Request]]
@@ -77,9 +82,17 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	if err := r.options.Client.Get(ctx, request.NamespacedName, fleet); err != nil {
 		if gone(err) {
 			r.forget(request.String())
+			r.leaving.forget(request.String())
 			return ctrl.Result{}, nil
 		}
 		return ctrl.Result{}, err
+	}
+	if connection := fleet.Spec.Cluster; connection != "" {
+		lane := types.NamespacedName{Namespace: fleet.Namespace, Name: connection}
+		if !r.lanes.enter(lane, request) {
+			return ctrl.Result{RequeueAfter: unreached}, nil // or sooner, once there is room
+		}
+		defer r.leaveLane(lane)
 	}
 	before := fleet.Status.DeepCopy()
 	cluster, err := r.options.Clusters.Cluster(ctx, fleet.Namespace, fleet.Spec.Cluster)
@@ -88,17 +101,21 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 		return r.clean(ctx, fleet, cluster, err)
 	}
 	var result ctrl.Result
+	if err == nil {
+		result, err = r.reconcile(ctx, fleet, cluster)
+		if lost := clusters.Lost(fleet.Namespace, fleet.Spec.Cluster, err); cluster.Remote && lost != nil {
+			err = lost
+		}
+	}
 	switch unreachable := (*clusters.UnreachableError)(nil); {
+	case errors.As(err, &unreachable) && unreachable.Reason == "":
+		return ctrl.Result{RequeueAfter: soon}, nil // nothing is known yet, or not any more
 	case errors.As(err, &unreachable):
 		unreachableStatus(fleet, unreachable)
 		result.RequeueAfter, err = unreached, nil
-	case err == nil:
-		result, err = r.reconcile(ctx, fleet, cluster)
-	}
-	switch {
 	case errors.Is(err, workflow.ErrConflict) || apierrors.IsConflict(err):
 		return ctrl.Result{RequeueAfter: now}, nil // what was read was old: it is read anew
-	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
+	case !cluster.Remote && apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
 		return ctrl.Result{}, nil // the fleet is about to be deleted with its namespace
 	case err != nil:
 		failedStatus(fleet, err)

@@ -10,9 +10,12 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"gridrouter.io/deploy/api/v1alpha1"
 	"gridrouter.io/deploy/clusters"
@@ -50,6 +53,7 @@ func (r *Reconciler) setFinalizer(ctx context.Context, fleet *v1alpha1.GridRoute
 // clean deletes what a fleet that is being deleted has in another cluster, and lets it go then.
 func (r *Reconciler) clean(ctx context.Context, fleet *v1alpha1.GridRouter, cluster clusters.Cluster, unreachable error) (ctrl.Result, error) {
 	if !controllerutil.ContainsFinalizer(fleet, Finalizer) {
+		r.leaving.forget(idOf(fleet))
 		return ctrl.Result{}, nil
 	}
 	failed := unreachable
@@ -57,17 +61,36 @@ func (r *Reconciler) clean(ctx context.Context, fleet *v1alpha1.GridRouter, clus
 		failed = deleteAll(ctx, fleet, cluster)
 	}
 	if failed != nil {
-		if r.options.Now().Sub(fleet.DeletionTimestamp.Time) < mostCleaning {
-			return ctrl.Result{RequeueAfter: unreached}, nil
+		// Counted from the first try of this operator: one that comes after a while may have to reach the
+		// cluster first, and an operator that was away has tried nothing.
+		since := r.leaving.since(idOf(fleet), string(fleet.UID), r.options.Now())
+		if r.options.Now().Sub(since) < mostCleaning {
+			before := fleet.Status.DeepCopy()
+			leavingStatus(fleet, failed)
+			err := r.writeStatus(ctx, fleet, before)
+			if apierrors.IsConflict(err) {
+				return ctrl.Result{RequeueAfter: now}, nil
+			}
+			return ctrl.Result{RequeueAfter: unreached}, err
 		}
 		r.options.Events.Eventf(fleet, nil, corev1.EventTypeWarning, "ObjectsLeft", "Delete",
 			"after %s the objects in the cluster of connection %s could not be deleted, and are left there, with the label %s=%s: %v",
 			mostCleaning, fleet.Spec.Cluster, render.LabelFleet, fleet.Name, failed)
+		// The log has it too: no event can be written into a namespace that is being deleted.
+		log.FromContext(ctx).Error(failed, "the objects of a deleted fleet are left in another cluster", "connection", fleet.Spec.Cluster, "label", render.LabelFleet+"="+fleet.Name)
 	}
-	return ctrl.Result{}, r.setFinalizer(ctx, fleet, controllerutil.RemoveFinalizer)
+	if err := r.setFinalizer(ctx, fleet, controllerutil.RemoveFinalizer); err != nil {
+		if apierrors.IsConflict(err) {
+			return ctrl.Result{RequeueAfter: now}, nil
+		}
+		return ctrl.Result{}, err
+	}
+	r.leaving.forget(idOf(fleet))
+	return ctrl.Result{}, nil
 }
 
-// deleteAll deletes all objects of a fleet in a cluster.
+// deleteAll deletes all objects of a fleet in a cluster. They are listed past the cache, which may not know yet
+// what was made last: nobody would look for that again.
 func deleteAll(ctx context.Context, fleet *v1alpha1.GridRouter, cluster clusters.Cluster) error {
 	w := &world{fleet: fleet, cluster: cluster}
 	lists := []client.ObjectList{
@@ -75,7 +98,7 @@ func deleteAll(ctx context.Context, fleet *v1alpha1.GridRouter, cluster clusters
 		&networkingv1.NetworkPolicyList{}, &corev1.ConfigMapList{}, &corev1.ServiceAccountList{}, &appsv1.ControllerRevisionList{},
 	}
 	for _, list := range lists {
-		if err := cluster.Client.List(ctx, list, client.InNamespace(fleet.Namespace), client.MatchingLabels{render.LabelFleet: fleet.Name}); err != nil {
+		if err := cluster.Live.List(ctx, list, client.InNamespace(fleet.Namespace), client.MatchingLabels{render.LabelFleet: fleet.Name}); err != nil {
 			return err
 		}
 		objects, err := itemsOf(list)
@@ -83,21 +106,29 @@ func deleteAll(ctx context.Context, fleet *v1alpha1.GridRouter, cluster clusters
 			return err
 		}
 		for _, o := range objects {
-			if !w.owns(o) || o.GetDeletionTimestamp() != nil {
-				continue
-			}
-			if err := cluster.Client.Delete(ctx, o, client.PropagationPolicy("Background")); client.IgnoreNotFound(err) != nil {
+			if err := deleteOwn(ctx, w, o); err != nil {
 				return err
 			}
 		}
 	}
+	// Secrets are never listed.
 	secret := &corev1.Secret{}
 	secret.Namespace, secret.Name = fleet.Namespace, render.NamesOf(fleet.Name).AdminSecret
 	if err := cluster.Live.Get(ctx, client.ObjectKeyFromObject(secret), secret); err != nil {
 		return client.IgnoreNotFound(err)
 	}
-	if !w.owns(secret) {
+	return deleteOwn(ctx, w, secret)
+}
+
+// deleteOwn deletes an object as it was read, if it is the fleet's, and not another of its name that came meanwhile.
+func deleteOwn(ctx context.Context, w *world, o client.Object) error {
+	if !w.owns(o) || o.GetDeletionTimestamp() != nil {
 		return nil
 	}
-	return client.IgnoreNotFound(cluster.Client.Delete(ctx, secret))
+	uid := o.GetUID()
+	err := w.cluster.Client.Delete(ctx, o, client.Preconditions{UID: &uid}, client.PropagationPolicy(metav1.DeletePropagationBackground))
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("delete %T %s: %w", o, o.GetName(), err)
+	}
+	return nil
 }

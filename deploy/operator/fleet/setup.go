@@ -29,7 +29,8 @@ func New(options Options) *Reconciler {
 	}
 	return &Reconciler{
 		options: options, machine: canary.New(),
-		progress: &progress{marks: map[string]mark{}},
+		progress: &progress{marks: map[string]mark{}}, leaving: &progress{marks: map[string]mark{}},
+		lanes: newLanes(atOnce-2, atOnce/4), zones: &zones{known: map[zoneKey]zone{}},
 	}
 }
 

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -246,6 +247,17 @@ func unreachableStatus(fleet *v1alpha1.GridRouter, unreachable *clusters.Unreach
 	set(v1alpha1.ConditionAvailable, metav1.ConditionUnknown)
 	set(v1alpha1.ConditionProgressing, metav1.ConditionUnknown)
 	set(v1alpha1.ConditionDegraded, metav1.ConditionTrue)
+}
+
+// leavingStatus says what keeps a fleet that is being deleted.
+func leavingStatus(fleet *v1alpha1.GridRouter, failure error) {
+	fleet.Status.ObservedGeneration = fleet.Generation
+	reason := v1alpha1.ReasonApplyFailed
+	if errors.As(failure, new(*clusters.UnreachableError)) {
+		reason = v1alpha1.ReasonClusterUnreachable
+	}
+	v1alpha1.SetCondition(&fleet.Status.Conditions, fleet.Generation, v1alpha1.ConditionDegraded, metav1.ConditionTrue, reason,
+		clipped(fmt.Sprintf("the fleet is deleted once its objects in the other cluster are, and without that after %s: %v", mostCleaning, failure)))
 }
 
 // failedStatus says that a reconcile failed before it could tell more.

@@ -8,7 +8,6 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -90,7 +89,7 @@ func (r *Reconciler) look(ctx context.Context, fleet *v1alpha1.GridRouter, clust
 	if w.work, err = workOf(fleet); err != nil {
 		return nil, err
 	}
-	if err = w.readPods(ctx); err != nil {
+	if err = w.readPods(ctx, r.zones); err != nil {
 		return nil, err
 	}
 	w.tables, w.tablesKnown = r.options.Tables.Latest(idOf(fleet))
@@ -98,7 +97,7 @@ func (r *Reconciler) look(ctx context.Context, fleet *v1alpha1.GridRouter, clust
 }
 
 // readPods reads the fleet's pods, and the zones of their nodes.
-func (w *world) readPods(ctx context.Context) error {
+func (w *world) readPods(ctx context.Context, zones *zones) error {
 	var list corev1.PodList
 	err := w.cluster.Client.List(ctx, &list, client.InNamespace(w.fleet.Namespace), client.MatchingLabels{render.LabelFleet: w.fleet.Name})
 	if err != nil {
@@ -110,12 +109,9 @@ func (w *world) readPods(ctx context.Context) error {
 		if _, known := w.zones[node]; known || node == "" {
 			continue
 		}
-		about := &metav1.PartialObjectMetadata{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Node"}}
-		err := w.cluster.Client.Get(ctx, client.ObjectKey{Name: node}, about)
-		if client.IgnoreNotFound(err) != nil {
-			return fmt.Errorf("read node %s: %w", node, err)
+		if w.zones[node], err = zones.of(ctx, w, node); err != nil {
+			return err
 		}
-		w.zones[node] = about.Labels[corev1.LabelTopologyZone]
 	}
 	return nil
 }
