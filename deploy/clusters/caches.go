@@ -121,13 +121,11 @@ func (s *caches) note(err error) {
 	}
 }
 
-func (s *caches) why() string {
+// failure is the last error; nil: there was none.
+func (s *caches) failure() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.err == nil {
-		return "its objects are still being read"
-	}
-	return "its objects cannot be read: " + describe(s.err)
+	return s.err
 }
 
 // stop ends the caches and waits for that. Nil caches have nothing to end.

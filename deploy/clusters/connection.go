@@ -2,6 +2,8 @@ package clusters
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net/http"
 	"sync"
 	"time"
@@ -125,11 +127,14 @@ func (c *connection) lastState() (State, bool) {
 	return c.state, !c.state.Since.IsZero()
 }
 
+// mostFilling is how long the first filling of caches is nothing to tell people of.
+const mostFilling = 30 * time.Second
+
 // cluster returns the cluster once it answers and its caches are filled. It waits for neither longer than
 // Options.Wait after that was begun, so that many callers of a dead cluster do not wait one by one.
 func (c *connection) cluster(ctx context.Context) (Cluster, error) {
 	if !c.await(ctx, c.probed, c.begun) {
-		return Cluster{}, unreachable(c.key, v1alpha1.ReasonUnreachable, "it has not answered yet")
+		return Cluster{}, unreachable(c.key, "", "it has not answered yet")
 	}
 	state, _ := c.lastState()
 	if !state.Reachable {
@@ -139,11 +144,23 @@ func (c *connection) cluster(ctx context.Context) (Cluster, error) {
 		return c.registry.localCluster(), nil
 	}
 	caches, err := c.startCaches()
-	if err != nil {
+	switch {
+	case errors.Is(err, errReplaced):
+		return Cluster{}, unreachable(c.key, "", errReplaced.Error())
+	case err != nil:
 		return Cluster{}, unreachable(c.key, v1alpha1.ReasonUnreachable, describe(err))
 	}
 	if !c.await(ctx, caches.filled, caches.begun) {
-		return Cluster{}, unreachable(c.key, v1alpha1.ReasonUnreachable, caches.why())
+		failed := caches.failure()
+		switch {
+		case c.ctx.Err() != nil:
+			return Cluster{}, unreachable(c.key, "", errReplaced.Error())
+		case failed != nil:
+			return Cluster{}, unreachable(c.key, v1alpha1.ReasonUnreachable, "its objects cannot be read: "+describe(failed))
+		case time.Since(caches.begun) < mostFilling:
+			return Cluster{}, unreachable(c.key, "", "its objects are still being read")
+		}
+		return Cluster{}, unreachable(c.key, v1alpha1.ReasonUnreachable, fmt.Sprintf("its objects could not be read within %s", mostFilling))
 	}
 	return caches.handle, nil
 }

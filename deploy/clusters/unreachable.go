@@ -19,7 +19,7 @@ import (
 // from one try to the next, so it may be written into a status.
 type UnreachableError struct {
 	Namespace, Name string          // of the ClusterConnection
-	Reason          v1alpha1.Reason // of its condition Available; empty: the registry itself is not ready
+	Reason          v1alpha1.Reason // of its condition Available; empty: nothing is known yet, which soon changes
 	Why             string          // for people, with what mends it where that is known
 }
 

@@ -96,6 +96,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	}
 	before := fleet.Status.DeepCopy()
 	cluster, err := r.options.Clusters.Cluster(ctx, fleet.Namespace, fleet.Spec.Cluster)
+	unreachable := (*clusters.UnreachableError)(nil)
+	if errors.As(err, &unreachable) && unreachable.Reason == "" {
+		return ctrl.Result{RequeueAfter: soon}, nil // nothing is known yet
+	}
 	if fleet.DeletionTimestamp != nil {
 		r.forget(request.String())
 		return r.clean(ctx, fleet, cluster, err)
@@ -104,12 +108,12 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	if err == nil {
 		result, err = r.reconcile(ctx, fleet, cluster)
 		if lost := clusters.Lost(fleet.Namespace, fleet.Spec.Cluster, err); cluster.Remote && lost != nil {
-			err = lost
+			err = lost // seen before a probe has
 		}
 	}
-	switch unreachable := (*clusters.UnreachableError)(nil); {
+	switch {
 	case errors.As(err, &unreachable) && unreachable.Reason == "":
-		return ctrl.Result{RequeueAfter: soon}, nil // nothing is known yet, or not any more
+		return ctrl.Result{RequeueAfter: soon}, nil // the connection was replaced meanwhile
 	case errors.As(err, &unreachable):
 		unreachableStatus(fleet, unreachable)
 		result.RequeueAfter, err = unreached, nil

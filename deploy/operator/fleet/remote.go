@@ -59,6 +59,9 @@ func (r *Reconciler) clean(ctx context.Context, fleet *v1alpha1.GridRouter, clus
 	failed := unreachable
 	if failed == nil {
 		failed = deleteAll(ctx, fleet, cluster)
+		if lost := clusters.Lost(fleet.Namespace, fleet.Spec.Cluster, failed); lost != nil {
+			failed = lost
+		}
 	}
 	if failed != nil {
 		// Counted from the first try of this operator: one that comes after a while may have to reach the
