@@ -19,7 +19,7 @@ func httpClient(ctx context.Context, config *rest.Config) (*http.Client, error) 
 	}
 	dialer := &net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}
 	sockets := utilnet.SetTransportDefaults(&http.Transport{
-		DialContext: dialer.DialContext, TLSClientConfig: tlsConfig, DisableCompression: config.DisableCompression,
+		DialContext: whileLasting(ctx, dialer.DialContext), TLSClientConfig: tlsConfig, DisableCompression: config.DisableCompression,
 		TLSHandshakeTimeout: 5 * time.Second, MaxIdleConnsPerHost: 8, IdleConnTimeout: 90 * time.Second,
 	})
 	wrapped, err := rest.HTTPWrappersForConfig(config, sockets)
@@ -31,6 +31,32 @@ func httpClient(ctx context.Context, config *rest.Config) (*http.Client, error) 
 		// A redirect could lead anywhere that the operator reaches and the tenant does not.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return errRedirected },
 	}, nil
+}
+
+type dial func(ctx context.Context, network, address string) (net.Conn, error)
+
+// whileLasting has sockets closed when ctx ends. To close those that are idle would not do: one whose last request
+// is ended a moment later would stay, with the credentials that were taken away, until it was idle for long.
+func whileLasting(ctx context.Context, next dial) dial {
+	return func(request context.Context, network, address string) (net.Conn, error) {
+		conn, err := next(request, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return &socket{Conn: conn, forget: context.AfterFunc(ctx, func() { _ = conn.Close() })}, nil
+	}
+}
+
+// socket ends with its connection.
+type socket struct {
+	net.Conn
+	forget func() bool
+}
+
+// Close closes the socket.
+func (s *socket) Close() error {
+	s.forget()
+	return s.Conn.Close()
 }
 
 // gate lets no request through once the connection is over, whoever still has a client of it.
@@ -45,7 +71,11 @@ func (g *gate) RoundTrip(request *http.Request) (*http.Response, error) {
 	if g.ctx.Err() != nil {
 		return nil, errReplaced
 	}
-	return g.next.RoundTrip(request)
+	response, err := g.next.RoundTrip(request)
+	if err != nil && g.ctx.Err() != nil {
+		return nil, errReplaced // its socket was closed under it
+	}
+	return response, err
 }
 
 // CloseIdleConnections is called by http.Client's method of that name.
