@@ -6,12 +6,15 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
@@ -30,6 +33,23 @@ type road struct {
 	mu      sync.Mutex
 	sockets []net.Conn
 	running sync.WaitGroup
+	silent  atomic.Bool   // takes all, and lets nothing through
+	over    chan struct{} // closed at the end
+	end     func()
+}
+
+// passing writes to the other end, unless the road is silent.
+type passing struct {
+	net.Conn
+	road *road
+}
+
+func (p passing) Write(text []byte) (int, error) {
+	if p.road.silent.Load() {
+		<-p.road.over
+		return 0, net.ErrClosed
+	}
+	return p.Conn.Write(text)
 }
 
 // newRoad opens an address that leads to where config does.
@@ -43,7 +63,8 @@ func newRoad(t *testing.T, config *rest.Config) *road {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &road{Listener: listener}
+	over := make(chan struct{})
+	r := &road{Listener: listener, over: over, end: sync.OnceFunc(func() { close(over) })}
 	r.running.Go(func() {
 		for {
 			from, err := listener.Accept()
@@ -60,7 +81,7 @@ func newRoad(t *testing.T, config *rest.Config) *road {
 			r.mu.Unlock()
 			for _, pair := range [][2]net.Conn{{from, to}, {to, from}} {
 				r.running.Go(func() {
-					_, _ = io.Copy(pair[0], pair[1]) // until one of both ends
+					_, _ = io.Copy(passing{pair[0], r}, pair[1]) // until one of both ends
 					_ = pair[0].Close()
 					_ = pair[1].Close()
 				})
@@ -72,6 +93,7 @@ func newRoad(t *testing.T, config *rest.Config) *road {
 }
 
 func (r *road) close() {
+	r.end()
 	_ = r.Listener.Close()
 	r.mu.Lock()
 	for _, socket := range r.sockets {
@@ -139,6 +161,93 @@ func TestFleetsInAnotherCluster(t *testing.T) {
 	if err := <-o.ended; err != nil {
 		t.Error(err)
 	}
+}
+
+// TestAClusterThatFallsSilentHoldsUpNoFleetOfOthers has more fleets in a cluster than are looked at at once, which
+// then takes requests and answers none. Later its connection is deleted before a fleet is.
+func TestAClusterThatFallsSilentHoldsUpNoFleetOfOthers(t *testing.T) {
+	const fleets = 12
+	here, there := kubetest.Start(t), kubetest.Start(t)
+	c, far := installed(t, here), newClient(t, there)
+	first := newRoad(t, there)
+	connect(t, c, there, first, false)
+	var forbidden atomic.Int64
+	o := run(t, here, &forbidden)
+	testkit.Eventually(t, "the operator leads", o.says(t, "leads"))
+	all := func(is func(name string) bool) func() bool {
+		return func() bool {
+			for i := range fleets {
+				if !is(nameOf(i)) {
+					return false
+				}
+			}
+			return true
+		}
+	}
+	for i := range fleets {
+		fleet := pretended(nameOf(i))
+		fleet.Spec.Cluster = "west"
+		if err := c.Create(t.Context(), fleet); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.Create(t.Context(), pretended("local")); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, "each fleet is where it belongs", all(func(name string) bool { return version(t, far, name) == "v1" && version(t, c, "local") == "v1" }))
+
+	first.silent.Store(true)
+	for i := range fleets {
+		change(t, c, nameOf(i), "v2")
+	}
+	began := time.Now()
+	change(t, c, "local", "v2")
+	testkit.Eventually(t, "the fleet here goes on", func() bool { return version(t, c, "local") == "v2" })
+	t.Logf("beside %d fleets in a cluster that is silent, a change took %s", fleets, time.Since(began).Round(time.Millisecond))
+	testkit.Eventually(t, "the fleets of the silent cluster say so", all(func(name string) bool { return degraded(t, c, name) == v1alpha1.ReasonClusterUnreachable }))
+	connect(t, c, there, newRoad(t, there), true)
+	testkit.Eventually(t, "what was changed meanwhile is done there", all(func(name string) bool { return version(t, far, name) == "v2" }))
+
+	connectionGoesFirst(t, c, far, func() { connect(t, c, there, newRoad(t, there), false) })
+	for message := range toldBy(o) {
+		if strings.Contains(message, "the connection was replaced") {
+			t.Errorf("a connection that is replaced is told as a fault: %s", message)
+		}
+	}
+	if n := forbidden.Load(); n > 0 {
+		t.Errorf("%d requests were forbidden", n)
+	}
+	o.stop()
+	if err := <-o.ended; err != nil {
+		t.Error(err)
+	}
+}
+
+// connectionGoesFirst deletes a connection and its Secret before a fleet, and has both come back.
+func connectionGoesFirst(t *testing.T, c, far client.Client, again func()) {
+	t.Helper()
+	about := metav1.ObjectMeta{Namespace: "default", Name: "west"}
+	if err := errors.Join(c.Delete(t.Context(), &v1alpha1.ClusterConnection{ObjectMeta: about}), c.Delete(t.Context(), &corev1.Secret{ObjectMeta: about})); err != nil {
+		t.Fatal(err)
+	}
+	fleet := pretended(nameOf(0))
+	if err := c.Delete(t.Context(), fleet); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, "the fleet says what it waits for", func() bool {
+		if err := c.Get(t.Context(), client.ObjectKeyFromObject(fleet), fleet); err != nil {
+			t.Fatal(err)
+		}
+		d := meta.FindStatusCondition(fleet.Status.Conditions, string(v1alpha1.ConditionDegraded))
+		return d != nil && strings.Contains(d.Message, "the fleet is deleted once") && strings.Contains(d.Message, "there is no such ClusterConnection")
+	})
+	if version(t, far, fleet.Name) == "" {
+		t.Error("who deleted it?")
+	}
+	again()
+	testkit.Eventually(t, "the fleet and all that it had there are gone", func() bool {
+		return apierrors.IsNotFound(c.Get(t.Context(), client.ObjectKeyFromObject(fleet), fleet)) && left(t, far, fleet.Name) == ""
+	})
 }
 
 // connect makes the connection west to a cluster, or gives it another Secret.

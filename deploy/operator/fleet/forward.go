@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gridrouter.io/deploy/api/v1alpha1"
 	"gridrouter.io/deploy/clusters"
@@ -84,7 +85,8 @@ func (r *Reconciler) forward(ctx context.Context, w *world, d *done) error {
 // holder returns another fleet that has the same VIP and keeps it.
 func (r *Reconciler) holder(ctx context.Context, fleet *v1alpha1.GridRouter) (*v1alpha1.GridRouter, error) {
 	var all v1alpha1.GridRouterList
-	if err := r.options.Client.List(ctx, &all); err != nil {
+	// They are only looked at: to copy all fleets for each would be most of the work where they are many.
+	if err := r.options.Client.List(ctx, &all, client.UnsafeDisableDeepCopy); err != nil {
 		return nil, err
 	}
 	return vip.Holder(fleet, all.Items), nil

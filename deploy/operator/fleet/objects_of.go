@@ -55,11 +55,11 @@ func (r *Reconciler) objectsOf(ctx context.Context, w *world, i intent) iter.Seq
 	}
 }
 
-// adminSecret is read past the cache, as all Secrets are.
+// adminSecret was read past the cache, as all Secrets are.
 func (w *world) adminSecret(ctx context.Context) (object, error) {
 	cached := w.cluster.Client
 	defer func() { w.cluster.Client = cached }()
-	w.cluster.Client = pastTheCache{Client: cached, live: w.cluster.Live}
+	w.cluster.Client = readBefore{Client: cached, secret: w.secrets.admin}
 	return read(ctx, w, "Secret", render.NamesOf(w.fleet.Name).AdminSecret, &corev1.Secret{}, render.AdminSecret(w.owner, w.secrets.token), corev1ac.ExtractSecret)
 }
 

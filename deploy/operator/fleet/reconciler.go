@@ -219,16 +219,20 @@ func (r *Reconciler) storeRevision(ctx context.Context, w *world, to target, _ i
 	}
 	revision := render.Revision(w.owner, to.number, to.input, to.template)
 	// Past the cache, which may be behind what was stored last, and does not know what others have stored.
+	there := &appsv1.ControllerRevision{}
+	switch err := w.cluster.Live.Get(ctx, client.ObjectKey{Namespace: w.fleet.Namespace, Name: *revision.Name}, there); {
+	case client.IgnoreNotFound(err) != nil:
+		return fmt.Errorf("read ControllerRevision %s: %w", *revision.Name, err)
+	case err == nil && !w.owns(there):
+		d.conflicts = append(d.conflicts, "ControllerRevision "+there.Name)
+		return nil
+	}
 	var stored appsv1.ControllerRevisionList
-	if err := w.cluster.Live.List(ctx, &stored, client.InNamespace(w.fleet.Namespace)); err != nil {
+	if err := w.cluster.Live.List(ctx, &stored, client.InNamespace(w.fleet.Namespace), client.MatchingLabels{render.LabelFleet: w.fleet.Name}); err != nil {
 		return fmt.Errorf("list ControllerRevisions: %w", err)
 	}
 	for i := range stored.Items {
-		switch there := &stored.Items[i]; {
-		case !w.owns(there) && there.Name == *revision.Name:
-			d.conflicts = append(d.conflicts, "ControllerRevision "+there.Name)
-			return nil
-		case w.owns(there) && there.Revision >= to.number:
+		if there := &stored.Items[i]; w.owns(there) && there.Revision >= to.number {
 			d.changed = true // by an earlier reconcile: the number is another's, and the cache will say so
 			return nil
 		}

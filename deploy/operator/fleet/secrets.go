@@ -18,6 +18,8 @@ import (
 // secrets is what a fleet needs of Secrets. They are read by name, when they are needed, so that the
 // operator may read single ones and holds none of the others.
 type secrets struct {
+	// admin is the Secret with the token, whoever's it is; nil: there is none.
+	admin *corev1.Secret
 	// token is that of the routers' admin endpoints.
 	token string
 	// login is what the Secret of spec.etcd.secret has.
@@ -42,6 +44,7 @@ func (r *Reconciler) readSecrets(ctx context.Context, w *world) error {
 	if err != nil {
 		return err
 	}
+	w.secrets.admin = admin
 	if admin != nil && w.owns(admin) {
 		w.secrets.token = string(admin.Data[render.AdminTokenKey])
 	}
