@@ -23,7 +23,7 @@ const inCluster = "in-cluster"
 func (r *Registry) follow(ctx context.Context) error {
 	secrets, err := cache.New(r.local.GetConfig(), cache.Options{
 		HTTPClient: r.local.GetHTTPClient(), Scheme: r.local.GetScheme(), Mapper: r.local.GetRESTMapper(),
-		ReaderFailOnMissingInformer: true,
+		ReaderFailOnMissingInformer: true, DefaultNamespaces: r.o.Namespaces,
 		ByObject: map[client.Object]cache.ByObject{
 			&corev1.Secret{}: {Label: labels.SelectorFromSet(labels.Set{v1alpha1.KubeconfigLabel: "true"})},
 		},

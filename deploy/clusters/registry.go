@@ -26,6 +26,8 @@ type Options struct {
 	Watch []client.Object
 	// Select narrows what remote caches hold of a kind, such as by a label.
 	Select map[client.Object]cache.ByObject
+	// Namespaces are those whose Secrets with kubeconfigs are followed; none: all.
+	Namespaces map[string]cache.Config
 	// Changed is called with the fleet of each watched object that changed in any cluster: its namespace,
 	// and its label gridrouter.io/fleet. It must not block, and is called by several goroutines at once.
 	Changed func(namespace, fleet string)

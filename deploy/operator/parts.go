@@ -29,7 +29,7 @@ func (o *operator) addParts() error {
 	pool := tables.NewPool(o.config.Log.Named("tables"), tables.Options{})
 	var fleets *fleet.Reconciler
 	registry := clusters.New(o.manager, clusters.Options{
-		Watch: fleetKinds(), Select: ofFleets(), Wrap: o.leading.wrap,
+		Watch: fleetKinds(), Select: ofFleets(), Wrap: o.leading.wrap, Namespaces: o.watched(),
 		Changed: func(namespace, name string) { fleets.Changed(namespace, name) },
 		ConnectionChanged: func(namespace, name string) {
 			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)

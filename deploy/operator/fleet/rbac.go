@@ -17,8 +17,8 @@ package fleet
 // +kubebuilder:rbac:groups=autoscaling,resources=horizontalpodautoscalers,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups=networking.k8s.io,resources=networkpolicies,verbs=get;list;watch;create;patch;delete
 //
-// Secrets are never listed or watched: whoever takes over the operator must know a secret's name to read it. It
-// reads those that specs name (credentials of etcd, kubeconfigs), and makes the token of each fleet.
+// Of Secrets, those that specs name are read one by one (credentials of etcd), and the token of each fleet is made.
+// The package clusters lists and watches those with kubeconfigs by their label, which no right can be narrowed to.
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;create;patch;delete
 //
 // What is looked at to tell how a fleet fares.

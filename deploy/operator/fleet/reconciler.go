@@ -63,7 +63,8 @@ type Reconciler struct {
 	leaving *progress
 	lanes   *lanes
 	zones   *zones
-	windows  analysis.Windows
+	pace    *pace
+	windows analysis.Windows
 	// queue is the controller's, once it has started.
 	queue atomic.Pointer[workqueue.TypedRateLimitingInterface[reconcile.Request]]
 }
@@ -124,6 +125,12 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	case err != nil:
 		failedStatus(fleet, err)
 	}
+	if wait := r.pace.wait(request.String(), before, &fleet.Status, r.options.Now()); err == nil && wait > 0 {
+		if result.RequeueAfter == 0 || wait < result.RequeueAfter {
+			result.RequeueAfter = wait
+		}
+		return result, nil
+	}
 	failed := r.writeStatus(ctx, fleet, before)
 	if err == nil && apierrors.IsConflict(failed) {
 		return ctrl.Result{RequeueAfter: now}, nil
@@ -143,6 +150,7 @@ func (r *Reconciler) writeStatus(ctx context.Context, fleet *v1alpha1.GridRouter
 	case err != nil:
 		return fmt.Errorf("write the status: %w", err)
 	}
+	r.pace.note(idOf(fleet), r.options.Now())
 	r.tell(fleet, before)
 	return nil
 }

@@ -30,7 +30,7 @@ func New(options Options) *Reconciler {
 	return &Reconciler{
 		options: options, machine: canary.New(),
 		progress: &progress{marks: map[string]mark{}}, leaving: &progress{marks: map[string]mark{}},
-		lanes: newLanes(atOnce-2, atOnce/4), zones: &zones{known: map[zoneKey]zone{}},
+		lanes: newLanes(atOnce-2, atOnce/4), zones: &zones{known: map[zoneKey]zone{}}, pace: &pace{written: map[string]time.Time{}},
 	}
 }
 
@@ -66,7 +66,7 @@ func (r *Reconciler) Changed(namespace, name string) {
 // ConnectionChanged says that a connection has changed, so that all fleets that use it are looked at.
 func (r *Reconciler) ConnectionChanged(ctx context.Context, namespace, name string) error {
 	var fleets v1alpha1.GridRouterList
-	if err := r.options.Client.List(ctx, &fleets, client.InNamespace(namespace)); err != nil {
+	if err := r.options.Client.List(ctx, &fleets, client.InNamespace(namespace), client.UnsafeDisableDeepCopy); err != nil {
 		return err
 	}
 	for i := range fleets.Items {
@@ -82,5 +82,6 @@ func (r *Reconciler) forget(id string) {
 	r.options.Tables.Forget(id)
 	r.progress.forget(id)
 	r.windows.Forget(id)
+	r.pace.forget(id)
 	r.options.Metrics.Set(id, nil)
 }
