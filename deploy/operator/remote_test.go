@@ -35,6 +35,7 @@ type road struct {
 	running sync.WaitGroup
 	silent  atomic.Bool   // takes all, and lets nothing through
 	over    chan struct{} // closed at the end
+	as      string        // who takes it; empty: who may do all
 	end     func()
 }
 
@@ -163,17 +164,45 @@ func TestFleetsInAnotherCluster(t *testing.T) {
 	}
 }
 
+// tenant are the rights in another cluster that docs/OPERATOR.md asks for, without those that show zones.
+const tenant = `
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {namespace: default, name: tenant}
+rules:
+- {apiGroups: [apps], resources: [deployments, controllerrevisions], verbs: &all [get, list, watch, create, patch, delete]}
+- {apiGroups: [""], resources: [services, serviceaccounts, configmaps], verbs: *all}
+- {apiGroups: [policy], resources: [poddisruptionbudgets], verbs: *all}
+- {apiGroups: [autoscaling], resources: [horizontalpodautoscalers], verbs: *all}
+- {apiGroups: [networking.k8s.io], resources: [networkpolicies], verbs: *all}
+- {apiGroups: [""], resources: [secrets], verbs: [get, create, patch, delete]}
+- {apiGroups: [""], resources: [pods], verbs: [get, list, watch]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {namespace: default, name: tenant}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: tenant}
+subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: tenant}]
+`
+
 // TestAClusterThatFallsSilentHoldsUpNoFleetOfOthers has more fleets in a cluster than are looked at at once, which
 // then takes requests and answers none. Later its connection is deleted before a fleet is.
 func TestAClusterThatFallsSilentHoldsUpNoFleetOfOthers(t *testing.T) {
 	const fleets = 12
 	here, there := kubetest.Start(t), kubetest.Start(t)
 	c, far := installed(t, here), newClient(t, there)
-	first := newRoad(t, there)
+	apply(t, far, []byte(tenant))
+	road := func() *road {
+		r := newRoad(t, there)
+		r.as = "tenant"
+		return r
+	}
+	first := road()
 	connect(t, c, there, first, false)
 	var forbidden atomic.Int64
 	o := run(t, here, &forbidden)
 	testkit.Eventually(t, "the operator leads", o.says(t, "leads"))
+	pretendPods(t, far, nameOf(0), 1) // on a node that the tenant may not read
 	all := func(is func(name string) bool) func() bool {
 		return func() bool {
 			for i := range fleets {
@@ -205,10 +234,10 @@ func TestAClusterThatFallsSilentHoldsUpNoFleetOfOthers(t *testing.T) {
 	testkit.Eventually(t, "the fleet here goes on", func() bool { return version(t, c, "local") == "v2" })
 	t.Logf("beside %d fleets in a cluster that is silent, a change took %s", fleets, time.Since(began).Round(time.Millisecond))
 	testkit.Eventually(t, "the fleets of the silent cluster say so", all(func(name string) bool { return degraded(t, c, name) == v1alpha1.ReasonClusterUnreachable }))
-	connect(t, c, there, newRoad(t, there), true)
+	connect(t, c, there, road(), true)
 	testkit.Eventually(t, "what was changed meanwhile is done there", all(func(name string) bool { return version(t, far, name) == "v2" }))
 
-	connectionGoesFirst(t, c, far, func() { connect(t, c, there, newRoad(t, there), false) })
+	connectionGoesFirst(t, c, far, func() { connect(t, c, there, road(), false) })
 	for message := range toldBy(o) {
 		if strings.Contains(message, "the connection was replaced") {
 			t.Errorf("a connection that is replaced is told as a fault: %s", message)
@@ -255,7 +284,7 @@ func connect(t *testing.T, c client.Client, config *rest.Config, by *road, again
 	t.Helper()
 	kubeconfig, err := clientcmd.Write(clientcmdapi.Config{
 		Clusters:       map[string]*clientcmdapi.Cluster{"k": {Server: "https://" + by.Addr().String(), CertificateAuthorityData: config.CAData}},
-		AuthInfos:      map[string]*clientcmdapi.AuthInfo{"u": {ClientCertificateData: config.CertData, ClientKeyData: config.KeyData}},
+		AuthInfos:      map[string]*clientcmdapi.AuthInfo{"u": {ClientCertificateData: config.CertData, ClientKeyData: config.KeyData, Impersonate: by.as}},
 		Contexts:       map[string]*clientcmdapi.Context{"c": {Cluster: "k", AuthInfo: "u"}},
 		CurrentContext: "c",
 	})
