@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -141,7 +142,7 @@ func (r *Reconciler) reconcile(ctx context.Context, fleet *v1alpha1.GridRouter, 
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	if to.store && w.secrets.unusable {
+	if to.store && w.secrets.unusable && (w.work == nil || w.work.over()) {
 		i = intent{stable: byHash(w.revisions, w.stable.hash)}
 	}
 	v := r.judge(w)
@@ -197,6 +198,10 @@ func (r *Reconciler) storeRevision(ctx context.Context, w *world, to target, _ i
 		return nil
 	}
 	revision := render.Revision(w.owner, to.number, to.input, to.template)
+	if to.stored != nil {
+		// As it was stored, perhaps by another version of the operator: it cannot be changed.
+		revision.WithData(runtime.RawExtension{Raw: to.stored.Data.Raw})
+	}
 	// Past the cache, which may be behind what was stored last, and does not know what others have stored.
 	var stored appsv1.ControllerRevisionList
 	if err := w.cluster.Live.List(ctx, &stored, client.InNamespace(w.fleet.Namespace)); err != nil {
@@ -224,14 +229,15 @@ func (r *Reconciler) applyObjects(ctx context.Context, w *world, _ target, i int
 	if i.stable == nil {
 		return nil // nothing to make pods from: what is there stays
 	}
+	var refused error
 	for o, err := range r.objectsOf(ctx, w, i) {
 		if err != nil {
-			return err
+			return errors.Join(refused, err)
 		}
 		what, err := o.needs(w)
 		switch {
 		case err != nil:
-			return err
+			return errors.Join(refused, err)
 		case what == conflict:
 			d.conflicts = append(d.conflicts, o.kind+" "+o.name)
 		case what != nothing:
@@ -240,11 +246,15 @@ func (r *Reconciler) applyObjects(ctx context.Context, w *world, _ target, i int
 					return err
 				}
 			}
-			d.changed = true
-			return o.carryOut(ctx, w, what)
+			err := o.carryOut(ctx, w, what)
+			if err == nil || apierrors.IsConflict(err) {
+				d.changed = true
+				return errors.Join(refused, err)
+			}
+			refused = errors.Join(refused, err) // the others need not wait for this one
 		}
 	}
-	return nil
+	return refused
 }
 
 // removeSurplus removes the oldest revision that is not to be kept.
