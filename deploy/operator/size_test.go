@@ -37,10 +37,14 @@ func (c *counts) wrap(next http.RoundTripper) http.RoundTripper {
 	})
 }
 
-// TestManyFleetsAndALargeOne has an operator make 500 fleets, one of them of 100 routers that only pretend to run,
+// TestManyFleetsAndALargeOne has an operator make 500 fleets, or 150 in short, one of them of 100 routers that only pretend to run,
 // and then wants it to do nothing.
 func TestManyFleetsAndALargeOne(t *testing.T) {
-	const fleets, routers = 500, 100
+	const routers = 100
+	fleets := 500
+	if testing.Short() {
+		fleets = 150
+	}
 	config := kubetest.Start(t)
 	c := installed(t, config)
 	for i := range fleets {
@@ -68,7 +72,7 @@ func TestManyFleetsAndALargeOne(t *testing.T) {
 	runtime.ReadMemStats(&memory)
 	t.Logf("%d fleets, one with %d routers: at rest after %.0f s, with %d writes and %d reads, %.1f ms of processor time a write (the test's own included), %d MiB live",
 		fleets, routers, took.Seconds(), writes, made.reads.Load(), spent.Seconds()*1000/float64(writes), memory.HeapAlloc>>20)
-	if writes > 16*fleets { // for each 8 objects and a revision, and the status as it changes
+	if writes > int64(16*fleets) { // for each 8 objects and a revision, and the status as it changes
 		t.Errorf("%d writes for %d fleets", writes, fleets)
 	}
 	reads, before, were := made.reads.Load(), processorTime(t), statuses(t, c)

@@ -45,10 +45,10 @@ func (r *Reconciler) drive(ctx context.Context, w *world, to target, i intent, v
 	}
 	var after stored
 	happened := r.eventOf(w, to, v)
-	if left := time.Duration(0); running && happened.name == "" {
-		if happened, left = r.overdue(w); left > 0 {
-			d.within(left)
-		}
+	if running && happened.name == "" {
+		over, left := r.overdue(w)
+		happened = over
+		d.within(left)
 	}
 	switch {
 	case !running:

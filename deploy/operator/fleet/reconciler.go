@@ -293,6 +293,7 @@ func (r *Reconciler) again(w *world, d done) time.Duration {
 // follow says whose tables and metrics are to be read meanwhile.
 func (r *Reconciler) follow(w *world) {
 	id := idOf(w.fleet)
-	r.options.Tables.Follow(id, w.secrets.etcd, func() { r.wake(w.fleet) })
+	namespace, name := w.fleet.Namespace, w.fleet.Name // the object is written to meanwhile
+	r.options.Tables.Follow(id, w.secrets.etcd, func() { r.Changed(namespace, name) })
 	r.sample(w)
 }

@@ -76,8 +76,6 @@ func (r *Reconciler) ConnectionChanged(ctx context.Context, namespace, name stri
 	return nil
 }
 
-func (r *Reconciler) wake(fleet *v1alpha1.GridRouter) { r.Changed(fleet.Namespace, fleet.Name) }
-
 // forget lets go of what is kept of a fleet in memory.
 func (r *Reconciler) forget(id string) {
 	r.options.Tables.Forget(id)
