@@ -18,6 +18,7 @@ import (
 	discoveryv1ac "k8s.io/client-go/applyconfigurations/discovery/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"gridrouter.io/deploy/operator/fleet"
 	"gridrouter.io/deploy/operator/fleet/render"
 	"gridrouter.io/deploy/operator/metricsapi"
 	"gridrouter.io/deploy/operator/routermetrics"
@@ -43,7 +44,7 @@ func (o *operator) addMetricsAPI(sampler *routermetrics.Sampler) error {
 	}
 	server := metricsapi.New(metricsapi.Options{
 		Listener: o.config.MetricsAPI, Client: direct, Namespace: o.config.Namespace, Service: metricsService,
-		Source: metricsapi.Source{Pods: o.podsOf, Rate: sampler.Rate}, Log: o.config.Log.Named("metrics-api"),
+		Source: metricsapi.Source{Pods: o.podsOf, Rate: rateBy(sampler)}, Log: o.config.Log.Named("metrics-api"),
 	})
 	if err := o.manager.Add(server); err != nil {
 		return err
@@ -54,6 +55,13 @@ func (o *operator) addMetricsAPI(sampler *routermetrics.Sampler) error {
 		return nil
 	}
 	return o.manager.Add(&publisher{o, server, address})
+}
+
+// rateBy returns what a pod of a fleet does in a second, as it was sampled for that fleet.
+func rateBy(sampler *routermetrics.Sampler) func(metricsapi.Pod) (routermetrics.Rate, bool) {
+	return func(pod metricsapi.Pod) (routermetrics.Rate, bool) {
+		return sampler.Rate(fleet.SampleKey(pod.Namespace, pod.Labels[render.LabelFleet], pod.UID))
+	}
 }
 
 // podsOf lists the routers of a namespace.

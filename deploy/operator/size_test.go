@@ -39,10 +39,14 @@ func (c *counts) wrap(next http.RoundTripper) http.RoundTripper {
 	})
 }
 
-// TestManyFleetsAndALargeOne has an operator make 500 fleets, one of them of 100 routers that only pretend to run,
-// and then wants it to write nothing, though it is made to look at all of them once more.
+// TestManyFleetsAndALargeOne has an operator make 500 fleets, or 150 in short, one of them of 100 routers that only
+// pretend to run, and then wants it to write nothing, though it is made to look at all of them once more.
 func TestManyFleetsAndALargeOne(t *testing.T) {
-	const fleets, routers = 500, 100
+	const routers = 100
+	fleets := 500
+	if testing.Short() {
+		fleets = 150
+	}
 	config := kubetest.Start(t)
 	c := installed(t, config)
 	for i := range fleets {
@@ -71,10 +75,10 @@ func TestManyFleetsAndALargeOne(t *testing.T) {
 	done := measured(t, &made).since(begin)
 	t.Logf("%d fleets, one with %d routers: at rest after %.0f s: %s", fleets, routers, settled.Sub(begin.at).Seconds(), done)
 	logMemory(t)
-	if done.writes > 16*fleets { // for each 8 objects and a revision, and the status as it changes
+	if done.writes > int64(16*fleets) { // for each 8 objects and a revision, and the status as it changes
 		t.Errorf("%d writes for %d fleets", done.writes, fleets)
 	}
-	if done.reconciles > 60*fleets {
+	if done.reconciles > int64(60*fleets) {
 		t.Errorf("%d reconciles for %d fleets", done.reconciles, fleets)
 	}
 	were := statuses(t, c)
@@ -86,7 +90,7 @@ func TestManyFleetsAndALargeOne(t *testing.T) {
 	for i := range fleets {
 		nudge(t, c, nameOf(i))
 	}
-	testkit.Eventually(t, "all are looked at once more", func() bool { return measured(t, &made).since(again).reconciles >= fleets })
+	testkit.Eventually(t, "all are looked at once more", func() bool { return measured(t, &made).since(again).reconciles >= int64(fleets) })
 	quiet(t, &made)
 	t.Logf("all looked at once more: %s", measured(t, &made).since(again))
 	if n := measured(t, &made).since(rests).writes; n > 0 {

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The tests of the testbed: its packages, its life from outside, and a suite that runs inside of
-# one. Arguments are those of the suite's test binary, say -test.run=TestADrain.
+# one. --long, first, tries all where otherwise a part is tried. The other arguments are those of the suite's
+# test binary, say -test.run=TestADrain.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
@@ -11,6 +12,11 @@ fi
 if ! unshare --net --pid --mount --fork true; then
 	echo "skipped: root may make no namespaces here, as in a container without rights; start it with --privileged, or on a machine"
 	exit 0
+fi
+short=-short
+if [ "${1:-}" = --long ]; then
+	short=
+	shift
 fi
 bash build.sh
 go=${GO:-go}
@@ -65,7 +71,7 @@ tests() { (cd ../.. && GO=$go KUBEBUILDER_ASSETS=$out/assets "$go" run ./.ci/tes
 tests -count=1 -timeout=10m ./deploy/locks/leaselock
 echo "== the operator's parts beside a real API server"
 # Without -trimpath: they find the CRDs by the paths of their sources.
-GOFLAGS=-buildvcs=false tests -count=1 -p=1 -timeout=15m ./deploy/services ./deploy/manifests ./deploy/operator ./deploy/operator/fleet/...
+CGO_ENABLED=1 GOFLAGS=-buildvcs=false tests $short -race -count=1 -p=1 -timeout=20m ./deploy/services ./deploy/manifests ./deploy/operator ./deploy/operator/fleet/...
 echo "== the operator as it is installed"
 (cd ../.. && "$go" test -c -o "$out/operator.test" ./deploy/operator/e2e)
 suite "$out/operator.test" --nodes=3

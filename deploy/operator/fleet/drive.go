@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 
@@ -37,17 +38,22 @@ func (r *Reconciler) drive(ctx context.Context, w *world, to target, i intent, v
 	if !running && !i.begin || !running && w.fleet.Spec.Paused {
 		return nil
 	}
-	store := &statusStore{client: r.options.Client, fleet: w.fleet, waiting: w.whyWaiting()}
+	store := &statusStore{client: r.options.Client, fleet: w.fleet, waiting: w.whyWaiting(), revision: to.number}
 	runner, err := workflow.NewRunner(r.machine, store, r.actions(w))
 	if err != nil {
 		return err
 	}
 	var after stored
 	happened := r.eventOf(w, to, v)
+	if running && happened.name == "" {
+		over, left := r.overdue(w)
+		happened = over
+		d.within(left)
+	}
 	switch {
 	case !running:
 		why := fmt.Sprintf("the spec asks for revision %d, version %s", to.number, to.input.Version)
-		after, err = runner.Start(ctx, fmt.Sprintf("r%d-%s", to.number, to.hash), planOf(w.fleet, i.stable.hash, to.hash), bySpec, why, w.now)
+		after, err = runner.Start(ctx, fmt.Sprintf("r%d-%s-g%d", to.number, to.hash, w.fleet.Generation), planOf(w.fleet, i.stable.hash, to.hash), bySpec, why, w.now)
 	case happened.name != "":
 		store.reason = happened.reason
 		after, err = runner.Fire(ctx, workflow.Event[canary.Event, canary.Plan]{Name: happened.name, By: happened.by, Why: happened.why}, w.now)
@@ -80,8 +86,15 @@ func (r *Reconciler) eventOf(w *world, to target, v verdict) event {
 		}
 		return event{}
 	}
-	if to.hash == w.work.Context.From && (ongoing || state == canary.Paused || state == canary.Promoting) {
+	switch begun := ongoing || state == canary.Paused; {
+	case to.hash == w.work.Context.From && (begun || state == canary.Promoting):
 		return event{name: canary.Rollback, by: bySpec, why: "the spec asks for the former revision", reason: v1alpha1.ReasonRolledBack}
+	case to.rollback && to.hash != w.work.Context.To && (begun || state == canary.Promoting):
+		return event{name: canary.Rollback, by: bySpec, why: fmt.Sprintf("spec.rollbackTo asks for revision %d", to.number), reason: v1alpha1.ReasonRolledBack}
+	case to.rollback && to.hash == w.work.Context.To && begun:
+		return event{name: canary.Promote, by: bySpec, why: "spec.rollbackTo asks for this revision"}
+	case w.wantedReplicas() == 0 && begun:
+		return event{name: canary.Promote, by: bySpec, why: "no router is wanted, so that there is nothing to try"}
 	}
 	switch state {
 	case canary.Paused:
@@ -96,7 +109,8 @@ func (r *Reconciler) eventOf(w *world, to target, v verdict) event {
 			return event{name: canary.Failed, by: byOperator, why: v.why, reason: v.reason}
 		}
 	case canary.Judging:
-		if v.event == canary.Failed || v.event == canary.Passed {
+		// What is good is good only while there is a canary: one that went says nothing.
+		if v.event == canary.Failed || v.event == canary.Passed && w.canary.settled {
 			return event{name: v.event, by: byOperator, why: v.why, reason: v.reason}
 		}
 	case canary.Promoting:
@@ -112,6 +126,39 @@ func (r *Reconciler) eventOf(w *world, to target, v verdict) event {
 	case canary.NextStep, canary.Promoted, canary.RolledBack:
 	}
 	return event{}
+}
+
+// overdue says whether a canary has made no progress for its deadline, or else how much of that is left. Only time
+// in which this operator has looked counts, and none while the spec is paused.
+func (r *Reconciler) overdue(w *world) (event, time.Duration) {
+	what, state := "", w.work.State
+	switch {
+	case w.fleet.Spec.Paused || w.work.Context.Deadline == 0:
+	case state == canary.Deploying, state == canary.Judging:
+		what = fmt.Sprintf("%s %s %d %d", w.work.ID, state, w.work.Context.Step, available(w.canary.deployment))
+	case state == canary.Promoting:
+		what = fmt.Sprintf("%s %s %d %d", w.work.ID, state, updated(w.stable.deployment), available(w.stable.deployment))
+	}
+	over, left := r.progress.overdue(idOf(w.fleet)+" canary", what, w.now, w.work.Context.Deadline)
+	if !over {
+		return event{}, left
+	}
+	why := fmt.Sprintf("no progress was made for %s", w.work.Context.Deadline)
+	return event{name: canary.DeadlineExceeded, by: byOperator, why: withWhy(why, w.whyWaiting()), reason: reasonOfTimeout(state)}, 0
+}
+
+func available(d *appsv1.Deployment) int32 {
+	if d == nil {
+		return 0
+	}
+	return d.Status.AvailableReplicas
+}
+
+func updated(d *appsv1.Deployment) int32 {
+	if d == nil || d.Status.ObservedGeneration < d.Generation {
+		return 0
+	}
+	return d.Status.UpdatedReplicas
 }
 
 // uniform says whether all pods of a Deployment are of its present template.

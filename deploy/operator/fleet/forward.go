@@ -77,6 +77,9 @@ func (r *Reconciler) forward(ctx context.Context, w *world, d *done) error {
 		w.fleet.Status.RealServers = nil
 		failed = provider.Remove(ctx, w.fleet.Namespace, w.fleet.Name)
 	}
+	if failed != nil || holder != nil {
+		d.within(soon) // nothing wakes the fleet when that is over
+	}
 	status, reason, message := vip.Bound(exposure.VIP, w.fleet.Status.RealServers, int(w.fleet.Status.Ready), holder, failed)
 	v1alpha1.SetCondition(&w.fleet.Status.Conditions, w.fleet.Generation, v1alpha1.ConditionVIPBound, status, reason, clipped(message))
 	return nil // the condition tells it, and it is tried again
@@ -117,8 +120,11 @@ func (w *world) routers() []vip.Router {
 func portsOf(pod *corev1.Pod) []int32 {
 	var ports []int32
 	for i := range pod.Spec.Containers {
+		if pod.Spec.Containers[i].Name != render.Container {
+			continue // somebody put it beside the router
+		}
 		for _, port := range pod.Spec.Containers[i].Ports {
-			if port.ContainerPort != render.AdminPort && port.ContainerPort != render.HealthPort {
+			if port.ContainerPort != render.AdminPort && port.ContainerPort != render.HealthPort && port.Protocol == corev1.ProtocolTCP {
 				ports = append(ports, port.ContainerPort)
 			}
 		}

@@ -5,6 +5,8 @@ import (
 	"net"
 	"strconv"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"gridrouter.io/deploy/api/v1alpha1"
 	"gridrouter.io/deploy/operator/fleet/analysis"
 	"gridrouter.io/deploy/operator/fleet/canary"
@@ -29,7 +31,7 @@ func (r *Reconciler) judge(w *world) verdict {
 	window := r.windows.Of(idOf(w.fleet), fmt.Sprintf("%s/%d", w.work.ID, w.work.Context.Step), w.now)
 	for i := range w.pods {
 		pod := &w.pods[i]
-		if sample, known := r.options.Metrics.Latest(string(pod.UID)); known {
+		if sample, known := r.options.Metrics.Latest(SampleKey(w.fleet.Namespace, w.fleet.Name, pod.UID)); known {
 			window.Add(string(pod.UID), pod.Labels[render.LabelTrack] == string(render.TrackCanary), sample)
 		}
 	}
@@ -51,6 +53,12 @@ func (r *Reconciler) judge(w *world) verdict {
 	return v
 }
 
+// SampleKey is by what the metrics of a fleet's pod are kept. The UID alone would not do: a cluster that belongs
+// to somebody else may give its pods the UIDs of others.
+func SampleKey(namespace, fleet string, pod types.UID) string {
+	return namespace + "/" + fleet + "/" + string(pod)
+}
+
 // sample has the metrics of a fleet's routers read, where somebody asks for them: a canary or an autoscaler.
 func (r *Reconciler) sample(w *world) {
 	var targets map[string]routermetrics.Target
@@ -58,7 +66,7 @@ func (r *Reconciler) sample(w *world) {
 		targets = map[string]routermetrics.Target{}
 		for i := range w.pods {
 			if pod := &w.pods[i]; pod.Status.PodIP != "" && counts(pod) {
-				targets[string(pod.UID)] = routermetrics.Target{Address: net.JoinHostPort(pod.Status.PodIP, strconv.Itoa(render.AdminPort)), Token: w.secrets.token}
+				targets[SampleKey(w.fleet.Namespace, w.fleet.Name, pod.UID)] = routermetrics.Target{Address: net.JoinHostPort(pod.Status.PodIP, strconv.Itoa(render.AdminPort)), Token: w.secrets.token}
 			}
 		}
 	}

@@ -78,8 +78,8 @@ func (w *world) stableReplicas() *int32 {
 	switch {
 	case w.fleet.Spec.Autoscaling == nil:
 		return w.fleet.Spec.Replicas
-	case w.stable.deployment == nil:
-		return &w.fleet.Spec.Autoscaling.Min
+	case w.stable.deployment == nil || w.stable.wanted == 0:
+		return &w.fleet.Spec.Autoscaling.Min // an autoscaler leaves alone what has none
 	}
 	return nil
 }

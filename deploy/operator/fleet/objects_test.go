@@ -117,8 +117,10 @@ func (b *bench) clear(ctx context.Context) {
 			b.Error(err)
 		}
 	}
-	if err := b.options.Client.DeleteAllOf(ctx, &appsv1.ControllerRevision{}, client.InNamespace(b.key.Namespace)); err != nil {
-		b.Error(err)
+	for _, kind := range []client.Object{&appsv1.ControllerRevision{}, &appsv1.Deployment{}} {
+		if err := b.live().DeleteAllOf(ctx, kind, client.InNamespace(b.key.Namespace)); err != nil {
+			b.Error(err)
+		}
 	}
 }
 

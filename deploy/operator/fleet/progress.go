@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// progress remembers when each fleet got nearer to its spec for the last time. It is kept in memory: an
+// progress remembers how long ago each fleet got nearer to its spec for the last time. It is kept in memory: an
 // operator that starts anew gives each fleet its whole deadline again. A Deployment has a deadline of its
 // own, which does not see routers that a quota or a full cluster keeps from being added.
 type progress struct {
@@ -16,38 +16,42 @@ type progress struct {
 
 type mark struct {
 	what  string
-	since time.Time
+	spent time.Duration // since what changed
+	seen  time.Time     // when it was looked at last
 }
 
-// overdue says whether a fleet that is not what it should be has made no progress for a deadline, and if it
-// has not, how much of that is left; 0: no deadline runs.
-func (p *progress) overdue(id string, v seen, idle bool, at time.Time, deadline time.Duration) (over bool, left time.Duration) {
-	what := ""
-	if !v.rolledOut && idle && !v.fleet.Spec.Paused && v.intent.stable != nil {
-		what = fmt.Sprintf("%s %d %d %d %d %d", v.intent.stable.hash, v.fleet.Generation, v.wanted, v.replicas, v.ready, v.fleet.Status.Updated)
+// awaited describes how far a fleet has come that is not what it should be; empty: no deadline runs.
+func (v *seen) awaited(idle bool) string {
+	if v.rolledOut || !idle || v.fleet.Spec.Paused || v.intent.stable == nil {
+		return ""
 	}
-	since := p.since(id, what, at)
-	if what == "" {
-		return false, 0
-	}
-	left = deadline - at.Sub(since)
-	return left <= 0, max(left, 0)
+	return fmt.Sprintf("%s %d %d %d %d %d", v.intent.stable.hash, v.fleet.Generation, v.wanted, v.replicas, v.ready, v.fleet.Status.Updated)
 }
 
-// since says from when on something is true of a fleet: from now on, if that was something else before.
-func (p *progress) since(id, what string, at time.Time) time.Time {
+// overdue says whether what describes how far something has come has not changed for a deadline, and if it has,
+// how much of that is left; 0: no deadline runs, since what is empty.
+func (p *progress) overdue(id, what string, at time.Time, deadline time.Duration) (over bool, left time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	known, there := p.marks[id]
-	if !there || known.what != what {
-		known = mark{what, at}
-		p.marks[id] = known
+	known := p.marks[id]
+	switch {
+	case what == "":
+		delete(p.marks, id)
+		return false, 0
+	case known.what != what:
+		known = mark{what: what, seen: at}
 	}
-	return known.since
+	// More than it may be between two looks is time in which nobody looked, or a clock that jumped.
+	known.spent += min(max(at.Sub(known.seen), 0), seldom)
+	known.seen = at
+	p.marks[id] = known
+	left = deadline - known.spent
+	return left <= 0, max(left, 0)
 }
 
 func (p *progress) forget(id string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.marks, id)
+	delete(p.marks, id+" canary")
 }

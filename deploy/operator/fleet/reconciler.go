@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/workqueue"
@@ -170,7 +171,7 @@ func (r *Reconciler) reconcile(ctx context.Context, fleet *v1alpha1.GridRouter, 
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	if to.store && w.secrets.unusable {
+	if to.store && w.secrets.unusable && (w.work == nil || w.work.over()) {
 		i = intent{stable: byHash(w.revisions, w.stable.hash)}
 	}
 	v := r.judge(w)
@@ -226,6 +227,10 @@ func (r *Reconciler) storeRevision(ctx context.Context, w *world, to target, _ i
 		return nil
 	}
 	revision := render.Revision(w.owner, to.number, to.input, to.template)
+	if to.stored != nil {
+		// As it was stored, perhaps by another version of the operator: it cannot be changed.
+		revision.WithData(runtime.RawExtension{Raw: to.stored.Data.Raw})
+	}
 	// Past the cache, which may be behind what was stored last, and does not know what others have stored.
 	there := &appsv1.ControllerRevision{}
 	switch err := w.cluster.Live.Get(ctx, client.ObjectKey{Namespace: w.fleet.Namespace, Name: *revision.Name}, there); {
@@ -257,14 +262,15 @@ func (r *Reconciler) applyObjects(ctx context.Context, w *world, _ target, i int
 	if i.stable == nil {
 		return nil // nothing to make pods from: what is there stays
 	}
+	var refused error
 	for o, err := range r.objectsOf(ctx, w, i) {
 		if err != nil {
-			return err
+			return errors.Join(refused, err)
 		}
 		what, err := o.needs(w)
 		switch {
 		case err != nil:
-			return err
+			return errors.Join(refused, err)
 		case what == conflict:
 			d.conflicts = append(d.conflicts, o.kind+" "+o.name)
 		case what != nothing:
@@ -273,11 +279,18 @@ func (r *Reconciler) applyObjects(ctx context.Context, w *world, _ target, i int
 					return err
 				}
 			}
-			d.changed = true
-			return o.carryOut(ctx, w, what)
+			err := o.carryOut(ctx, w, what)
+			if err == nil || apierrors.IsConflict(err) {
+				d.changed = true
+				return errors.Join(refused, err)
+			}
+			if w.cluster.Remote && clusters.Lost(w.fleet.Namespace, w.fleet.Spec.Cluster, err) != nil {
+				return err // nor will it answer to the others
+			}
+			refused = errors.Join(refused, err) // the others need not wait for this one
 		}
 	}
-	return nil
+	return refused
 }
 
 // removeSurplus removes the oldest revision that is not to be kept.
@@ -316,7 +329,7 @@ func (r *Reconciler) again(w *world, d done) time.Duration {
 // follow says whose tables and metrics are to be read meanwhile.
 func (r *Reconciler) follow(w *world) {
 	id := idOf(w.fleet)
-	namespace, name := w.fleet.Namespace, w.fleet.Name // of its own: the fleet is written while this is called
+	namespace, name := w.fleet.Namespace, w.fleet.Name // the object is written to meanwhile
 	r.options.Tables.Follow(id, w.secrets.etcd, func() { r.Changed(namespace, name) })
 	r.sample(w)
 }

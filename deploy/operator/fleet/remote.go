@@ -66,8 +66,7 @@ func (r *Reconciler) clean(ctx context.Context, fleet *v1alpha1.GridRouter, clus
 	if failed != nil {
 		// Counted from the first try of this operator: one that comes after a while may have to reach the
 		// cluster first, and an operator that was away has tried nothing.
-		since := r.leaving.since(idOf(fleet), string(fleet.UID), r.options.Now())
-		if r.options.Now().Sub(since) < mostCleaning {
+		if over, _ := r.leaving.overdue(idOf(fleet), string(fleet.UID), r.options.Now(), mostCleaning); !over {
 			before := fleet.Status.DeepCopy()
 			leavingStatus(fleet, failed)
 			err := r.writeStatus(ctx, fleet, before)

@@ -168,7 +168,7 @@ func TestAnOperatorThatIsKilledWhileItDeletesARemoteFleetIsFollowedByOneThatGoes
 	if writes < 10 {
 		t.Errorf("only %d writes", writes)
 	}
-	for kill := 1; kill <= writes; kill++ {
+	for kill := 1; kill <= writes; kill += everyWrite() {
 		run(kill)
 	}
 }

@@ -51,7 +51,7 @@ func (r *Reconciler) status(w *world, to target, i intent, d *done, v verdict, f
 	}
 	idle := w.work == nil || w.work.over()
 	view.rolledOut = i.stable != nil && !i.begin && w.stable.hash == i.stable.hash && w.stable.settled && w.stable.wanted == view.wanted && idle && w.canary.deployment == nil
-	overdue, left := r.progress.overdue(idOf(fleet), view, idle, w.now, durationOf(fleet.Spec.Rollout.ProgressDeadline, 10*time.Minute))
+	overdue, left := r.progress.overdue(idOf(fleet), view.awaited(idle), w.now, durationOf(fleet.Spec.Rollout.ProgressDeadline, 10*time.Minute))
 	view.overdue = overdue
 	d.within(left)
 	s.History = history(w.revisions, s.History, view.news)

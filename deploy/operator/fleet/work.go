@@ -40,6 +40,27 @@ func workOf(fleet *v1alpha1.GridRouter) (*work, error) {
 	return &w, nil
 }
 
+// takeUpWork reads the canary that goes on. One that cannot go on is given up, and told: its state was changed
+// by somebody else, or one of its revisions deleted.
+func (w *world) takeUpWork() {
+	found, err := workOf(w.fleet)
+	if err == nil && found != nil && !found.over() {
+		for _, hash := range []string{found.Context.From, found.Context.To} {
+			if byHash(w.revisions, hash) == nil {
+				err = fmt.Errorf("its revision %s is not stored any more", hash)
+			}
+		}
+	}
+	if err == nil {
+		w.work = found
+		return
+	}
+	told := w.fleet.Status.Canary
+	told.Work, told.State, told.Verdict = nil, string(canary.RolledBack), v1alpha1.VerdictFailed
+	told.Why = clipped("the canary was given up: " + err.Error())
+	showVerdict(w.fleet, canary.RollingBack, v1alpha1.ReasonRolledBack)
+}
+
 // statusStore keeps a canary in the status of its fleet, by compare-and-set over the resourceVersion of
 // the object. Everything else of the status that was changed in the object is written with it.
 type statusStore struct {
@@ -49,6 +70,8 @@ type statusStore struct {
 	reason v1alpha1.Reason
 	// waiting is why pods do not get ready, which people are told when a time-out ends the canary.
 	waiting string
+	// revision is that of a canary that begins.
+	revision int64
 }
 
 // Load returns the canary in the status.
@@ -71,6 +94,9 @@ func (s *statusStore) Save(ctx context.Context, value stored, _ string) (string,
 		return "", err
 	}
 	show(s.fleet, value, s.reason, s.waiting)
+	if value.Sequence == 1 {
+		s.fleet.Status.Canary.Revision = s.revision
+	}
 	s.fleet.Status.Canary.Work = &runtime.RawExtension{Raw: raw}
 	err = s.client.Status().Update(ctx, s.fleet, client.FieldOwner(render.FieldOwner))
 	if apierrors.IsConflict(err) {

@@ -86,9 +86,7 @@ func (r *Reconciler) look(ctx context.Context, fleet *v1alpha1.GridRouter, clust
 	if w.revisions, err = readRevisions(ctx, w); err != nil {
 		return nil, err
 	}
-	if w.work, err = workOf(fleet); err != nil {
-		return nil, err
-	}
+	w.takeUpWork()
 	if err = w.readPods(ctx, r.zones); err != nil {
 		return nil, err
 	}

@@ -47,9 +47,8 @@ type Pod struct {
 type Source struct {
 	// Pods lists the routers of a namespace.
 	Pods func(ctx context.Context, namespace string) ([]Pod, error)
-	// Rate is what a pod does in a second; false where that is not known. [routermetrics.Sampler.Rate], where
-	// pods are sampled by their UID.
-	Rate func(uid string) (routermetrics.Rate, bool)
+	// Rate is what a pod does in a second; false where that is not known.
+	Rate func(pod Pod) (routermetrics.Rate, bool)
 }
 
 var versions = []string{"v1beta2", "v1beta1"} // the preferred one first
@@ -142,7 +141,7 @@ func (s Source) value(pod Pod, metric string, of *metav1.LabelSelector) (v1beta2
 	if err != nil || !selector.Matches(labels.Set{}) {
 		return v1beta2.MetricValue{}, false
 	}
-	rate, known := s.Rate(string(pod.UID))
+	rate, known := s.Rate(pod)
 	number := rate.RequestsPerSecond
 	if metric == CPUCores {
 		number = rate.CPUCores

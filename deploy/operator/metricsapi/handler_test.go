@@ -24,7 +24,8 @@ func numbers() http.Handler {
 				{Namespace: "shop", Name: "unknown", UID: "3"},
 			}, nil
 		},
-		Rate: func(uid string) (routermetrics.Rate, bool) {
+		Rate: func(pod metricsapi.Pod) (routermetrics.Rate, bool) {
+			uid := string(pod.UID)
 			return routermetrics.Rate{At: time.Unix(1_800_000_000, 0), Window: 30 * time.Second, RequestsPerSecond: 12.5, CPUCores: math.NaN()}, uid != "3"
 		},
 	})

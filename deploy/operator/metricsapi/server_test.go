@@ -91,7 +91,7 @@ func sampled(t *testing.T) metricsapi.Source {
 		rate, ok := sampler.Rate("uid-1")
 		return ok && rate.RequestsPerSecond > 0
 	})
-	return metricsapi.Source{Rate: sampler.Rate, Pods: func(_ context.Context, namespace string) ([]metricsapi.Pod, error) {
+	return metricsapi.Source{Rate: func(pod metricsapi.Pod) (routermetrics.Rate, bool) { return sampler.Rate(string(pod.UID)) }, Pods: func(_ context.Context, namespace string) ([]metricsapi.Pod, error) {
 		if namespace != "shop" {
 			return nil, nil
 		}

@@ -40,8 +40,9 @@ const (
 // Event is what happens to a rollout.
 type Event string
 
-// The events. Passed, Failed and Inconclusive are verdicts of the analysis; HoldOver, DeadlineExceeded
-// and ActionFailed fire themselves.
+// The events. Passed, Failed and Inconclusive are verdicts of the analysis; HoldOver and ActionFailed fire
+// themselves, and so does DeadlineExceeded in RollingBack. In the other states it is fired by who sees whether
+// there is progress: a rollout that goes on slowly, or that nobody drove for a while, is not overdue.
 const (
 	// PodsReady says that the canary has its share of pods, all ready.
 	PodsReady Event = "PodsReady"
@@ -133,12 +134,12 @@ func states() []workflow.State[State, Event, Plan] {
 	hold := timeout{Event: HoldOver, Label: "hold", After: func(p Plan) time.Duration { return max(p.present().Hold, 1) }}
 	failure := &workflow.Failure[Event]{Tries: tries, Event: ActionFailed}
 	return []workflow.State[State, Event, Plan]{
-		{Name: Deploying, Entry: []workflow.Action{SetShare}, Timeouts: []timeout{deadline}, Failure: failure},
+		{Name: Deploying, Entry: []workflow.Action{SetShare}, Failure: failure},
 		{Name: Holding, Timeouts: []timeout{hold}},
-		{Name: Judging, Timeouts: []timeout{deadline}},
+		{Name: Judging},
 		{Name: NextStep, Kind: workflow.Choice},
 		{Name: Paused},
-		{Name: Promoting, Entry: []workflow.Action{RollOutTarget}, Timeouts: []timeout{deadline}, Failure: failure},
+		{Name: Promoting, Entry: []workflow.Action{RollOutTarget}, Failure: failure},
 		// A rollback is never given up. When its deadline is over it is stated anew, and the history says so.
 		{Name: RollingBack, Entry: []workflow.Action{RestoreStable, RemoveCanary}, Timeouts: []timeout{deadline}},
 		{Name: Promoted, Kind: workflow.Final, Entry: []workflow.Action{RemoveCanary}},
@@ -168,7 +169,7 @@ func transitions() []workflow.Transition[State, Event, Plan] {
 		{From: []State{Deploying, Holding, Judging, Paused}, On: Promote, To: Promoting, Abandon: true},
 		{From: []State{Promoting}, On: RolledOut, To: Promoted},
 		{From: []State{Deploying, Holding, Judging, Paused, Promoting}, On: Rollback, To: RollingBack, Abandon: true},
-		{From: []State{Deploying, Judging, Promoting}, On: DeadlineExceeded, To: RollingBack},
+		{From: []State{Deploying, Judging, Promoting}, On: DeadlineExceeded, To: RollingBack, Abandon: true},
 		{From: []State{Deploying, Promoting}, On: ActionFailed, To: RollingBack},
 		{From: []State{RollingBack}, On: DeadlineExceeded, To: RollingBack},
 		{From: []State{RollingBack}, On: RolledOut, To: RolledBack},

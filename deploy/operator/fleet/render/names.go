@@ -15,6 +15,9 @@ const (
 // FieldOwner owns what the operator applies.
 const FieldOwner = "gridrouter-operator"
 
+// Container is the name of the container of a pod that the router runs in.
+const Container = "router"
+
 // Labels of a fleet's objects. They are part of selectors, and never change.
 const (
 	LabelFleet    = "gridrouter.io/fleet"

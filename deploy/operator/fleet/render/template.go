@@ -55,7 +55,7 @@ func Template(fleet string, in Input) corev1.PodTemplateSpec {
 func (in *Input) container() corev1.Container {
 	yes, no := true, false
 	c := corev1.Container{
-		Name: "router", Image: in.ImageName() + ":" + in.Version, Args: in.args(), Resources: in.Resources,
+		Name: Container, Image: in.ImageName() + ":" + in.Version, Args: in.args(), Resources: in.Resources,
 		Env: []corev1.EnvVar{
 			{Name: "POD_NAME", ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{APIVersion: "v1", FieldPath: "metadata.name"}}},
 			{Name: "STATE_DIRECTORY", Value: stateFolder},
