@@ -33,6 +33,7 @@ func TestClusters(t *testing.T) {
 		"AppliedObjectsComeBackTyped":           testApply,
 		"ChangesAreToldByFleet":                 testEvents,
 		"TheShippedRightsAreEnough":             testRights,
+		"SecretsElsewhereAreNotAskedFor":        testNamespaces,
 		"EachConnectionHasARateLimitOfItsOwn":   testLimit,
 		"TheFieldsOfAKindThatTheClusterServes":  testFields,
 	} {

@@ -25,6 +25,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
@@ -101,6 +102,9 @@ func newBench(t *testing.T, s *servers, o clusters.Options) *bench {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if o.Namespaces != nil {
+		o.Namespaces[b.namespace] = cache.Config{}
 	}
 	o.Watch = []client.Object{&appsv1.Deployment{}, &corev1.Pod{}}
 	o.Log = b.log.logger()

@@ -1,11 +1,13 @@
 package clusters_test
 
 import (
+	"net/http"
 	"os"
 	"reflect"
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -19,6 +21,7 @@ import (
 	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
 	metav1ac "k8s.io/client-go/applyconfigurations/meta/v1"
 	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gridrouter.io/bench/testkit"
@@ -238,3 +241,27 @@ func testFields(t *testing.T, s *servers) {
 		t.Errorf("what is not there: %v", err)
 	}
 }
+
+// testNamespaces has an operator that keeps the fleets of a few namespaces read Secrets of these alone.
+func testNamespaces(t *testing.T, s *servers) {
+	limited := *s
+	limited.operator = rest.CopyConfig(s.local)
+	var everywhere, asked atomic.Bool
+	limited.operator.Wrap(func(next http.RoundTripper) http.RoundTripper {
+		return roundTripper(func(r *http.Request) (*http.Response, error) {
+			everywhere.CompareAndSwap(false, r.URL.Path == "/api/v1/secrets")
+			asked.CompareAndSwap(false, strings.HasSuffix(r.URL.Path, "/secrets"))
+			return next.RoundTrip(r)
+		})
+	})
+	b := newBench(t, &limited, clusters.Options{Namespaces: map[string]cache.Config{"default": {}}})
+	b.connected("west")
+	b.reached("west")
+	if everywhere.Load() || !asked.Load() {
+		t.Errorf("Secrets were asked for: %t, in all namespaces: %t", asked.Load(), everywhere.Load())
+	}
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
