@@ -104,12 +104,23 @@ func (c *connection) follow(ctx context.Context, s *caches, from cache.Cache, ob
 		s.note(err)
 		return false
 	}
-	registration, err := informer.AddEventHandler(handler(c.registry.fleetEvent))
+	registration, err := informer.AddEventHandler(handler(c.fleetEvent))
 	if err != nil {
 		s.note(err)
 		return false
 	}
 	return toolscache.WaitForCacheSync(ctx.Done(), registration.HasSynced)
+}
+
+// fleetEvent tells of the fleets of the connection's namespace. Objects of others were not asked for: whoever sends
+// them would have fleets looked at that are none of its business.
+func (c *connection) fleetEvent(before, after client.Object) {
+	for _, o := range []client.Object{before, after} {
+		if o != nil && o.GetNamespace() != c.key.Namespace {
+			return
+		}
+	}
+	c.registry.fleetEvent(before, after)
 }
 
 // note keeps the last error, for those who ask why they wait.

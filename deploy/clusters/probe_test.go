@@ -11,11 +11,15 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 
 	"gridrouter.io/deploy/api/v1alpha1"
@@ -119,5 +123,23 @@ func TestARedirectIsNotFollowed(t *testing.T) {
 	cancel()
 	if _, err := client.Get(server.URL + "/version"); !errors.Is(err, errReplaced) {
 		t.Errorf("after its end, a connection answers %v", err)
+	}
+}
+
+func TestAClusterTellsOfFleetsOfItsConnectionsNamespaceAlone(t *testing.T) {
+	var told []string
+	o := Options{Changed: func(namespace, fleet string) { told = append(told, namespace+"/"+fleet) }}
+	c := &connection{registry: &Registry{o: o.withDefaults()}, key: types.NamespacedName{Namespace: "acme", Name: "west"}}
+	in := func(namespace string) *corev1.Pod {
+		return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Labels: map[string]string{LabelFleet: "edge"}}}
+	}
+	for _, tell := range []func(o *corev1.Pod){
+		func(o *corev1.Pod) { c.fleetEvent(nil, o) }, func(o *corev1.Pod) { c.fleetEvent(o, nil) }, func(o *corev1.Pod) { c.fleetEvent(o, o) },
+	} {
+		tell(in("acme"))
+		tell(in("globex"))
+	}
+	if want := []string{"acme/edge", "acme/edge", "acme/edge"}; !slices.Equal(told, want) {
+		t.Errorf("told of %v, not of %v", told, want)
 	}
 }
