@@ -38,8 +38,36 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.DisruptionApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Drain"):
 		return &apiv1alpha1.DrainApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("EtcdAutoCompaction"):
+		return &apiv1alpha1.EtcdAutoCompactionApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("EtcdCluster"):
+		return &apiv1alpha1.EtcdClusterApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("EtcdClusterSpec"):
+		return &apiv1alpha1.EtcdClusterSpecApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("EtcdClusterStatus"):
+		return &apiv1alpha1.EtcdClusterStatusApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("EtcdMember"):
+		return &apiv1alpha1.EtcdMemberApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("EtcdMemberSpec"):
+		return &apiv1alpha1.EtcdMemberSpecApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("EtcdMemberStatus"):
+		return &apiv1alpha1.EtcdMemberStatusApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("EtcdMemberSummary"):
+		return &apiv1alpha1.EtcdMemberSummaryApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("EtcdMemberTemplate"):
+		return &apiv1alpha1.EtcdMemberTemplateApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("EtcdOptions"):
+		return &apiv1alpha1.EtcdOptionsApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("EtcdRefusedChange"):
+		return &apiv1alpha1.EtcdRefusedChangeApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("EtcdSelfHeal"):
+		return &apiv1alpha1.EtcdSelfHealApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("EtcdSource"):
 		return &apiv1alpha1.EtcdSourceApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("EtcdStorage"):
+		return &apiv1alpha1.EtcdStorageApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("EtcdTLS"):
+		return &apiv1alpha1.EtcdTLSApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Exposure"):
 		return &apiv1alpha1.ExposureApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("FleetVersions"):

@@ -18,6 +18,8 @@ func AddToScheme(scheme *runtime.Scheme) error {
 	scheme.AddKnownTypes(SchemeGroupVersion,
 		&GridRouter{}, &GridRouterList{},
 		&ClusterConnection{}, &ClusterConnectionList{},
+		&EtcdCluster{}, &EtcdClusterList{},
+		&EtcdMember{}, &EtcdMemberList{},
 	)
 	metav1.AddToGroupVersion(scheme, SchemeGroupVersion)
 	return nil

@@ -11,6 +11,7 @@ import (
 	"gridrouter.io/deploy/api/v1alpha1"
 	"gridrouter.io/deploy/operator/fleet/canary"
 	"gridrouter.io/deploy/operator/fleet/render"
+	"gridrouter.io/deploy/operator/objects"
 	"gridrouter.io/deploy/workflow"
 )
 
@@ -200,12 +201,12 @@ func (w *world) bring(ctx context.Context, name string, track render.Track, of *
 	if err != nil {
 		return err
 	}
-	what, err := o.needs(w)
+	what, err := o.Needs(w.scope())
 	if err != nil {
 		return err
 	}
-	if what == conflict {
-		return fmt.Errorf("%s %s belongs to somebody else: remove it, or rename the fleet", o.kind, o.name)
+	if what == objects.Conflict {
+		return fmt.Errorf("%s %s belongs to somebody else: remove it, or rename the fleet", o.Kind, o.Name)
 	}
-	return o.carryOut(ctx, w, what)
+	return o.CarryOut(ctx, w.scope(), what)
 }

@@ -87,8 +87,8 @@ func (b *bench) reason(kind v1alpha1.ConditionType) (reason, message string) {
 	return c.Reason, c.Message
 }
 
-// objects are one of each kind that a fleet has, by what people call them.
-func objects() map[string]client.Object {
+// oneOfEach returns one of each kind that a fleet has, by what people call them.
+func oneOfEach() map[string]client.Object {
 	names := render.NamesOf("edge")
 	about := func(name string) metav1.ObjectMeta { return metav1.ObjectMeta{Namespace: "default", Name: name} }
 	one := map[string]string{"app": "stranger"}
@@ -111,7 +111,7 @@ func objects() map[string]client.Object {
 func (b *bench) clear(ctx context.Context) {
 	fleet := &v1alpha1.GridRouter{}
 	fleet.Namespace, fleet.Name = b.key.Namespace, b.key.Name
-	all := append(slices.Collect(maps.Values(objects())), client.Object(fleet))
+	all := append(slices.Collect(maps.Values(oneOfEach())), client.Object(fleet))
 	for _, o := range all {
 		if err := client.IgnoreNotFound(b.direct().Delete(ctx, o)); err != nil {
 			b.Error(err)
@@ -126,7 +126,7 @@ func (b *bench) clear(ctx context.Context) {
 
 // othersAreLeftAlone puts an object of somebody else where the fleet needs one, for each kind in turn.
 func othersAreLeftAlone(t *testing.T, b *bench) {
-	for kind, theirs := range objects() {
+	for kind, theirs := range oneOfEach() {
 		if err := b.direct().Create(b.ctx, theirs); err != nil {
 			t.Fatal(err)
 		}
@@ -152,7 +152,7 @@ func othersAreLeftAlone(t *testing.T, b *bench) {
 		if reason, message := b.reason(where); reason == string(want) {
 			t.Errorf("%s of somebody else is gone: %s is %s, %q", kind, where, reason, message)
 		}
-		for _, o := range objects() {
+		for _, o := range oneOfEach() {
 			if err := client.IgnoreNotFound(b.direct().Delete(b.ctx, o)); err != nil {
 				t.Fatal(err)
 			}
@@ -165,7 +165,7 @@ func whatLeavesTheSpecIsDeleted(t *testing.T, b *bench) {
 	b.settled()
 	f := func(kind string, edit func(*v1alpha1.GridRouterSpec)) {
 		t.Helper()
-		gone := objects()[kind]
+		gone := oneOfEach()[kind]
 		if err := b.live().Get(b.ctx, client.ObjectKeyFromObject(gone), gone); err != nil {
 			t.Errorf("%s before: %v", kind, err)
 		}
@@ -209,7 +209,7 @@ func edits() map[string]string {
 
 func (b *bench) patch(kind, patch string) {
 	b.Helper()
-	if err := b.direct().Patch(b.ctx, objects()[kind], client.RawPatch("application/merge-patch+json", []byte(patch)), client.FieldOwner("somebody")); err != nil {
+	if err := b.direct().Patch(b.ctx, oneOfEach()[kind], client.RawPatch("application/merge-patch+json", []byte(patch)), client.FieldOwner("somebody")); err != nil {
 		b.Fatalf("%s: %v", kind, err)
 	}
 }
@@ -217,7 +217,7 @@ func (b *bench) patch(kind, patch string) {
 // text is an object as it is, without what every write changes.
 func (b *bench) text(kind string) string {
 	b.Helper()
-	o := objects()[kind]
+	o := oneOfEach()[kind]
 	if err := b.live().Get(b.ctx, client.ObjectKeyFromObject(o), o); err != nil {
 		b.Fatalf("%s: %v", kind, err)
 	}
@@ -244,7 +244,7 @@ func changesByHandAreUndone(t *testing.T, b *bench) {
 
 func foreignFieldsStay(t *testing.T, b *bench) {
 	b.settled()
-	for kind := range objects() {
+	for kind := range oneOfEach() {
 		b.patch(kind, `{"metadata": {"labels": {"team": "shop"}, "annotations": {"note": "ours"}}}`)
 		b.settled()
 		if b.writes > 0 {
@@ -270,7 +270,7 @@ func foreignFieldsStay(t *testing.T, b *bench) {
 
 func deletedObjectsComeBack(t *testing.T, b *bench) {
 	b.settled()
-	for kind, o := range objects() {
+	for kind, o := range oneOfEach() {
 		if err := b.direct().Delete(b.ctx, o); err != nil {
 			t.Fatal(err)
 		}

@@ -26,6 +26,7 @@ import (
 	"gridrouter.io/deploy/operator/fleet/render"
 	"gridrouter.io/deploy/operator/fleet/tables"
 	"gridrouter.io/deploy/operator/fleet/vip"
+	"gridrouter.io/deploy/operator/objects"
 	"gridrouter.io/deploy/operator/routermetrics"
 	"gridrouter.io/deploy/workflow"
 )
@@ -267,19 +268,19 @@ func (r *Reconciler) applyObjects(ctx context.Context, w *world, _ target, i int
 		if err != nil {
 			return errors.Join(refused, err)
 		}
-		what, err := o.needs(w)
+		what, err := o.Needs(w.scope())
 		switch {
 		case err != nil:
 			return errors.Join(refused, err)
-		case what == conflict:
-			d.conflicts = append(d.conflicts, o.kind+" "+o.name)
-		case what != nothing:
-			if o.live != nil && o.live.GetName() == w.fleet.Name && o.kind == "Deployment" {
+		case what == objects.Conflict:
+			d.conflicts = append(d.conflicts, o.Kind+" "+o.Name)
+		case what != objects.Nothing:
+			if o.Live != nil && o.Live.GetName() == w.fleet.Name && o.Kind == "Deployment" {
 				if err := releaseReplicas(ctx, w); err != nil {
 					return err
 				}
 			}
-			err := o.carryOut(ctx, w, what)
+			err := o.CarryOut(ctx, w.scope(), what)
 			if err == nil || apierrors.IsConflict(err) {
 				d.changed = true
 				return errors.Join(refused, err)

@@ -195,8 +195,308 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
       default: 30s
+- name: io.gridrouter.deploy.api.v1alpha1.EtcdAutoCompaction
+  map:
+    fields:
+    - name: mode
+      type:
+        namedType: io.gridrouter.deploy.api.v1alpha1.EtcdCompactionMode
+      default: Revision
+    - name: retention
+      type:
+        scalar: string
+      default: "10000"
+- name: io.gridrouter.deploy.api.v1alpha1.EtcdClass
+  scalar: string
+- name: io.gridrouter.deploy.api.v1alpha1.EtcdCluster
+  map:
+    fields:
+    - name: apiVersion
+      type:
+        scalar: string
+    - name: kind
+      type:
+        scalar: string
+    - name: metadata
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta
+    - name: spec
+      type:
+        namedType: io.gridrouter.deploy.api.v1alpha1.EtcdClusterSpec
+    - name: status
+      type:
+        namedType: io.gridrouter.deploy.api.v1alpha1.EtcdClusterStatus
+- name: io.gridrouter.deploy.api.v1alpha1.EtcdClusterSpec
+  map:
+    fields:
+    - name: access
+      type:
+        namedType: io.gridrouter.deploy.api.v1alpha1.Access
+    - name: class
+      type:
+        namedType: io.gridrouter.deploy.api.v1alpha1.EtcdClass
+      default: Burstable
+    - name: image
+      type:
+        scalar: string
+    - name: options
+      type:
+        namedType: io.gridrouter.deploy.api.v1alpha1.EtcdOptions
+      default: {}
+    - name: paused
+      type:
+        scalar: boolean
+      default: false
+    - name: placement
+      type:
+        namedType: io.gridrouter.deploy.api.v1alpha1.Placement
+      default: {}
+    - name: replicas
+      type:
+        scalar: numeric
+      default: 3
+    - name: resources
+      type:
+        namedType: io.k8s.api.core.v1.ResourceRequirements
+    - name: selfHeal
+      type:
+        namedType: io.gridrouter.deploy.api.v1alpha1.EtcdSelfHeal
+      default: {}
+    - name: storage
+      type:
+        namedType: io.gridrouter.deploy.api.v1alpha1.EtcdStorage
+    - name: tls
+      type:
+        namedType: io.gridrouter.deploy.api.v1alpha1.EtcdTLS
+      default: {}
+    - name: version
+      type:
+        scalar: string
+- name: io.gridrouter.deploy.api.v1alpha1.EtcdClusterStatus
+  map:
+    fields:
+    - name: clusterID
+      type:
+        scalar: string
+    - name: clusterVersion
+      type:
+        scalar: string
+    - name: conditions
+      type:
+        list:
+          elementType:
+            namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Condition
+          elementRelationship: associative
+          keys:
+          - type
+    - name: healthy
+      type:
+        scalar: numeric
+    - name: leader
+      type:
+        scalar: string
+    - name: members
+      type:
+        list:
+          elementType:
+            namedType: io.gridrouter.deploy.api.v1alpha1.EtcdMemberSummary
+          elementRelationship: associative
+          keys:
+          - name
+    - name: nextMember
+      type:
+        scalar: numeric
+    - name: observedGeneration
+      type:
+        scalar: numeric
+    - name: refused
+      type:
+        namedType: io.gridrouter.deploy.api.v1alpha1.EtcdRefusedChange
+    - name: replicas
+      type:
+        scalar: numeric
+    - name: selector
+      type:
+        scalar: string
+    - name: step
+      type:
+        scalar: string
+    - name: template
+      type:
+        namedType: io.gridrouter.deploy.api.v1alpha1.EtcdMemberTemplate
+    - name: version
+      type:
+        scalar: string
+- name: io.gridrouter.deploy.api.v1alpha1.EtcdCompactionMode
+  scalar: string
 - name: io.gridrouter.deploy.api.v1alpha1.EtcdEndpoint
   scalar: string
+- name: io.gridrouter.deploy.api.v1alpha1.EtcdMember
+  map:
+    fields:
+    - name: apiVersion
+      type:
+        scalar: string
+    - name: kind
+      type:
+        scalar: string
+    - name: metadata
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta
+    - name: spec
+      type:
+        namedType: io.gridrouter.deploy.api.v1alpha1.EtcdMemberSpec
+    - name: status
+      type:
+        namedType: io.gridrouter.deploy.api.v1alpha1.EtcdMemberStatus
+- name: io.gridrouter.deploy.api.v1alpha1.EtcdMemberSpec
+  map:
+    fields:
+    - name: cluster
+      type:
+        scalar: string
+    - name: seed
+      type:
+        scalar: boolean
+      default: false
+    - name: template
+      type:
+        namedType: io.gridrouter.deploy.api.v1alpha1.EtcdMemberTemplate
+- name: io.gridrouter.deploy.api.v1alpha1.EtcdMemberState
+  scalar: string
+- name: io.gridrouter.deploy.api.v1alpha1.EtcdMemberStatus
+  map:
+    fields:
+    - name: healthyHash
+      type:
+        scalar: string
+    - name: id
+      type:
+        scalar: string
+    - name: peers
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: atomic
+    - name: problem
+      type:
+        scalar: string
+    - name: state
+      type:
+        namedType: io.gridrouter.deploy.api.v1alpha1.EtcdMemberState
+    - name: unhealthySince
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+- name: io.gridrouter.deploy.api.v1alpha1.EtcdMemberSummary
+  map:
+    fields:
+    - name: alarms
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: atomic
+    - name: dbBytes
+      type:
+        scalar: numeric
+    - name: healthy
+      type:
+        scalar: boolean
+    - name: inUseBytes
+      type:
+        scalar: numeric
+    - name: name
+      type:
+        scalar: string
+    - name: problem
+      type:
+        scalar: string
+    - name: raftIndex
+      type:
+        scalar: numeric
+    - name: role
+      type:
+        namedType: io.gridrouter.deploy.api.v1alpha1.EtcdRole
+    - name: version
+      type:
+        scalar: string
+- name: io.gridrouter.deploy.api.v1alpha1.EtcdMemberTemplate
+  map:
+    fields:
+    - name: args
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: atomic
+    - name: image
+      type:
+        scalar: string
+    - name: placement
+      type:
+        namedType: io.gridrouter.deploy.api.v1alpha1.Placement
+    - name: resources
+      type:
+        namedType: io.k8s.api.core.v1.ResourceRequirements
+    - name: storage
+      type:
+        namedType: io.k8s.apimachinery.pkg.api.resource.Quantity
+    - name: tls
+      type:
+        scalar: boolean
+    - name: version
+      type:
+        scalar: string
+- name: io.gridrouter.deploy.api.v1alpha1.EtcdOptions
+  map:
+    fields:
+    - name: autoCompaction
+      type:
+        namedType: io.gridrouter.deploy.api.v1alpha1.EtcdAutoCompaction
+      default: {}
+    - name: election
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
+      default: 1s
+    - name: heartbeat
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
+      default: 100ms
+    - name: quotaBytes
+      type:
+        namedType: io.k8s.apimachinery.pkg.api.resource.Quantity
+    - name: snapshotCount
+      type:
+        scalar: numeric
+- name: io.gridrouter.deploy.api.v1alpha1.EtcdRefusedChange
+  map:
+    fields:
+    - name: at
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: hash
+      type:
+        scalar: string
+    - name: version
+      type:
+        scalar: string
+    - name: why
+      type:
+        scalar: string
+- name: io.gridrouter.deploy.api.v1alpha1.EtcdRole
+  scalar: string
+- name: io.gridrouter.deploy.api.v1alpha1.EtcdSelfHeal
+  map:
+    fields:
+    - name: progressDeadline
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
+      default: 10m
+    - name: replaceAfter
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
+      default: 5m
 - name: io.gridrouter.deploy.api.v1alpha1.EtcdSource
   map:
     fields:
@@ -212,6 +512,37 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: secret
       type:
         scalar: string
+- name: io.gridrouter.deploy.api.v1alpha1.EtcdStorage
+  map:
+    fields:
+    - name: className
+      type:
+        scalar: string
+      default: ""
+    - name: keepRemoved
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
+      default: 1h
+    - name: size
+      type:
+        namedType: io.k8s.apimachinery.pkg.api.resource.Quantity
+    - name: whenDeleted
+      type:
+        namedType: io.gridrouter.deploy.api.v1alpha1.VolumesWhenDeleted
+      default: Retain
+- name: io.gridrouter.deploy.api.v1alpha1.EtcdTLS
+  map:
+    fields:
+    - name: mode
+      type:
+        namedType: io.gridrouter.deploy.api.v1alpha1.EtcdTLSMode
+      default: Operator
+    - name: rotateBefore
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
+      default: 720h
+- name: io.gridrouter.deploy.api.v1alpha1.EtcdTLSMode
+  scalar: string
 - name: io.gridrouter.deploy.api.v1alpha1.Exposure
   map:
     fields:
@@ -573,6 +904,8 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: revisionLow
       type:
         scalar: numeric
+- name: io.gridrouter.deploy.api.v1alpha1.VolumesWhenDeleted
+  scalar: string
 - name: io.gridrouter.deploy.api.v1alpha1.ZoneSpread
   scalar: string
 - name: io.k8s.api.core.v1.ResourceClaim
