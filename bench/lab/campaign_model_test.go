@@ -201,6 +201,9 @@ type sight struct {
 func (m *model) judge(s sight) string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if s.of == oddTenant && s.meant == s.deck && m.tenants[s.tenant].mayBeAbsent(s.since) {
+		return "" // the host is nobody's but an odd document's, whose pattern or list has it
+	}
 	if s.of != s.tenant || s.meant != s.deck {
 		return fmt.Sprintf("%s: a request of %s (key %q) was taken for one of %s and sent to %s; %s answered", s.router, s.tenant, s.key, s.of, s.meant, s.deck)
 	}
@@ -226,7 +229,12 @@ func (m *model) judge(s sight) string {
 func (m *model) mayLack(tenant string, since int) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return slices.ContainsFunc(m.tenants[tenant].attempts[since:], func(a *attempt) bool {
+	return m.tenants[tenant].mayBeAbsent(since)
+}
+
+// mayBeAbsent says whether the tenant may be deleted on a router that is at that attempt or a later one.
+func (h *history) mayBeAbsent(since int) bool {
+	return slices.ContainsFunc(h.attempts[since:], func(a *attempt) bool {
 		return a.form.deck == "" && a.outcome != refused && a.outcome != held
 	})
 }

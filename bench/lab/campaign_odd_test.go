@@ -35,13 +35,16 @@ func campaignFaults() []campaignFault {
 	}
 }
 
+// oddTenant is a tenant that only odd documents tell of. It may own what nobody else does.
+const oddTenant = "zz"
+
 // oddKeys are keys under docs/ that no command of ours writes.
 func (c *campaign) oddKey() string {
 	n := c.rng.IntN(1000)
 	tenant := c.tenant()
 	keys := []string{
 		"tenants/\xff\xfe", fmt.Sprintf("tenants/\xff%d", n), "tenants/", "tenants//", "tenants//" + tenant, "tenants/" + tenant + "/",
-		"tenants/" + strings.ToUpper(tenant), "tenants/zz", fmt.Sprintf("tenants/x%d", n), "tenants/" + strings.Repeat("a", 4<<10), "tenants/\x00", "tenants/.", "tenants/%41",
+		"tenants/" + strings.ToUpper(tenant), "tenants/" + oddTenant, fmt.Sprintf("tenants/x%d", n), "tenants/" + strings.Repeat("a", 4<<10), "tenants/\x00", "tenants/.", "tenants/%41",
 		"pins/", "pins//", "pins//k0", "pins/" + tenant, "pins/" + tenant + "/", "pins/" + tenant + "/odd/1", "pins/" + tenant + "/odd%2f1", "pins/" + tenant + "/odd\xff",
 		"pins/" + strings.ToUpper(tenant) + "/k0", "pins/nobody/k0", "pins/" + tenant + "/odd" + strings.Repeat("k", 4<<10), "pins/" + tenant + "/%6B0", "pins/\xff/\xfe",
 		"decks/", "decks/\xff", "decks/A", fmt.Sprintf("decks/odd%d", n), "gslb/", "gslb/..", "gslb/\xff", "gslb/" + strings.Repeat("a.", 2<<10), "gslb/X.example",
@@ -57,9 +60,9 @@ func (c *campaign) oddValue() string {
 	values := []string{
 		"", " ", "null", "[]", "{}", "{", "\"", "0", "\xff\xfe", "\x00", "true",
 		`{"kind":"Tenant"}`, `{"kind":"Tenant","name":""}`, `{"kind":"Deck","name":"` + tenant + `"}`, `{"kind":"Nobody"}`,
-		`{"kind":"Tenant","name":"zz","hosts":["zz.campaign.example"],"epoch":18446744073709551615,"rules":[{"name":"all","deck":"` + deck + `"}]}`,
-		`{"kind":"Tenant","name":"zz","hosts":["` + host + `"],"epoch":1,"rules":[{"name":"all","deck":"` + deck + `"}]}`, // somebody's host
-		`{"kind":"Tenant","name":"zz","hosts":["*.campaign.example"],"rules":[{"name":"all","deck":"` + deck + `"}]}`,
+		`{"kind":"Tenant","name":"` + oddTenant + `","hosts":["zz.campaign.example"],"epoch":18446744073709551615,"rules":[{"name":"all","deck":"` + deck + `"}]}`,
+		`{"kind":"Tenant","name":"` + oddTenant + `","hosts":["` + host + `"],"epoch":1,"rules":[{"name":"all","deck":"` + deck + `"}]}`, // somebody's host
+		`{"kind":"Tenant","name":"` + oddTenant + `","hosts":["*.campaign.example"],"rules":[{"name":"all","deck":"` + deck + `"}]}`,
 		`{"kind":"Tenant","name":"` + tenant + `","hosts":["` + host + `"],"epoch":999,"rules":[{"name":"all","deck":"` + deck + `"}]}`,
 		`{"kind":"Pin","tenant":"` + tenant + `","key":"k0","deck":"` + deck + `"}`,
 		`{"kind":"Pin","tenant":"nobody","key":"k0","deck":"nowhere"}`,

@@ -38,6 +38,14 @@ func TestTheCampaignsModelSeesWhatIsWrong(t *testing.T) {
 	if got := m.judge(sight{router: "r1", tenant: "acme", deck: "a", meant: "a", of: "another", epoch: 1}); !strings.Contains(got, "another") {
 		t.Errorf("a request that was taken for another tenant's: %q", got)
 	}
+	odd := sight{router: "r1", tenant: "acme", deck: "a", meant: "a", of: oddTenant}
+	if got := m.judge(odd); !strings.Contains(got, oddTenant) {
+		t.Errorf("an odd document's tenant was given the host of one that is there: %q", got)
+	}
+	m.add("gone", resident, form{}, 1)
+	if odd.tenant = "gone"; m.judge(odd) != "" {
+		t.Errorf("an odd document's tenant may not own a host that nobody else has: %q", m.judge(odd))
+	}
 	if since := m.since("r1", "acme"); since != 4 {
 		t.Errorf("what was seen of the router is attempt %d", since)
 	}
