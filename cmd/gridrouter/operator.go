@@ -29,6 +29,7 @@ const podNamespace = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 // operatorFlags are the flags of "gridrouter operator".
 type operatorFlags struct {
 	kubeconfig, namespace, image string
+	etcdImage, toolsImage        string
 	watch                        []string
 	health, metrics, metricsAPI  string
 	election                     operator.Election
@@ -58,6 +59,8 @@ once and with exit status 1.`,
 	fs.StringVar(&f.namespace, "namespace", "", "`NAME` of the operator's own namespace, where its Lease is (default that of its pod)")
 	fs.StringSliceVar(&f.watch, "watch", nil, "`NAMESPACES` whose fleets are kept, separated by commas (default all)")
 	fs.StringVar(&f.image, "image", "gridrouter", "`IMAGE` of fleets that name none, without a tag")
+	fs.StringVar(&f.etcdImage, "etcd-image", "etcd", "`IMAGE` of etcd clusters that name none, without a tag")
+	fs.StringVar(&f.toolsImage, "tools-image", "", "`IMAGE` of gridrouter, with its tag, that runs beside etcd in its pods (default that of --image with the tag of this version)")
 	fs.StringVar(&f.health, "health", "", "`ADDR` to serve /healthz and /readyz at (default none)")
 	fs.StringVar(&f.metrics, "metrics", "", "`ADDR` to serve GET /metrics at (default none)")
 	fs.StringVar(&f.metricsAPI, "metrics-api", "", "`ADDR` to serve the metrics API for autoscalers at, over TLS (default none)")
@@ -107,7 +110,7 @@ func runOperator(ctx context.Context, f *operatorFlags) error {
 // config reads the flags; nothing is opened yet but files.
 func (f *operatorFlags) config(log *zap.Logger) (config operator.Config, err error) {
 	config = operator.Config{
-		Namespace: f.namespace, Watch: f.watch, Image: f.image, Election: f.election, Log: log,
+		Namespace: f.namespace, Watch: f.watch, Image: f.image, EtcdImage: f.etcdImage, ToolsImage: f.toolsImage, Election: f.election, Log: log,
 		Address:    os.Getenv("POD_IP"),
 		Collectors: []prometheus.Collector{newBuildInfo()},
 	}
@@ -126,6 +129,12 @@ func (f *operatorFlags) config(log *zap.Logger) (config operator.Config, err err
 	}
 	if _, tag, _ := strings.Cut(f.image[strings.LastIndexByte(f.image, '/')+1:], ":"); f.image == "" || tag != "" {
 		return config, flags.Usagef("--image: %q is no image without a tag; a fleet's spec.version is the tag", f.image)
+	}
+	if _, tag, _ := strings.Cut(f.etcdImage[strings.LastIndexByte(f.etcdImage, '/')+1:], ":"); f.etcdImage == "" || tag != "" {
+		return config, flags.Usagef("--etcd-image: %q is no image without a tag; a cluster's spec.version is the tag", f.etcdImage)
+	}
+	if config.ToolsImage == "" {
+		config.ToolsImage = f.image + ":" + flags.BuildVersion(version)
 	}
 	config.Kubernetes, err = f.kubernetes()
 	return config, err

@@ -46,6 +46,10 @@ type Config struct {
 	Watch []string
 	// Image is what fleets without an image of their own run, without a tag.
 	Image string
+	// EtcdImage is what etcd clusters without an image of their own run, without a tag.
+	EtcdImage string
+	// ToolsImage is an image of gridrouter, with its tag, that runs beside etcd in its pods.
+	ToolsImage string
 	// Election says how fast an operator that is gone is replaced.
 	Election Election
 	// Health serves /healthz and /readyz, Metrics serves /metrics, MetricsAPI the aggregated API for

@@ -2,6 +2,7 @@ package operator
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -17,6 +18,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gridrouter.io/deploy/clusters"
+	"gridrouter.io/deploy/operator/etcd"
+	"gridrouter.io/deploy/operator/etcd/observe"
+	etcdrender "gridrouter.io/deploy/operator/etcd/render"
 	"gridrouter.io/deploy/operator/fleet"
 	"gridrouter.io/deploy/operator/fleet/render"
 	"gridrouter.io/deploy/operator/fleet/tables"
@@ -52,6 +56,7 @@ func (o *operator) addParts() error {
 		"the reconciler of connections": func() error { return clusters.NewReconciler(registry).SetupWithManager(o.manager) },
 		"the metrics API":               func() error { return o.addMetricsAPI(sampler) },
 		"the reconciler of fleets":      func() error { return fleets.SetupWithManager(o.manager) },
+		"the reconciler of etcds":       o.addEtcds,
 	} {
 		if err := add(); err != nil {
 			return fmt.Errorf("%s: %w", what, err)
@@ -60,8 +65,24 @@ func (o *operator) addParts() error {
 	return nil
 }
 
+// addEtcds adds what keeps etcd clusters: their cache, what asks their members, the reconciler.
+func (o *operator) addEtcds() error {
+	kept, reads, err := etcd.NewCache(o.manager, o.watched())
+	if err != nil {
+		return err
+	}
+	members := observe.NewPool(o.config.Log.Named("etcd"))
+	if err := errors.Join(o.manager.Add(kept), o.manager.Add(closing{members})); err != nil {
+		return err
+	}
+	return etcd.New(etcd.Options{
+		Client: reads, Live: o.manager.GetAPIReader(), Nodes: o.manager.GetClient(), Members: members, Namespace: o.config.Namespace,
+		Defaults: etcdrender.Defaults{EtcdImage: o.config.EtcdImage, ToolsImage: o.config.ToolsImage}, Events: o.manager.GetEventRecorder("gridrouter-operator"),
+	}).SetupWithManager(o.manager, kept)
+}
+
 // closing closes a pool at the end.
-type closing struct{ pool *tables.Pool }
+type closing struct{ pool interface{ Close() } }
 
 // Start waits for the end.
 func (c closing) Start(ctx context.Context) error {

@@ -23,6 +23,10 @@ const (
 	ConditionVIPBound ConditionType = "VIPBound"
 	// ConditionCanaryPassed: the last canary passed all its steps. Absent if there was none.
 	ConditionCanaryPassed ConditionType = "CanaryPassed"
+	// ConditionQuorate: a majority of an etcd cluster's voters answers, without which nothing can be written.
+	ConditionQuorate ConditionType = "Quorate"
+	// ConditionSpaceLow: a member's database is near its quota, at which etcd refuses writes.
+	ConditionSpaceLow ConditionType = "SpaceLow"
 )
 
 // Reason says in one word why a condition is as it is. Reasons are part of the API: one is never given
@@ -128,6 +132,40 @@ const (
 	ReasonTooFewRequests Reason = "TooFewRequests"
 	// ReasonCanaryNotReady: canaries did not get ready until the deadline.
 	ReasonCanaryNotReady Reason = "CanaryNotReady"
+)
+
+// Reasons of an EtcdCluster's conditions.
+const (
+	// ReasonMajorityAnswers: of Quorate and Available: a majority of the voters answers.
+	ReasonMajorityAnswers Reason = "MajorityAnswers"
+	// ReasonQuorumLost: of Quorate and Available: no majority answers; the message says what is wrong with each member.
+	ReasonQuorumLost Reason = "QuorumLost"
+	// ReasonNotFormed: of Quorate and Available: the first member has not formed the cluster yet.
+	ReasonNotFormed Reason = "NotFormed"
+	// ReasonHibernated: no member is wanted, and none runs; the volumes keep the data.
+	ReasonHibernated Reason = "Hibernated"
+	// ReasonHibernating: of Progressing: no member is wanted, and some still run.
+	ReasonHibernating Reason = "Hibernating"
+	// ReasonForming: of Progressing: the first member forms the cluster.
+	ReasonForming Reason = "Forming"
+	// ReasonUpdating: of Progressing: members are changed one after the other.
+	ReasonUpdating Reason = "Updating"
+	// ReasonReplacing: of Progressing: a member is removed, and another one takes its place where one is wanted.
+	ReasonReplacing Reason = "Replacing"
+	// ReasonMembersWaiting: of Progressing: members are not healthy, and the operator waits for them.
+	ReasonMembersWaiting Reason = "MembersWaiting"
+	// ReasonMemberUnhealthy: of Degraded: a member does not answer or lags; the message says which, and why.
+	ReasonMemberUnhealthy Reason = "MemberUnhealthy"
+	// ReasonUpdateRefused: of Degraded: a change was taken back, since its first member did not get healthy.
+	ReasonUpdateRefused Reason = "UpdateRefused"
+	// ReasonForeignMember: of Degraded: etcd lists a member that the operator did not make.
+	ReasonForeignMember Reason = "ForeignMember"
+	// ReasonAlarm: of Degraded: a member raised an alarm, NOSPACE or CORRUPT.
+	ReasonAlarm Reason = "Alarm"
+	// ReasonNearQuota: of SpaceLow: a database has more than 80 % of options.quotaBytes.
+	ReasonNearQuota Reason = "NearQuota"
+	// ReasonSpaceLeft: of SpaceLow: all databases have less; False.
+	ReasonSpaceLeft Reason = "SpaceLeft"
 )
 
 // Reasons of a ClusterConnection's conditions.

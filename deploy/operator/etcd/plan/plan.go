@@ -121,7 +121,10 @@ type Member struct {
 	Lost string
 	// UnhealthyFor is for how long it is not healthy.
 	UnhealthyFor time.Duration
-	Zone         string
+	// Trying says that it runs a change under which no member was healthy yet: what keeps it from that is the change, not
+	// the member.
+	Trying bool
+	Zone   string
 }
 
 // Decide returns the next step.
@@ -365,7 +368,7 @@ func (c *Cluster) replace() *Step {
 	sick := make([]*Member, 0, 1)
 	for i := range c.Members {
 		m := &c.Members[i]
-		if m.Listed && !m.Removing && (m.Lost != "" || !m.Healthy && c.ReplaceAfter > 0 && m.UnhealthyFor > c.ReplaceAfter) {
+		if m.Listed && !m.Removing && (m.Lost != "" || !m.Healthy && !m.Trying && c.ReplaceAfter > 0 && m.UnhealthyFor > c.ReplaceAfter) {
 			sick = append(sick, m)
 		}
 	}
