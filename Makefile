@@ -175,6 +175,7 @@ tidy: ## fail if go.mod or go.sum would change
 	$(GO) mod tidy -diff
 	$(GO) mod verify
 	cd deploy/testbed && $(GO) mod tidy -diff && $(GO) mod verify
+	for module in deploy/testbed/etcd/*/; do (cd $$module && $(GO) mod tidy -diff && $(GO) mod verify) || exit 1; done
 
 .PHONY: check
 check: tidy lint generated test e2e ## all that must be green before a change is offered

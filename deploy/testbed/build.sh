@@ -41,3 +41,4 @@ for name in etcd kube-apiserver kubectl; do ln -sfn "$kubernetes" "$out/assets/$
 
 "$go" build -trimpath -o "$out/testbed" ./cmd/testbed
 for version in v1 v2; do "$go" build -trimpath -ldflags "-X main.version=$version" -o "$out/echo-$version" ./cmd/echo; done
+bash etcd/build.sh

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strconv"
 	"sync/atomic"
 	"syscall"
@@ -28,7 +29,15 @@ func main() {
 	exit := flag.Int("exit", -1, "end at once with this status")
 	linger := flag.Duration("linger", 0, "how long to go on after SIGTERM")
 	exists := flag.String("exists", "", "end at once with status 0 if this file exists, else 1; for probes")
+	copyTo := flag.String("copy-to", "", "copy this program into this folder and end; for containers of another image, which share the folder")
 	flag.Parse()
+	if *copyTo != "" {
+		if err := copySelf(*copyTo); err != nil {
+			fmt.Fprintln(os.Stderr, "echo:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if *exists != "" {
 		if _, err := os.Stat(*exists); err != nil {
 			fmt.Println(err)
@@ -44,6 +53,19 @@ func main() {
 		fmt.Fprintln(os.Stderr, "echo:", err)
 		os.Exit(1)
 	}
+}
+
+// copySelf copies this program into a folder, under the name echo.
+func copySelf(folder string) error {
+	path, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	program, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(folder, "echo"), program, 0o755) //nolint:gosec // programs of any user run it
 }
 
 // serve serves until SIGTERM, goes on for as long as linger says, and ends when all requests are
