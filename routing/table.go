@@ -33,6 +33,7 @@ type Parts struct {
 	Refused  map[string][]string
 	Problems []Problem
 	Rewound  map[string]uint64
+	GivenUp  map[string]uint64
 	Guard    *GuardState
 	// Partial is what [Table.Partial] returns.
 	Partial bool
@@ -79,6 +80,11 @@ func (t *Table) Decks() []*CompiledDeck { return t.parts.Decks }
 // Rewound returns the tenants whose stored epoch is lower than one that was seen, by name, with the
 // highest one that was: what a restore of the source from a backup leaves. It must not be changed.
 func (t *Table) Rewound() map[string]uint64 { return t.parts.Rewound }
+
+// GivenUp returns the tenants whose deletion a guard held and somebody accepted last, by name, with the epochs that they
+// had. Where a restore of the source has lost them, it does not know those epochs, above which a tenant that is made
+// again must begin. It must not be changed.
+func (t *Table) GivenUp() map[string]uint64 { return t.parts.GivenUp }
 
 // WithProblem returns a table that decides as this one does and lists one more problem.
 func (t *Table) WithProblem(p Problem) *Table {

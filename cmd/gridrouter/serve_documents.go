@@ -338,17 +338,20 @@ func (s *service) status() []byte {
 // recordEvery is how often the router looks whether there are epochs to write down.
 const recordEvery = 2 * time.Second
 
-// recordEpochs writes down the epochs that this router has seen of tenants that were set back, for
-// routers that start now. What fails is tried again, and told once in a row.
+// recordEpochs writes down the epochs that this router has seen of tenants that were set back, for routers that start
+// now, and of those that were given up, for whoever makes them again. What fails is tried again, and told once in a row.
 func (s *service) recordEpochs(ctx context.Context, client *clientv3.Client, log *zap.Logger) {
 	grid := catalog.New(catalog.Config{Client: client, Prefix: s.flags.source.etcd.Prefix, Who: s.id})
 	ticker := time.NewTicker(recordEvery)
 	defer ticker.Stop()
-	var recorded map[string]uint64
+	var recorded, given map[string]uint64
 	sources := int64(0) // of which is what is recorded
 	for failing := false; ; {
 		if now := s.documents.sources.Load(); now != sources { // the other one knows nothing of it
 			sources, recorded = now, nil
+		}
+		if t := s.router.Table(); t != nil && len(t.GivenUp()) > 0 && !maps.Equal(t.GivenUp(), given) && grid.RecordEpochs(ctx, t.GivenUp()) == nil {
+			given = t.GivenUp()
 		}
 		if t := s.router.Table(); t != nil && len(t.Rewound()) > 0 && !maps.Equal(t.Rewound(), recorded) {
 			switch err := grid.RecordEpochs(ctx, t.Rewound()); {

@@ -160,10 +160,12 @@ func (r *restorable) settles(veteran, recruit *served) {
 func TestATenantThatABackupLacksIsServedUntilItsLossIsMeant(t *testing.T) {
 	for _, end := range []string{"written again", "given up"} {
 		t.Run(end, func(t *testing.T) {
-			deck := deckYAML("d1", startDeck(t, "one"))
+			deck := deckYAML("d1", startDeck(t, "one")) + deckYAML("d2", startDeck(t, "two"))
 			r := startRestorable(t, deck+"kind: Tenant\nname: other\nhosts: [other.example]\nrules: [{name: all, deck: d1}]\n")
 			veteran := startServe(t, "--etcd", r.url, "--router-id", "veteran", "--access-log", "off")
 			r.apply(tenantYAML("d1"))
+			r.apply(tenantYAML("d2"))
+			r.apply(tenantYAML("d1")) // its epoch is above that of a new one
 			veteran.becomes(t, "one ")
 			r.restore()
 			c, revision := r.grid(), int64(0)
@@ -184,6 +186,13 @@ func TestATenantThatABackupLacksIsServedUntilItsLossIsMeant(t *testing.T) {
 			})
 			if status, body := veteran.ask("/"); (status == http.StatusOK) != (end == "written again") {
 				t.Errorf("then it answers %d %s", status, body)
+			}
+			if end == "given up" { // and made again: above all that was seen of it
+				if seen := r.seen(); rewoundEpoch(seen) != 3 {
+					t.Errorf("written down is %s, want epoch 3 of acme", seen)
+				}
+				r.apply(tenantYAML("d2"))
+				veteran.becomes(t, "two ")
 			}
 		})
 	}

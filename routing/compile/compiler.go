@@ -180,7 +180,7 @@ func (c *Compiler) publish(revision int64) *routing.Table {
 		Partial: !c.allRead, Wildcards: c.claims.wildcards > 0, Policies: c.policies.published.Seal(),
 	}
 	p.Maps, p.Weight = c.maps.Seal(before.Maps)
-	p.Guard = c.guardState()
+	p.Guard, p.GivenUp = c.guardState(), c.guard.given
 	if c.problems.changed {
 		p.Weight += len(c.problems.listed) * int(unsafe.Sizeof(routing.Problem{}))
 	}

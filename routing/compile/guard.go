@@ -25,6 +25,8 @@ type guard struct {
 	since    time.Time
 	before   int64 // GuardState.Before
 	accepted int64
+	// given are the tenants whose deletion was accepted last, with the epochs that they had ([routing.Table.GivenUp]).
+	given map[string]uint64
 	// recent are the tenants that were dropped or repointed, or held, within the window, and
 	// some from before it.
 	recent map[string]recentMove
@@ -153,12 +155,19 @@ func (c *Compiler) releaseAccepted(u *Update, b *batch) {
 	g := &c.guard
 	g.accepted, g.now = u.Accepted, time.Time{}
 	clear(g.recent)
+	given := map[string]uint64{}
 	for _, key := range slices.Sorted(maps.Keys(g.held)) {
 		if change := g.held[key]; change.Revision <= g.accepted {
+			if packed, there := c.maps.Tenants.Get(change.tenant); there && change.Deleted && change.kind == keyOfTenant {
+				given[change.tenant] = store.UnpackTenant(packed).Epoch
+			}
 			b.add(change)
 			c.problems.clear(key)
 			g.release(key)
 		}
+	}
+	if len(given) > 0 {
+		g.given = given // published: it is never changed
 	}
 	if g.revision <= g.accepted {
 		c.dropGone()

@@ -110,6 +110,26 @@ func TestOneTenantMoreThanTheLimitHoldsThemAll(t *testing.T) {
 	g.serves(0, "")
 }
 
+func TestTenantsThatAreGivenUpAreToldWithTheirEpochs(t *testing.T) {
+	g := newGuarded(t)
+	g.apply(compile.Update{Changes: []compile.Change{{Key: "tenants/t03", Value: []byte(`{"kind":"Tenant","name":"t03","epoch":7,"hosts":["t03.example"],"rules":[{"name":"all","deck":"b"}]}`)}}})
+	g.now = g.now.Add(compile.GuardWindow)
+	g.apply(compile.Update{Changes: append(dropped(0, 11), moved(11, 22, "b")...)})
+	if given := g.table.GivenUp(); len(given) > 0 {
+		t.Errorf("given up while they are held: %v", given)
+	}
+	g.apply(compile.Update{Accepted: g.revision})
+	g.serves(3, "")
+	given := g.table.GivenUp()
+	if len(given) != 11 || given["t03"] != 7 {
+		t.Errorf("given up are %v; want the eleven that were dropped, t03 with epoch 7", given)
+	}
+	g.apply(compile.Update{Changes: moved(30, 31, "b")})
+	if after := g.table.GivenUp(); len(after) != 11 {
+		t.Errorf("another change made %v of it", after)
+	}
+}
+
 func TestChangesWithinTheWindowCountTogether(t *testing.T) {
 	g := newGuarded(t)
 	g.apply(compile.Update{Changes: moved(0, 6, "b")})
