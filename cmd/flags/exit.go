@@ -32,12 +32,16 @@ func Usagef(format string, args ...any) error {
 	return &usageError{fmt.Errorf(format, args...)}
 }
 
-// Exit returns the exit status that err ends a command with; nil is [ExitClean].
+// Exit returns the exit status that err ends a command with; nil is [ExitClean]. An error with a method ExitStatus
+// has a status of its own.
 func Exit(err error) int {
 	var usage *usageError
+	var own interface{ ExitStatus() int }
 	switch {
 	case err == nil:
 		return ExitClean
+	case errors.As(err, &own):
+		return own.ExitStatus()
 	case errors.As(err, &usage):
 		return ExitUsage
 	}

@@ -40,6 +40,21 @@ func Read(name string, limit int64) ([]byte, error) {
 	return readAll(file, info, name, limit)
 }
 
+// Head returns the first bytes of a regular file, at most limit of them, and how many the file has in all. Errors
+// are those of the file system and [ErrNotRegular], each with the name. It may be called at once from any goroutine.
+func Head(name string, limit int64) (head []byte, size int64, err error) {
+	file, info, err := open(name)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer file.Close() //nolint:errcheck // it was only read
+	if !info.Mode().IsRegular() {
+		return nil, 0, problem(name, ErrNotRegular)
+	}
+	head, err = io.ReadAll(io.LimitReader(file, limit))
+	return head, info.Size(), err
+}
+
 // ReadPiped is [Read] for what is read once: the name may also be that of a pipe, such as
 // a shell's <(COMMAND) makes, or of a character device. A pipe is given up when it has not
 // ended within patience. A named pipe that nobody writes to is empty.

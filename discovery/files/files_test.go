@@ -85,6 +85,26 @@ func TestNoKindOfFileMakesAReaderWait(t *testing.T) {
 	}
 }
 
+func TestTheHeadOfAFileIsReadWithItsSize(t *testing.T) {
+	names := kinds(t)
+	f := func(kind string, limit int64, want string, wantErr error) {
+		t.Helper()
+		atOnce(t, kind, func() {
+			head, size, err := Head(names[kind], limit)
+			if string(head) != want || !errors.Is(err, wantErr) || (err == nil) != (wantErr == nil) || err == nil && size != 4 {
+				t.Errorf("%s: got %q of %d bytes, %v; want %q, %v", kind, head, size, err, want, wantErr)
+			}
+		})
+	}
+	f("file", 2, "te", nil)
+	f("file", 100, "text", nil)
+	f("fifo", 100, "", ErrNotRegular)
+	f("socket", 100, "", syscall.ENXIO)
+	f("folder", 100, "", ErrNotRegular)
+	f("missing", 100, "", fs.ErrNotExist)
+	f("zero", 100, "", ErrNotRegular)
+}
+
 func TestPipesAreReadOnceAndForSoLong(t *testing.T) {
 	names := kinds(t)
 	f := func(kind, want string, limit int64, wantErr error) {
