@@ -54,6 +54,12 @@ func newEtcdWorld(t *testing.T, version string, replicas int32, edit func(*v1alp
 	return w
 }
 
+// kubectlIn runs kubectl in a namespace.
+func kubectlIn(ctx context.Context, namespace string, args ...string) (string, error) {
+	out, err := exec.CommandContext(ctx, "kubectl", append([]string{"-n", namespace}, args...)...).CombinedOutput()
+	return string(out), err
+}
+
 // describeEtcd logs what a person would look at after a failure.
 func (w *etcdWorld) describeEtcd() {
 	for _, args := range [][]string{

@@ -258,6 +258,13 @@ func (r *Reconciler) writeStatus(ctx context.Context, c *v1alpha1.EtcdCluster, b
 
 // letGo lets go of the members of a cluster that is deleted: etcd goes with it, so nobody is to be taken out of it.
 func (r *Reconciler) letGo(ctx context.Context, cluster types.NamespacedName) error {
+	c := &v1alpha1.EtcdCluster{}
+	switch err := r.options.Live.Get(ctx, cluster, c); {
+	case client.IgnoreNotFound(err) != nil:
+		return err
+	case err == nil && c.DeletionTimestamp == nil:
+		return nil // it was made anew: that is told by itself
+	}
 	var records v1alpha1.EtcdMemberList
 	if err := r.options.Live.List(ctx, &records, client.InNamespace(cluster.Namespace), client.MatchingLabels{render.LabelCluster: cluster.Name}); err != nil {
 		return fmt.Errorf("list EtcdMembers: %w", err)

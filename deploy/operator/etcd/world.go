@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gridrouter.io/deploy/api/v1alpha1"
+	etcdmember "gridrouter.io/deploy/etcd/member"
 	"gridrouter.io/deploy/operator/etcd/observe"
 	"gridrouter.io/deploy/operator/etcd/plan"
 	"gridrouter.io/deploy/operator/etcd/render"
@@ -232,13 +233,6 @@ func stateOf(o *v1alpha1.EtcdMember) plan.State {
 	return plan.New
 }
 
-// Exit statuses of "gridrouter etcd run" (docs/ETCD.md).
-const (
-	exitDataLost    = 41
-	exitForeignData = 42
-	exitUnreadable  = 43
-)
-
 // lost says why a member's data is gone or not its own, by the status with which its container ended.
 func lost(pod *corev1.Pod) string {
 	if pod == nil {
@@ -254,7 +248,7 @@ func lost(pod *corev1.Pod) string {
 				continue
 			}
 			switch end.ExitCode {
-			case exitDataLost, exitForeignData, exitUnreadable:
+			case etcdmember.ExitDataLost, etcdmember.ExitOtherMember, etcdmember.ExitUnreadable:
 				if end.Message != "" {
 					return clipped(end.Message)
 				}

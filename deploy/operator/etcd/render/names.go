@@ -12,6 +12,7 @@ import (
 	metav1ac "k8s.io/client-go/applyconfigurations/meta/v1"
 
 	"gridrouter.io/deploy/api/v1alpha1"
+	"gridrouter.io/deploy/etcd/member"
 )
 
 // FieldOwner owns what the operator applies.
@@ -31,7 +32,7 @@ const (
 	AnnotationTemplate = "gridrouter.io/etcd-template"
 	// AnnotationJoined, on a pod, is MEMBER/CLUSTER, the ids in hexadecimal digits, once the member has begun: what runs
 	// etcd refuses to start it without the data of these (docs/ETCD.md).
-	AnnotationJoined = "gridrouter.io/etcd-joined"
+	AnnotationJoined = member.Joined
 	// AnnotationRemoved, on a volume's claim, is when its member was removed, as RFC 3339 has it.
 	AnnotationRemoved = "gridrouter.io/etcd-removed"
 )

@@ -117,7 +117,7 @@ func args(c *v1alpha1.EtcdCluster, m *v1alpha1.EtcdMember) []string {
 	}
 	s, host := scheme(c), HostOf(c, m.Name)
 	all := []string{
-		"--name=" + m.Name, "--data-dir=" + dataFolder, "--initial-cluster-state=" + state, "--initial-cluster=" + peers,
+		"--name=" + m.Name, "--initial-cluster-state=" + state, "--initial-cluster=" + peers,
 		"--initial-cluster-token=" + string(c.UID), "--initial-advertise-peer-urls=" + PeerURL(c, m.Name),
 		fmt.Sprintf("--listen-peer-urls=%s://0.0.0.0:%d", s, PeerPort), fmt.Sprintf("--listen-client-urls=%s://0.0.0.0:%d", s, ClientPort),
 		fmt.Sprintf("--advertise-client-urls=%s://%s:%d", s, host, ClientPort), fmt.Sprintf("--listen-metrics-urls=http://0.0.0.0:%d", MetricsPort),
