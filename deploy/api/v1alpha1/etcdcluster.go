@@ -49,8 +49,8 @@ type EtcdClusterList struct {
 
 // EtcdClusterSpec is what an etcd cluster is to be.
 //
-// +kubebuilder:validation:XValidation:rule="self.class != 'Guaranteed' || (has(self.resources) && has(self.resources.limits) && ['cpu', 'memory'].all(r, r in self.resources.limits && (!has(self.resources.requests) || !(r in self.resources.requests) || quantity(string(self.resources.requests[r])).compareTo(quantity(string(self.resources.limits[r]))) == 0)))",message="class Guaranteed asks for limits of cpu and memory, and for requests that are absent or equal to them: set resources.limits, or choose class Burstable"
-// +kubebuilder:validation:XValidation:rule="self.class != 'BestEffort' || !has(self.resources) || (!has(self.resources.limits) && !has(self.resources.requests))",message="class BestEffort requests and limits nothing: remove resources, or choose class Burstable"
+// +kubebuilder:validation:XValidation:rule="!has(self.class) || self.class != 'Guaranteed' || (has(self.resources) && has(self.resources.limits) && ['cpu', 'memory'].all(r, r in self.resources.limits && (!has(self.resources.requests) || !(r in self.resources.requests) || quantity(string(self.resources.requests[r])).compareTo(quantity(string(self.resources.limits[r]))) == 0)))",message="class Guaranteed asks for limits of cpu and memory, and for requests that are absent or equal to them: set resources.limits, or choose class Burstable"
+// +kubebuilder:validation:XValidation:rule="!has(self.class) || self.class != 'BestEffort' || !has(self.resources) || (!has(self.resources.limits) && !has(self.resources.requests))",message="class BestEffort requests and limits nothing: remove resources, or choose class Burstable"
 // +kubebuilder:validation:XValidation:rule="!has(self.options) || !has(self.options.quotaBytes) || quantity(string(self.options.quotaBytes)).compareTo(quantity(string(self.storage.size))) <= 0",message="options.quotaBytes is more than storage.size, and the disk would be full before etcd says so: lower the quota, or give more storage"
 type EtcdClusterSpec struct {
 	// The version of etcd, such as 3.7.3. The image's tag is "v" and this. A change replaces the members one after
@@ -239,7 +239,7 @@ type EtcdOptions struct {
 
 // EtcdAutoCompaction says how old revisions are forgotten.
 //
-// +kubebuilder:validation:XValidation:rule="self.mode == 'Off' || self.mode == 'Revision' && self.retention.matches('^[0-9]{1,12}$') && int(self.retention) >= 1 || self.mode == 'Periodic' && self.retention.matches('^[0-9]{1,6}(s|m|h)$') && duration(self.retention) > duration('0s')",message="autoCompaction.retention must be a number of revisions with mode Revision, such as \"10000\", or a duration with mode Periodic, such as 1h"
+// +kubebuilder:validation:XValidation:rule="!has(self.mode) || !has(self.retention) || self.mode == 'Off' || self.mode == 'Revision' && self.retention.matches('^[0-9]{1,12}$') && int(self.retention) >= 1 || self.mode == 'Periodic' && self.retention.matches('^[0-9]{1,6}(s|m|h)$') && duration(self.retention) > duration('0s')",message="autoCompaction.retention must be a number of revisions with mode Revision, such as \"10000\", or a duration with mode Periodic, such as 1h"
 type EtcdAutoCompaction struct {
 	// Revision: the newest revisions are kept. Periodic: those of the last time. Off: all, until somebody compacts.
 	// +optional
