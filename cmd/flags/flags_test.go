@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -271,4 +272,31 @@ func FuzzConfigFile(f *testing.F) {
 			t.Fatalf("got %+v", out)
 		}
 	})
+}
+
+// statusError is an error with an exit status of its own.
+type statusError int
+
+func (s statusError) Error() string   { return "no luck" }
+func (s statusError) ExitStatus() int { return int(s) }
+
+func TestAnErrorMayHaveAnExitStatusOfItsOwn(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want int
+	}{
+		{nil, flags.ExitClean},
+		{errors.New("no luck"), flags.ExitFault},
+		{flags.Usagef("write it so"), flags.ExitUsage},
+		{statusError(41), 41},
+		{fmt.Errorf("today: %w", statusError(42)), 42},
+	} {
+		root := &cobra.Command{Use: "tool", RunE: func(*cobra.Command, []string) error { return c.err }}
+		root.SetArgs([]string{})
+		root.SetErr(io.Discard)
+		flags.Bind(root, "TOOL_")
+		if got := flags.Main(t.Context(), root); got != c.want {
+			t.Errorf("%v ends with status %d, want %d", c.err, got, c.want)
+		}
+	}
 }
