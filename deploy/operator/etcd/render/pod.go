@@ -20,7 +20,7 @@ const Container = "etcd"
 const (
 	volumeFolder = "/var/lib/etcd"
 	dataFolder   = volumeFolder + "/data"
-	toolsFolder  = "/gridrouter"
+	toolsFolder  = "/tools" // not /gridrouter, which is the program itself in its image
 	aboutFolder  = "/etc/gridrouter/pod"
 	tlsFolder    = "/etc/gridrouter/tls"
 )
