@@ -22,6 +22,23 @@ func TestEachKeySourceIsDocumented(t *testing.T) {
 	}
 }
 
+// TestEachKeySourceIsTried looks for each source in the tests that would not fail without it.
+func TestEachKeySourceIsTried(t *testing.T) {
+	for _, source := range reflect.VisibleFields(reflect.TypeFor[routing.KeySource]()) {
+		member, _, _ := strings.Cut(source.Tag.Get("json"), ",")
+		for path, want := range map[string]string{
+			"../routing/testdata/decisions/key_sources.txt": "key: {" + member + ": ",
+			"../routing/allocation_test.go":                 "key: {" + member + ": ",
+			"../routing/reading_test.go":                    "KeySource{" + source.Name + ": ",
+			"../router/agreement_test.go":                   "KeySource{" + source.Name + ": ",
+		} {
+			if text, err := os.ReadFile(path); err != nil || !strings.Contains(string(text), want) {
+				t.Errorf("%s tries no %q (%v)", path, want, err)
+			}
+		}
+	}
+}
+
 // TestEachParameterOfExplainIsDocumented fills a question, and looks for each parameter of its query: in the row of
 // /explain in ADMIN.md, and in what /explain answers where it is asked nothing.
 func TestEachParameterOfExplainIsDocumented(t *testing.T) {
