@@ -32,8 +32,10 @@ func TestEachKeySourceIsTried(t *testing.T) {
 			"../routing/reading_test.go":                    "KeySource{" + source.Name + ": ",
 			"../router/agreement_test.go":                   "KeySource{" + source.Name + ": ",
 		} {
-			if text, err := os.ReadFile(path); err != nil || !strings.Contains(string(text), want) {
-				t.Errorf("%s tries no %q (%v)", path, want, err)
+			if text, err := os.ReadFile(path); err != nil {
+				t.Fatal(err)
+			} else if !strings.Contains(string(text), want) {
+				t.Errorf("%s lacks %q: try the new source there", path, want)
 			}
 		}
 	}
