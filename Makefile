@@ -141,7 +141,7 @@ bench-table: build ## measure the table against what is promised; ARGS=--short f
 
 .PHONY: lint
 lint: ## formatting and static checks, with pinned tools
-	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
+	@unformatted=$$(git ls-files -co --exclude-standard '*.go' | while read -r file; do test ! -f "$$file" || echo "$$file"; done | xargs gofmt -l); \
 		if [ -n "$$unformatted" ]; then echo "run gofmt -w on: $$unformatted"; exit 1; fi
 	$(GO) vet ./...
 	$(GO) vet -tags slim ./cmd/...

@@ -60,7 +60,7 @@ func TestTheAccessLogsPageHasEveryField(t *testing.T) {
 	}
 }
 
-// fill gives a field of an entry a value that is not left out.
+// fill gives a field of a struct a value that is not left out.
 func fill(t *testing.T, name string, field reflect.Value) {
 	t.Helper()
 	switch value := field.Addr().Interface().(type) {
@@ -72,6 +72,8 @@ func fill(t *testing.T, name string, field reflect.Value) {
 		*value = []byte("x")
 	case *string:
 		*value = "x"
+	case *[]string:
+		*value = []string{"x"}
 	case *int:
 		*value = 1
 	case *int64:

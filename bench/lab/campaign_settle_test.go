@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
+
 	"gridrouter.io/bench/lab"
 	"gridrouter.io/discovery"
 )
@@ -110,9 +112,17 @@ func (c *campaign) act() error {
 		return c.settleRestore(nil)
 	}
 	if fleet, err := c.fleet(); err == nil && fleet.otherForms() {
-		return c.mendCorrupt()
+		return errors.Join(c.mendCorrupt(), c.sweepOdd())
 	}
 	return nil
+}
+
+// sweepOdd takes odd and large documents away. Where one is bad that was good before, a router that starts anew has not
+// the form that the others keep.
+func (c *campaign) sweepOdd() error {
+	return c.withEtcd(func(ctx context.Context, client *clientv3.Client) error {
+		return c.sweep(ctx, client, func(key string) bool { return !expectedKey.MatchString(key) })
+	})
 }
 
 // guardTold is what gridctl guard tells.

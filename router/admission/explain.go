@@ -77,14 +77,13 @@ func Explain(t *routing.Table, pins PinReader, q Question) (routing.Explanation,
 
 // fill puts into a request what its head does not say.
 func (q *Question) fill(request *routing.Request) error {
-	if q.ClientIP == "" {
-		return nil
+	if q.ClientIP != "" {
+		client, err := netip.ParseAddr(q.ClientIP)
+		if err != nil {
+			return fmt.Errorf("clientIP %q is no IP address; write one such as 192.0.2.7", q.ClientIP)
+		}
+		request.ClientIP = client.Unmap()
 	}
-	client, err := netip.ParseAddr(q.ClientIP)
-	if err != nil {
-		return fmt.Errorf("clientIP %q is no IP address; write one such as 192.0.2.7", q.ClientIP)
-	}
-	request.ClientIP = client.Unmap()
 	return nil
 }
 
