@@ -201,7 +201,9 @@ func TestWhatIsDamagedIsMadeAnew(t *testing.T) {
 	f("it is for the names", func(w *world) { w.has[m] = w.has["edge.member.edge-0"] })
 	f("holds a \"PRIVATE KEY\"", func(w *world) { w.change(m, CertKey, w.has[m][PrivateKey]) })
 	f("cannot be read", set(m, CertKey, pem.EncodeToMemory(&pem.Block{Type: certBlock, Bytes: []byte{1, 2}})))
-	f("cut off", func(w *world) { w.change(m, CertKey, append(slices.Clone(w.has[m][CertKey]), w.has[m][CertKey][:100]...)) })
+	f("cut off", func(w *world) {
+		w.change(m, CertKey, append(slices.Clone(w.has[m][CertKey]), w.has[m][CertKey][:100]...))
+	})
 }
 
 func TestWhatIsWantedIsFollowed(t *testing.T) {
