@@ -63,7 +63,7 @@ func onlyCAs(text []byte) []*x509.Certificate {
 	certs, _ := readCerts(text) // of what is damaged, that which can be read counts
 	return slices.DeleteFunc(certs, func(cert *x509.Certificate) bool {
 		_, ours := cert.PublicKey.(*ecdsa.PublicKey)
-		return !ours || !cert.IsCA || cert.CheckSignatureFrom(cert) != nil
+		return !ours || !cert.IsCA || len(cert.SubjectKeyId) == 0 || cert.CheckSignatureFrom(cert) != nil
 	})
 }
 
@@ -115,8 +115,10 @@ func (a authority) id() string {
 	if a.current == nil {
 		return ""
 	}
-	return hex.EncodeToString(a.current.cert.SubjectKeyId)
+	return idOf(a.current.cert)
 }
+
+func idOf(ca *x509.Certificate) string { return hex.EncodeToString(ca.SubjectKeyId) }
 
 // newCA makes a CA, instead of another if there is one.
 func newCA(random io.Reader, now time.Time, w *Wanted, before *x509.Certificate) (*pair, error) {

@@ -136,7 +136,7 @@ func (c *chaos) calm() {
 // end: whoever runs is trusted by all who run, at every moment.
 func TestAllTrustEachOtherWhateverIsLate(t *testing.T) {
 	rotations := 0
-	for seed := range uint64(20) {
+	for seed := range uint64(12) {
 		c := newChaos(t, seed)
 		for range 300 {
 			switch dice := c.random.IntN(100); {
@@ -160,7 +160,7 @@ func TestAllTrustEachOtherWhateverIsLate(t *testing.T) {
 			}
 		}
 	}
-	if rotations < 20 {
+	if rotations < 12 {
 		t.Errorf("only %d rotations were tried", rotations)
 	}
 	t.Logf("%d rotations", rotations)

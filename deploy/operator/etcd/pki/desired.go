@@ -121,26 +121,54 @@ type maker struct {
 	holders   []holder
 }
 
-// known is the authority as the Secrets have it. Where the CA's Secret is gone or has no CA that can be read, the
-// members' Secrets tell which CAs their certificates are from; these stay trusted.
+// known is the authority as the CA's Secret has it, and as far as that is lost or damaged, as the other Secrets tell:
+// a CA that most of them trust stays trusted while a certificate of it is in use; one of which they do not know must
+// become known before it signs. A single Secret in which somebody has put another CA changes nothing.
 func (m *maker) known() authority {
 	a := readAuthority(m.has[m.wanted.CASecret()])
-	if len(a.all()) > 0 {
-		return a
+	trusted := m.mostTrust()
+	for _, ca := range trusted {
+		if m.inUse(ca) {
+			a.previous = append(a.previous, ca)
+		}
 	}
-	for _, h := range m.holders {
-		data := m.has[h.secret]
-		cert, _, err := readPair(data[CertKey], data[PrivateKey])
-		if err != nil || !h.server {
-			continue
+	if a.current != nil && len(trusted) > 0 && !slices.ContainsFunc(trusted, a.current.cert.Equal) {
+		if a.next != nil {
+			a.previous = append(a.previous, a.next.cert)
 		}
-		for _, ca := range onlyCAs(data[TrustKey]) {
-			if cert.CheckSignatureFrom(ca) == nil {
-				a.previous = append(a.previous, ca)
-			}
-		}
+		a.current, a.next = nil, a.current
 	}
 	return a.tidy()
+}
+
+// mostTrust are the CAs in more than half of those Secrets of holders that have any.
+func (m *maker) mostTrust() []*x509.Certificate {
+	var all []*x509.Certificate
+	secrets := 0
+	for _, h := range m.holders {
+		if cas := union(onlyCAs(m.has[h.secret][TrustKey])...); len(cas) > 0 {
+			all = append(all, cas...)
+			secrets++
+		}
+	}
+	return slices.DeleteFunc(union(all...), func(ca *x509.Certificate) bool {
+		n := 0
+		for _, other := range all {
+			if other.Equal(ca) {
+				n++
+			}
+		}
+		return n <= secrets/2
+	})
+}
+
+// inUse says whether a Secret has, or somebody shows, a certificate that a CA signed.
+func (m *maker) inUse(ca *x509.Certificate) bool {
+	return slices.ContainsFunc(m.processes, func(q Process) bool { return q.Issuer == idOf(ca) }) ||
+		slices.ContainsFunc(m.holders, func(h holder) bool {
+			cert, _, err := readPair(m.has[h.secret][CertKey], m.has[h.secret][PrivateKey])
+			return err == nil && cert.CheckSignatureFrom(ca) == nil
+		})
 }
 
 // step takes the one step of the CA's life that can be taken now, if any. The plan is of the authority as it is.
