@@ -44,7 +44,7 @@ func readAuthority(data Data) authority {
 		return &pair{cert, key}
 	}
 	a.current, a.next = read(TrustKey, caKey), read(nextCert, nextKey)
-	a.previous = append(orphans, onlyCAs(data[previousCA])...)
+	a.previous = slices.Concat(orphans, onlyCAs(data[previousCA]))
 	return a.tidy()
 }
 

@@ -192,3 +192,12 @@ func BundleID(text []byte) string {
 // IssuerID identifies the CA that issued a certificate which someone shows, as in the answer of a handshake.
 // It believes what the certificate says: who asks has verified it. "": the certificate does not say.
 func IssuerID(cert *x509.Certificate) string { return hex.EncodeToString(cert.AuthorityKeyId) }
+
+// IDs are the [BundleID] and the [IssuerID] of what a Secret holds, for who shows and trusts that: a client that has
+// read it. Each is "" if it cannot be read.
+func IDs(data Data) (bundle, issuer string) {
+	if cert, _, err := readPair(data[CertKey], data[PrivateKey]); err == nil {
+		issuer = IssuerID(cert)
+	}
+	return BundleID(data[TrustKey]), issuer
+}

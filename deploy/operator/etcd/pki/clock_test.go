@@ -71,9 +71,9 @@ func TestAClockThatJumpsBreaksNothing(t *testing.T) {
 		w.now = start.Add(after)
 		w.settle()
 		w.runs()
-		real := w.now
+		right := w.now
 		for range 4 {
-			for _, at := range []time.Time{real.Add(jump), real} {
+			for _, at := range []time.Time{right.Add(jump), right} {
 				w.now = at
 				p, whys := w.settle()
 				if len(whys) > 11 { // what is late, a new CA, and the bundles with it
@@ -87,13 +87,13 @@ func TestAClockThatJumpsBreaksNothing(t *testing.T) {
 					}
 				}
 				for _, q := range w.running {
-					if err := verify(real, w.leaf(q.Secret), w.has[q.Secret][TrustKey]); err != nil {
+					if err := verify(right, w.leaf(q.Secret), w.has[q.Secret][TrustKey]); err != nil {
 						t.Errorf("after a jump by %s, at %s: %v", jump, at, err)
 					}
 				}
 			}
 		}
-		w.now = real
+		w.now = right
 		if _, whys := w.settle(); len(whys) > 0 {
 			t.Errorf("after a jump by %s it goes on: %q", jump, whys)
 		}

@@ -136,7 +136,7 @@ func (c *chaos) calm() {
 // end: whoever runs is trusted by all who run, at every moment.
 func TestAllTrustEachOtherWhateverIsLate(t *testing.T) {
 	rotations := 0
-	for seed := range uint64(12) {
+	for seed := range uint64(6) {
 		c := newChaos(t, seed)
 		for range 300 {
 			switch dice := c.random.IntN(100); {
@@ -160,7 +160,7 @@ func TestAllTrustEachOtherWhateverIsLate(t *testing.T) {
 			}
 		}
 	}
-	if rotations < 12 {
+	if rotations < 6 {
 		t.Errorf("only %d rotations were tried", rotations)
 	}
 	t.Logf("%d rotations", rotations)

@@ -76,7 +76,7 @@ func TestADamagedCABreaksNothing(t *testing.T) {
 					c.trusting()
 					c.finish()
 					c.trusting()
-					for range 30 {
+					for range 10 {
 						c.follow()
 						c.trusting()
 						c.finish()

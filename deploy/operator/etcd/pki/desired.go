@@ -89,26 +89,18 @@ func Desired(now time.Time, random io.Reader, has map[string]Data, processes []P
 	}
 	m := &maker{now: now, random: random, has: has, wanted: &wanted, processes: processes, holders: wanted.holders()}
 	a := m.known()
-	why := ""
-	var plan Plan
-	var err error
-	if len(a.all()) > 0 {
-		if plan, err = m.plan(a, "what could not be used is left out"); err != nil {
-			return Plan{}, err
+	plan := Plan{}
+	if lost := a.current == nil && a.next == nil; !lost {
+		var err error
+		if plan, err = m.plan(a, "what could not be used is left out"); err != nil || len(plan.Writes) > 0 {
+			return plan, err
 		}
 	}
-	if a.current == nil && a.next == nil || len(plan.Writes) == 0 {
-		var next authority
-		if next, why, err = m.step(a, &plan); err != nil {
-			return Plan{}, err
-		}
-		if why != "" {
-			if plan, err = m.plan(next, why); err != nil {
-				return Plan{}, err
-			}
-		}
+	next, why, err := m.step(a, &plan)
+	if err != nil || why == "" {
+		return plan, err
 	}
-	return plan, nil
+	return m.plan(next, why)
 }
 
 // maker makes one plan.

@@ -20,12 +20,9 @@ type router struct {
 	secret string
 }
 
-func (r *router) process(w *world) Process {
-	cert, _, err := readPair(r.data[CertKey], r.data[PrivateKey])
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return Process{Name: "router", Secret: r.secret, Bundle: BundleID(r.data[TrustKey]), Issuer: IssuerID(cert)}
+func (r *router) process() Process {
+	bundle, issuer := IDs(r.data)
+	return Process{Name: "router", Secret: r.secret, Bundle: bundle, Issuer: issuer}
 }
 
 func TestRotationUnderRunningMembers(t *testing.T) {
@@ -69,7 +66,7 @@ type rotation struct{ writes, restarts, reads int }
 func (e *etcds) rotate(r *router, name string) (n rotation) {
 	e.t.Helper()
 	for step := range 100 {
-		e.running = e.observed(r.process(e.world))
+		e.running = e.observed(r.process())
 		p := e.plan()
 		did := ""
 		switch restart := p.NeedsRestart(); {

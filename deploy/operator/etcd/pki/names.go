@@ -96,7 +96,7 @@ type holder struct {
 
 // holders are all that are to have certificates, members first, each once, in the order of their names.
 func (w *Wanted) holders() []holder {
-	var all []holder
+	all := make([]holder, 0, len(w.Members)+len(w.Users)+1)
 	for _, name := range sortedSet(w.Members) {
 		all = append(all, holder{
 			secret: w.MemberSecret(name), what: "member " + name, server: true, hosts: w.hosts(name),

@@ -69,9 +69,8 @@ func (w *world) settle() (Plan, []string) {
 func (w *world) runs() {
 	w.running = nil
 	for _, h := range w.wanted.holders() {
-		w.running = append(w.running, Process{
-			Name: h.what, Secret: h.secret, Bundle: BundleID(w.has[h.secret][TrustKey]), Issuer: IssuerID(w.leaf(h.secret)),
-		})
+		bundle, issuer := IDs(w.has[h.secret])
+		w.running = append(w.running, Process{Name: h.what, Secret: h.secret, Bundle: bundle, Issuer: issuer})
 	}
 }
 
@@ -280,6 +279,17 @@ func TestReadyForTLS(t *testing.T) {
 		}
 		if err := verify(start, w.leaf(name), data[TrustKey]); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+func BenchmarkPlanAtRest(b *testing.B) {
+	w := newWorld(b, three())
+	w.settle()
+	w.runs()
+	for b.Loop() {
+		if p := w.plan(); len(p.Writes) > 0 {
+			b.Fatal("it writes")
 		}
 	}
 }
