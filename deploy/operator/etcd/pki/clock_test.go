@@ -145,3 +145,27 @@ func TestCertificatesDoNotOutliveTheirCA(t *testing.T) {
 		}
 	}
 }
+
+func TestANewCAThatWaitedForTooLongIsReplaced(t *testing.T) {
+	w := newWorld(t, three())
+	w.settle()
+	w.runs()
+	w.now = start.Add(time.Hour)
+	w.wanted.RenewCA = w.now
+	w.settle()
+	w.now = start.Add(11 * year)
+	p, whys := w.settle()
+	if len(whys) != 6 || whys[0] != "edge.ca: the new CA is out of its time: another was made" || p.TrustLost || p.Waiting == "" {
+		t.Errorf("%q %+v", whys, p)
+	}
+}
+
+func TestNoCertificateIsMadeThatWouldBeNoBetter(t *testing.T) {
+	w := newWorld(t, three())
+	w.settle()
+	w.runs()
+	w.now = start.Add(-2 * year)
+	if _, whys := w.settle(); len(whys) != 6 || !strings.HasPrefix(whys[0], "edge.ca: the CA begins only on") {
+		t.Errorf("%q", whys)
+	}
+}

@@ -163,3 +163,37 @@ func TestARotationWaitsForThoseOfWhomNothingIsKnown(t *testing.T) {
 		t.Errorf("%d CAs are trusted, %q", len(certs), p.Waiting)
 	}
 }
+
+func TestAnOlderSecretOfTheCAIsPutBack(t *testing.T) {
+	c := newChaos(t, 1)
+	older := c.has[c.wanted.CASecret()]
+	c.now = c.now.Add(time.Hour)
+	c.wanted.RenewCA = c.now
+	c.calm()
+	c.has[c.wanted.CASecret()] = older
+	c.wanted.RenewCA = time.Time{}
+	c.finish()
+	if data := c.has[c.wanted.CASecret()]; len(data[caKey]) > 0 || len(data[nextKey]) == 0 {
+		t.Error("a CA signs that nobody trusts")
+	}
+	for range 10 {
+		c.follow()
+		c.trusting()
+		c.finish()
+	}
+	c.calm()
+}
+
+func TestTheKeyOfTheCAAndAllBundlesAreLost(t *testing.T) {
+	c := newChaos(t, 1)
+	c.change(c.wanted.CASecret(), caKey, nil)
+	for _, h := range c.wanted.holders() {
+		c.change(h.secret, TrustKey, nil)
+	}
+	for range 10 {
+		c.finish()
+		c.follow()
+		c.trusting()
+	}
+	c.calm()
+}
