@@ -111,6 +111,8 @@ var rooms = []room{
 		"a verdict is reckoned from numbers alone"},
 	{"deploy/operator/fleet/tables", []string{"discovery"}, []string{"github.com/valyala/fasthttp", "k8s.io/", "go.etcd.io/etcd/server/"},
 		"what routers tell of themselves in etcd is read without Kubernetes"},
+	{"deploy/operator/etcd/pki", nil, []string{"github.com/valyala/fasthttp", "k8s.io/", "go.etcd.io/", "go.uber.org/zap"},
+		"certificates are decided by pure code: the Secrets and a clock in, the Secrets out"},
 	{"deploy/operator/fleet/vip", []string{"deploy/api"}, []string{"github.com/valyala/fasthttp", "go.etcd.io/"}, "real servers follow pods and tables, wherever these come from"},
 	{"deploy/operator/routermetrics", nil, []string{"github.com/valyala/fasthttp", "go.etcd.io/", "k8s.io/"}, "numbers of routers are read over HTTP, as by any Prometheus"},
 	{"deploy/operator/metricsapi", []string{"deploy/operator/routermetrics"}, []string{"github.com/valyala/fasthttp", "go.etcd.io/"}, "the metrics API shows numbers that others read"},
