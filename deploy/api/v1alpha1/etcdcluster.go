@@ -178,7 +178,7 @@ const (
 // EtcdTLS says how members and clients know each other.
 type EtcdTLS struct {
 	// Operator: the operator makes an authority for this cluster, and certificates of it for members and clients;
-	// clients find theirs in the Secret NAME-client-tls. Off: no TLS, for trials. It cannot be changed.
+	// clients find theirs in the Secret NAME.user.client. Off: no TLS, for trials. It cannot be changed.
 	// +optional
 	// +kubebuilder:default=Operator
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="tls.mode cannot be changed: make a new cluster with it, and move the data there"
@@ -190,6 +190,10 @@ type EtcdTLS struct {
 	// +kubebuilder:validation:MaxLength=32
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,5}([.][0-9]{1,3})?(ms|s|m|h))+$') && duration(self) >= duration('1h') && duration(self) <= duration('4320h')",message="tls.rotateBefore must be a duration from 1h to 4320h: write one such as 720h"
 	RotateBefore *metav1.Duration `json:"rotateBefore,omitempty"`
+	// Asks for another authority if the present one was made before this time. Members are restarted twice, one after the
+	// other. Default: none is asked for, and one is made before the end of the old one, after ten years.
+	// +optional
+	RenewCA *metav1.Time `json:"renewCA,omitempty"`
 }
 
 // EtcdTLSMode is who makes certificates.

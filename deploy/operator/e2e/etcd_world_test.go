@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"os/exec"
 	"slices"
@@ -39,7 +41,7 @@ func newEtcdWorld(t *testing.T, version string, replicas int32, edit func(*v1alp
 	c := &v1alpha1.EtcdCluster{
 		ObjectMeta: metav1.ObjectMeta{Name: w.name},
 		Spec: v1alpha1.EtcdClusterSpec{
-			Version: version, Replicas: &replicas, Storage: v1alpha1.EtcdStorage{Size: resource.MustParse("1Gi")}, TLS: v1alpha1.EtcdTLS{Mode: v1alpha1.EtcdTLSOff},
+			Version: version, Replicas: &replicas, Storage: v1alpha1.EtcdStorage{Size: resource.MustParse("1Gi")},
 		},
 	}
 	if edit != nil {
@@ -138,8 +140,12 @@ func (w *etcdWorld) member(name string) *corev1.Pod {
 // dial returns a client of the cluster's Service.
 func (w *etcdWorld) dial() *clientv3.Client {
 	w.Helper()
+	scheme, secured := "http", (*tls.Config)(nil)
+	if w.cluster().Spec.TLS.Mode != v1alpha1.EtcdTLSOff {
+		scheme, secured = "https", w.clientTLS()
+	}
 	c, err := clientv3.New(clientv3.Config{
-		Endpoints: []string{"http://" + w.host(w.name+"-client") + ":2379"}, DialTimeout: 2 * time.Second, DialKeepAliveTime: 2 * time.Second,
+		Endpoints: []string{scheme + "://" + w.host(w.name+"-client") + ":2379"}, TLS: secured, DialTimeout: 2 * time.Second, DialKeepAliveTime: 2 * time.Second,
 		DialKeepAliveTimeout: 2 * time.Second, Logger: zap.NewNop(),
 	})
 	if err != nil {
@@ -147,6 +153,42 @@ func (w *etcdWorld) dial() *clientv3.Client {
 	}
 	w.Cleanup(func() { _ = c.Close() })
 	return c
+}
+
+// clientTLS is what clients find in their Secret, read anew at each handshake.
+func (w *etcdWorld) clientTLS() *tls.Config {
+	w.Helper()
+	read := func() (*corev1.Secret, error) {
+		s := &corev1.Secret{}
+		err := w.client.Get(w.Context(), client.ObjectKey{Namespace: w.namespace, Name: w.name + ".user.client"}, s)
+		return s, err
+	}
+	w.eventually("clients have a certificate", func() error { _, err := read(); return err })
+	return &tls.Config{
+		MinVersion: tls.VersionTLS12,
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			s, err := read()
+			if err != nil {
+				return nil, err
+			}
+			pair, err := tls.X509KeyPair(s.Data["tls.crt"], s.Data["tls.key"])
+			return &pair, err
+		},
+		InsecureSkipVerify: true, // VerifyConnection does it, by what the Secret has then
+		VerifyConnection: func(state tls.ConnectionState) error {
+			s, err := read()
+			if err != nil {
+				return err
+			}
+			roots, between := x509.NewCertPool(), x509.NewCertPool()
+			roots.AppendCertsFromPEM(s.Data["ca.crt"])
+			for _, cert := range state.PeerCertificates[1:] {
+				between.AddCert(cert)
+			}
+			_, err = state.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: between, DNSName: w.host(w.name + "-client")})
+			return err
+		},
+	}
 }
 
 // ledger writes to a cluster without a pause, watches what is written, and holds one against the other.

@@ -39,6 +39,7 @@ func (r *Reconciler) act(ctx context.Context, w *world, step plan.Step, d *done)
 		if err != nil {
 			return step, err
 		}
+		fresh.certificates = w.certificates
 		again := plan.Decide(fresh.plan())
 		if again.Act != step.Act || again.Member != step.Member || again.ID != step.ID {
 			d.changed = true // what was seen was old
@@ -139,11 +140,19 @@ func (r *Reconciler) isFree(ctx context.Context, namespace, name string) (bool, 
 
 // startPod makes the pod of a member, and before that the claim of its volume.
 func (r *Reconciler) startPod(ctx context.Context, w *world, m *member) error {
-	joined := ""
-	if stateOf(m.o) == plan.Joined {
-		joined = m.o.Status.ID + "/" + w.c.Status.ClusterID
+	return r.options.Client.Apply(ctx, render.Pod(w.c, m.o, r.options.Defaults, w.podFacts(m)), client.FieldOwner(render.FieldOwner), client.ForceOwnership)
+}
+
+// podFacts are what a member's pod is told besides its template.
+func (w *world) podFacts(m *member) render.PodFacts {
+	var facts render.PodFacts
+	if stateOf(m.o) == plan.Joined && m.o.Status.ID != "" {
+		facts.Joined = m.o.Status.ID + "/" + w.c.Status.ClusterID
 	}
-	return r.options.Client.Apply(ctx, render.Pod(w.c, m.o, r.options.Defaults, joined), client.FieldOwner(render.FieldOwner), client.ForceOwnership)
+	if w.certificates != nil {
+		facts.Trust = w.certificates.plan.Bundle
+	}
+	return facts
 }
 
 // markJoined writes down that a member has begun: first where what starts its container reads it, then where the operator

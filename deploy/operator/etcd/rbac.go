@@ -10,4 +10,7 @@ package etcd
 // +kubebuilder:rbac:groups=gridrouter.io,resources=etcdmembers/status,verbs=get;update;patch
 //
 // What members are made of.
+// The certificates of members and clients.
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;create;update;delete
+//
 // +kubebuilder:rbac:groups="",resources=pods;persistentvolumeclaims,verbs=get;list;watch;create;patch;delete

@@ -50,6 +50,7 @@ type Options struct {
 // Reconciler keeps etcd clusters at what their specs say. Its methods may be called at once for different clusters.
 type Reconciler struct {
 	options Options
+	trust   trust
 	// queue is the controller's, once it has started.
 	queue atomic.Pointer[workqueue.TypedRateLimitingInterface[reconcile.Request]]
 }
@@ -68,6 +69,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	switch {
 	case apierrors.IsNotFound(err) || err == nil && c.DeletionTimestamp != nil:
 		r.options.Members.Forget(request.String())
+		r.trust.set(request.String(), nil)
 		return ctrl.Result{}, r.letGo(ctx, request.NamespacedName)
 	case err != nil:
 		return ctrl.Result{}, err
@@ -95,6 +97,10 @@ func (r *Reconciler) reconcile(ctx context.Context, c *v1alpha1.EtcdCluster) (ti
 	if err != nil {
 		return 0, err
 	}
+	var d done
+	if err := r.keepCertificates(ctx, w, &d); err != nil || d.changed {
+		return now, err
+	}
 	if !r.follow(w) {
 		return soon, nil // its members are asked, and that will be told
 	}
@@ -105,7 +111,6 @@ func (r *Reconciler) reconcile(ctx context.Context, c *v1alpha1.EtcdCluster) (ti
 	if wrote, err := r.noteMembers(ctx, w); err != nil || wrote {
 		return now, err
 	}
-	var d done
 	err = r.keepObjects(ctx, w, &d)
 	step := plan.Decide(w.plan())
 	if c.Spec.Paused {
@@ -142,6 +147,12 @@ func (r *Reconciler) follow(w *world) bool {
 
 func (r *Reconciler) targetOf(w *world) observe.Target {
 	target := observe.Target{Endpoints: map[string]string{}}
+	if w.c.Spec.TLS.Mode != v1alpha1.EtcdTLSOff {
+		if w.certificates == nil || w.certificates.dial == nil {
+			return target
+		}
+		target.TLS, target.Secret = w.certificates.dial, w.certificates.secret
+	}
 	for _, m := range w.members {
 		if url := clientURL(w.c, m.pod); url != "" {
 			target.Endpoints[m.o.Name] = url

@@ -33,6 +33,8 @@ type world struct {
 	hash    string
 	current string
 	strays  []plan.Stray
+	// certificates are those of the cluster; nil: it has none.
+	certificates *certificates
 	// foreign are members in etcd's list that the operator never names so.
 	foreign []string
 }
@@ -206,6 +208,9 @@ func (w *world) plan() *plan.Cluster {
 		}
 		if m.pod != nil {
 			one.PodHash = m.pod.Annotations[render.AnnotationTemplate]
+			if w.mustRestart(m) {
+				one.PodHash = "" // a new pod has the CAs that there are now
+			}
 		}
 		if m.listed != nil {
 			one.Listed, one.Learner = true, m.listed.Learner

@@ -537,6 +537,9 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         namedType: io.gridrouter.deploy.api.v1alpha1.EtcdTLSMode
       default: Operator
+    - name: renewCA
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
     - name: rotateBefore
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration

@@ -14,6 +14,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/keepalive"
+
+	"gridrouter.io/deploy/operator/etcd/pki"
 )
 
 // How often clusters are asked, and for how long an answer is waited for.
@@ -74,6 +76,7 @@ type cluster struct {
 	every   time.Duration
 	changed func()
 	told    time.Time
+	issuers map[string]string // by member: of the certificate that it showed last
 
 	wake chan struct{}
 	stop context.CancelFunc
@@ -90,7 +93,7 @@ func (p *Pool) Follow(id string, target Target, every time.Duration, changed fun
 	c := p.clusters[id]
 	if c == nil {
 		ctx, stop := context.WithCancel(p.ctx)
-		c = &cluster{clients: map[string]*clientv3.Client{}, wake: make(chan struct{}, 1), stop: stop}
+		c = &cluster{clients: map[string]*clientv3.Client{}, issuers: map[string]string{}, wake: make(chan struct{}, 1), stop: stop}
 		p.clusters[id] = c
 		p.running.Go(func() { c.run(ctx) })
 	}
@@ -123,6 +126,20 @@ func (p *Pool) Ask(id string) {
 		select {
 		case c.wake <- struct{}{}:
 		default:
+		}
+	}
+}
+
+// Redial has the members of a cluster be connected to anew, which shows the certificates that they have now.
+func (p *Pool) Redial(id string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if c := p.clusters[id]; c != nil {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		for name, client := range c.clients {
+			delete(c.clients, name)
+			go func() { _ = client.Close() }()
 		}
 	}
 }
@@ -208,8 +225,18 @@ func (c *cluster) clientAt(name string) (*clientv3.Client, string, error) {
 	if client := c.clients[name]; client != nil {
 		return client, url, nil
 	}
+	secured := c.target.TLS
+	if secured != nil {
+		secured = secured.Clone()
+		secured.VerifyConnection = func(s tls.ConnectionState) error {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.issuers[name] = pki.IssuerID(s.PeerCertificates[0])
+			return nil
+		}
+	}
 	client, err := clientv3.New(clientv3.Config{
-		Endpoints: []string{url}, TLS: c.target.TLS, Username: c.target.Username, Password: c.target.Password,
+		Endpoints: []string{url}, TLS: secured, Username: c.target.Username, Password: c.target.Password,
 		DialTimeout: askFor, DialKeepAliveTime: 10 * time.Second, DialKeepAliveTimeout: 3 * time.Second, PermitWithoutStream: true,
 		MaxUnaryRetries: 1, Logger: zap.NewNop(),
 		DialOptions: []grpc.DialOption{
@@ -307,8 +334,11 @@ func (c *cluster) askMember(ctx context.Context, name string) Member {
 	if err != nil {
 		return Member{URL: url, Err: plain(err)}
 	}
+	c.mu.Lock()
+	issuer := c.issuers[name]
+	c.mu.Unlock()
 	return Member{
-		URL: url, ID: s.Header.MemberId, ClusterID: s.Header.ClusterId, Leader: s.Leader, Version: s.Version, StorageVersion: s.StorageVersion,
+		URL: url, Issuer: issuer, ID: s.Header.MemberId, ClusterID: s.Header.ClusterId, Leader: s.Leader, Version: s.Version, StorageVersion: s.StorageVersion,
 		DBBytes: s.DbSize, InUseBytes: s.DbSizeInUse, Index: s.RaftIndex, Applied: s.RaftAppliedIndex, Learner: s.IsLearner, Errors: s.Errors,
 	}
 }

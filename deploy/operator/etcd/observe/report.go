@@ -27,6 +27,8 @@ type Member struct {
 	Index, Applied uint64
 	// Learner says that it has no vote.
 	Learner bool
+	// Issuer is the [pki.IssuerID] of the certificate that it showed last; empty: it shows none.
+	Issuer string
 	// Errors are what it complains of.
 	Errors []string
 }
@@ -90,7 +92,7 @@ func (r *Report) digest() string {
 		if m.Err == nil && !healthy {
 			why = "behind or alone"
 		}
-		fmt.Fprint(&b, "|", name, m.URL, healthy, why, m.ID, m.ClusterID, m.Leader, m.Version, m.StorageVersion, m.Learner, m.Errors)
+		fmt.Fprint(&b, "|", name, m.URL, m.Issuer, healthy, why, m.ID, m.ClusterID, m.Leader, m.Version, m.StorageVersion, m.Learner, m.Errors)
 	}
 	for _, l := range r.List {
 		fmt.Fprint(&b, "|", l.ID, l.Name, l.PeerURLs, l.Learner)

@@ -33,12 +33,17 @@ const (
 	// AnnotationJoined, on a pod, is MEMBER/CLUSTER, the ids in hexadecimal digits, once the member has begun: what runs
 	// etcd refuses to start it without the data of these (docs/ETCD.md).
 	AnnotationJoined = member.Joined
+	// AnnotationTrust, on a pod, names the CAs that its etcd has read, which it does when it starts.
+	AnnotationTrust = "gridrouter.io/etcd-trust"
 	// AnnotationRemoved, on a volume's claim, is when its member was removed, as RFC 3339 has it.
 	AnnotationRemoved = "gridrouter.io/etcd-removed"
 )
 
 // Finalizer keeps an EtcdMember until it was taken out of etcd.
 const Finalizer = "gridrouter.io/etcd-member"
+
+// ClientUser is whose certificate clients show. It is in the Secret CLUSTER.user.client.
+const ClientUser = "client"
 
 // Ports of a member.
 const (
@@ -52,15 +57,12 @@ type Names struct {
 	// Client is the Service for clients, Peers the headless one that gives members their names.
 	Client, Peers                   string
 	DisruptionBudget, NetworkPolicy string
-	// Authority has the key of the authority, ClientSecret what clients need.
-	Authority, ClientSecret string
 }
 
 // NamesOf returns the names of the objects of a cluster, whose name has at most 40 characters.
 func NamesOf(cluster string) Names {
 	return Names{
 		Client: cluster + "-client", Peers: cluster + "-peers", DisruptionBudget: cluster + "-etcd", NetworkPolicy: cluster + "-etcd",
-		Authority: cluster + "-ca", ClientSecret: cluster + "-client-tls",
 	}
 }
 

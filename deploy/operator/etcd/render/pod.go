@@ -11,6 +11,7 @@ import (
 	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
 
 	"gridrouter.io/deploy/api/v1alpha1"
+	"gridrouter.io/deploy/operator/etcd/pki"
 )
 
 // Container is the name of the container of a pod that etcd runs in.
@@ -31,8 +32,16 @@ const user = int64(65532)
 // grace is how long a member may take to end: it hands over its leadership and closes its database.
 const grace = int64(60)
 
-// Pod is the pod of a member. joined is empty, or the value of [AnnotationJoined].
-func Pod(c *v1alpha1.EtcdCluster, m *v1alpha1.EtcdMember, defaults Defaults, joined string) *corev1ac.PodApplyConfiguration {
+// PodFacts are what a pod is told that is not of its template, and so not of its hash.
+type PodFacts struct {
+	// Joined is the value of [AnnotationJoined]; empty: the member has not joined yet.
+	Joined string
+	// Trust is the value of [AnnotationTrust]; empty: there is no TLS.
+	Trust string
+}
+
+// Pod is the pod of a member.
+func Pod(c *v1alpha1.EtcdCluster, m *v1alpha1.EtcdMember, defaults Defaults, facts PodFacts) *corev1ac.PodApplyConfiguration {
 	yes, no, who, seconds := true, false, user, grace
 	t := &m.Spec.Template
 	pod := corev1.PodSpec{
@@ -42,7 +51,7 @@ func Pod(c *v1alpha1.EtcdCluster, m *v1alpha1.EtcdMember, defaults Defaults, joi
 			VolumeMounts: []corev1.VolumeMount{{Name: "tools", MountPath: toolsFolder}}, SecurityContext: confined(),
 		}},
 		Containers:         []corev1.Container{container(c, m, defaults)},
-		Volumes:            volumes(m),
+		Volumes:            volumes(c, m),
 		EnableServiceLinks: &no, AutomountServiceAccountToken: &no, TerminationGracePeriodSeconds: &seconds,
 		SecurityContext: &corev1.PodSecurityContext{
 			RunAsNonRoot: &yes, RunAsUser: &who, RunAsGroup: &who, FSGroup: &who,
@@ -52,8 +61,10 @@ func Pod(c *v1alpha1.EtcdCluster, m *v1alpha1.EtcdMember, defaults Defaults, joi
 		TopologySpreadConstraints: spread(c.Name, t.Placement.Zones),
 	}
 	about := map[string]string{AnnotationTemplate: Hash(t)}
-	if joined != "" {
-		about[AnnotationJoined] = joined
+	for name, value := range map[string]string{AnnotationJoined: facts.Joined, AnnotationTrust: facts.Trust} {
+		if value != "" {
+			about[name] = value
+		}
 	}
 	return corev1ac.Pod(m.Name, c.Namespace).WithLabels(memberLabels(c.Name, m.Name)).WithAnnotations(about).
 		WithOwnerReferences(owner(c)).WithSpec(podSpec(pod))
@@ -127,11 +138,12 @@ func args(c *v1alpha1.EtcdCluster, m *v1alpha1.EtcdMember) []string {
 			all = append(all, "--"+of+"cert-file="+tlsFolder+"/tls.crt", "--"+of+"key-file="+tlsFolder+"/tls.key",
 				"--"+of+"trusted-ca-file="+tlsFolder+"/ca.crt", "--"+of+"client-cert-auth=true")
 		}
+		all = append(all, "--peer-cert-allowed-hostname="+secrets(c).PeersHost()) // which no client's certificate has
 	}
 	return append(all, m.Spec.Template.Args...)
 }
 
-func volumes(m *v1alpha1.EtcdMember) []corev1.Volume {
+func volumes(c *v1alpha1.EtcdCluster, m *v1alpha1.EtcdMember) []corev1.Volume {
 	mode := int32(0o440)
 	all := []corev1.Volume{
 		{Name: "data", VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: m.Name}}},
@@ -141,13 +153,15 @@ func volumes(m *v1alpha1.EtcdMember) []corev1.Volume {
 		}}}},
 	}
 	if m.Spec.Template.TLS {
-		all = append(all, corev1.Volume{Name: "tls", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: MemberSecret(m.Name), DefaultMode: &mode}}})
+		all = append(all, corev1.Volume{Name: "tls", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: secrets(c).MemberSecret(m.Name), DefaultMode: &mode}}})
 	}
 	return all
 }
 
-// MemberSecret is the name of the Secret with a member's certificate.
-func MemberSecret(member string) string { return member + "-tls" }
+// secrets names the Secrets with certificates.
+func secrets(c *v1alpha1.EtcdCluster) *pki.Wanted {
+	return &pki.Wanted{Cluster: c.Name, Namespace: c.Namespace}
+}
 
 // spread spreads members over zones and hosts.
 func spread(cluster string, zones v1alpha1.ZoneSpread) []corev1.TopologySpreadConstraint {

@@ -13,10 +13,13 @@ import (
 // EtcdTLS says how members and clients know each other.
 type EtcdTLSApplyConfiguration struct {
 	// Operator: the operator makes an authority for this cluster, and certificates of it for members and clients;
-	// clients find theirs in the Secret NAME-client-tls. Off: no TLS, for trials. It cannot be changed.
+	// clients find theirs in the Secret NAME.user.client. Off: no TLS, for trials. It cannot be changed.
 	Mode *apiv1alpha1.EtcdTLSMode `json:"mode,omitempty"`
 	// How long before its end a certificate is renewed, from 1h to 4320h.
 	RotateBefore *v1.Duration `json:"rotateBefore,omitempty"`
+	// Asks for another authority if the present one was made before this time. Members are restarted twice, one after the
+	// other. Default: none is asked for, and one is made before the end of the old one, after ten years.
+	RenewCA *v1.Time `json:"renewCA,omitempty"`
 }
 
 // EtcdTLSApplyConfiguration constructs a declarative configuration of the EtcdTLS type for use with
@@ -38,5 +41,13 @@ func (b *EtcdTLSApplyConfiguration) WithMode(value apiv1alpha1.EtcdTLSMode) *Etc
 // If called multiple times, the RotateBefore field is set to the value of the last call.
 func (b *EtcdTLSApplyConfiguration) WithRotateBefore(value v1.Duration) *EtcdTLSApplyConfiguration {
 	b.RotateBefore = &value
+	return b
+}
+
+// WithRenewCA sets the RenewCA field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the RenewCA field is set to the value of the last call.
+func (b *EtcdTLSApplyConfiguration) WithRenewCA(value v1.Time) *EtcdTLSApplyConfiguration {
+	b.RenewCA = &value
 	return b
 }
