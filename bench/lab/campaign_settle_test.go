@@ -204,6 +204,9 @@ func (c *campaign) rewound() (map[string]bool, error) {
 	if err != nil && strings.Contains(err.Error(), "routers hold another mass change") {
 		err = nil
 	}
+	if err != nil && strings.Contains(err.Error(), "fit etcd with a change record") {
+		err = c.sweepOdd() // nothing else is so large
+	}
 	return told, err
 }
 

@@ -47,14 +47,17 @@ a router has), or give them up by "gridctl guard accept". Settle that first.`,
 						printTo(cmd.OutOrStdout(), "tenant %s has epoch %d; routers have seen %d\n", tenant.Tenant, tenant.Stored, tenant.Seen)
 					}
 				}
-				plan, err := grid.PlanRestored(ctx, change.options())
+				plan, left, err := grid.PlanRestored(ctx, change.options())
 				if errors.Is(err, catalog.ErrNotFound) {
 					return nothingSetBack(ctx, cmd.OutOrStdout(), grid)
 				}
 				if err != nil {
 					return err
 				}
-				return change.carryOut(ctx, cmd, grid, plan)
+				if err := change.carryOut(ctx, cmd, grid, plan); err != nil || len(left) == 0 {
+					return err
+				}
+				return fmt.Errorf("all is settled but %s:\n%w", count(len(left), "tenant"), errors.Join(left...))
 			})
 		},
 	}

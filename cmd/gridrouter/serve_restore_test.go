@@ -137,7 +137,7 @@ func (r *restorable) settles(veteran, recruit *served) {
 	if err != nil || len(rewound) != 1 || rewound[0].Tenant != "acme" || rewound[0].Stored >= rewound[0].Seen {
 		t.Errorf("set back are %+v, %v", rewound, err)
 	}
-	plan, err := c.PlanRestored(t.Context(), catalog.Options{})
+	plan, _, err := c.PlanRestored(t.Context(), catalog.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -169,27 +169,53 @@ func (c *Catalog) Rewound(ctx context.Context) ([]Rewound, error) {
 
 // PlanRestored returns what settles a restore: each tenant whose epoch was set back is written as it
 // is stored, with an epoch above all that was seen. Then every router has the restored form in
-// force. It returns [ErrNotFound] where nothing was set back.
-func (c *Catalog) PlanRestored(ctx context.Context, options Options) (*Plan, error) {
+// force. It returns [ErrNotFound] where nothing was set back. Tenants of which no form can be written, since what is
+// stored is bad or was written past its bounds, are left with the reasons, and keep no other one from being settled.
+func (c *Catalog) PlanRestored(ctx context.Context, options Options) (plan *Plan, left []error, err error) {
 	rewound, err := c.Rewound(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if len(rewound) == 0 {
-		return nil, fmt.Errorf("no tenant's epoch is lower than one that a router has seen: %w", ErrNotFound)
+		return nil, nil, fmt.Errorf("no tenant's epoch is lower than one that a router has seen: %w", ErrNotFound)
 	}
 	var docs []document.Parsed
-	var bad []error
 	for _, tenant := range rewound {
 		parsed, err := c.reader.ReadFile(tenantKey(tenant.Tenant)+".json", tenant.value)
 		if err == nil && len(parsed) == 1 && parsed[0].Err == nil {
 			docs = append(docs, parsed[0])
 			continue
 		}
-		bad = append(bad, &ReasonError{Place: "etcd", Key: tenantKey(tenant.Tenant), Message: "the stored document is bad; apply a good one of it"})
+		left = append(left, &ReasonError{Place: "etcd", Key: tenantKey(tenant.Tenant), Message: "the stored document is bad; apply a good one of it"})
 	}
-	if err := errors.Join(bad...); err != nil {
-		return nil, refused(bad)
+	for len(docs) > 0 {
+		plan, err = c.Plan(ctx, docs, options)
+		theirs := reasonsByKey(err)
+		before := len(docs)
+		docs = slices.DeleteFunc(docs, func(doc document.Parsed) bool {
+			reasons := theirs[doc.Key]
+			left = append(left, reasons...)
+			return len(reasons) > 0
+		})
+		if err == nil || len(docs) == before {
+			return plan, left, err
+		}
 	}
-	return c.Plan(ctx, docs, options)
+	return nil, nil, refused(left)
+}
+
+// reasonsByKey returns the reasons of a refusal that are about one document each.
+func reasonsByKey(err error) map[string][]error {
+	var refusal *RefusedError
+	if !errors.As(err, &refusal) {
+		return nil
+	}
+	reasons := map[string][]error{}
+	for _, one := range refusal.Reasons {
+		var reason *ReasonError
+		if errors.As(one, &reason) && reason.Key != "" {
+			reasons[reason.Key] = append(reasons[reason.Key], one)
+		}
+	}
+	return reasons
 }

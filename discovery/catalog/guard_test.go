@@ -2,6 +2,7 @@ package catalog_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -582,6 +583,38 @@ func TestADiscardPutsBackWhatItCan(t *testing.T) {
 	}
 }
 
+// TestARestoreIsSettledButForTenantsThatCannotBeWritten settles what can be: a document that is bad, or was written past
+// its bounds, is left, and named.
+func TestARestoreIsSettledButForTenantsThatCannotBeWritten(t *testing.T) {
+	g := newGrid(t)
+	g.apply(twoDecks + tenants(3, splitRule))
+	g.put("docs/tenants/t01", `{"kind":"Tenant"`)
+	var delegates []string
+	for i := range 9000 {
+		delegates = append(delegates, fmt.Sprintf("%s%d.t02.example", strings.Repeat("d", 40), i))
+	}
+	g.put("docs/tenants/t02", fmt.Sprintf(`{"kind":"Tenant","name":"t02","hosts":["*.t02.example"],"delegates":["%s"],"epoch":1,"rules":[{"name":"all","deck":"orders-1"}]}`,
+		strings.Join(delegates, `","`)))
+	if err := g.RecordEpochs(g.ctx, map[string]uint64{"t00": 7, "t01": 7, "t02": 7}); err != nil {
+		t.Fatal(err)
+	}
+	plan, left, err := g.PlanRestored(g.ctx, catalog.Options{AllowMassChange: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := errors.Join(left...).Error()
+	if len(left) != 2 || !strings.Contains(told, "tenants/t01: the stored document is bad") || !strings.Contains(told, "tenants/t02: is ") {
+		t.Errorf("left are %s", told)
+	}
+	g.carryOut(plan)
+	if stored := g.value("docs/tenants/t00"); !strings.Contains(stored, `"epoch":8`) {
+		t.Errorf("the tenant that can be settled is %s", stored)
+	}
+	if _, left, err := g.PlanRestored(g.ctx, catalog.Options{}); err == nil || len(left) > 0 {
+		t.Errorf("with nothing but those left: %v, %v", left, err)
+	}
+}
+
 // TestASettledRestoreOfManyTenantsIsAMassChange settles a restore as it is stored: what routers have in
 // force of each tenant is another form, whatever is stored.
 func TestASettledRestoreOfManyTenantsIsAMassChange(t *testing.T) {
@@ -595,13 +628,13 @@ func TestASettledRestoreOfManyTenantsIsAMassChange(t *testing.T) {
 		t.Fatal(err)
 	}
 	const refusal = "this drops, or changes where they lead, 15 of 15 tenants"
-	if _, err := g.PlanRestored(g.ctx, catalog.Options{}); err == nil || !strings.Contains(err.Error(), refusal) {
+	if _, _, err := g.PlanRestored(g.ctx, catalog.Options{}); err == nil || !strings.Contains(err.Error(), refusal) {
 		t.Errorf("it is planned without a word: %v", err)
 	}
 	if _, err := g.Plan(g.ctx, g.parse(tenants(15, splitRule)), catalog.Options{}); err == nil || !strings.Contains(err.Error(), refusal) {
 		t.Errorf("so is the same by apply: %v", err)
 	}
-	plan, err := g.PlanRestored(g.ctx, catalog.Options{AllowMassChange: true})
+	plan, _, err := g.PlanRestored(g.ctx, catalog.Options{AllowMassChange: true})
 	if err != nil {
 		t.Fatal(err)
 	}
