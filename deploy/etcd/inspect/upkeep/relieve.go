@@ -1,0 +1,185 @@
+package upkeep
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"gridrouter.io/deploy/etcd/inspect"
+	"gridrouter.io/deploy/etcd/inspect/brief"
+)
+
+// RelieveOptions say how a cluster without space is relieved.
+type RelieveOptions struct {
+	// Compact says what of the history is kept. Where that leaves too little space, less is kept, down to one
+	// revision: see Compactions in the result.
+	Compact CompactOptions
+	// Defragment says how patiently members are defragmented.
+	Defragment DefragmentOptions
+	// UsedPercent is how much of the quota may be taken afterwards for the alarm to be disarmed, 1 to 99;
+	// 0: 90. With more, it would be raised again at once.
+	UsedPercent int64
+}
+
+// Relief is what was done.
+type Relief struct {
+	// Needed says whether NOSPACE was raised; if not, nothing was done.
+	Needed bool `json:"needed"`
+	// Compactions and Defragmentation are what was done on the way.
+	Compactions     []Compaction    `json:"compactions,omitempty"`
+	Defragmentation Defragmentation `json:"defragmentation"`
+	// BeforeBytes and AfterBytes are of the largest database, QuotaBytes is the smallest quota.
+	BeforeBytes int64 `json:"beforeBytes"`
+	AfterBytes  int64 `json:"afterBytes"`
+	QuotaBytes  int64 `json:"quotaBytes"`
+	// Disarmed says that the alarm is gone and writes are taken again.
+	Disarmed bool `json:"disarmed"`
+}
+
+// RelieveNoSpace brings back a cluster that takes no writes because NOSPACE is raised: it compacts, defragments
+// one member at a time, and disarms the alarm when every member has space again. It does no more of that than
+// is needed. If what is in use fills the quota, the alarm stays raised and the error says so: prune keys or
+// raise the quota, and call it again.
+func RelieveNoSpace(ctx context.Context, access inspect.Access, options RelieveOptions) (Relief, error) {
+	if options.UsedPercent == 0 {
+		options.UsedPercent = 90
+	}
+	if options.UsedPercent < 1 || options.UsedPercent > 99 {
+		return Relief{}, fmt.Errorf("%d %% of the quota may be taken: it must be 1 to 99", options.UsedPercent)
+	}
+	if err := options.Compact.check(); err != nil {
+		return Relief{}, err
+	}
+	if err := options.Defragment.check(); err != nil {
+		return Relief{}, err
+	}
+	client, err := access.Connect(ctx)
+	if err != nil {
+		return Relief{}, err
+	}
+	defer func() { _ = client.Close() }()
+	alarms, err := raised(ctx, client, pb.AlarmType_NOSPACE)
+	if err != nil || len(alarms) == 0 {
+		return Relief{}, err
+	}
+	r := &Relief{Needed: true}
+	used, err := r.measure(ctx, access)
+	if err != nil {
+		return *r, err
+	}
+	r.BeforeBytes = r.AfterBytes
+	if used.size > options.UsedPercent {
+		if err := r.makeSpace(ctx, access, options); err != nil {
+			return *r, err
+		}
+	}
+	if err := r.disarm(ctx, client); err != nil {
+		return *r, err
+	}
+	return *r, brief.Fit(r, func() bool { return brief.DropLast(&r.Defragmentation.Members) })
+}
+
+// space is how much of its quota the fullest member takes, in percent: by its file, and by what is in use. Bytes
+// are what all members have in use.
+type space struct{ size, inUse, bytes int64 }
+
+func (r *Relief) measure(ctx context.Context, access inspect.Access) (space, error) {
+	members, err := inspect.Members(ctx, access)
+	if err != nil {
+		return space{}, err
+	}
+	var s space
+	r.AfterBytes = 0
+	for _, m := range members {
+		if !m.Answers() {
+			return space{}, fmt.Errorf("%s does not answer, so that nobody knows what space it has: %s", m.Endpoint, m.Error)
+		}
+		if m.QuotaBytes <= 0 {
+			return space{}, fmt.Errorf("%s does not tell its quota: etcd tells it from 3.6 on", m.Endpoint)
+		}
+		s.size, s.inUse = max(s.size, m.DBBytes*100/m.QuotaBytes), max(s.inUse, m.InUseBytes*100/m.QuotaBytes)
+		s.bytes += m.InUseBytes
+		r.AfterBytes = max(r.AfterBytes, m.DBBytes)
+		if r.QuotaBytes == 0 || m.QuotaBytes < r.QuotaBytes {
+			r.QuotaBytes = m.QuotaBytes
+		}
+	}
+	return s, nil
+}
+
+// makeSpace compacts, and compacts further where that was not enough, then gives back what is free.
+func (r *Relief) makeSpace(ctx context.Context, access inspect.Access, options RelieveOptions) error {
+	keeps := []int64{options.Compact.Keep, 1}
+	for i, keep := range keeps {
+		if i > 0 && keep >= options.Compact.Keep {
+			break
+		}
+		done, err := Compact(ctx, access, CompactOptions{Keep: keep, Timeout: options.Compact.Timeout})
+		if err != nil {
+			return err
+		}
+		r.Compactions = append(r.Compactions, done)
+		used, err := r.steady(ctx, access)
+		if err != nil {
+			return err
+		}
+		if used.inUse <= options.UsedPercent {
+			break
+		}
+	}
+	if options.Defragment.FreeAbove > r.QuotaBytes/20 {
+		options.Defragment.FreeAbove = r.QuotaBytes / 20 // of a small quota little is much
+	}
+	var err error
+	if r.Defragmentation, err = Defragment(ctx, access, options.Defragment); err != nil {
+		return err
+	}
+	used, err := r.measure(ctx, access)
+	if err == nil && used.size > options.UsedPercent {
+		err = fmt.Errorf("%d %% of the quota of %d bytes are taken after compaction and defragmentation, more than %d %%: "+
+			"prune keys that nobody needs (see usage by prefix) or raise the quota, then relieve it again; the alarm stays raised",
+			used.size, r.QuotaBytes, options.UsedPercent)
+	}
+	return err
+}
+
+// steady waits until what is in use stays the same for a second: only the member that was asked to compact says
+// when it is done, the others go on by themselves.
+func (r *Relief) steady(ctx context.Context, access inspect.Access) (space, error) {
+	used, err := r.measure(ctx, access)
+	for same, looks := 0, 0; same < 5 && looks < 150; looks++ {
+		select {
+		case <-ctx.Done():
+			return used, ctx.Err()
+		case <-time.After(200 * time.Millisecond):
+		}
+		before := used.bytes
+		if used, err = r.measure(ctx, access); err != nil {
+			return used, err
+		}
+		if same++; used.bytes != before {
+			same = 0
+		}
+	}
+	return used, err
+}
+
+func (r *Relief) disarm(ctx context.Context, client *clientv3.Client) error {
+	alarms, err := raised(ctx, client, pb.AlarmType_NOSPACE)
+	if err != nil {
+		return err
+	}
+	for _, alarm := range alarms {
+		bounded, cancel := context.WithTimeout(ctx, askTimeout)
+		_, err := client.AlarmDisarm(bounded, &clientv3.AlarmMember{MemberID: alarm.MemberID, Alarm: alarm.Alarm})
+		cancel()
+		if err != nil {
+			return fmt.Errorf("disarm NOSPACE of member %x: %w", alarm.MemberID, err)
+		}
+	}
+	r.Disarmed = true
+	return nil
+}
