@@ -173,7 +173,9 @@ func (t *Timing) reckon() {
 }
 
 // milliseconds are rounded to microseconds.
-func milliseconds(d time.Duration) float64 { return float64(d.Round(time.Microsecond).Microseconds()) / 1000 }
+func milliseconds(d time.Duration) float64 {
+	return float64(d.Round(time.Microsecond).Microseconds()) / 1000
+}
 
 func (p *prober) timing(operation Operation) *Timing {
 	if p.timings[operation] == nil {

@@ -27,6 +27,9 @@ type Compaction struct {
 	Revision int64 `json:"revision"`
 	// Already says that it was gone before.
 	Already bool `json:"already,omitempty"`
+	// FreeBytes is what the member with the least of it has free in its database afterwards. A defragmentation
+	// gives that back at least: what was freed last is counted later.
+	FreeBytes int64 `json:"freeBytes"`
 }
 
 func (o *CompactOptions) check() error {
@@ -46,13 +49,18 @@ func (o *CompactOptions) check() error {
 }
 
 // Compact drops the history of all keys but for the newest revisions, and waits until what it took is free in
-// the members' databases. Keys keep their present values. The safe revision is reckoned from the member that
-// is the furthest behind; a member that does not answer is not waited for. To compact again what is compacted
+// the members' databases. Keys keep their present values. The safe revision is reckoned from the member that is the
+// furthest behind; a member that does not answer is not waited for. To compact again what is compacted
 // does nothing.
 func Compact(ctx context.Context, access inspect.Access, options CompactOptions) (Compaction, error) {
 	if err := options.check(); err != nil {
 		return Compaction{}, err
 	}
+	return compact(ctx, access, options)
+}
+
+// compact is Compact, and with 0 to keep, only the present is kept.
+func compact(ctx context.Context, access inspect.Access, options CompactOptions) (Compaction, error) {
 	members, err := inspect.Members(ctx, access)
 	if err != nil {
 		return Compaction{}, err
@@ -76,12 +84,59 @@ func Compact(ctx context.Context, access inspect.Access, options CompactOptions)
 	defer func() { _ = client.Close() }()
 	bounded, cancel := context.WithTimeout(ctx, options.Timeout)
 	defer cancel()
-	_, err = client.Compact(bounded, c.Revision, clientv3.WithCompactPhysical())
-	if errors.Is(err, rpctypes.ErrCompacted) {
-		c.Already, err = true, nil
+	for revision := max(1, c.Revision-compactSteps+1); revision <= c.Revision; revision++ {
+		_, err = client.Compact(bounded, revision, clientv3.WithCompactPhysical())
+		if c.Already = errors.Is(err, rpctypes.ErrCompacted); err != nil && !c.Already {
+			return Compaction{}, fmt.Errorf("compact to revision %d: %w", revision, err)
+		}
+		if c.Already {
+			continue
+		}
+		select {
+		case <-bounded.Done():
+			return Compaction{}, bounded.Err()
+		case <-time.After(compactPause):
+		}
 	}
-	if err != nil {
-		return Compaction{}, fmt.Errorf("compact to revision %d: %w", c.Revision, err)
+	c.FreeBytes, err = freed(ctx, access)
+	return c, err
+}
+
+const (
+	// A database counts as free what it has freed only two commits later, which an idle cluster does not make.
+	// So it is compacted in steps, each of which makes two; the pause is longer than etcd waits for a commit.
+	compactSteps = 3
+	compactPause = 300 * time.Millisecond
+
+	freedPause = 200 * time.Millisecond
+	freedLooks = 25
+	freedSame  = 5
+)
+
+// freed waits until what the members have free stays the same for a second, at most some 5 s, and returns the
+// least of them: only the member that was asked to compact says when it is done.
+func freed(ctx context.Context, access inspect.Access) (int64, error) {
+	least := int64(-1)
+	for look, same := 0, 0; look < freedLooks && same < freedSame; look++ {
+		select {
+		case <-ctx.Done():
+			return max(0, least), ctx.Err()
+		case <-time.After(freedPause):
+		}
+		members, err := inspect.Members(ctx, access)
+		if err != nil {
+			return max(0, least), err
+		}
+		before := least
+		least = -1
+		for _, m := range members {
+			if m.Answers() && (least < 0 || m.FreeBytes() < least) {
+				least = m.FreeBytes()
+			}
+		}
+		if same++; least != before {
+			same = 0
+		}
 	}
-	return c, nil
+	return max(0, least), nil
 }

@@ -20,6 +20,9 @@ type DefragmentOptions struct {
 	Timeout time.Duration
 	// Settle bounds the wait for health before and after each member, up to an hour; 0: 1 minute.
 	Settle time.Duration
+
+	// due says whether a member is to be defragmented; nil: by FreeAbove.
+	due func(inspect.Member) bool
 }
 
 // Defragmented is what became of one member.
@@ -119,7 +122,11 @@ func next(members []inspect.Member, visited map[string]bool) inspect.Member {
 
 func defragment(ctx context.Context, access inspect.Access, options DefragmentOptions, m inspect.Member) Defragmented {
 	out := Defragmented{Endpoint: m.Endpoint, Leads: m.Leads, BeforeBytes: m.DBBytes, AfterBytes: m.DBBytes}
-	if m.FreeBytes() < options.FreeAbove {
+	switch {
+	case options.due != nil && !options.due(m):
+		out.PassedOver = "it has space enough"
+		return out
+	case options.due == nil && m.FreeBytes() < options.FreeAbove:
 		out.PassedOver = fmt.Sprintf("%d bytes are free, less than %d", m.FreeBytes(), options.FreeAbove)
 		return out
 	}

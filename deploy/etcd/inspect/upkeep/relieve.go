@@ -3,7 +3,6 @@ package upkeep
 import (
 	"context"
 	"fmt"
-	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -14,10 +13,11 @@ import (
 
 // RelieveOptions say how a cluster without space is relieved.
 type RelieveOptions struct {
-	// Compact says what of the history is kept. Where that leaves too little space, less is kept, down to one
-	// revision: see Compactions in the result.
+	// Compact says what of the history is kept. Where that leaves too little space, only the present
+	// is kept: see Compactions in the result.
 	Compact CompactOptions
-	// Defragment says how patiently members are defragmented.
+	// Defragment says how patiently members are defragmented. Those that take more than UsedPercent are,
+	// whatever FreeAbove says.
 	Defragment DefragmentOptions
 	// UsedPercent is how much of the quota may be taken afterwards for the alarm to be disarmed, 1 to 99;
 	// 0: 90. With more, it would be raised again at once.
@@ -82,9 +82,8 @@ func RelieveNoSpace(ctx context.Context, access inspect.Access, options RelieveO
 	return *r, brief.Fit(r, func() bool { return brief.DropLast(&r.Defragmentation.Members) })
 }
 
-// space is how much of its quota the fullest member takes, in percent: by its file, and by what is in use. Bytes
-// are what all members have in use.
-type space struct{ size, inUse, bytes int64 }
+// space is how much of its quota the fullest member takes, in percent: by its file, and by what is in use.
+type space struct{ size, inUse int64 }
 
 func (r *Relief) measure(ctx context.Context, access inspect.Access) (space, error) {
 	members, err := inspect.Members(ctx, access)
@@ -101,7 +100,6 @@ func (r *Relief) measure(ctx context.Context, access inspect.Access) (space, err
 			return space{}, fmt.Errorf("%s does not tell its quota: etcd tells it from 3.6 on", m.Endpoint)
 		}
 		s.size, s.inUse = max(s.size, m.DBBytes*100/m.QuotaBytes), max(s.inUse, m.InUseBytes*100/m.QuotaBytes)
-		s.bytes += m.InUseBytes
 		r.AfterBytes = max(r.AfterBytes, m.DBBytes)
 		if r.QuotaBytes == 0 || m.QuotaBytes < r.QuotaBytes {
 			r.QuotaBytes = m.QuotaBytes
@@ -112,27 +110,21 @@ func (r *Relief) measure(ctx context.Context, access inspect.Access) (space, err
 
 // makeSpace compacts, and compacts further where that was not enough, then gives back what is free.
 func (r *Relief) makeSpace(ctx context.Context, access inspect.Access, options RelieveOptions) error {
-	keeps := []int64{options.Compact.Keep, 1}
-	for i, keep := range keeps {
-		if i > 0 && keep >= options.Compact.Keep {
-			break
-		}
-		done, err := Compact(ctx, access, CompactOptions{Keep: keep, Timeout: options.Compact.Timeout})
+	for _, keep := range []int64{options.Compact.Keep, 0} {
+		done, err := compact(ctx, access, CompactOptions{Keep: keep, Timeout: options.Compact.Timeout})
 		if err != nil {
 			return err
 		}
 		r.Compactions = append(r.Compactions, done)
-		used, err := r.steady(ctx, access)
+		used, err := r.measure(ctx, access)
 		if err != nil {
 			return err
 		}
-		if used.inUse <= options.UsedPercent {
+		if used.inUse <= options.UsedPercent { // less, since what was freed last is counted later
 			break
 		}
 	}
-	if options.Defragment.FreeAbove > r.QuotaBytes/20 {
-		options.Defragment.FreeAbove = r.QuotaBytes / 20 // of a small quota little is much
-	}
+	options.Defragment.due = func(m inspect.Member) bool { return m.DBBytes*100/m.QuotaBytes > options.UsedPercent }
 	var err error
 	if r.Defragmentation, err = Defragment(ctx, access, options.Defragment); err != nil {
 		return err
@@ -144,27 +136,6 @@ func (r *Relief) makeSpace(ctx context.Context, access inspect.Access, options R
 			used.size, r.QuotaBytes, options.UsedPercent)
 	}
 	return err
-}
-
-// steady waits until what is in use stays the same for a second: only the member that was asked to compact says
-// when it is done, the others go on by themselves.
-func (r *Relief) steady(ctx context.Context, access inspect.Access) (space, error) {
-	used, err := r.measure(ctx, access)
-	for same, looks := 0, 0; same < 5 && looks < 150; looks++ {
-		select {
-		case <-ctx.Done():
-			return used, ctx.Err()
-		case <-time.After(200 * time.Millisecond):
-		}
-		before := used.bytes
-		if used, err = r.measure(ctx, access); err != nil {
-			return used, err
-		}
-		if same++; used.bytes != before {
-			same = 0
-		}
-	}
-	return used, err
 }
 
 func (r *Relief) disarm(ctx context.Context, client *clientv3.Client) error {
