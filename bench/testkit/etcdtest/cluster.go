@@ -19,11 +19,11 @@ type Cluster struct{ Members []*Server }
 // are configured alike. A member that is stopped and restarted comes back as the one it was.
 func StartCluster(t testing.TB, members int, configure ...func(*embed.Config)) *Cluster {
 	t.Helper()
-	var peers, relays, initial []string
+	peers, relays, initial := make([]string, members), make([]string, members), make([]string, members)
 	for i := range members {
-		addr := testkit.FreeAddr(t)
-		peers, relays = append(peers, addr), append(relays, startRelay(t, addr))
-		initial = append(initial, fmt.Sprintf("member%d=http://%s", i, relays[i]))
+		peers[i] = testkit.FreeAddr(t)
+		relays[i] = startRelay(t, peers[i])
+		initial[i] = fmt.Sprintf("member%d=http://%s", i, relays[i])
 	}
 	c := &Cluster{}
 	for i := range members {
@@ -43,9 +43,9 @@ func StartCluster(t testing.TB, members int, configure ...func(*embed.Config)) *
 
 // Endpoints are the members' client URLs.
 func (c *Cluster) Endpoints() []string {
-	var out []string
-	for _, m := range c.Members {
-		out = append(out, m.URL)
+	out := make([]string, len(c.Members))
+	for i, m := range c.Members {
+		out[i] = m.URL
 	}
 	return out
 }

@@ -78,11 +78,18 @@ func NewReport(v View, findings []Finding) (Report, error) {
 	for _, s := range v.Seen {
 		r.Members = append(r.Members, s.Member)
 	}
+	r.Findings, r.Unknown, r.Members = first(&r, r.Findings, 100), first(&r, r.Unknown, 30), first(&r, r.Members, 20)
 	err := brief.Fit(&r, func() bool {
 		r.Left++
 		return brief.DropLast(&r.Unknown) || brief.DropLast(&r.Findings) || brief.DropLast(&r.Members)
 	})
 	return r, err
+}
+
+// first keeps so many entries, and counts the others as left out.
+func first[T any](r *Report, list []T, most int) []T {
+	r.Left += max(0, len(list)-most)
+	return list[:min(len(list), most)]
 }
 
 // rank orders severities, the most urgent first.

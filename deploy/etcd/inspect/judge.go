@@ -2,6 +2,7 @@ package inspect
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -142,11 +143,7 @@ func (j *judge) judgeVersions() {
 	if len(versions) < 2 {
 		return
 	}
-	var names []string
-	for version := range versions {
-		names = append(names, version)
-	}
-	slices.Sort(names)
+	names := slices.Sorted(maps.Keys(versions))
 	if highest-lowest > 1 {
 		j.find(VersionsTooFarApart, "", "members have %s", strings.Join(names, ", "))
 		return
@@ -187,10 +184,7 @@ func (j *judge) judgeSpace() {
 		}
 	}
 	if len(quotas) > 1 {
-		var all []int64
-		for quota := range quotas {
-			all = append(all, quota)
-		}
+		all := slices.Collect(maps.Keys(quotas))
 		j.find(QuotaDiffers, "", "quotas reach from %s to %s", size(slices.Min(all)), size(slices.Max(all)))
 	}
 }

@@ -36,7 +36,7 @@ func TestThePlantedHotKeyIsFound(t *testing.T) {
 	cluster := etcdtest.StartCluster(t, 3)
 	_, follower := cluster.Leader(t)
 	ctx, client := to(t, follower)
-	put(t, ctx, client, "v", numbered("/hot/not/%04d", 200)...)
+	put(ctx, t, client, "v", numbered("/hot/not/%04d", 200)...)
 	stop := writing(ctx, t, client)
 	defer stop()
 	for name, find := range map[string]func(keyspace.HotOptions) (keyspace.Hot, error){
@@ -62,16 +62,15 @@ func TestThePlantedHotKeyIsFound(t *testing.T) {
 
 func TestChangesAreCountedAsTheyWere(t *testing.T) {
 	ctx, client := connect(t)
-	put(t, ctx, client, "v", "/a", "/b", "/c")
+	put(ctx, t, client, "v", "/a", "/b", "/c")
 	began := make(chan struct{})
 	watching := &between{KV: client, before: sync.OnceFunc(func() { close(began) })}
 	var wrote sync.WaitGroup
 	wrote.Go(func() {
 		<-began
-		// The read that began is answered before these, or they are older than what is counted: either way the
-		// counts below are those of keys created after, which no read can have seen.
+		// Of these, those count that come after the read which began.
 		for range 4 {
-			put(t, ctx, client, "v", "/new")
+			put(ctx, t, client, "v", "/new")
 		}
 	})
 	hot, err := keyspace.Growth(ctx, watching, keyspace.HotOptions{For: 2 * time.Second})
@@ -115,11 +114,11 @@ func TestAWatchEndsWithItsContextAndItsEtcd(t *testing.T) {
 
 func TestGrowthSaysThatItsBeginningWasCompacted(t *testing.T) {
 	ctx, client := connect(t)
-	put(t, ctx, client, "v", "/a")
+	put(ctx, t, client, "v", "/a")
 	reads := 0
 	compacting := &between{KV: client, before: func() {
 		if reads++; reads == 2 { // the walk begins
-			put(t, ctx, client, "v", "/a")
+			put(ctx, t, client, "v", "/a")
 			now, err := client.Put(ctx, "/a", "v")
 			if err == nil {
 				_, err = client.Compact(ctx, now.Header.Revision)

@@ -38,7 +38,7 @@ func to(t *testing.T, s *etcdtest.Server) (context.Context, *clientv3.Client) {
 }
 
 // put writes keys in transactions of a hundred.
-func put(t *testing.T, ctx context.Context, client *clientv3.Client, value string, keys ...string) {
+func put(ctx context.Context, t *testing.T, client *clientv3.Client, value string, keys ...string) {
 	t.Helper()
 	for len(keys) > 0 {
 		n := min(100, len(keys))
@@ -80,9 +80,9 @@ func group(list []keyspace.Group, prefix string) keyspace.Group {
 
 func TestUsageIsCountedByTheBeginningsOfKeys(t *testing.T) {
 	ctx, client := connect(t)
-	put(t, ctx, client, strings.Repeat("v", 100), numbered("/a/big/%04d", 300)...)
-	put(t, ctx, client, "v", numbered("/a/many/%04d", 700)...)
-	put(t, ctx, client, "v", "/a/big-not/x", "/a/direct", "/a/zdirect", "/top", "plain", "/a//empty")
+	put(ctx, t, client, strings.Repeat("v", 100), numbered("/a/big/%04d", 300)...)
+	put(ctx, t, client, "v", numbered("/a/many/%04d", 700)...)
+	put(ctx, t, client, "v", "/a/big-not/x", "/a/direct", "/a/zdirect", "/top", "plain", "/a//empty")
 	lease, err := client.Grant(ctx, 600)
 	if err != nil {
 		t.Fatal(err)
@@ -122,7 +122,7 @@ func TestUsageIsCountedByTheBeginningsOfKeys(t *testing.T) {
 
 func TestASampleEstimatesBytesAtLessCost(t *testing.T) {
 	ctx, client := connect(t)
-	put(t, ctx, client, strings.Repeat("v", 1000), numbered("/a/%05d", 4000)...)
+	put(ctx, t, client, strings.Repeat("v", 1000), numbered("/a/%05d", 4000)...)
 	whole, err := keyspace.PrefixUsage(ctx, client, keyspace.UsageOptions{Pace: keyspace.Pace{Page: 50, Bytes: 1 << 30, Keys: 1 << 20}})
 	if err != nil {
 		t.Fatal(err)
@@ -139,7 +139,7 @@ func TestASampleEstimatesBytesAtLessCost(t *testing.T) {
 
 func TestUsageGoesOnWhereItsRevisionIsCompacted(t *testing.T) {
 	ctx, client := connect(t)
-	put(t, ctx, client, "v", numbered("/a/%04d", 500)...)
+	put(ctx, t, client, "v", numbered("/a/%04d", 500)...)
 	pages := 0
 	compacting := &between{KV: client, before: func() {
 		if pages++; pages == 3 {
@@ -175,7 +175,7 @@ func TestKeysOfAnyBytesAreCountedInASmallResult(t *testing.T) {
 	for i := range 60 {
 		keys = append(keys, strings.Repeat("\x00<", 150)+fmt.Sprint(i)+"/\xff/x")
 	}
-	put(t, ctx, client, "v", keys...)
+	put(ctx, t, client, "v", keys...)
 	u, err := keyspace.PrefixUsage(ctx, client, keyspace.UsageOptions{Parts: 16, Top: 50})
 	if err != nil || u.Groups != 60 || len(u.ByBytes) == 0 {
 		t.Errorf("%+v, %v", u, err)
@@ -185,7 +185,7 @@ func TestKeysOfAnyBytesAreCountedInASmallResult(t *testing.T) {
 
 func TestTheRateIsBounded(t *testing.T) {
 	ctx, client := connect(t)
-	put(t, ctx, client, "v", numbered("/a/%04d", 500)...)
+	put(ctx, t, client, "v", numbered("/a/%04d", 500)...)
 	var asked int
 	counting := &between{KV: client, before: func() { asked++ }}
 	ended, cancel := context.WithCancel(ctx)

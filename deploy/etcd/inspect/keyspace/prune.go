@@ -259,8 +259,7 @@ func (r *remover) flush(ctx context.Context) error {
 
 // remove deletes keys if none of them has changed.
 func (r *remover) remove(ctx context.Context, pairs ...*mvccpb.KeyValue) (bool, error) {
-	var same []clientv3.Cmp
-	var deletions []clientv3.Op
+	same, deletions := make([]clientv3.Cmp, 0, len(pairs)), make([]clientv3.Op, 0, len(pairs))
 	for _, pair := range pairs {
 		key := string(pair.Key)
 		same = append(same, clientv3.Compare(clientv3.ModRevision(key), "=", pair.ModRevision))

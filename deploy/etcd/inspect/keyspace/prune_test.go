@@ -14,7 +14,7 @@ import (
 	"gridrouter.io/deploy/etcd/inspect/keyspace"
 )
 
-func count(t *testing.T, ctx context.Context, client *clientv3.Client, prefix string) int64 {
+func count(ctx context.Context, t *testing.T, client *clientv3.Client, prefix string) int64 {
 	t.Helper()
 	answer, err := client.Get(ctx, prefix, clientv3.WithPrefix(), clientv3.WithCountOnly())
 	if err != nil {
@@ -25,8 +25,8 @@ func count(t *testing.T, ctx context.Context, client *clientv3.Client, prefix st
 
 func TestADryRunEqualsWhatIsThenRemoved(t *testing.T) {
 	ctx, client := connect(t)
-	put(t, ctx, client, "value", numbered("/old/%04d", 1000)...)
-	put(t, ctx, client, "value", "/old", "/older/x", "/keep/x")
+	put(ctx, t, client, "value", numbered("/old/%04d", 1000)...)
+	put(ctx, t, client, "value", "/old", "/older/x", "/keep/x")
 	o := keyspace.PruneOptions{Prefix: "/old/", Protected: []string{"/gridrouter/"}, Pace: keyspace.Pace{Keys: 1 << 20}}
 	d, err := keyspace.DryRun(ctx, client, o)
 	if err != nil || d.Keys != 1000 || d.Bytes != 1000*(9+5) || len(d.Sample) < 10 || d.Token == "" {
@@ -36,7 +36,7 @@ func TestADryRunEqualsWhatIsThenRemoved(t *testing.T) {
 	if again, err := keyspace.DryRun(ctx, client, o); err != nil || again.Token != d.Token {
 		t.Errorf("another dry run says %+v, %v", again, err)
 	}
-	if left := count(t, ctx, client, "/old/"); left != 1000 {
+	if left := count(ctx, t, client, "/old/"); left != 1000 {
 		t.Fatalf("a dry run left %d keys", left)
 	}
 	var told keyspace.Doomed // as it comes back from where it was shown
@@ -48,7 +48,7 @@ func TestADryRunEqualsWhatIsThenRemoved(t *testing.T) {
 	if err != nil || p.Deleted != d.Keys || p.Changed != 0 || p.New != 0 || !p.Done {
 		t.Fatalf("%+v, %v", p, err)
 	}
-	if left, others := count(t, ctx, client, "/old/"), count(t, ctx, client, "/"); left != 0 || others != 3 {
+	if left, others := count(ctx, t, client, "/old/"), count(ctx, t, client, "/"); left != 0 || others != 3 {
 		t.Errorf("%d keys are left, and %d others", left, others)
 	}
 	if p, err := keyspace.Apply(ctx, client, o, told, d.Token); err != nil || p.Deleted != 0 || !p.Done {
@@ -58,7 +58,7 @@ func TestADryRunEqualsWhatIsThenRemoved(t *testing.T) {
 
 func TestADryRunEqualsWhatIsThenRemovedWhileAWriterRuns(t *testing.T) {
 	ctx, client := connect(t)
-	put(t, ctx, client, "value", numbered("/old/%05d", 3000)...)
+	put(ctx, t, client, "value", numbered("/old/%05d", 3000)...)
 	o := keyspace.PruneOptions{Prefix: "/old/", Pace: keyspace.Pace{Keys: 1 << 20, Page: 100}}
 	d, err := keyspace.DryRun(ctx, client, o)
 	if err != nil {
@@ -108,7 +108,7 @@ func TestADryRunEqualsWhatIsThenRemovedWhileAWriterRuns(t *testing.T) {
 
 func TestAnInterruptedRemovalGoesOn(t *testing.T) {
 	ctx, client := connect(t)
-	put(t, ctx, client, "value", numbered("/old/%04d", 500)...)
+	put(ctx, t, client, "value", numbered("/old/%04d", 500)...)
 	o := keyspace.PruneOptions{Prefix: "/old/", Pace: keyspace.Pace{Keys: 1 << 20, Page: 50}}
 	d, err := keyspace.DryRun(ctx, client, o)
 	if err != nil {
@@ -140,7 +140,7 @@ func TestAnInterruptedRemovalGoesOn(t *testing.T) {
 
 func TestWhatMayNotBeRemovedIsRefused(t *testing.T) {
 	ctx, client := connect(t)
-	put(t, ctx, client, "v", "/gridrouter/decks/a", "/other/a")
+	put(ctx, t, client, "v", "/gridrouter/decks/a", "/other/a")
 	protected := []string{"/gridrouter/", "/locks/"}
 	f := func(prefix, want string) {
 		t.Helper()
@@ -183,7 +183,7 @@ func TestWhatMayNotBeRemovedIsRefused(t *testing.T) {
 	if _, err := keyspace.Apply(ctx, stranger, o, d, d.Token); err == nil || !strings.Contains(err.Error(), "the dry run was of cluster") {
 		t.Errorf("on another cluster: %v", err)
 	}
-	if count(t, ctx, client, "/") != 2 {
+	if count(ctx, t, client, "/") != 2 {
 		t.Error("something was removed")
 	}
 }

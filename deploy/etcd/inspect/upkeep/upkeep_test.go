@@ -50,7 +50,7 @@ func connect(t *testing.T, access inspect.Access) (context.Context, *clientv3.Cl
 }
 
 // churn writes one key again and again, until so many bytes were written.
-func churn(t *testing.T, ctx context.Context, client *clientv3.Client, bytes int) {
+func churn(ctx context.Context, t *testing.T, client *clientv3.Client, bytes int) {
 	t.Helper()
 	value := strings.Repeat("v", 256<<10)
 	for written := 0; written < bytes; written += len(value) {
@@ -79,7 +79,7 @@ func TestMembersAreDefragmentedOneByOneTheLeaderLast(t *testing.T) {
 	cluster := etcdtest.StartCluster(t, 3)
 	access := accessTo(cluster.Members...)
 	ctx, client := connect(t, access)
-	churn(t, ctx, client, 8<<20)
+	churn(ctx, t, client, 8<<20)
 	if c, err := upkeep.Compact(ctx, access, upkeep.CompactOptions{Keep: 1}); err != nil || c.Revision == 0 || c.Already {
 		t.Fatalf("%+v, %v", c, err)
 	}
@@ -118,7 +118,7 @@ func TestNobodyIsDefragmentedUnlessAllAreHealthy(t *testing.T) {
 	cluster := etcdtest.StartCluster(t, 3)
 	access := accessTo(cluster.Members...)
 	ctx, client := connect(t, access)
-	churn(t, ctx, client, 4<<20)
+	churn(ctx, t, client, 4<<20)
 	f := func(access inspect.Access, want string) {
 		t.Helper()
 		d, err := upkeep.Defragment(ctx, access, upkeep.DefragmentOptions{Settle: 2 * time.Second})
@@ -163,7 +163,7 @@ func TestAClusterWithoutSpaceIsRelievedWhileAWriterGoesOn(t *testing.T) {
 		}
 	}()
 	testkit.Eventually(t, "the writer is refused", func() bool { return refused.Load() > 0 })
-	full := expect(t, ctx, access, inspect.NoSpace)
+	full := expect(ctx, t, access, inspect.NoSpace)
 	t.Log(full.Message)
 	before := taken.Load()
 	began := time.Now()
@@ -181,7 +181,7 @@ func TestAClusterWithoutSpaceIsRelievedWhileAWriterGoesOn(t *testing.T) {
 	}
 }
 
-func expect(t *testing.T, ctx context.Context, access inspect.Access, reason inspect.Reason) inspect.Finding {
+func expect(ctx context.Context, t *testing.T, access inspect.Access, reason inspect.Reason) inspect.Finding {
 	t.Helper()
 	report, err := inspect.Configuration(ctx, access, inspect.Options{})
 	if err != nil {
