@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
+	"strings"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -77,10 +79,41 @@ func (a Access) Connect(ctx context.Context, endpoints ...string) (*clientv3.Cli
 		config.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
 	}
 	client, err := clientv3.New(config)
+	if err != nil && strings.Contains(err.Error(), "not supported for learner") {
+		// A learner checks no password, but knows the tokens that others gave.
+		if config.Token = a.tokenOf(ctx, endpoints); config.Token != "" {
+			config.Username, config.Password = "", ""
+			client, err = clientv3.New(config)
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("connect to etcd: %w", err)
 	}
 	return client, nil
+}
+
+// tokenOf has another member than the given ones check the password, and returns the token that it gives; empty:
+// none gave one.
+func (a Access) tokenOf(ctx context.Context, but []string) string {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	for _, endpoint := range a.Endpoints {
+		if slices.Contains(but, endpoint) {
+			continue
+		}
+		without := a
+		without.User, without.Password, without.Endpoints = "", "", []string{endpoint}
+		client, err := without.Connect(ctx)
+		if err != nil {
+			continue
+		}
+		given, err := client.Authenticate(ctx, a.User, a.Password)
+		_ = client.Close()
+		if err == nil {
+			return given.Token
+		}
+	}
+	return ""
 }
 
 // Follower returns a client that talks to one follower which answers, so that the leader is spared, and its
@@ -92,7 +125,7 @@ func (a Access) Follower(ctx context.Context) (*clientv3.Client, string, error) 
 	}
 	endpoint := ""
 	for _, m := range members {
-		if !m.Answers() || m.Learner { // a learner serves no linearizable reads
+		if !m.Answers() || m.Learner { // a learner serves no watches, and no reads that all must agree upon
 			continue
 		}
 		if endpoint == "" || !m.Leads {
@@ -104,6 +137,22 @@ func (a Access) Follower(ctx context.Context) (*clientv3.Client, string, error) 
 	}
 	client, err := a.Connect(ctx, endpoint)
 	return client, endpoint, err
+}
+
+// Voters are the endpoints of those members that are no learners: a learner refuses nearly everything. All are,
+// if none is known to be a voter.
+func Voters(members []Member) []string {
+	var voters, all []string
+	for _, m := range members {
+		all = append(all, m.Endpoint)
+		if !m.Learner {
+			voters = append(voters, m.Endpoint)
+		}
+	}
+	if len(voters) == 0 {
+		return all
+	}
+	return voters
 }
 
 func firstError(members []Member) string {

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
 
 	"gridrouter.io/bench/testkit"
@@ -99,10 +100,39 @@ func TestAMemberThatNeverStartedIsFound(t *testing.T) {
 	expect(t, configuration(t, access, inspect.Options{}), inspect.MemberNotStarted, 1)
 }
 
-func TestAuthIsFoundOnAndAMisspeltPasswordSaysSo(t *testing.T) {
-	server := etcdtest.Start(t)
-	access := accessTo(server)
-	client := clientOf(t, access)
+func TestALearnerIsKnownForOne(t *testing.T) {
+	cluster := etcdtest.StartCluster(t, 1)
+	client := clientOf(t, accessTo(cluster.Members...))
+	learner := cluster.AddLearner(t, client)
+	access := accessTo(learner, cluster.Members[0]) // the learner first, which refuses nearly everything
+	r := configuration(t, access, inspect.Options{Limits: inspect.Limits{LearnerFor: time.Millisecond}})
+	expect(t, r, inspect.LearnerLingers, 1)
+	expect(t, r, inspect.SingleVoter, 1)
+	if len(r.Unknown) != 0 {
+		t.Errorf("%v", r.Unknown)
+	}
+	p, err := inspect.Probe(patient(t), access, inspect.ProbeOptions{Prefix: "/probe/", Timeout: testkit.Patience})
+	if err != nil || !p.Works || !p.Probed[0].Learner || len(p.Probed[0].Timings) != 1 || p.Probed[1].Learner {
+		t.Errorf("%+v, %v", p, err)
+	}
+	c, err := inspect.Consistency(patient(t), access)
+	if err != nil || c.Verdict != inspect.Consistent || !c.Members[0].Learner || c.Members[0].Hash != "" {
+		t.Errorf("%+v, %v", c, err)
+	}
+	enableAuth(t, client)
+	access.User, access.Password = "root", "secret"
+	members, err := inspect.Members(patient(t), access)
+	if err != nil || !members[0].Learner || !members[0].Answers() || !members[1].Leads {
+		t.Errorf("with auth on: %+v, %v", members, err)
+	}
+	p, err = inspect.Probe(patient(t), access, inspect.ProbeOptions{Prefix: "/probe/", Timeout: testkit.Patience})
+	if err != nil || !p.Works {
+		t.Errorf("with auth on: %+v, %v", p, err)
+	}
+}
+
+func enableAuth(t *testing.T, client *clientv3.Client) {
+	t.Helper()
 	ctx := patient(t)
 	_, err := client.UserAdd(ctx, "root", "secret")
 	if err == nil {
@@ -114,13 +144,19 @@ func TestAuthIsFoundOnAndAMisspeltPasswordSaysSo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+func TestAuthIsFoundOnAndAMisspeltPasswordSaysSo(t *testing.T) {
+	server := etcdtest.Start(t)
+	access := accessTo(server)
+	enableAuth(t, clientOf(t, access))
 	access.User, access.Password = "root", "secret"
 	r := configuration(t, access, inspect.Options{})
 	expect(t, r, inspect.AuthOff, 0)
 	if len(r.Unknown) != 0 {
 		t.Errorf("%v", r.Unknown)
 	}
-	if p, err := inspect.Probe(ctx, access, inspect.ProbeOptions{Prefix: "/probe/", Timeout: testkit.Patience}); err != nil || !p.Works {
+	if p, err := inspect.Probe(patient(t), access, inspect.ProbeOptions{Prefix: "/probe/", Timeout: testkit.Patience}); err != nil || !p.Works {
 		t.Errorf("%+v, %v", p, err)
 	}
 	access.Password = "misspelt"

@@ -19,7 +19,7 @@ type Verdict string
 
 // The verdicts.
 const (
-	// Consistent: all members have the same data.
+	// Consistent: all voters have the same data.
 	Consistent Verdict = "Consistent"
 	// Differs: members differ, and a majority agrees. Those marked are not of it.
 	Differs Verdict = "Differs"
@@ -40,6 +40,8 @@ type Hashed struct {
 	// were never compacted.
 	Hash            string `json:"hash,omitempty"`
 	CompactRevision int64  `json:"compactRevision,omitempty"`
+	// Learner says that it is one: it tells no hash, and is not counted.
+	Learner bool `json:"learner,omitempty"`
 	// Differs says that it is not of the majority.
 	Differs bool `json:"differs,omitempty"`
 	// Error is why it did not tell.
@@ -69,7 +71,7 @@ const (
 
 // Consistency has all members hash their data at one revision, the latest that all have, and compares. Members
 // read all their data for it, beside what they serve. It takes until the slowest is done, and is tried six
-// times where a member lags or compacts in between. That members differ is a verdict and no error.
+// times where a member lags or compacts in between. A learner tells no hash: promote it to know of it. That members differ is a verdict and no error.
 func Consistency(ctx context.Context, access Access) (Comparison, error) {
 	var c Comparison
 	for try := 1; try <= hashTries; try++ {
@@ -124,14 +126,14 @@ func sameCluster(members []Member) error {
 func hashAll(ctx context.Context, access Access, members []Member) (Comparison, error) {
 	c := Comparison{Members: make([]Hashed, len(members))}
 	for _, m := range members {
-		if m.Answers() && (c.Revision == 0 || m.Revision < c.Revision) {
+		if m.Answers() && !m.Learner && (c.Revision == 0 || m.Revision < c.Revision) {
 			c.Revision = m.Revision
 		}
 	}
 	var all sync.WaitGroup
 	for i, m := range members {
-		c.Members[i] = Hashed{Endpoint: m.Endpoint, ID: m.ID, Error: m.Error}
-		if m.Answers() {
+		c.Members[i] = Hashed{Endpoint: m.Endpoint, ID: m.ID, Learner: m.Learner, Error: m.Error}
+		if m.Answers() && !m.Learner {
 			all.Go(func() { c.Members[i].hash(ctx, access, c.Revision) })
 		}
 	}
@@ -173,8 +175,11 @@ func (c *Comparison) outrun() bool {
 
 // judge sets the verdict.
 func (c *Comparison) judge() {
-	byHash, told := map[string]int{}, 0
+	byHash, told, voters := map[string]int{}, 0, 0
 	for _, m := range c.Members {
+		if !m.Learner {
+			voters++
+		}
 		if m.Hash != "" {
 			byHash[m.Hash]++
 			told++
@@ -190,14 +195,14 @@ func (c *Comparison) judge() {
 	case c.outrun():
 		c.Verdict = Outrun
 		c.Message = fmt.Sprintf("members were compacted, or lagged, at each of %d tries: try again while fewer compactions run", c.Tries)
-	case len(byHash) == 1 && told == len(c.Members):
-		c.Verdict, c.Message = Consistent, fmt.Sprintf("all %d members have the same data at revision %d", told, c.Revision)
+	case len(byHash) == 1 && told == voters:
+		c.Verdict, c.Message = Consistent, fmt.Sprintf("all %d voters have the same data at revision %d", told, c.Revision)
 	case len(byHash) <= 1:
 		c.Verdict = Incomplete
-		c.Message = fmt.Sprintf("%d of %d members told their hash; those that did agree at revision %d", told, len(c.Members), c.Revision)
-	case most <= len(c.Members)/2:
+		c.Message = fmt.Sprintf("%d of %d voters told their hash; those that did agree at revision %d", told, voters, c.Revision)
+	case most <= voters/2:
 		c.Verdict = CannotTell
-		c.Message = fmt.Sprintf("members differ at revision %d, and no majority of %d agrees: nobody knows who is right; compare with a backup", c.Revision, len(c.Members))
+		c.Message = fmt.Sprintf("members differ at revision %d, and no majority of %d agrees: nobody knows who is right; compare with a backup", c.Revision, voters)
 	default:
 		c.mark(hash)
 	}

@@ -179,7 +179,7 @@ func (j *judge) judgeSpace() {
 		}
 		free := s.FreeBytes()
 		much := free >= j.limits.FreeBytes || quota > 0 && free >= quota/4
-		if much && free >= s.DBBytes/100*j.limits.FreePercent {
+		if s.DBBytes > 0 && much && free >= s.DBBytes/100*j.limits.FreePercent {
 			j.find(FragmentationHigh, j.who(s), "%s of %s are free, %d %%", size(free), size(s.DBBytes), free*100/s.DBBytes)
 		}
 	}

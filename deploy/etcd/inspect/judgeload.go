@@ -88,7 +88,7 @@ func (s Seen) hours() float64 {
 // judgeMember judges a member that answers by itself.
 func (j *judge) judgeMember(s Seen) {
 	if s.Lag >= j.limits.Lag {
-		j.find(MemberBehind, j.who(s), "it has applied %d raft entries less than another member", s.Lag)
+		j.find(MemberBehind, j.who(s), "it has applied %d raft entries less than are committed", s.Lag)
 	}
 	if s.Now == nil {
 		j.find(MetricsUnreadable, j.who(s), "its metrics could not be read")

@@ -97,6 +97,9 @@ func ask(ctx context.Context, access Access, endpoint string) Member {
 	return askBy(ctx, client, endpoint)
 }
 
+// sane bounds a size that a member tells to a pebibyte.
+func sane(bytes int64) int64 { return min(max(0, bytes), 1<<50) }
+
 func askBy(ctx context.Context, client *clientv3.Client, endpoint string) Member {
 	m := Member{Endpoint: endpoint}
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
@@ -108,7 +111,7 @@ func askBy(ctx context.Context, client *clientv3.Client, endpoint string) Member
 	}
 	m.ID, m.Cluster, m.LeaderID = ID(status.Header.MemberId), ID(status.Header.ClusterId), ID(status.Leader)
 	m.Version, m.Leads, m.Learner = brief.Text(status.Version), status.Leader == status.Header.MemberId, status.IsLearner
-	m.DBBytes, m.InUseBytes, m.QuotaBytes = status.DbSize, status.DbSizeInUse, status.DbSizeQuota
+	m.DBBytes, m.InUseBytes, m.QuotaBytes = sane(status.DbSize), sane(status.DbSizeInUse), sane(status.DbSizeQuota)
 	m.Revision, m.RaftIndex, m.AppliedIndex = status.Header.Revision, status.RaftIndex, status.RaftAppliedIndex
 	for _, complaint := range status.Errors {
 		if len(m.Complaints) < 4 { // etcd has three of them

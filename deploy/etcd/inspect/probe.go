@@ -47,6 +47,8 @@ type Timing struct {
 type Probed struct {
 	// Endpoint is the one that was asked; "all": the client chose.
 	Endpoint string `json:"endpoint"`
+	// Learner says that it is a learner, at which only serializable reads are tried.
+	Learner bool `json:"learner,omitempty"`
 	// Works says that all was done.
 	Works bool `json:"works"`
 	// Timings are by operation, in the order in which they are tried.
@@ -103,14 +105,20 @@ func Probe(ctx context.Context, access Access, options ProbeOptions) (ProbeResul
 	if err := errors.Join(access.Check(), options.check()); err != nil {
 		return ProbeResult{}, err
 	}
+	members, err := Members(ctx, access)
+	if err != nil {
+		return ProbeResult{}, err
+	}
 	r := ProbeResult{At: time.Now().UTC().Truncate(time.Second), Works: true, Probed: make([]Probed, len(access.Endpoints)+1)}
 	var all sync.WaitGroup
 	for i := range r.Probed {
-		name, endpoints := "all", access.Endpoints
-		if i < len(access.Endpoints) {
-			name, endpoints = access.Endpoints[i], access.Endpoints[i:i+1]
+		if i == len(members) {
+			all.Go(func() { r.Probed[i] = probe(ctx, access, options, "all", Voters(members)) })
+		} else if m := members[i]; m.Learner {
+			all.Go(func() { r.Probed[i] = probeLearner(ctx, access, options, m.Endpoint) })
+		} else {
+			all.Go(func() { r.Probed[i] = probe(ctx, access, options, m.Endpoint, []string{m.Endpoint}) })
 		}
-		all.Go(func() { r.Probed[i] = probe(ctx, access, options, name, endpoints) })
 	}
 	all.Wait()
 	for _, one := range r.Probed {
@@ -153,6 +161,27 @@ func probe(ctx context.Context, access Access, options ProbeOptions, name string
 		out.Timings = append(out.Timings, *timing)
 	}
 	return out
+}
+
+// probeLearner tries what a learner does.
+func probeLearner(ctx context.Context, access Access, options ProbeOptions, endpoint string) Probed {
+	p := &prober{options: options, key: options.Prefix + rand.Text(), timings: map[Operation]*Timing{}}
+	client, err := access.Connect(ctx, endpoint)
+	if err == nil {
+		defer func() { _ = client.Close() }()
+	}
+	for range options.Rounds {
+		p.try(ctx, GetSerializable, func(ctx context.Context) error {
+			if err != nil {
+				return err
+			}
+			_, err := client.Get(ctx, p.key, clientv3.WithSerializable())
+			return err
+		})
+	}
+	timing := p.timing(GetSerializable)
+	timing.reckon()
+	return Probed{Endpoint: endpoint, Learner: true, Works: timing.Failed == 0, Timings: []Timing{*timing}}
 }
 
 // wanted is how often an operation is done if all goes well.

@@ -101,7 +101,7 @@ func warningsOfMembers() []Kind {
 	return []Kind{
 		{MemberUnreachable, Warning, "a member does not answer within 5 s", "Look at its process, its log, and the network to it. If it stays away and a quorum answers, replace it."},
 		{MemberNotStarted, Warning, "a member of the list has no client URL: it never started", "Start it with initial-cluster-state existing, or remove it from the list: it counts for the quorum while it is in it."},
-		{MemberBehind, Warning, "a member has 1000 raft entries less applied than another, at two looks", "Look at its disk, CPU and network. If it does not catch up, replace it."},
+		{MemberBehind, Warning, "a member has 1000 raft entries less applied than are committed, at two looks", "Look at its disk, CPU and network. If it does not catch up, replace it."},
 		{VotersEven, Warning, "the number of voters is even: one more than needed for what may fail", "Add a voter, or remove one."},
 		{LearnerLingers, Warning, "a learner's process runs for over an hour and it is still no voter", "Promote it if it has caught up and is no standby; remove it if nobody needs it."},
 		{VersionsDiffer, Warning, "members have different versions", "Finish the upgrade or go back. It is meant to last for the time of an upgrade only."},

@@ -37,7 +37,7 @@ type View struct {
 // Seen is what was seen of one endpoint. What could not be learned is zero.
 type Seen struct {
 	Member
-	// Lag is how many raft entries it had less applied than another member, at two looks.
+	// Lag is how many raft entries it had less applied than were committed, at two looks.
 	Lag uint64
 	// Before and Now are its metrics, at the beginning and the end of the window. Before is zero without one.
 	Before, Now *metrics.Sample
@@ -152,7 +152,7 @@ func (s *Seen) look(ctx context.Context, access Access) (unknown []string) {
 // askCluster learns what any member can tell, from the first one that answers.
 func (v *View) askCluster(ctx context.Context, access Access, members []Member) (unknown []string) {
 	for _, m := range members {
-		if !m.Answers() {
+		if !m.Answers() || m.Learner { // a learner tells of itself alone
 			continue
 		}
 		client, err := access.Connect(ctx, m.Endpoint)
@@ -166,7 +166,7 @@ func (v *View) askCluster(ctx context.Context, access Access, members []Member) 
 		}
 	}
 	if unknown == nil {
-		unknown = []string{"the list of members: no member answers"}
+		unknown = []string{"the list of members: no voter answers"}
 	}
 	return unknown
 }
@@ -207,12 +207,12 @@ func (v *View) askBy(ctx context.Context, client *clientv3.Client) (unknown []st
 	return unknown
 }
 
-// lookForLag asks those that are behind once more: what they lack then of what another one had before, they
-// really lack, however long the questions took.
+// lookForLag asks those that are behind once more: what they lack then of what was committed before, they really
+// lack, however long the questions took.
 func (v *View) lookForLag(ctx context.Context, access Access) {
 	most := uint64(0)
 	for _, s := range v.Seen {
-		most = max(most, s.AppliedIndex)
+		most = max(most, s.RaftIndex, s.AppliedIndex)
 	}
 	for i := range v.Seen {
 		s := &v.Seen[i]

@@ -77,7 +77,7 @@ func compact(ctx context.Context, access inspect.Access, options CompactOptions)
 	if c.Revision <= 0 {
 		return Compaction{}, nil
 	}
-	client, err := access.Connect(ctx)
+	client, err := access.Connect(ctx, inspect.Voters(members)...)
 	if err != nil {
 		return Compaction{}, err
 	}
@@ -130,7 +130,7 @@ func freed(ctx context.Context, access inspect.Access) (int64, error) {
 		before := least
 		least = -1
 		for _, m := range members {
-			if m.Answers() && (least < 0 || m.FreeBytes() < least) {
+			if m.Answers() && !m.Learner && (least < 0 || m.FreeBytes() < least) {
 				least = m.FreeBytes()
 			}
 		}

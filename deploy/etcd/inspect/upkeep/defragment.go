@@ -69,10 +69,10 @@ func (o *DefragmentOptions) check() error {
 	return nil
 }
 
-// Defragment gives back what is free in the members' database files: one member at a time, the followers and
-// learners first, the leader last. It begins only when all members of the cluster are named, answer and are
+// Defragment gives back what is free in the members' database files: one member at a time, the followers
+// first, the leader last. It begins only when all members of the cluster are named, answer and are
 // healthy, and waits for that before each next one; if it is not so in time, it stops with an error. Members of
-// which little is free are passed over, so that a second call does nothing.
+// which little is free are passed over, so that a second call does nothing; so are learners.
 //
 // A member stands still while it is defragmented; one that is alone is the whole cluster. The alarm NOSPACE
 // is no obstacle. What was done before an error stands in the result.
@@ -123,6 +123,9 @@ func next(members []inspect.Member, visited map[string]bool) inspect.Member {
 func defragment(ctx context.Context, access inspect.Access, options DefragmentOptions, m inspect.Member) Defragmented {
 	out := Defragmented{Endpoint: m.Endpoint, Leads: m.Leads, BeforeBytes: m.DBBytes, AfterBytes: m.DBBytes}
 	switch {
+	case m.Learner:
+		out.PassedOver = "it is a learner, which etcd does not defragment: promote it first"
+		return out
 	case options.due != nil && !options.due(m):
 		out.PassedOver = "it has space enough"
 		return out

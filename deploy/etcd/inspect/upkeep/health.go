@@ -59,10 +59,10 @@ func healthy(ctx context.Context, access inspect.Access) ([]inspect.Member, erro
 // serves has each voter serve a read that needs the leader and a quorum, and compares the list of members.
 func serves(ctx context.Context, access inspect.Access, members []inspect.Member) error {
 	for _, m := range members {
+		if m.Learner { // it serves no such read
+			continue
+		}
 		err := with(ctx, access, m.Endpoint, func(ctx context.Context, client *clientv3.Client) error {
-			if m.Learner { // it serves no such read
-				return nil
-			}
 			_, err := client.Get(ctx, "health", clientv3.WithKeysOnly())
 			return err
 		})
@@ -70,7 +70,7 @@ func serves(ctx context.Context, access inspect.Access, members []inspect.Member
 			return fmt.Errorf("%s serves no read: %w", m.Endpoint, err)
 		}
 	}
-	return with(ctx, access, members[0].Endpoint, func(ctx context.Context, client *clientv3.Client) error {
+	return with(ctx, access, inspect.Voters(members)[0], func(ctx context.Context, client *clientv3.Client) error {
 		list, err := client.MemberList(ctx, clientv3.WithSerializable())
 		if err != nil {
 			return fmt.Errorf("list the members: %w", err)

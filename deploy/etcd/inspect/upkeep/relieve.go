@@ -56,7 +56,11 @@ func RelieveNoSpace(ctx context.Context, access inspect.Access, options RelieveO
 	if err := options.Defragment.check(); err != nil {
 		return Relief{}, err
 	}
-	client, err := access.Connect(ctx)
+	members, err := inspect.Members(ctx, access)
+	if err != nil {
+		return Relief{}, err
+	}
+	client, err := access.Connect(ctx, inspect.Voters(members)...)
 	if err != nil {
 		return Relief{}, err
 	}
@@ -93,6 +97,9 @@ func (r *Relief) measure(ctx context.Context, access inspect.Access) (space, err
 	var s space
 	r.AfterBytes = 0
 	for _, m := range members {
+		if m.Learner { // it raises no alarm, and cannot be defragmented
+			continue
+		}
 		if !m.Answers() {
 			return space{}, fmt.Errorf("%s does not answer, so that nobody knows what space it has: %s", m.Endpoint, m.Error)
 		}

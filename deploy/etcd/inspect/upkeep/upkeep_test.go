@@ -114,6 +114,27 @@ func TestMembersAreDefragmentedOneByOneTheLeaderLast(t *testing.T) {
 	}
 }
 
+func TestALearnerIsPassedOver(t *testing.T) {
+	cluster := etcdtest.StartCluster(t, 1)
+	_, client := connect(t, accessTo(cluster.Members...))
+	learner := cluster.AddLearner(t, client)
+	access := accessTo(learner, cluster.Members[0])
+	ctx, _ := connect(t, access)
+	churn(ctx, t, client, 4<<20)
+	for range 2 { // a client that chose the learner would be refused
+		if _, err := upkeep.Compact(ctx, access, upkeep.CompactOptions{Keep: 1}); err != nil {
+			t.Error(err)
+		}
+		if r, err := upkeep.RelieveNoSpace(ctx, access, upkeep.RelieveOptions{}); err != nil || r.Needed {
+			t.Errorf("%+v, %v", r, err)
+		}
+	}
+	d, err := upkeep.Defragment(ctx, access, upkeep.DefragmentOptions{FreeAbove: 1})
+	if err != nil || !d.Done || d.Members[0].Endpoint != learner.URL || !strings.Contains(d.Members[0].PassedOver, "learner") {
+		t.Errorf("%+v, %v", d, err)
+	}
+}
+
 func TestNobodyIsDefragmentedUnlessAllAreHealthy(t *testing.T) {
 	cluster := etcdtest.StartCluster(t, 3)
 	access := accessTo(cluster.Members...)
