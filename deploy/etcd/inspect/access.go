@@ -142,9 +142,10 @@ func (a Access) Follower(ctx context.Context) (*clientv3.Client, string, error) 
 // Voters are the endpoints of those members that are no learners: a learner refuses nearly everything. All are,
 // if none is known to be a voter.
 func Voters(members []Member) []string {
-	var voters, all []string
-	for _, m := range members {
-		all = append(all, m.Endpoint)
+	var voters []string
+	all := make([]string, len(members))
+	for i, m := range members {
+		all[i] = m.Endpoint
 		if !m.Learner {
 			voters = append(voters, m.Endpoint)
 		}

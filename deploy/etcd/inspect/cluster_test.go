@@ -75,10 +75,13 @@ func TestASmallQuotaThatIsFilledIsFound(t *testing.T) {
 	server := etcdtest.Start(t, func(cfg *embed.Config) { cfg.QuotaBackendBytes = 16 << 20 })
 	access := accessTo(server)
 	client := clientOf(t, access)
-	value := strings.Repeat("v", 256<<10)
-	for i := range 55 {
-		if _, err := client.Put(patient(t), fmt.Sprint("/key/", i%50), value); err != nil {
+	ctx, value := patient(t), strings.Repeat("v", 128<<10)
+	for i := 0; ; i++ {
+		if _, err := client.Put(ctx, fmt.Sprint("/key/", i), value); err != nil {
 			t.Fatal(err)
+		}
+		if members, err := inspect.Members(ctx, access); err != nil || members[0].DBBytes > 27<<19 {
+			break // at 13.5 MiB; what etcd has not written yet is some more
 		}
 	}
 	r := configuration(t, access, inspect.Options{Limits: inspect.Limits{Revisions: 50}})

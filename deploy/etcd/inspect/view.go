@@ -138,6 +138,9 @@ func (s *Seen) look(ctx context.Context, access Access) (unknown []string) {
 	}
 	if sample, err := access.sample(ctx, s.Endpoint); err == nil {
 		s.Now = &sample
+		if quota, told := sample.Number(metrics.Quota); told && s.QuotaBytes == 0 { // before etcd 3.6
+			s.QuotaBytes = sane(int64(max(0, min(quota, 1<<50))))
+		}
 	} else {
 		missing("the metrics", err)
 	}

@@ -97,8 +97,8 @@ func with(ctx context.Context, access inspect.Access, endpoint string, do func(c
 }
 
 // settle waits until the cluster is healthy, three times in a row.
-func settle(ctx context.Context, access inspect.Access, within time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, within)
+func settle(outer context.Context, access inspect.Access, within time.Duration) error {
+	ctx, cancel := context.WithTimeout(outer, within)
 	defer cancel()
 	var last error
 	for good := 0; ; {
@@ -115,6 +115,9 @@ func settle(ctx context.Context, access inspect.Access, within time.Duration) er
 		}
 		select {
 		case <-ctx.Done():
+			if outer.Err() != nil {
+				return outer.Err()
+			}
 			return errors.Join(fmt.Errorf("the cluster is not healthy again within %s: %w", within, ctx.Err()), last)
 		case <-time.After(settlePause):
 		}

@@ -16,8 +16,8 @@ type RelieveOptions struct {
 	// Compact says what of the history is kept. Where that leaves too little space, only the present
 	// is kept: see Compactions in the result.
 	Compact CompactOptions
-	// Defragment says how patiently members are defragmented. Those that take more than UsedPercent are,
-	// whatever FreeAbove says.
+	// Defragment says how patiently members are defragmented. Those are that take more than UsedPercent of their
+	// quota, or have a tenth of it free, whatever FreeAbove says.
 	Defragment DefragmentOptions
 	// UsedPercent is how much of the quota may be taken afterwards for the alarm to be disarmed, 1 to 99;
 	// 0: 90. With more, it would be raised again at once.
@@ -75,7 +75,7 @@ func RelieveNoSpace(ctx context.Context, access inspect.Access, options RelieveO
 		return *r, err
 	}
 	r.BeforeBytes = r.AfterBytes
-	if used.size > options.UsedPercent {
+	if used.size > options.UsedPercent || used.free > worth {
 		if err := r.makeSpace(ctx, access, options); err != nil {
 			return *r, err
 		}
@@ -86,8 +86,13 @@ func RelieveNoSpace(ctx context.Context, access inspect.Access, options RelieveO
 	return *r, brief.Fit(r, func() bool { return brief.DropLast(&r.Defragmentation.Members) })
 }
 
-// space is how much of its quota the fullest member takes, in percent: by its file, and by what is in use.
-type space struct{ size, inUse int64 }
+// space is how much of its quota the fullest member takes, in percent: by its file, and by what is in use. Free is
+// the most that a member would give back, in percent too.
+type space struct{ size, inUse, free int64 }
+
+// worth is how many percent of the quota must be free in a file for a defragmentation: with less, the alarm would
+// not be long in coming again.
+const worth = 10
 
 func (r *Relief) measure(ctx context.Context, access inspect.Access) (space, error) {
 	members, err := inspect.Members(ctx, access)
@@ -107,6 +112,7 @@ func (r *Relief) measure(ctx context.Context, access inspect.Access) (space, err
 			return space{}, fmt.Errorf("%s does not tell its quota: etcd tells it from 3.6 on", m.Endpoint)
 		}
 		s.size, s.inUse = max(s.size, m.DBBytes*100/m.QuotaBytes), max(s.inUse, m.InUseBytes*100/m.QuotaBytes)
+		s.free = max(s.free, m.FreeBytes()*100/m.QuotaBytes)
 		r.AfterBytes = max(r.AfterBytes, m.DBBytes)
 		if r.QuotaBytes == 0 || m.QuotaBytes < r.QuotaBytes {
 			r.QuotaBytes = m.QuotaBytes
@@ -131,7 +137,9 @@ func (r *Relief) makeSpace(ctx context.Context, access inspect.Access, options R
 			break
 		}
 	}
-	options.Defragment.due = func(m inspect.Member) bool { return m.DBBytes*100/m.QuotaBytes > options.UsedPercent }
+	options.Defragment.due = func(m inspect.Member) bool {
+		return m.DBBytes*100/m.QuotaBytes > options.UsedPercent || m.FreeBytes()*100/m.QuotaBytes > worth
+	}
 	var err error
 	if r.Defragmentation, err = Defragment(ctx, access, options.Defragment); err != nil {
 		return err

@@ -227,6 +227,10 @@ func TestWhatIsInUseIsNotRelieved(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	p, err := inspect.Probe(ctx, access, inspect.ProbeOptions{Prefix: "/probe/", Timeout: testkit.Patience})
+	if err != nil || p.Works || !strings.Contains(p.Probed[0].Timings[0].Error, "database space exceeded") || p.Probed[0].Timings[4].Done == 0 {
+		t.Errorf("a probe of what takes no writes: %+v, %v", p, err)
+	}
 	// Half of the quota is in use: with less than that allowed, there is nothing to relieve it by.
 	options := upkeep.RelieveOptions{Compact: upkeep.CompactOptions{Keep: 10}, UsedPercent: 40}
 	r, err := upkeep.RelieveNoSpace(ctx, access, options)
@@ -245,6 +249,70 @@ func TestWhatIsInUseIsNotRelieved(t *testing.T) {
 	}
 	if _, err := client.Put(ctx, "/key/0", value); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestReliefGoesOnWhereItWasInterrupted does by hand what another one did before it ended.
+func TestReliefGoesOnWhereItWasInterrupted(t *testing.T) {
+	server := etcdtest.Start(t, withQuota)
+	access := accessTo(server)
+	ctx, client := connect(t, access)
+	value := strings.Repeat("v", 256<<10)
+	for {
+		if _, err := client.Put(ctx, "/churn", value); errors.Is(err, rpctypes.ErrNoSpace) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := upkeep.Compact(ctx, access, upkeep.CompactOptions{Keep: 2}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.Defragment(ctx, server.URL); err != nil {
+		t.Fatal(err)
+	}
+	r, err := upkeep.RelieveNoSpace(ctx, access, upkeep.RelieveOptions{})
+	if err != nil || !r.Needed || !r.Disarmed || len(r.Compactions) != 0 || len(r.Defragmentation.Members) != 0 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if _, err := client.Put(ctx, "/churn", value); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAnInterruptedDefragmentationGoesOn(t *testing.T) {
+	cluster := etcdtest.StartCluster(t, 3)
+	access := accessTo(cluster.Members...)
+	ctx, client := connect(t, access)
+	churn(ctx, t, client, 6<<20)
+	if _, err := upkeep.Compact(ctx, access, upkeep.CompactOptions{Keep: 1}); err != nil {
+		t.Fatal(err)
+	}
+	interrupted, cancel := context.WithCancel(ctx)
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		for interrupted.Err() == nil {
+			members, err := inspect.Members(interrupted, access)
+			if err == nil && slices.ContainsFunc(members, func(m inspect.Member) bool { return m.DBBytes < 3<<20 }) {
+				cancel()
+			}
+		}
+	}()
+	first, err := upkeep.Defragment(interrupted, access, upkeep.DefragmentOptions{FreeAbove: 1})
+	cancel()
+	<-watched
+	if (err == nil) != first.Done || len(first.Members) == 0 {
+		t.Fatalf("%+v, %v", first, err)
+	}
+	t.Logf("it was interrupted after %d members: %v", len(first.Members), err)
+	second, err := upkeep.Defragment(ctx, access, upkeep.DefragmentOptions{FreeAbove: 1})
+	if err != nil || !second.Done {
+		t.Fatalf("%+v, %v", second, err)
+	}
+	members, err := inspect.Members(ctx, access)
+	if err != nil || slices.ContainsFunc(members, func(m inspect.Member) bool { return m.DBBytes > 3<<20 }) {
+		t.Errorf("%+v, %v", members, err)
 	}
 }
 
