@@ -69,3 +69,24 @@ func TestOneWithoutATest(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestAClusterGoesOnWithoutOneOfThree(t *testing.T) {
+	cluster := etcdtest.StartCluster(t, 3)
+	leader, follower := cluster.Leader(t)
+	ctx, client := connect(t, follower)
+	if _, err := client.Put(ctx, "a", "1"); err != nil {
+		t.Fatal(err)
+	}
+	leader.Stop()
+	testkit.Eventually(t, "another leader", func() bool {
+		now, _ := cluster.Leader(t)
+		return now != leader
+	})
+	if read, err := client.Get(ctx, "a"); err != nil || len(read.Kvs) != 1 {
+		t.Errorf("%v, %v", read, err)
+	}
+	leader.Restart(t)
+	if list, err := client.MemberList(ctx); err != nil || len(list.Members) != 3 || len(cluster.Endpoints()) != 3 {
+		t.Errorf("%v, %v", list, err)
+	}
+}
