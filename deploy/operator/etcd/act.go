@@ -81,12 +81,21 @@ func (r *Reconciler) act(ctx context.Context, w *world, step plan.Step, d *done)
 		err = r.finish(ctx, w, m)
 	case plan.Wait:
 	}
+	if notYet(err) {
+		d.changed = false
+		return plan.Step{Act: plan.Wait, Why: fmt.Sprintf("etcd takes no change of its members until all have been connected for five seconds: then the operator %s", sentence(step))}, nil
+	}
 	if err != nil {
 		return step, fmt.Errorf("%s: %w", sentence(step), err)
 	}
 	r.options.Members.Ask(idOf(w.c))
 	r.tellStep(w.c, step)
 	return step, nil
+}
+
+// notYet says whether etcd refuses a change of its members for now.
+func notYet(err error) bool {
+	return errors.Is(err, rpctypes.ErrUnhealthy) || errors.Is(err, rpctypes.ErrMemberNotEnoughStarted) || errors.Is(err, rpctypes.ErrTooManyLearners)
 }
 
 func (w *world) named(name string) *member {

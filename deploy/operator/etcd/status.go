@@ -48,7 +48,7 @@ func (w *world) summary(m *member) v1alpha1.EtcdMemberSummary {
 		one.Problem = clipped(m.problem)
 	}
 	if m.seen.Err == nil && m.seen.ID != 0 {
-		one.Version, one.DBBytes, one.InUseBytes, one.RaftIndex = m.seen.Version, m.seen.DBBytes, m.seen.InUseBytes, int64(m.seen.Index) //nolint:gosec // it is counted up from 1
+		one.Version, one.DBBytes, one.InUseBytes, one.RaftIndex = m.seen.Version, m.seen.DBBytes, m.seen.InUseBytes, int64(m.seen.Index)
 		one.Alarms = w.report.Alarms[m.seen.ID]
 		switch {
 		case m.seen.Learner:
@@ -244,10 +244,8 @@ func (w *world) expected() bool {
 	for _, m := range w.members {
 		since := m.o.Status.UnhealthySince
 		young := since != nil && w.now.Sub(since.Time) < startsWithin
-		if !m.healthy && m.lost == "" && !(young && (m.o.Status.State != v1alpha1.MemberJoined || w.outdated(m) || w.trying(m) || m.pod == nil || m.pod.DeletionTimestamp != nil)) {
-			return false
-		}
-		if m.lost != "" {
+		ours := m.o.Status.State != v1alpha1.MemberJoined || w.outdated(m) || w.trying(m) || m.pod == nil || m.pod.DeletionTimestamp != nil
+		if m.lost != "" || !m.healthy && (!young || !ours) {
 			return false
 		}
 	}
