@@ -86,6 +86,33 @@ func Newest(ctx context.Context, s store.Store) (*Chain, error) {
 	return nil, fmt.Errorf("%s: %w", s, ErrNone)
 }
 
+// Latest returns the finished chain that ends last, which is the one to restore when the newest data are wanted;
+// [ErrNone] if there is none. It is the newest, unless an older one of the same cluster was followed beyond
+// it: a follower needs a moment to go over to a newer full backup.
+func Latest(ctx context.Context, s store.Store) (*Chain, error) {
+	chains, err := List(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	var newest, latest *Chain
+	for i := len(chains) - 1; i >= 0; i-- {
+		switch c := chains[i]; {
+		case !c.Finished():
+		case newest == nil:
+			newest, latest = c, c
+		case newest.Manifest == nil || c.Manifest == nil || c.Head == nil || len(c.Damages) > 0:
+		case c.Manifest.Cluster != newest.Manifest.Cluster, c.Head.Covered.Before(newest.Manifest.Taken):
+			// Its revisions are of other data, or were before data were set back.
+		case c.Last() > latest.Last():
+			latest = c
+		}
+	}
+	if newest == nil {
+		return nil, fmt.Errorf("%s: %w", s, ErrNone)
+	}
+	return latest, nil
+}
+
 // Open returns one chain; [ErrNone] if nothing of it is there. It reads the manifest and the newest head.
 func Open(ctx context.Context, s store.Store, id string) (*Chain, error) {
 	if err := chain.CheckID(id); err != nil {

@@ -79,10 +79,10 @@ func Follow(ctx context.Context, c FollowConfig) error {
 		before := f.status
 		err := f.session(ctx)
 		switch {
-		case ctx.Err() != nil && (err == nil || errors.Is(err, context.Canceled)):
-			return nil
-		case ctx.Err() != nil:
+		case ctx.Err() != nil && f.unsaved:
 			return fmt.Errorf("the end of the chain is not in the store: %w", err)
+		case ctx.Err() != nil:
+			return nil
 		case errors.Is(err, errNewer):
 			continue
 		case !f.followed || errors.Is(err, ErrOther):
@@ -126,6 +126,7 @@ type follower struct {
 	client   *clientv3.Client
 	status   Status
 	followed bool // a session got as far as to watch
+	unsaved  bool // the last session ended with events that are not in the store
 	// begin is why the next session has to begin with a full backup; empty: it has not.
 	begin string
 }

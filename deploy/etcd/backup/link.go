@@ -66,7 +66,7 @@ func (l *link) write(ctx context.Context, last bool) error {
 	d := &chain.Delta{
 		DeltaHeader: chain.DeltaHeader{
 			ID: l.chain, Seq: l.seq + 1, First: l.revision + 1, Last: l.waiting[len(l.waiting)-1].ModRevision,
-			Previous: l.previous, Cluster: l.cluster, Written: time.Now().UTC().Truncate(time.Second),
+			Previous: l.previous, Cluster: l.cluster, Written: time.Now().UTC().Truncate(time.Millisecond),
 		},
 		Events: l.waiting,
 	}
@@ -92,7 +92,7 @@ func (l *link) writeHead(ctx context.Context, hash *chain.HashKV) error {
 	f := l.follower
 	h := &chain.Head{
 		ID: l.chain, Number: l.head + 1, Seq: l.seq, SHA256: l.previous, Revision: l.revision,
-		Covered: l.covered.UTC().Truncate(time.Second), HashKV: hash,
+		Covered: l.covered.UTC().Truncate(time.Millisecond), HashKV: hash,
 	}
 	data, err := h.Encode()
 	if err != nil {

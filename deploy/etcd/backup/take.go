@@ -25,8 +25,8 @@ const progressEvery = 64 << 20
 // hash that etcd puts there. What cannot be finished leaves at most an object without a manifest, which is
 // no backup.
 func Take(ctx context.Context, c Config) (*chain.Manifest, error) {
-	began := time.Now().UTC().Truncate(time.Second)
-	m := &chain.Manifest{ID: chain.NewID(began), Taken: began}
+	began := time.Now().UTC()
+	m := &chain.Manifest{ID: chain.NewID(began), Taken: began.Truncate(time.Millisecond)}
 	endpoint, err := c.choose(ctx, m)
 	if err != nil {
 		return nil, err

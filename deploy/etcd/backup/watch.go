@@ -16,6 +16,7 @@ func (f *follower) watch(ctx context.Context, l *link) error {
 	defer stop()
 	told := f.client.Watch(watching, "\x00", clientv3.WithFromKey(), clientv3.WithRev(l.revision+1), clientv3.WithProgressNotify())
 	f.followed = true
+	defer func() { f.unsaved = len(l.waiting) > 0 }()
 	every, look := time.NewTicker(f.Every), time.NewTicker(f.Look)
 	defer every.Stop()
 	defer look.Stop()

@@ -16,7 +16,7 @@ import (
 	"gridrouter.io/deploy/etcd/backup/chain"
 )
 
-const id = "20261128T020000Z-0a1b2c"
+const id = "20261128T020000.000Z-0a1b2c"
 
 var taken = time.Date(2026, 11, 28, 2, 0, 0, 0, time.UTC)
 
@@ -116,7 +116,7 @@ func TestNoBitOfAnObjectCanBeFlippedUnseen(t *testing.T) {
 }
 
 func TestObjectsOfAnotherPlaceAreRefused(t *testing.T) {
-	const other = "20261128T020001Z-0a1b2c"
+	const other = "20261128T020001.000Z-0a1b2c"
 	m, _, _ := manifest().Encode()
 	if _, _, err := chain.DecodeManifest(other, m); err == nil || !strings.Contains(err.Error(), id) {
 		t.Errorf("a manifest of another chain: %v", err)
@@ -154,22 +154,23 @@ func TestADeltaHasAllRevisionsThatItNames(t *testing.T) {
 
 func TestNamesReadAsTheyAreWritten(t *testing.T) {
 	for object, want := range map[string]chain.Name{
-		chain.FullName(id):                 {Kind: chain.Full, ID: id},
-		chain.ManifestName(id):             {Kind: chain.ManifestFile, ID: id},
-		chain.DeltaName(id, 12):            {Kind: chain.DeltaFile, ID: id, Seq: 12},
-		chain.DeltaName(id, 1234567890):    {Kind: chain.DeltaFile, ID: id, Seq: 1234567890},
-		chain.HeadName(id, 0, 1):           {Kind: chain.HeadFile, ID: id, Number: 1},
-		id + "/delta-1":                    {},
-		id + "/delta--0000001":             {},
-		id + "/delta-00000001-1":           {},
-		id + "/head-00000001":              {},
-		id + "/other":                      {},
-		"20261128T020000Z/full.db":         {},
-		"full.db":                          {},
-		id:                                 {},
-		id + "/full.db/more":               {},
-		"x" + id + "/full.json":            {},
-		strings.ToUpper(id) + "/full.json": {},
+		chain.FullName(id):                    {Kind: chain.Full, ID: id},
+		chain.ManifestName(id):                {Kind: chain.ManifestFile, ID: id},
+		chain.DeltaName(id, 12):               {Kind: chain.DeltaFile, ID: id, Seq: 12},
+		chain.DeltaName(id, 1234567890):       {Kind: chain.DeltaFile, ID: id, Seq: 1234567890},
+		chain.HeadName(id, 0, 1):              {Kind: chain.HeadFile, ID: id, Number: 1},
+		id + "/delta-1":                       {},
+		id + "/delta--0000001":                {},
+		id + "/delta-00000001-1":              {},
+		id + "/head-00000001":                 {},
+		id + "/other":                         {},
+		"20261128T020000.000Z/full.db":        {},
+		"full.db":                             {},
+		id:                                    {},
+		id + "/full.db/more":                  {},
+		"x" + id + "/full.json":               {},
+		strings.ToUpper(id) + "/full.json":    {},
+		"20261128T020000x000Z-0a1b2c/full.db": {},
 	} {
 		if got := chain.ParseName(object); got != want {
 			t.Errorf("%s reads as %+v, want %+v", object, got, want)

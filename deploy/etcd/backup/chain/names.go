@@ -24,12 +24,12 @@ import (
 )
 
 // idTime is how an ID begins, so that the order of IDs is that of time.
-const idTime = "20060102T150405Z"
+const idTime = "20060102T150405.000Z"
 
-var idForm = regexp.MustCompile(`^[0-9]{8}T[0-9]{6}Z-[0-9a-f]{6}$`)
+var idForm = regexp.MustCompile(`^[0-9]{8}T[0-9]{6}[.][0-9]{3}Z-[0-9a-f]{6}$`)
 
 // NewID returns the ID of a chain that begins at a time. A random part keeps two apart that begin in
-// the same second.
+// the same millisecond.
 func NewID(at time.Time) string {
 	var random [3]byte
 	_, _ = rand.Read(random[:]) // it never fails
@@ -39,7 +39,7 @@ func NewID(at time.Time) string {
 // CheckID says what is wrong with the ID of a chain.
 func CheckID(id string) error {
 	if !idForm.MatchString(id) {
-		return fmt.Errorf("%q is no ID of a backup; write one as they are listed, such as 20261128T020000Z-0a1b2c", id)
+		return fmt.Errorf("%q is no ID of a backup; write one as they are listed, such as 20261128T020000.000Z-0a1b2c", id)
 	}
 	return nil
 }

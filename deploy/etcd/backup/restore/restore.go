@@ -191,32 +191,50 @@ func (o *Options) check() error {
 	return nil
 }
 
-// pick opens the chain that is asked for, or the newest whose full backup is not after the revision.
+// pick opens the chain that is asked for, or finds one that has the revision.
 func (o *Options) pick(ctx context.Context) (*backup.Chain, error) {
-	if o.ID != "" {
-		c, err := backup.Open(ctx, o.Store, o.ID)
-		if err != nil {
-			return nil, err
-		}
-		return c, o.usable(c)
+	var (
+		c   *backup.Chain
+		err error
+	)
+	switch {
+	case o.ID != "":
+		c, err = backup.Open(ctx, o.Store, o.ID)
+	case o.Revision == 0:
+		c, err = backup.Latest(ctx, o.Store)
+	default:
+		c, err = o.having(ctx)
 	}
-	if o.Revision == 0 {
-		c, err := backup.Newest(ctx, o.Store)
-		if err != nil {
-			return nil, err
-		}
-		return c, o.usable(c)
+	if err != nil {
+		return nil, err
 	}
+	return c, o.usable(c)
+}
+
+// having returns the newest chain that has the revision and of which nothing is seen to be damaged. Where none
+// is known to reach it, it is the newest that begins before it: its end may not be written down yet.
+func (o *Options) having(ctx context.Context) (*backup.Chain, error) {
 	chains, err := backup.List(ctx, o.Store)
 	if err != nil {
 		return nil, err
 	}
+	var before *backup.Chain
 	for i := len(chains) - 1; i >= 0; i-- {
-		if c := chains[i]; c.Manifest != nil && c.Manifest.Revision <= o.Revision {
-			return c, o.usable(c)
+		c := chains[i]
+		if c.Manifest == nil || c.Manifest.Revision > o.Revision {
+			continue
+		}
+		if before == nil {
+			before = c
+		}
+		if c.Last() >= o.Revision && len(c.Damages) == 0 {
+			return c, nil
 		}
 	}
-	return nil, fmt.Errorf("no backup in %s begins at revision %d or before: %w", o.Store, o.Revision, backup.ErrNone)
+	if before == nil {
+		return nil, fmt.Errorf("no backup in %s begins at revision %d or before: %w", o.Store, o.Revision, backup.ErrNone)
+	}
+	return before, nil
 }
 
 // usable says why a chain cannot be restored, as far as that is seen at once.

@@ -94,7 +94,7 @@ func (o *Options) restoreAndStart(ctx context.Context, c *backup.Chain, dir stri
 	if err != nil {
 		return Result{}, fmt.Errorf("etcd on the restored data does not say its hash: %w", err)
 	}
-	if is != result.hash {
+	if is.CompactRevision == result.hash.CompactRevision && is.Hash != result.hash.Hash {
 		return Result{}, &backup.Damage{Object: c.ID, Problem: fmt.Sprintf("etcd on the restored data says the hash %d of revision %d, and %d was restored", is.Hash, is.Revision, result.hash.Hash)}
 	}
 	return result, nil

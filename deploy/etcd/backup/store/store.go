@@ -20,7 +20,7 @@ import (
 // A name is parts separated by "/"; a part is of letters, digits, "-", "_" and ".", and does not begin
 // with ".".
 type Store interface {
-	// Put makes an object of all that r holds. The object is seen whole or not at all, and outlives a
+	// Put makes an object of all that r holds, at least a byte. The object is seen whole or not at all, and outlives a
 	// crash once Put has returned nil. It never replaces one that is there: that is [ErrExists]. size
 	// is in bytes, -1 where it is not known.
 	Put(ctx context.Context, name string, r io.Reader, size int64) error
