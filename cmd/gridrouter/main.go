@@ -40,6 +40,7 @@ Exit status: 0 clean, 1 fault at run time, 2 bad flags, configuration or documen
 		newExplainCommand(),
 		newGslbCommand(),
 		newOperatorCommand(),
+		newEtcdCommand(),
 		newSnapshotCommand(),
 		flags.NewVersionCommand("gridrouter", version),
 	)

@@ -34,6 +34,9 @@ const (
 	building = ".gridrouter-restoring-"
 )
 
+// ErrTarget says that the data directory has something in it.
+var ErrTarget = errors.New("the data directory is not empty; name one that is empty or not there")
+
 // Options say what is restored, and to where.
 type Options struct {
 	Store store.Store
@@ -90,7 +93,7 @@ func (o *Options) report(format string, args ...any) {
 // What is wrong with the backup is a [*backup.Damage]. A damaged chain is restored up to a revision before
 // the damage if Revision says so.
 func Restore(ctx context.Context, o Options) (Result, error) {
-	if err := o.check(); err != nil {
+	if err := o.Check(); err != nil {
 		return Result{}, err
 	}
 	c, err := o.pick(ctx)
@@ -161,15 +164,15 @@ func (o *Options) dataDir(database, dir string, bump int64) error {
 	return nil
 }
 
-// check says what is wrong with the options.
-func (o *Options) check() error {
+// Check says what is wrong with the options, and fills in defaults. It opens nothing.
+func (o *Options) Check() error {
 	if o.Bump == 0 {
 		o.Bump = DefaultBump
 	}
 	urls, err := types.NewURLsMap(o.InitialCluster)
 	switch {
 	case o.Dir == "":
-		return errors.New("the data directory is not named")
+		return errors.New("the data directory is not named; give --data-dir DIR")
 	case o.Name == "":
 		return errors.New("the member has no name")
 	case err != nil:
@@ -272,7 +275,7 @@ func prepare(dir string) (prepared, error) {
 			}
 		case name == "lost+found": // of the file system
 		default:
-			return prepared{}, fmt.Errorf("the data directory %s is not empty, it has %q; name one that is empty or not there", dir, name)
+			return prepared{}, fmt.Errorf("%s has %q in it: %w", dir, name, ErrTarget)
 		}
 	}
 	return prepared{}, nil
