@@ -223,7 +223,7 @@ func TestAResultFitsInAMessageOfKubernetes(t *testing.T) {
 		r.Backups = append(r.Backups, listedBackup{ID: id, State: "complete", Damage: shortened(strings.Repeat("x", 300), 200)})
 		r.Kept = append(r.Kept, id)
 		if i < maxDamages {
-			r.Damages = append(r.Damages, &backup.Damage{Object: chain.DeltaName(id, 1), Problem: "it is missing"})
+			r.Damages = append(r.Damages, &backup.DamageError{Object: chain.DeltaName(id, 1), Problem: "it is missing"})
 		}
 	}
 	line, err := r.bounded()

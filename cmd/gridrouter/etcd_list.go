@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -109,7 +110,7 @@ whole one of the others stays, and if there is none at all, nothing goes. What w
 					return flags.Usagef("--keep, --within, --grace: at least 1 is kept, and times are not negative")
 				}
 				p, err := backup.Prune(ctx, s, r, t.report)
-				t.result.Removed, t.result.Kept, t.result.Spared = append(p.Chains, p.Unfinished...), p.Kept, p.Spared
+				t.result.Removed, t.result.Kept, t.result.Spared = slices.Concat(p.Chains, p.Unfinished), p.Kept, p.Spared
 				t.result.Bytes, t.result.DryRun = p.Bytes, r.DryRun
 				t.result.text = fmt.Sprintf("removed: %s\nkept: %s\n", joined(t.result.Removed), joined(p.Kept))
 				if r.DryRun {

@@ -61,8 +61,8 @@ type etcdResult struct {
 	// Begun is how many full backups a follower made.
 	Begun int `json:"begun,omitempty"`
 	// Damages are the first of what is wrong, DamageCount is how many there are.
-	Damages     []*backup.Damage `json:"damages,omitempty"`
-	DamageCount int              `json:"damageCount,omitempty"`
+	Damages     []*backup.DamageError `json:"damages,omitempty"`
+	DamageCount int                   `json:"damageCount,omitempty"`
 	// Removed and Kept are IDs of chains, Spared the one that stayed because no newer one is whole.
 	Removed []string `json:"removed,omitempty"`
 	Kept    []string `json:"kept,omitempty"`
@@ -191,7 +191,7 @@ func overwrite(name string, data []byte) error {
 
 // reasonOf is a word for an error, for programs.
 func reasonOf(err error) string {
-	var damage *backup.Damage
+	var damage *backup.DamageError
 	for _, one := range []struct {
 		is   error
 		word string
@@ -226,7 +226,7 @@ func shortened(text string, limit int) string {
 }
 
 // damagesText lists damages for people, one a line.
-func damagesText(damages []*backup.Damage) string {
+func damagesText(damages []*backup.DamageError) string {
 	var b bytes.Buffer
 	for _, damage := range damages {
 		_, _ = fmt.Fprintf(&b, "%s\n", damage)
@@ -235,7 +235,7 @@ func damagesText(damages []*backup.Damage) string {
 }
 
 // damaged is the error of a command that found damages.
-func damaged(damages []*backup.Damage) error {
+func damaged(damages []*backup.DamageError) error {
 	if len(damages) == 0 {
 		return nil
 	}

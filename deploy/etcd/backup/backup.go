@@ -43,15 +43,15 @@ func (c *Config) report(format string, args ...any) {
 	}
 }
 
-// Damage is an error that says what is wrong with an object of a chain.
-type Damage struct {
+// DamageError says what is wrong with an object of a chain.
+type DamageError struct {
 	// Object is its name, Problem what is wrong with it.
 	Object  string `json:"object"`
 	Problem string `json:"problem"`
 }
 
 // Error names the object.
-func (d *Damage) Error() string { return d.Object + ": " + d.Problem }
+func (d *DamageError) Error() string { return d.Object + ": " + d.Problem }
 
 // ErrNone says that a store has no backup that would do.
 var ErrNone = errors.New("there is no such backup; list shows those that are there")

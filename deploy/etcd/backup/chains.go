@@ -23,7 +23,7 @@ type Chain struct {
 	Bytes    int64
 	Modified time.Time
 	// Damages are what can be seen without reading all objects.
-	Damages []*Damage
+	Damages []*DamageError
 
 	store        store.Store
 	objects      map[string]store.Object
@@ -251,5 +251,5 @@ func (c *Chain) tooLarge(name string, limit int64) bool {
 }
 
 func (c *Chain) damaged(object, format string, args ...any) {
-	c.Damages = append(c.Damages, &Damage{Object: object, Problem: fmt.Sprintf(format, args...)})
+	c.Damages = append(c.Damages, &DamageError{Object: object, Problem: fmt.Sprintf(format, args...)})
 }

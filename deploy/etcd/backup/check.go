@@ -12,17 +12,17 @@ import (
 
 // Check reads every object of the chain and returns all that is wrong with it; nothing if it is whole.
 // An error is of the store, and says nothing about the chain.
-func (c *Chain) Check(ctx context.Context) ([]*Damage, error) {
-	found := append([]*Damage(nil), c.Damages...)
+func (c *Chain) Check(ctx context.Context) ([]*DamageError, error) {
+	found := append([]*DamageError(nil), c.Damages...)
 	if !c.Finished() {
-		return append(found, &Damage{chain.ManifestName(c.ID), "it is missing: the backup was never finished, or is being made"}), nil
+		return append(found, &DamageError{chain.ManifestName(c.ID), "it is missing: the backup was never finished, or is being made"}), nil
 	}
 	known := map[string]bool{}
 	for _, damage := range found {
 		known[damage.Object] = true
 	}
 	note := func(err error) error {
-		var damage *Damage
+		var damage *DamageError
 		if !errors.As(err, &damage) {
 			return err
 		}
@@ -44,16 +44,16 @@ func (c *Chain) Check(ctx context.Context) ([]*Damage, error) {
 	return found, note(walk.end())
 }
 
-// ReadFull copies the snapshot to w, without the hash at its end, and says by a [*Damage] whether it is what
+// ReadFull copies the snapshot to w, without the hash at its end, and says by a [*DamageError] whether it is what
 // was taken. What it copied is of no use if it says anything. Errors of w are returned as they are.
 func (c *Chain) ReadFull(ctx context.Context, w io.Writer) error {
 	name := chain.FullName(c.ID)
 	if c.Manifest == nil {
-		return &Damage{chain.ManifestName(c.ID), "it is missing or damaged, so nothing says what the full backup is"}
+		return &DamageError{chain.ManifestName(c.ID), "it is missing or damaged, so nothing says what the full backup is"}
 	}
 	r, err := c.store.Get(ctx, name)
 	if errors.Is(err, store.ErrNotFound) {
-		return &Damage{name, "it is missing"}
+		return &DamageError{name, "it is missing"}
 	}
 	if err != nil {
 		return err
@@ -68,20 +68,20 @@ func (c *Chain) ReadFull(ctx context.Context, w io.Writer) error {
 		return fmt.Errorf("read %s: %w", name, err)
 	}
 	if sealed.size != size || sealed.sum() != c.Manifest.SHA256 {
-		return &Damage{name, "it does not have the size and SHA-256 that its manifest says"}
+		return &DamageError{name, "it does not have the size and SHA-256 that its manifest says"}
 	}
 	if err := sealed.check(); err != nil {
-		return &Damage{name, err.Error()}
+		return &DamageError{name, err.Error()}
 	}
 	return nil
 }
 
 // ReadDeltas calls visit for each delta in turn, until it has seen one whose last revision is at least
-// upTo, or all. It ends with a [*Damage] at the first that is missing, damaged or in the wrong place, and
+// upTo, or all. It ends with a [*DamageError] at the first that is missing, damaged or in the wrong place, and
 // at a damage of the head where it went through all.
 func (c *Chain) ReadDeltas(ctx context.Context, upTo int64, visit func(*chain.Delta) error) error {
 	if c.Manifest == nil {
-		return &Damage{chain.ManifestName(c.ID), "it is missing or damaged"}
+		return &DamageError{chain.ManifestName(c.ID), "it is missing or damaged"}
 	}
 	if c.Manifest.Revision >= upTo {
 		return nil
@@ -144,11 +144,11 @@ func (w *walk) read(ctx context.Context, seq int64) (*chain.Delta, error) {
 	w.previous, w.revision = delta.SHA256, delta.Last
 	switch {
 	case previous != "" && delta.Previous != previous:
-		return nil, &Damage{name, "it does not follow on what is before it in the chain"}
+		return nil, &DamageError{name, "it does not follow on what is before it in the chain"}
 	case revision != 0 && delta.First != revision+1:
-		return nil, &Damage{name, fmt.Sprintf("it begins at revision %d, and what is before it ends at %d", delta.First, revision)}
+		return nil, &DamageError{name, fmt.Sprintf("it begins at revision %d, and what is before it ends at %d", delta.First, revision)}
 	case c.Manifest != nil && delta.Cluster != c.Manifest.Cluster:
-		return nil, &Damage{name, fmt.Sprintf("it is of cluster %s, and the full backup is of %s", delta.Cluster, c.Manifest.Cluster)}
+		return nil, &DamageError{name, fmt.Sprintf("it is of cluster %s, and the full backup is of %s", delta.Cluster, c.Manifest.Cluster)}
 	}
 	w.compareHead(seq)
 	return delta, nil
@@ -161,7 +161,7 @@ func (w *walk) compareHead(seq int64) {
 		return
 	}
 	if w.previous != "" && (head.SHA256 != w.previous || head.Revision != w.revision) {
-		w.headErr = &Damage{chain.HeadName(head.ID, head.Seq, head.Number), "it tells of another last delta than is there"}
+		w.headErr = &DamageError{chain.HeadName(head.ID, head.Seq, head.Number), "it tells of another last delta than is there"}
 	}
 }
 
@@ -172,18 +172,18 @@ func (w *walk) end() error { return w.headErr }
 func (c *Chain) delta(ctx context.Context, seq int64) (*chain.Delta, error) {
 	name := chain.DeltaName(c.ID, seq)
 	if c.objects[name].Size > chain.MaxDeltaBytes {
-		return nil, &Damage{name, "it is larger than any that was written"}
+		return nil, &DamageError{name, "it is larger than any that was written"}
 	}
 	data, err := store.GetBytes(ctx, c.store, name, chain.MaxDeltaBytes)
 	if errors.Is(err, store.ErrNotFound) {
-		return nil, &Damage{name, "it is missing"}
+		return nil, &DamageError{name, "it is missing"}
 	}
 	if err != nil {
 		return nil, err
 	}
 	delta, err := chain.DecodeDelta(c.ID, seq, data)
 	if err != nil {
-		return nil, &Damage{name, err.Error()}
+		return nil, &DamageError{name, err.Error()}
 	}
 	return delta, nil
 }

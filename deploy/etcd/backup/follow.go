@@ -79,10 +79,8 @@ func Follow(ctx context.Context, c FollowConfig) error {
 		before := f.status
 		err := f.session(ctx)
 		switch {
-		case ctx.Err() != nil && f.unsaved:
-			return fmt.Errorf("the end of the chain is not in the store: %w", err)
 		case ctx.Err() != nil:
-			return nil
+			return f.ending(err)
 		case errors.Is(err, errNewer):
 			continue
 		case !f.followed || errors.Is(err, ErrOther):
@@ -100,6 +98,15 @@ func Follow(ctx context.Context, c FollowConfig) error {
 		}
 		wait = min(2*wait, max(longestRetry, c.Retry))
 	}
+}
+
+// ending is what a follower ends with whose last session ended with err: it matters where that kept events from
+// being written.
+func (f *follower) ending(err error) error {
+	if f.unsaved {
+		return fmt.Errorf("the end of the chain is not in the store: %w", err)
+	}
+	return nil
 }
 
 func (c *FollowConfig) fill() {
@@ -204,7 +211,7 @@ func (f *follower) goOn(ctx context.Context, cluster string, revision int64) (c 
 	}
 	if c.Deltas > 0 { // the next delta names its hash
 		_, err := c.delta(ctx, c.Deltas)
-		if damage := (*Damage)(nil); errors.As(err, &damage) {
+		if damage := (*DamageError)(nil); errors.As(err, &damage) {
 			return nil, fmt.Sprintf("the newest one is damaged: %v", damage), nil
 		}
 		if err != nil {

@@ -116,7 +116,7 @@ func decodeEvent(record []byte) (e Event, ok bool) {
 // numbers reads varints, and returns what follows them.
 func numbers(from []byte, into ...*int64) (rest []byte, ok bool) {
 	for _, to := range into {
-		n := 0
+		var n int
 		if *to, n = binary.Varint(from); n <= 0 {
 			return nil, false
 		}

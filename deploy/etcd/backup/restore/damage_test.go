@@ -71,7 +71,7 @@ func isFound(t *testing.T, s store.Store, id, object, did string) {
 	if err != nil {
 		t.Fatalf("%s %s: %v", object, did, err)
 	}
-	named := func(d *backup.Damage) bool {
+	named := func(d *backup.DamageError) bool {
 		return d.Object == object || strings.HasSuffix(d.Object, "*") && strings.HasPrefix(object, strings.TrimSuffix(d.Object, "*"))
 	}
 	if !slices.ContainsFunc(damages, named) {

@@ -39,14 +39,14 @@ func (o *Options) rebuild(ctx context.Context, c *backup.Chain, database string)
 	}
 	defer func() {
 		if fault := recover(); fault != nil { // etcd's code panics where what it stored itself makes no sense
-			err = &backup.Damage{Object: chain.FullName(c.ID), Problem: fmt.Sprintf("etcd cannot use it: %v", fault)}
+			err = &backup.DamageError{Object: chain.FullName(c.ID), Problem: fmt.Sprintf("etcd cannot use it: %v", fault)}
 		}
 	}()
 	b := openDatabase(database, o.DefaultTTL)
 	defer b.close()
 	b.result = Result{ID: c.ID, Full: c.Manifest.Revision}
 	if at := b.kv.Rev(); at != c.Manifest.Revision {
-		return Result{}, &backup.Damage{Object: chain.FullName(c.ID), Problem: fmt.Sprintf("it has revision %d, and its manifest says %d", at, c.Manifest.Revision)}
+		return Result{}, &backup.DamageError{Object: chain.FullName(c.ID), Problem: fmt.Sprintf("it has revision %d, and its manifest says %d", at, c.Manifest.Revision)}
 	}
 	if err := b.compare(chain.FullName(c.ID), c.Manifest.HashKV); err != nil {
 		return Result{}, err
@@ -132,7 +132,7 @@ func (b *open) replay(ctx context.Context, d *chain.Delta, upTo int64) error {
 	b.result.Deltas++
 	for _, l := range d.Leases {
 		if err := b.grant(l); err != nil {
-			return &backup.Damage{Object: chain.DeltaName(d.ID, d.Seq), Problem: err.Error()}
+			return &backup.DamageError{Object: chain.DeltaName(d.ID, d.Seq), Problem: err.Error()}
 		}
 	}
 	for first := 0; first < len(d.Events) && d.Events[first].ModRevision <= upTo; {
@@ -144,7 +144,7 @@ func (b *open) replay(ctx context.Context, d *chain.Delta, upTo int64) error {
 			end++
 		}
 		if err := b.apply(d.Events[first:end]); err != nil {
-			return &backup.Damage{Object: chain.DeltaName(d.ID, d.Seq), Problem: err.Error()}
+			return &backup.DamageError{Object: chain.DeltaName(d.ID, d.Seq), Problem: err.Error()}
 		}
 		b.result.Events += end - first
 		first = end
@@ -203,7 +203,7 @@ func (b *open) compare(object string, said *chain.HashKV) error {
 		return nil
 	}
 	if said.Revision != b.kv.Rev() {
-		return &backup.Damage{Object: object, Problem: fmt.Sprintf("its hash is of revision %d, and it ends at %d", said.Revision, b.kv.Rev())}
+		return &backup.DamageError{Object: object, Problem: fmt.Sprintf("its hash is of revision %d, and it ends at %d", said.Revision, b.kv.Rev())}
 	}
 	is, _, err := b.kv.HashStorage().HashByRev(said.Revision)
 	if err == nil && is.CompactRevision < said.CompactRevision {
@@ -219,7 +219,7 @@ func (b *open) compare(object string, said *chain.HashKV) error {
 		return nil
 	}
 	if is.Hash != said.Hash {
-		return &backup.Damage{Object: object, Problem: fmt.Sprintf("at revision %d the keys have the hash %d, and the cluster said %d", said.Revision, is.Hash, said.Hash)}
+		return &backup.DamageError{Object: object, Problem: fmt.Sprintf("at revision %d the keys have the hash %d, and the cluster said %d", said.Revision, is.Hash, said.Hash)}
 	}
 	b.result.Compared++
 	return nil

@@ -2,6 +2,7 @@ package restore_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -120,7 +121,7 @@ func TestARestoreIsAboveAllThatWasSeen(t *testing.T) {
 		ctx, stop := context.WithCancel(patient(t))
 		answer := <-other.Watch(ctx, "\x00", clientv3.WithFromKey(), clientv3.WithRev(revision))
 		stop()
-		if answer.Err() != rpctypes.ErrCompacted || answer.CompactRevision != result.NewRevision {
+		if !errors.Is(answer.Err(), rpctypes.ErrCompacted) || answer.CompactRevision != result.NewRevision {
 			t.Errorf("a watcher at revision %d is told %v, compacted to %d", revision, answer.Err(), answer.CompactRevision)
 		}
 	}

@@ -21,7 +21,7 @@ const startWait = 5 * time.Minute
 // files), starts an etcd on the result that serves loopback alone, and holds its hash of all keys against
 // those that were recorded. It says all that is wrong with objects; an error is of what is needed to verify, and
 // says nothing about the backup. Of the options Store, ID, Revision, DefaultTTL and Report count.
-func Verify(ctx context.Context, o Options, scratch string) (Result, []*backup.Damage, error) {
+func Verify(ctx context.Context, o Options, scratch string) (Result, []*backup.DamageError, error) {
 	name := "verified"
 	o.Name, o.Token, o.Bump = name, name, 1
 	o.PeerURLs, o.InitialCluster = []string{"http://127.0.0.1:0"}, name+"=http://127.0.0.1:0"
@@ -37,8 +37,8 @@ func Verify(ctx context.Context, o Options, scratch string) (Result, []*backup.D
 	if removeErr := os.RemoveAll(dir); err == nil {
 		err = removeErr
 	}
-	if damage := (*backup.Damage)(nil); errors.As(err, &damage) {
-		return Result{ID: c.ID}, []*backup.Damage{damage}, nil
+	if damage := (*backup.DamageError)(nil); errors.As(err, &damage) {
+		return Result{ID: c.ID}, []*backup.DamageError{damage}, nil
 	}
 	if err != nil {
 		return Result{ID: c.ID}, nil, err
@@ -47,7 +47,7 @@ func Verify(ctx context.Context, o Options, scratch string) (Result, []*backup.D
 }
 
 // readAll finds the chain, and reads its objects.
-func (o *Options) readAll(ctx context.Context) (*backup.Chain, []*backup.Damage, error) {
+func (o *Options) readAll(ctx context.Context) (*backup.Chain, []*backup.DamageError, error) {
 	none := &backup.Chain{ID: o.ID}
 	var (
 		c   *backup.Chain
@@ -78,13 +78,13 @@ func (o *Options) restoreAndStart(ctx context.Context, c *backup.Chain, dir stri
 	o.report("starting etcd on revision %d", result.Revision)
 	server, err := o.start(data)
 	if err != nil {
-		return Result{}, &backup.Damage{Object: c.ID, Problem: fmt.Sprintf("etcd does not start on it: %v", err)}
+		return Result{}, &backup.DamageError{Object: c.ID, Problem: fmt.Sprintf("etcd does not start on it: %v", err)}
 	}
 	defer server.Close()
 	select {
 	case <-server.Server.ReadyNotify():
 	case err := <-server.Err():
-		return Result{}, &backup.Damage{Object: c.ID, Problem: fmt.Sprintf("etcd ends that was started on it: %v", err)}
+		return Result{}, &backup.DamageError{Object: c.ID, Problem: fmt.Sprintf("etcd ends that was started on it: %v", err)}
 	case <-ctx.Done():
 		return Result{}, ctx.Err()
 	case <-time.After(startWait):
@@ -95,7 +95,7 @@ func (o *Options) restoreAndStart(ctx context.Context, c *backup.Chain, dir stri
 		return Result{}, fmt.Errorf("etcd on the restored data does not say its hash: %w", err)
 	}
 	if is.CompactRevision == result.hash.CompactRevision && is.Hash != result.hash.Hash {
-		return Result{}, &backup.Damage{Object: c.ID, Problem: fmt.Sprintf("etcd on the restored data says the hash %d of revision %d, and %d was restored", is.Hash, is.Revision, result.hash.Hash)}
+		return Result{}, &backup.DamageError{Object: c.ID, Problem: fmt.Sprintf("etcd on the restored data says the hash %d of revision %d, and %d was restored", is.Hash, is.Revision, result.hash.Hash)}
 	}
 	return result, nil
 }

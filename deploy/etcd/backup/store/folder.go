@@ -179,12 +179,13 @@ func (f *Folder) walk(ctx context.Context, visit func(path string, info fs.FileI
 			return nil
 		}
 		info, err := entry.Info()
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		} else if err != nil {
-			return err
+		if err == nil {
+			err = visit(path, info)
 		}
-		return visit(path, info)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+		return err
 	})
 }
 

@@ -143,14 +143,14 @@ func (s *S3) Put(ctx context.Context, name string, r io.Reader, size int64) erro
 func (s *S3) has(ctx context.Context, name string) (bool, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	for one := range s.client.ListObjects(ctx, s.bucket, minio.ListObjectsOptions{Prefix: s.prefix + name, Recursive: true, MaxKeys: 1}) {
-		if one.Err != nil {
-			return false, s.fault("write", name, one.Err)
-		}
+	one, found := <-s.client.ListObjects(ctx, s.bucket, minio.ListObjectsOptions{Prefix: s.prefix + name, Recursive: true, MaxKeys: 1})
+	switch {
+	case found && one.Err != nil:
+		return false, s.fault("write", name, one.Err)
+	case found:
 		return one.Key == s.prefix+name, nil // it is before all that begin with it
-	}
-	if err := ctx.Err(); err != nil {
-		return false, s.fault("write", name, err)
+	case ctx.Err() != nil:
+		return false, s.fault("write", name, ctx.Err())
 	}
 	return false, nil
 }
