@@ -24,6 +24,8 @@ type Chain struct {
 	Modified time.Time
 	// Damages are what can be seen without reading all objects.
 	Damages []*DamageError
+	// Report hears how far long reads are; nil: nobody does.
+	Report func(text string)
 
 	store        store.Store
 	objects      map[string]store.Object

@@ -60,7 +60,7 @@ func (c *Chain) ReadFull(ctx context.Context, w io.Writer) error {
 	}
 	sealed := newSeal()
 	size := c.Manifest.Size
-	_, err = io.Copy(io.MultiWriter(sealed, w), io.LimitReader(r, size+1))
+	_, err = io.Copy(io.MultiWriter(sealed, w, &progress{report: c.Report}), io.LimitReader(r, size+1))
 	if closeErr := r.Close(); err == nil {
 		err = closeErr
 	}

@@ -109,7 +109,7 @@ func (c *Config) copySnapshot(ctx context.Context, client *clientv3.Client, m *c
 		return fmt.Errorf("etcd gives no snapshot: %w", err)
 	}
 	sealed, fault := newSeal(), &firstError{}
-	stream := io.TeeReader(&source{snapshot, fault}, io.MultiWriter(&scratchFile{scratch, fault}, sealed, &progress{config: c}))
+	stream := io.TeeReader(&source{snapshot, fault}, io.MultiWriter(&scratchFile{scratch, fault}, sealed, &progress{report: c.Report}))
 	err = c.Store.Put(ctx, chain.FullName(m.ID), stream, -1)
 	if closeErr := snapshot.Close(); err == nil && closeErr != nil {
 		err = fmt.Errorf("end the snapshot: %w", closeErr)
@@ -176,15 +176,15 @@ func (s *scratchFile) Write(p []byte) (int, error) {
 
 // progress reports how far a long stream is.
 type progress struct {
-	config *Config
+	report func(text string) // nil: to nobody
 	size   int64
 }
 
 func (p *progress) Write(data []byte) (int, error) {
 	before := p.size / progressEvery
 	p.size += int64(len(data))
-	if p.size/progressEvery != before {
-		p.config.report("%d MiB so far", p.size>>20)
+	if p.size/progressEvery != before && p.report != nil {
+		p.report(fmt.Sprintf("%d MiB so far", p.size>>20))
 	}
 	return len(data), nil
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"syscall"
 	"time"
 
 	"go.etcd.io/etcd/pkg/v3/traceutil"
@@ -79,7 +81,16 @@ func (o *Options) rebuild(ctx context.Context, c *backup.Chain, database string)
 	return b.result, nil
 }
 
+// copies is how often the database lies in the scratch folder at a time: as it is rebuilt, and in the data
+// directory.
+const copies = 2
+
 func copyFull(ctx context.Context, c *backup.Chain, database string) error {
+	dir, need := filepath.Dir(database), copies*c.Manifest.Size
+	// Checked here, since etcd's code ends the process where its database cannot be written.
+	if has, known := room(dir); known && has < need {
+		return fmt.Errorf("%s has room for %d bytes, and the backup takes %d: %w", dir, has, need, syscall.ENOSPC)
+	}
 	file, err := os.OpenFile(database, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err

@@ -211,6 +211,7 @@ func (o *Options) pick(ctx context.Context) (*backup.Chain, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.Report = o.Report
 	return c, o.usable(c)
 }
 

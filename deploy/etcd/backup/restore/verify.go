@@ -61,6 +61,7 @@ func (o *Options) readAll(ctx context.Context) (*backup.Chain, []*backup.DamageE
 	if err != nil {
 		return none, nil, err
 	}
+	c.Report = o.Report
 	o.report("backup %s: reading %d bytes in all", c.ID, c.Bytes)
 	damages, err := c.Check(ctx)
 	return c, damages, err

@@ -146,7 +146,8 @@ func (f *Folder) Get(_ context.Context, name string) (io.ReadCloser, error) {
 
 // List walks the folder.
 func (f *Folder) List(ctx context.Context, prefix string) (objects []Object, err error) {
-	err = f.walk(ctx, func(path string, info fs.FileInfo) error {
+	within, _ := filepath.Split(filepath.FromSlash(prefix))
+	err = f.walk(ctx, within, func(path string, info fs.FileInfo) error {
 		name, err := filepath.Rel(f.dir, path)
 		if name = filepath.ToSlash(name); err == nil && strings.HasPrefix(name, prefix) && checkName(name) == nil {
 			objects = append(objects, Object{Name: name, Size: info.Size(), Modified: info.ModTime().UTC()})
@@ -160,10 +161,14 @@ func (f *Folder) List(ctx context.Context, prefix string) (objects []Object, err
 	return objects, nil
 }
 
-// walk calls visit for each regular file. What vanishes meanwhile, and what others keep in a volume
+// walk calls visit for each regular file within a folder of the store, which need not be there; empty: all of
+// it. What vanishes meanwhile, and what others keep in a volume
 // that is not for us (lost+found), is passed over.
-func (f *Folder) walk(ctx context.Context, visit func(path string, info fs.FileInfo) error) error {
-	return filepath.WalkDir(f.dir, func(path string, entry fs.DirEntry, err error) error {
+func (f *Folder) walk(ctx context.Context, within string, visit func(path string, info fs.FileInfo) error) error {
+	if _, err := os.Stat(f.dir); err != nil {
+		return err
+	}
+	return filepath.WalkDir(filepath.Join(f.dir, within), func(path string, entry fs.DirEntry, err error) error {
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
@@ -208,7 +213,7 @@ func (f *Folder) Delete(_ context.Context, name string) error {
 
 // Sweep removes files that were never finished.
 func (f *Folder) Sweep(ctx context.Context, before time.Time) (removed int, err error) {
-	err = f.walk(ctx, func(path string, info fs.FileInfo) error {
+	err = f.walk(ctx, "", func(path string, info fs.FileInfo) error {
 		if !strings.HasPrefix(filepath.Base(path), unfinished) || !info.ModTime().Before(before) {
 			return nil
 		}
