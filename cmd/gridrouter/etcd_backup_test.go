@@ -145,6 +145,54 @@ func followTo(t *testing.T, url, folder string, change func() int64) (last int64
 	return last
 }
 
+// TestAFollowerThatIsKilledLosesNothing kills real processes while they write.
+func TestAFollowerThatIsKilledLosesNothing(t *testing.T) {
+	server, folder := etcdtest.Start(t), t.TempDir()
+	client, err := clientv3.New(clientv3.Config{Endpoints: []string{server.URL}, Logger: zap.NewNop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = client.Close() })
+	file := filepath.Join(t.TempDir(), "result")
+	last := int64(0)
+	put := func() {
+		t.Helper()
+		written, err := client.Put(t.Context(), fmt.Sprintf("key-%d", last%7), fmt.Sprint(last))
+		if err != nil {
+			t.Fatal(err)
+		}
+		last = written.Header.Revision
+	}
+	reached := func() int64 {
+		var told etcdResult
+		text, _ := os.ReadFile(file)
+		_ = json.Unmarshal(text, &told) // it is being written
+		return told.Revision
+	}
+	args := []string{"etcd", "follow", "--etcd", server.URL, "--store", folder, "--every", "1ms", "--hash-every", "3", "--result-file", file}
+	for range 5 {
+		p, goal := start(t, args...), last+20
+		testkit.Eventually(t, "it follows", func() bool { put(); return reached() > goal })
+		if err := p.cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		<-p.ended
+	}
+	p := start(t, args...)
+	put()
+	testkit.Eventually(t, "it has all", func() bool { return reached() == last })
+	if status := p.terminate(t); status != 0 {
+		t.Errorf("exit status %d", status)
+	}
+	all := mustJSON(t, "list", "--store", folder)
+	if len(all.Backups) != 1 || all.Backups[0].State != "complete" {
+		t.Errorf("%+v", all.Backups)
+	}
+	if whole := mustJSON(t, "verify", "--store", folder); whole.Revision != last || whole.Compared < 5 {
+		t.Errorf("%+v, want revision %d", whole, last)
+	}
+}
+
 func TestFaultsOfBackupsHaveAReason(t *testing.T) {
 	server, folder := etcdtest.Start(t), t.TempDir()
 	full := mustJSON(t, "backup", "--etcd", server.URL, "--store", folder)

@@ -39,11 +39,11 @@ func (f *follower) watch(ctx context.Context, l *link) error {
 		case <-look.C:
 			err = f.look(ctx, l)
 		}
-		if err != nil {
-			return err
-		}
-		if ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil && (err == nil || len(l.waiting) == 0): // what failed may only have been cut short
 			return l.end(ctx)
+		case err != nil:
+			return err
 		}
 	}
 }
