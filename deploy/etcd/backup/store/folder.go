@@ -176,22 +176,25 @@ func (f *Folder) walk(ctx context.Context, within string, visit func(path string
 			return err
 		case err != nil && entry != nil && entry.IsDir() && checkName(entry.Name()) != nil:
 			return fs.SkipDir
-		case errors.Is(err, fs.ErrNotExist):
-			return nil
 		case err != nil:
-			return err
+			return unlessGone(err)
 		case !entry.Type().IsRegular():
 			return nil
 		}
 		info, err := entry.Info()
 		if err == nil {
-			err = visit(path, info)
+			return visit(path, info)
 		}
-		if errors.Is(err, fs.ErrNotExist) {
-			err = nil
-		}
-		return err
+		return unlessGone(err)
 	})
+}
+
+// unlessGone is an error, but for that something is not there.
+func unlessGone(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // Delete removes a file, and its folder when that was the last one in it.
@@ -200,15 +203,18 @@ func (f *Folder) Delete(_ context.Context, name string) error {
 		return err
 	}
 	path := f.path(name)
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := unlessGone(os.Remove(path)); err != nil {
 		return f.fault("delete", name, err)
 	}
-	for dir := filepath.Dir(path); dir != f.dir; dir = filepath.Dir(dir) {
-		if os.Remove(dir) != nil { // something is in it
-			break
-		}
-	}
+	f.removeEmpty(filepath.Dir(path))
 	return nil
+}
+
+// removeEmpty removes folders, from one on up to the store's own, until something is in one.
+func (f *Folder) removeEmpty(dir string) {
+	for dir != f.dir && os.Remove(dir) == nil {
+		dir = filepath.Dir(dir)
+	}
 }
 
 // Sweep removes files that were never finished.
@@ -217,7 +223,7 @@ func (f *Folder) Sweep(ctx context.Context, before time.Time) (removed int, err 
 		if !strings.HasPrefix(filepath.Base(path), unfinished) || !info.ModTime().Before(before) {
 			return nil
 		}
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := unlessGone(os.Remove(path)); err != nil {
 			return err
 		}
 		removed++
