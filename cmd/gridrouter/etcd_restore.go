@@ -18,6 +18,7 @@ import (
 func (t *teller) restored(r restore.Result) {
 	t.result.Backup, t.result.FullRevision, t.result.Revision, t.result.NewRevision = r.ID, r.Full, r.Revision, r.NewRevision
 	t.result.Deltas, t.result.Events, t.result.Keys, t.result.Compared = r.Deltas, r.Events, r.Keys, r.Compared
+	t.result.Incomparable = r.Incomparable
 }
 
 // backupID reads the one argument that commands about a backup take.

@@ -56,8 +56,10 @@ type etcdResult struct {
 	Deltas  int64      `json:"deltas,omitempty"`
 	Events  int        `json:"events,omitempty"`
 	Keys    int        `json:"keys,omitempty"`
-	// Compared is how many recorded hashes were equal.
-	Compared int `json:"compared,omitempty"`
+	// Compared is how many recorded hashes were equal, Incomparable how many were reckoned after another
+	// compaction.
+	Compared     int `json:"compared,omitempty"`
+	Incomparable int `json:"incomparable,omitempty"`
 	// Begun is how many full backups a follower made.
 	Begun int `json:"begun,omitempty"`
 	// Damages are the first of what is wrong, DamageCount is how many there are.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -89,6 +90,9 @@ func (c *Config) choose(ctx context.Context, m *chain.Manifest) (endpoint string
 			best = one
 			break
 		}
+	}
+	if said := best.status.Errors; len(said) > 0 { // alarms
+		c.report("member %s says of itself: %s", best.endpoint, strings.Join(said, "; "))
 	}
 	m.Cluster, m.Member, m.EtcdVersion = hexID(best.status.Header.ClusterId), hexID(best.status.Header.MemberId), best.status.Version
 	return best.endpoint, nil

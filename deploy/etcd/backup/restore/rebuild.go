@@ -1,6 +1,7 @@
 package restore
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -73,6 +74,11 @@ func (o *Options) rebuild(ctx context.Context, c *backup.Chain, database string)
 		if err := b.compare(chain.HeadName(c.ID, head.Seq, head.Number), head.HashKV); err != nil {
 			return Result{}, err
 		}
+	}
+	if n, err := b.dropAlarms(); err != nil {
+		return Result{}, fmt.Errorf("remove the alarms of the old cluster: %w", err)
+	} else if n > 0 {
+		o.report("%d alarms of the old cluster are left out", n)
 	}
 	b.result.Revision, b.result.Keys = b.kv.Rev(), b.keys(ctx)
 	if b.result.hash, _, err = b.kv.HashStorage().HashByRev(b.result.Revision); err != nil {
@@ -250,6 +256,24 @@ func (b *open) compact(revision int64) error {
 	case <-time.After(compactWait):
 		return errors.New("the compaction does not end")
 	}
+}
+
+// dropAlarms removes alarms, which are of members that are no more: with them etcd would take no writes. Who has
+// too little space raises its own.
+func (b *open) dropAlarms() (int, error) {
+	tx := b.backend.BatchTx()
+	tx.LockOutsideApply()
+	defer tx.Unlock()
+	var alarms [][]byte
+	tx.UnsafeCreateBucket(schema.Alarm)
+	err := tx.UnsafeForEach(schema.Alarm, func(key, _ []byte) error {
+		alarms = append(alarms, bytes.Clone(key))
+		return nil
+	})
+	for _, alarm := range alarms {
+		tx.UnsafeDelete(schema.Alarm, alarm)
+	}
+	return len(alarms), err
 }
 
 // keys counts the keys.
