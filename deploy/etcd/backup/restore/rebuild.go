@@ -204,6 +204,9 @@ func (b *open) apply(events []chain.Event) error {
 			}
 			continue
 		}
+		if e.Lease != 0 && b.lessor.Lookup(lease.LeaseID(e.Lease)) == nil {
+			return fmt.Errorf("a key of revision %d has the lease %x, which nothing tells of", revision, e.Lease)
+		}
 		tx.Put(e.Key, e.Value, lease.LeaseID(e.Lease))
 		changes := tx.Changes()
 		if is := changes[len(changes)-1]; is.CreateRevision != e.CreateRevision || is.Version != e.Version {
