@@ -21,7 +21,9 @@ func TestAChainThatIsWholeAndTellsAnotherStoryIsFoundByHash(t *testing.T) {
 		"a lease":          func(d *chain.Delta) { d.Events[0].Lease, d.Leases = 4711, []chain.Lease{{ID: 4711, TTL: 60}} },
 		"an unknown lease": func(d *chain.Delta) { d.Events[0].Lease = 4711 },
 		"a version":        func(d *chain.Delta) { d.Events[0].Version = 2 },
-		"a deletion":       func(d *chain.Delta) { d.Events[0] = chain.Event{Delete: true, Key: []byte("/none"), ModRevision: d.First} },
+		"a deletion": func(d *chain.Delta) {
+			d.Events[0] = chain.Event{Delete: true, Key: []byte("/none"), ModRevision: d.First}
+		},
 	} {
 		c, s := startCluster(t), folder(t)
 		config := quick(c.config(t, s))
