@@ -54,7 +54,7 @@ func TestAMemberIsSeenAsItIsAndAsItChanges(t *testing.T) {
 	}
 	before := told.Load()
 	s.Stop()
-	report = reported(t, p, "its end is seen", func(r observe.Report) bool { return !r.Known })
+	report = reported(t, p, "its end is seen", func(r observe.Report) bool { return !r.Known && r.Members["one"].Err != nil })
 	if healthy, _ := report.Healthy("one"); healthy {
 		t.Error("a member that ended is healthy")
 	}
