@@ -119,7 +119,7 @@ func run(t *testing.T, config *rest.Config, forbidden *atomic.Int64) *running {
 	r := &running{health: "http://" + health.Addr().String(), stop: stop, ended: make(chan error, 1), logs: logs}
 	go func() {
 		r.ended <- operator.Run(ctx, operator.Config{
-			Kubernetes: config, Namespace: manifests.Namespace, Image: manifests.Image, Health: health, Log: zap.New(core),
+			Kubernetes: config, Namespace: manifests.Namespace, Image: manifests.Image, EtcdImage: "etcd", ToolsImage: "gridrouter:test", Health: health, Log: zap.New(core),
 			Election: operator.Election{Duration: 15 * time.Second, Renew: 10 * time.Second, Retry: 200 * time.Millisecond},
 		})
 	}()

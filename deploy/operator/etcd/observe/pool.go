@@ -93,9 +93,13 @@ func (p *Pool) Follow(id string, target Target, every time.Duration, changed fun
 	c := p.clusters[id]
 	if c == nil {
 		ctx, stop := context.WithCancel(p.ctx)
-		c = &cluster{clients: map[string]*clientv3.Client{}, issuers: map[string]string{}, wake: make(chan struct{}, 1), stop: stop}
+		c = &cluster{
+			target: target, every: every, changed: changed, clients: map[string]*clientv3.Client{}, issuers: map[string]string{},
+			wake: make(chan struct{}, 1), stop: stop,
+		}
 		p.clusters[id] = c
 		p.running.Go(func() { c.run(ctx) })
+		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
