@@ -185,7 +185,9 @@ func (c *Cluster) hibernate() Step {
 // start makes the pods of members that etcd knows and that have none.
 func (c *Cluster) start() *Step {
 	for i := range c.Members {
-		if m := &c.Members[i]; m.Pod == PodAbsent && m.State != New && (!m.Removing || m.Listed && m.Lost == "") {
+		m := &c.Members[i]
+		needed := !c.Known || m.Listed && m.Lost == "" // who is listed is not known where no majority answers
+		if m.Pod == PodAbsent && m.State != New && (!m.Removing || needed) {
 			return &Step{Act: StartPod, Member: m.Name, Why: "it has no pod"}
 		}
 	}

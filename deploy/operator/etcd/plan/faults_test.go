@@ -1,0 +1,32 @@
+package plan
+
+import (
+	"slices"
+	"testing"
+)
+
+// decideUnseen decides as where no majority answers, so that nothing is known of etcd's list.
+func decideUnseen(w *world) Step {
+	c := w.c
+	c.Members = slices.Clone(c.Members)
+	c.Known = false
+	for i := range c.Members {
+		c.Members[i].Listed, c.Members[i].Learner, c.Members[i].Healthy, c.Members[i].Leader = false, false, false, false
+	}
+	return Decide(&c)
+}
+
+// TestMembersThatArePartOfTheMajorityStartThoughTheyAreToBeRemoved holds that a cluster all of whose members a person
+// deleted comes back after its nodes went down: without them there is no majority that could let them go.
+func TestMembersThatArePartOfTheMajorityStartThoughTheyAreToBeRemoved(t *testing.T) {
+	for _, size := range []int{1, 3} {
+		w := newWorld(t, size)
+		w.converge()
+		for i := range w.c.Members {
+			w.c.Members[i].Removing, w.c.Members[i].Pod = true, PodAbsent
+		}
+		if s := decideUnseen(w); s.Act != StartPod {
+			t.Errorf("%d members without pods, all of them to be removed: %+v; wanted one to be started", size, s)
+		}
+	}
+}
