@@ -3,6 +3,7 @@ package plan
 import (
 	"slices"
 	"testing"
+	"time"
 )
 
 // decideUnseen decides as where no majority answers, so that nothing is known of etcd's list.
@@ -28,5 +29,28 @@ func TestMembersThatArePartOfTheMajorityStartThoughTheyAreToBeRemoved(t *testing
 		if s := decideUnseen(w); s.Act != StartPod {
 			t.Errorf("%d members without pods, all of them to be removed: %+v; wanted one to be started", size, s)
 		}
+	}
+}
+
+func TestAPodThatNeverEndsKeepsNobodyFromBeingReplaced(t *testing.T) {
+	w := newWorld(t, 3)
+	w.converge()
+	w.dead = "m1" // its node is gone
+	w.member("m1").Pod = PodLeaving
+	for range 100 {
+		w.settle()
+		if m := w.named("m1"); m != nil {
+			m.UnhealthyFor = time.Hour
+		}
+		w.carryOut(Decide(&w.c))
+	}
+	healthy, voters := w.c.votes("")
+	if healthy != 3 || voters != 3 {
+		t.Errorf("%d of %d voters are healthy, wanted 3 of 3: %v", healthy, voters, w.acts)
+	}
+	w.dead = ""
+	w.converge()
+	if err := w.isWhole(); err != nil {
+		t.Error(err)
 	}
 }

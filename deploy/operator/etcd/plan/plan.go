@@ -257,7 +257,7 @@ func (c *Cluster) finishRemovals() *Step {
 		case m.Pod == PodThere:
 			return &Step{Act: StopPod, Member: m.Name, Why: "it was taken out of the cluster"}
 		case m.Pod == PodLeaving:
-			return &Step{Act: Wait, Why: m.Name + " ends"}
+			continue // it may never end, where its node is gone: the others do not wait for it
 		default:
 			return &Step{Act: Release, Member: m.Name, Why: "it was taken out of the cluster, and has ended"}
 		}
@@ -491,7 +491,10 @@ func (c *Cluster) scale() *Step {
 		return &Step{Act: Remove, Member: m.Name, Why: fmt.Sprintf("%d members are there, and %d are wanted", staying, c.Replicas)}
 	}
 	for i := range c.Members {
-		if m := &c.Members[i]; m.Removing {
+		switch m := &c.Members[i]; {
+		case m.Removing && !m.Listed:
+			return &Step{Act: Wait, Why: m.Name + " ends"}
+		case m.Removing:
 			return &Step{Act: Wait, Why: m.Name + " is removed once a majority of the others is healthy"}
 		}
 	}
