@@ -143,6 +143,8 @@ func (w *world) judge(m *member) {
 		m.problem = "it has no pod"
 	case m.pod.DeletionTimestamp != nil:
 		m.problem = "its pod ends"
+	case ended(m.pod):
+		m.problem = clipped("its pod has ended: " + m.pod.Status.Reason + " " + m.pod.Status.Message)
 	case m.lost != "":
 		m.problem = m.lost
 	case !asked || seen.URL != clientURL(w.c, m.pod):
@@ -203,6 +205,8 @@ func (w *world) plan() *plan.Cluster {
 		case m.pod == nil:
 		case m.pod.DeletionTimestamp != nil:
 			one.Pod = plan.PodLeaving
+		case ended(m.pod):
+			one.Pod = plan.PodEnded
 		default:
 			one.Pod = plan.PodThere
 		}
@@ -265,6 +269,11 @@ func lost(pod *corev1.Pod) string {
 	return ""
 }
 
+// ended says whether a pod has ended for good, as one does that was evicted. Its containers do not start again.
+func ended(pod *corev1.Pod) bool {
+	return pod.Status.Phase == corev1.PodFailed || pod.Status.Phase == corev1.PodSucceeded
+}
+
 // waiting is why a pod does not run; empty: it does, or says nothing.
 func waiting(pod *corev1.Pod) string {
 	if pod == nil {
@@ -291,7 +300,7 @@ func waiting(pod *corev1.Pod) string {
 
 // clientURL is where a member's pod listens to clients; empty: it has no address yet.
 func clientURL(c *v1alpha1.EtcdCluster, pod *corev1.Pod) string {
-	if pod == nil || pod.Status.PodIP == "" || pod.DeletionTimestamp != nil {
+	if pod == nil || pod.Status.PodIP == "" || pod.DeletionTimestamp != nil || ended(pod) { // whose address may be another's now
 		return ""
 	}
 	s := "https"

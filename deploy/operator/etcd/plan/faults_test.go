@@ -54,3 +54,21 @@ func TestAPodThatNeverEndsKeepsNobodyFromBeingReplaced(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestAPodThatEndedIsMadeAnew(t *testing.T) {
+	for _, formed := range []bool{true, false} {
+		w := newWorld(t, 1)
+		if formed {
+			w.converge()
+		} else {
+			w.carryOut(Decide(&w.c))
+		}
+		w.member("m0").Pod = PodEnded // evicted
+		if s := Decide(&w.c); s.Act != StopPod {
+			t.Errorf("formed %t: %+v; wanted that what is left of the pod is deleted", formed, s)
+		}
+		if s := decideUnseen(w); s.Act != StopPod {
+			t.Errorf("formed %t, no majority: %+v; wanted that what is left of the pod is deleted", formed, s)
+		}
+	}
+}

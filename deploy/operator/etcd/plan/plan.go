@@ -89,6 +89,7 @@ const (
 	PodAbsent Pod = iota
 	PodThere
 	PodLeaving
+	PodEnded // it ended for good, such as by an eviction, and is not deleted
 )
 
 // State is how far a member is, by its EtcdMember.
@@ -155,6 +156,8 @@ func (c *Cluster) form() Step {
 	}
 	seed := &c.Members[0]
 	switch {
+	case seed.Pod == PodEnded:
+		return Step{Act: StopPod, Member: seed.Name, Why: "it has ended, and does not start again by itself"}
 	case seed.Removing && seed.Pod == PodThere:
 		return Step{Act: StopPod, Member: seed.Name, Why: "it is removed before it formed the cluster"}
 	case seed.Removing && seed.Pod == PodAbsent:
@@ -175,17 +178,20 @@ func (c *Cluster) form() Step {
 func (c *Cluster) hibernate() Step {
 	leaderLast := func(a, b Member) int { return boolean(a.Leader) - boolean(b.Leader) }
 	for _, m := range slices.SortedStableFunc(slices.Values(c.Members), leaderLast) {
-		if m.Pod == PodThere {
+		if m.Pod == PodThere || m.Pod == PodEnded {
 			return Step{Act: StopPod, Member: m.Name, Why: "the cluster hibernates"}
 		}
 	}
 	return Step{Act: Wait, Why: "the cluster hibernates: its volumes keep the data"}
 }
 
-// start makes the pods of members that etcd knows and that have none.
+// start makes the pods of members that etcd knows and that have none. What is left of a pod that has ended goes first.
 func (c *Cluster) start() *Step {
 	for i := range c.Members {
 		m := &c.Members[i]
+		if m.Pod == PodEnded {
+			return &Step{Act: StopPod, Member: m.Name, Why: "it has ended, and does not start again by itself"}
+		}
 		needed := !c.Known || m.Listed && m.Lost == "" // who is listed is not known where no majority answers
 		if m.Pod == PodAbsent && m.State != New && (!m.Removing || needed) {
 			return &Step{Act: StartPod, Member: m.Name, Why: "it has no pod"}
