@@ -72,3 +72,19 @@ func TestAPodThatEndedIsMadeAnew(t *testing.T) {
 		}
 	}
 }
+
+// TestAMemberThatEtcdKnowsBeforeItsRecordDoesIsStarted holds what is left where the operator ended between telling
+// etcd of a member and writing that down.
+func TestAMemberThatEtcdKnowsBeforeItsRecordDoesIsStarted(t *testing.T) {
+	w := newWorld(t, 1)
+	w.converge()
+	w.c.Replicas = 3
+	for w.c.Members = w.c.Members[:1]; len(w.c.Members) < 2; {
+		w.carryOut(Decide(&w.c))
+	}
+	m := w.member("m1")
+	m.Listed, m.Learner = true, true
+	if s := Decide(&w.c); s.Act != AddLearner {
+		t.Errorf("%+v; wanted that it is written down", s)
+	}
+}

@@ -401,7 +401,9 @@ func (c *Cluster) join() *Step {
 	for i := range c.Members {
 		m := &c.Members[i]
 		switch {
-		case m.Listed || m.State != New || m.Removing:
+		case m.State != New || m.Removing:
+		case m.Listed:
+			return &Step{Act: AddLearner, Member: m.Name, Why: "etcd knows it, which was not written down"}
 		case m.Hash != c.Target:
 			return &Step{Act: Update, Member: m.Name, Why: "the spec has changed before it joined"}
 		case learner:
