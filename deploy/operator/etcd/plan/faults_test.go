@@ -88,3 +88,18 @@ func TestAMemberThatEtcdKnowsBeforeItsRecordDoesIsStarted(t *testing.T) {
 		t.Errorf("%+v; wanted that it is written down", s)
 	}
 }
+
+func TestASurplusMemberThatHasNoVoteIsNotWaitedFor(t *testing.T) {
+	w := newWorld(t, 3)
+	w.converge()
+	w.c.Replicas = 5
+	for range 3 {
+		w.settle()
+		w.carryOut(Decide(&w.c))
+	}
+	w.member("m3").Healthy = false // its pod is not scheduled
+	w.c.Replicas = 3
+	if s := Decide(&w.c); s.Act != Remove || s.Member != "m3" {
+		t.Errorf("%+v; wanted that m3, which has no vote, is removed", s)
+	}
+}

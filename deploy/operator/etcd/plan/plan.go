@@ -137,7 +137,7 @@ func Decide(c *Cluster) Step {
 		return c.hibernate()
 	}
 	for _, rule := range []func() *Step{
-		c.start, c.repairWithoutMajority, c.unknown, c.mark, c.finishRemovals, c.removeStrays, c.discard, c.replace, c.join, c.promote, c.update, c.scale,
+		c.start, c.repairWithoutMajority, c.unknown, c.mark, c.finishRemovals, c.removeStrays, c.discard, c.replace, c.surplus, c.join, c.promote, c.update, c.scale,
 	} {
 		if step := rule(); step != nil {
 			return *step
@@ -390,6 +390,19 @@ func (c *Cluster) replace() *Step {
 			why = fmt.Sprintf("it is not healthy for %s", m.UnhealthyFor.Round(time.Second))
 		}
 		return &Step{Act: Remove, Member: m.Name, Why: why}
+	}
+	return nil
+}
+
+// surplus begins to remove members that have no vote yet and are not wanted any more: nobody waits for them to get one.
+func (c *Cluster) surplus() *Step {
+	if c.staying() <= c.Replicas {
+		return nil
+	}
+	for i := range slices.Backward(c.Members) {
+		if m := &c.Members[i]; !m.Removing && (m.Listed && m.Learner || !m.Listed && m.State == New) {
+			return &Step{Act: Remove, Member: m.Name, Why: "it has no vote yet, and is not wanted any more"}
+		}
 	}
 	return nil
 }
