@@ -199,7 +199,7 @@ func (w *world) plan() *plan.Cluster {
 	for _, m := range w.members {
 		one := plan.Member{
 			Name: m.o.Name, Number: m.number, State: stateOf(m.o), Removing: m.o.DeletionTimestamp != nil, Hash: render.Hash(&m.o.Spec.Template),
-			Healthy: m.healthy, Leader: m.healthy && m.seen.Leader == m.seen.ID, Lost: m.lost, Zone: m.zone, Trying: w.trying(m),
+			Healthy: m.healthy, Leader: m.healthy && m.seen.Leader == m.seen.ID, Lost: m.lost, Zone: m.zone, Trying: w.trying(m), Ready: isReady(m.pod),
 		}
 		switch {
 		case m.pod == nil:
@@ -267,6 +267,13 @@ func lost(pod *corev1.Pod) string {
 		}
 	}
 	return ""
+}
+
+// isReady says whether a pod's node finds it ready.
+func isReady(pod *corev1.Pod) bool {
+	return pod != nil && pod.DeletionTimestamp == nil && slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+	})
 }
 
 // ended says whether a pod has ended for good, as one does that was evicted. Its containers do not start again.

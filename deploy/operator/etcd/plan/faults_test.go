@@ -103,3 +103,17 @@ func TestASurplusMemberThatHasNoVoteIsNotWaitedFor(t *testing.T) {
 		t.Errorf("%+v; wanted that m3, which has no vote, is removed", s)
 	}
 }
+
+// TestMembersThatTheirNodesSeeServeAreNotRestartedTogether holds what an operator does that reaches no member while
+// the cluster serves.
+func TestMembersThatTheirNodesSeeServeAreNotRestartedTogether(t *testing.T) {
+	w := newWorld(t, 3)
+	w.converge()
+	for i := range w.c.Members {
+		w.c.Members[i].UnhealthyFor, w.c.Members[i].Ready = time.Minute, true
+	}
+	w.c.Target = "b"
+	if s := decideUnseen(w); s.Act != Wait {
+		t.Errorf("%+v; wanted to wait", s)
+	}
+}

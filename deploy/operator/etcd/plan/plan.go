@@ -125,7 +125,9 @@ type Member struct {
 	// Trying says that it runs a change under which no member was healthy yet: what keeps it from that is the change, not
 	// the member.
 	Trying bool
-	Zone   string
+	// Ready says that its pod is ready: its node sees it answer by a majority, whether or not the operator reaches it.
+	Ready bool
+	Zone  string
 }
 
 // Decide returns the next step.
@@ -203,8 +205,8 @@ func (c *Cluster) start() *Step {
 // repairWithoutMajority gives members that are not healthy what they are to run, where no majority answers: they cannot
 // get worse by that, and one that was changed for the worse comes back by the change that mends it.
 func (c *Cluster) repairWithoutMajority() *Step {
-	if c.Known {
-		return nil
+	if c.Known || slices.ContainsFunc(c.Members, func(m Member) bool { return m.Ready }) {
+		return nil // there is a majority, which the operator does not reach
 	}
 	for i := range c.Members {
 		m := &c.Members[i]
@@ -376,7 +378,7 @@ func (c *Cluster) replace() *Step {
 	sick := make([]*Member, 0, 1)
 	for i := range c.Members {
 		m := &c.Members[i]
-		if m.Listed && !m.Removing && (m.Lost != "" || !m.Healthy && !m.Trying && c.ReplaceAfter > 0 && m.UnhealthyFor > c.ReplaceAfter) {
+		if m.Listed && !m.Removing && (m.Lost != "" || !m.Healthy && !m.Ready && !m.Trying && c.ReplaceAfter > 0 && m.UnhealthyFor > c.ReplaceAfter) {
 			sick = append(sick, m)
 		}
 	}
