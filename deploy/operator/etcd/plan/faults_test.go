@@ -117,3 +117,20 @@ func TestMembersThatTheirNodesSeeServeAreNotRestartedTogether(t *testing.T) {
 		t.Errorf("%+v; wanted to wait", s)
 	}
 }
+
+// TestAMemberThatVotesIsNotStoppedThoughTheOperatorDoesNotReachIt: of three, one is healthy and two are not, and a majority
+// answers all the same, so that one of the two votes.
+func TestAMemberThatVotesIsNotStoppedThoughTheOperatorDoesNotReachIt(t *testing.T) {
+	w := newWorld(t, 3)
+	w.converge()
+	w.member("m1").Healthy, w.member("m2").Healthy = false, false
+	w.member("m1").Ready = true
+	w.c.Target = "b"
+	for range 3 {
+		s := Decide(&w.c)
+		if s.Act == StopPod && s.Member == "m1" {
+			t.Fatalf("%+v", s)
+		}
+		w.carryOut(s)
+	}
+}

@@ -139,7 +139,7 @@ func Decide(c *Cluster) Step {
 		return c.hibernate()
 	}
 	for _, rule := range []func() *Step{
-		c.start, c.repairWithoutMajority, c.unknown, c.mark, c.finishRemovals, c.removeStrays, c.discard, c.replace, c.surplus, c.join, c.promote, c.update, c.scale,
+		c.start, c.repairWithoutMajority, c.unknown, c.mark, c.finishRemovals, c.removeStrays, c.discard, c.replace, c.surplus, c.join, c.promote, c.update, c.scale, c.unsettled,
 	} {
 		if step := rule(); step != nil {
 			return *step
@@ -464,6 +464,9 @@ func (c *Cluster) update() *Step {
 		if c.settled(m) {
 			continue
 		}
+		if healthy, voters := c.votes(""); !m.Healthy && m.Ready && !m.Learner && healthy < quorum(voters) {
+			continue // a majority answers, so that it is one of those who make it
+		}
 		if healthy, others := c.votes(m.Name); m.Healthy && !m.Learner && others > 0 && (healthy < others || healthy < quorum(others+1)) {
 			return nil // the others are no majority without it, or about to be none
 		}
@@ -519,6 +522,16 @@ func (c *Cluster) scale() *Step {
 			return &Step{Act: Wait, Why: m.Name + " ends"}
 		case m.Removing:
 			return &Step{Act: Wait, Why: m.Name + " is removed once a majority of the others is healthy"}
+		}
+	}
+	return nil
+}
+
+// unsettled says that members are not what they are to be, and that this has to wait.
+func (c *Cluster) unsettled() *Step {
+	for i := range c.Members {
+		if m := &c.Members[i]; !c.settled(m) {
+			return &Step{Act: Wait, Why: m.Name + " is changed once all other voters are healthy"}
 		}
 	}
 	return nil
