@@ -37,6 +37,8 @@ type world struct {
 	certificates *certificates
 	// foreign are members in etcd's list that the operator never names so.
 	foreign []string
+	// foreignVoters is how many of them vote.
+	foreignVoters int
 }
 
 // member is one member, as it is in Kubernetes and in etcd.
@@ -105,6 +107,9 @@ func (w *world) seeEtcd() {
 			m.listed = l
 		case name == "":
 			w.foreign = append(w.foreign, fmt.Sprintf("%s (%x)", l.Name, l.ID))
+			if !l.Learner {
+				w.foreignVoters++
+			}
 		default:
 			w.strays = append(w.strays, plan.Stray{ID: l.ID, Name: name, Learner: l.Learner})
 		}
@@ -194,7 +199,7 @@ func (w *world) trying(m *member) bool {
 func (w *world) plan() *plan.Cluster {
 	p := &plan.Cluster{
 		Replicas: replicasOf(w.c), Formed: w.c.Status.ClusterID != "", Known: w.report.Known, Target: w.hash,
-		ReplaceAfter: durationOf(w.c.Spec.SelfHeal.ReplaceAfter, 5*time.Minute), Strays: w.strays,
+		ReplaceAfter: durationOf(w.c.Spec.SelfHeal.ReplaceAfter, 5*time.Minute), Strays: w.strays, ForeignVoters: w.foreignVoters,
 	}
 	for _, m := range w.members {
 		one := plan.Member{

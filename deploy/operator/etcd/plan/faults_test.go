@@ -134,3 +134,26 @@ func TestAMemberThatVotesIsNotStoppedThoughTheOperatorDoesNotReachIt(t *testing.
 		w.carryOut(s)
 	}
 }
+
+func TestAForeignVoterCountsInTheMajority(t *testing.T) {
+	w := newWorld(t, 3)
+	w.converge()
+	w.c.ForeignVoters = 2
+	if n := MinAvailable(&w.c); n != 3 {
+		t.Errorf("drains leave %d of three members, of five voters", n)
+	}
+	w.c.Target = "b"
+	for range 5 {
+		s := Decide(&w.c)
+		if s.Act == StopPod || s.Act == RemoveFromEtcd || s.Act == Wait && s.Why == "" {
+			t.Fatalf("%+v of five voters, of which two are unknown", s)
+		}
+		w.carryOut(s)
+	}
+	w.c.Target, w.c.Replicas = "a", 1
+	for range 5 {
+		if s := Decide(&w.c); s.Act == StopPod || s.Act == Remove {
+			t.Fatalf("%+v of five voters, of which two are unknown", s)
+		}
+	}
+}

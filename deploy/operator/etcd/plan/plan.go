@@ -71,6 +71,9 @@ type Cluster struct {
 	Members []Member
 	// Strays are in etcd's list, have a name that the operator gives, and no EtcdMember.
 	Strays []Stray
+	// ForeignVoters are so many more in etcd's list, which the operator did not make and does not ask: they count as not
+	// healthy.
+	ForeignVoters int
 }
 
 // Stray is a member in etcd's list alone.
@@ -323,7 +326,7 @@ func (c *Cluster) votes(but string) (healthy, voters int) {
 			healthy += boolean(stray.Healthy)
 		}
 	}
-	return healthy, voters
+	return healthy, voters + c.ForeignVoters
 }
 
 // successor is a healthy voter that may lead in place of another one: of those that are what they are to be the
@@ -571,7 +574,7 @@ func (c *Cluster) dispensable() *Member {
 func quorum(voters int) int { return voters/2 + 1 }
 
 // MinAvailable is how many members node drains must leave: a majority of the voters that there are, or will be, so that
-// the budget is right before each change. One member alone bears no drain, but keeps no node from being drained.
+// the budget is right before each change. Voters without an EtcdMember count too, as ones that may not answer. One member alone bears no drain, but keeps no node from being drained.
 func MinAvailable(c *Cluster) int {
 	voters := 0
 	for i := range c.Members {
@@ -582,7 +585,11 @@ func MinAvailable(c *Cluster) int {
 	if voters <= 1 || c.Replicas == 0 {
 		return 0
 	}
-	return quorum(voters)
+	others := c.ForeignVoters
+	for _, stray := range c.Strays {
+		others += boolean(!stray.Learner)
+	}
+	return min(voters, quorum(voters+others)) // drains end no pods but those of members
 }
 
 func boolean(b bool) int {
