@@ -146,7 +146,7 @@ func (r *Reconciler) follow(w *world) bool {
 }
 
 func (r *Reconciler) targetOf(w *world) observe.Target {
-	target := observe.Target{Endpoints: map[string]string{}}
+	target := observe.Target{Endpoints: map[string]string{}, ClusterID: w.c.Status.ClusterID}
 	if w.c.Spec.TLS.Mode != v1alpha1.EtcdTLSOff {
 		if w.certificates == nil || w.certificates.dial == nil {
 			return target

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -33,6 +34,9 @@ type Target struct {
 	// TLS is how they are known, by RootCAs and ServerName, which all of them bear; nil: not at all. Secret names the certificates in it: another name, another TLS.
 	TLS    *tls.Config
 	Secret string
+	// ClusterID is the id of the cluster in hexadecimal digits: what others say of their members is not taken. Empty: it is
+	// not known yet.
+	ClusterID string
 	// Username and Password log in; empty: nobody does.
 	Username, Password string
 }
@@ -304,6 +308,7 @@ func (c *cluster) ask(ctx context.Context) Report {
 	for name := range c.target.Endpoints {
 		names = append(names, name)
 	}
+	id := c.target.ClusterID
 	c.mu.Unlock()
 	slices.Sort(names)
 	report := Report{Members: map[string]Member{}, Alarms: map[uint64][]string{}}
@@ -319,7 +324,9 @@ func (c *cluster) ask(ctx context.Context) Report {
 	}
 	asked.Wait()
 	for _, name := range names {
-		if m := report.Members[name]; m.Err == nil && m.Leader != 0 && !m.Learner && c.askList(ctx, name, &report) {
+		m := report.Members[name]
+		ours := id == "" || id == strconv.FormatUint(m.ClusterID, 16)
+		if m.Err == nil && ours && m.Leader != 0 && !m.Learner && c.askList(ctx, name, &report) {
 			break
 		}
 	}
