@@ -93,7 +93,9 @@ func TestAtRestNobodyIsToldAnything(t *testing.T) {
 	t.Cleanup(p.Close)
 	var told atomic.Int64
 	p.Follow("a", observe.Target{Endpoints: map[string]string{"one": s.URL}}, quick, func() { told.Add(1) })
-	first := reported(t, p, "a report", func(r observe.Report) bool { return r.Known })
+	first := reported(t, p, "a report with the version of its data, which it writes after its start", func(r observe.Report) bool {
+		return r.Known && r.Members["one"].StorageVersion != ""
+	})
 	before := told.Load()
 	reported(t, p, "twenty more", func(r observe.Report) bool { return r.At.Sub(first.At) > 20*quick })
 	if more := told.Load() - before; more > 0 {
