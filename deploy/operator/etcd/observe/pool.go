@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -25,6 +26,16 @@ const (
 	Hurry       = 500 * time.Millisecond // one in which something is going on
 	askFor      = 2 * time.Second
 	figuresRest = 30 * time.Second // how often figures alone are told
+)
+
+// Bounds of what is taken from a member, whose image whoever asks for a cluster chooses.
+const (
+	mostBytes      = 1 << 20 // of one answer; a list of seven members has less than two kilobytes
+	mostMembers    = 64
+	mostAlarms     = 4
+	mostComplaints = 4
+	mostText       = 64 // of a version
+	mostComplaint  = 512
 )
 
 // Target is how the members of a cluster are reached.
@@ -248,7 +259,7 @@ func (c *cluster) clientAt(name string) (*clientv3.Client, string, error) {
 	client, err := clientv3.New(clientv3.Config{
 		Endpoints: []string{url}, TLS: secured, Username: c.target.Username, Password: c.target.Password,
 		DialTimeout: askFor, DialKeepAliveTime: 10 * time.Second, DialKeepAliveTimeout: 3 * time.Second, PermitWithoutStream: true,
-		MaxUnaryRetries: 1, Logger: zap.NewNop(),
+		MaxUnaryRetries: 1, Logger: zap.NewNop(), MaxCallSendMsgSize: mostBytes / 2, MaxCallRecvMsgSize: mostBytes,
 		DialOptions: []grpc.DialOption{
 			grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.5, MaxDelay: 2 * time.Second}, MinConnectTimeout: askFor}),
 			grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 3 * time.Second, PermitWithoutStream: true}),
@@ -351,9 +362,22 @@ func (c *cluster) askMember(ctx context.Context, name string) Member {
 	issuer := c.issuers[name]
 	c.mu.Unlock()
 	return Member{
-		URL: url, Issuer: issuer, ID: s.Header.MemberId, ClusterID: s.Header.ClusterId, Leader: s.Leader, Version: s.Version, StorageVersion: s.StorageVersion,
-		DBBytes: s.DbSize, InUseBytes: s.DbSizeInUse, Index: s.RaftIndex, Applied: s.RaftAppliedIndex, Learner: s.IsLearner, Errors: s.Errors,
+		URL: url, Issuer: issuer, ID: s.GetHeader().GetMemberId(), ClusterID: s.GetHeader().GetClusterId(), Leader: s.Leader,
+		Version: cut(s.Version, mostText), StorageVersion: cut(s.StorageVersion, mostText),
+		DBBytes: s.DbSize, InUseBytes: s.DbSizeInUse, Index: s.RaftIndex, Applied: s.RaftAppliedIndex, Learner: s.IsLearner, Errors: complaints(s.Errors),
 	}
+}
+
+func cut(text string, most int) string {
+	return strings.Clone(strings.ToValidUTF8(text[:min(len(text), most)], ""))
+}
+
+func complaints(all []string) []string {
+	few := make([]string, 0, min(len(all), mostComplaints))
+	for _, one := range all[:min(len(all), mostComplaints)] {
+		few = append(few, cut(one, mostComplaint))
+	}
+	return few
 }
 
 // askList asks a majority, through one member, for the list of members and their alarms.
@@ -365,7 +389,7 @@ func (c *cluster) askList(ctx context.Context, name string, into *Report) bool {
 		return false
 	}
 	members, err := client.MemberList(ctx)
-	if err != nil {
+	if err != nil || len(members.Members) > mostMembers {
 		return false
 	}
 	into.Known, into.List = true, nil
@@ -375,7 +399,9 @@ func (c *cluster) askList(ctx context.Context, name string, into *Report) bool {
 	sortList(into.List)
 	if alarms, err := client.AlarmList(ctx); err == nil {
 		for _, a := range alarms.Alarms {
-			into.Alarms[a.MemberID] = append(into.Alarms[a.MemberID], a.Alarm.String())
+			if raised := into.Alarms[a.MemberID]; len(raised) < mostAlarms && len(into.Alarms) <= mostMembers {
+				into.Alarms[a.MemberID] = append(raised, a.Alarm.String())
+			}
 		}
 	}
 	return true
