@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -296,28 +298,46 @@ func (w *world) keepsFor(claim *corev1.PersistentVolumeClaim) (time.Duration, bo
 	return durationOf(w.c.Spec.Storage.KeepRemoved, time.Hour) - w.now.Sub(at), true
 }
 
-// sweep marks the volumes of members that are gone, and removes them when their time is over.
+// sweep marks the volumes of members that are gone, and removes them when their time is over. While no majority answers,
+// nobody knows what the data is still needed for.
 func (r *Reconciler) sweep(ctx context.Context, w *world, d *done) error {
 	for i := range w.claims {
 		claim := &w.claims[i]
-		if w.named(claim.Name) != nil || claim.DeletionTimestamp != nil {
-			continue
-		}
 		left, removed := w.keepsFor(claim)
+		there := w.named(claim.Name) != nil
 		switch {
-		case !removed:
-			patch := fmt.Sprintf(`{"metadata":{"uid":%q,"annotations":{%q:%q}}}`, claim.UID, render.AnnotationRemoved, w.now.UTC().Format(time.RFC3339))
+		case claim.DeletionTimestamp != nil:
+			continue
+		case there && claim.Annotations[render.AnnotationRemoved] == "" || !there && removed && (left > 0 || !w.report.Known):
+			continue
+		case there: // the next removal must not take its time from that
 			d.changed = true
-			err := r.options.Client.Patch(ctx, claim, client.RawPatch(types.MergePatchType, []byte(patch)), client.FieldOwner(render.FieldOwner+"-removed"))
-			return client.IgnoreNotFound(err)
-		case left <= 0:
-			uid, version := claim.UID, claim.ResourceVersion
-			d.changed = true
-			err := r.options.Client.Delete(ctx, claim, client.Preconditions{UID: &uid, ResourceVersion: &version})
-			return client.IgnoreNotFound(err)
+			return r.markRemoved(ctx, claim, "null")
 		}
+		if gone, err := r.isGone(ctx, claim); err != nil || !gone {
+			return err // the cache is behind
+		}
+		d.changed = true
+		if !removed {
+			return r.markRemoved(ctx, claim, strconv.Quote(w.now.UTC().Format(time.RFC3339)))
+		}
+		uid, version := claim.UID, claim.ResourceVersion
+		return client.IgnoreNotFound(r.options.Client.Delete(ctx, claim, client.Preconditions{UID: &uid, ResourceVersion: &version}))
 	}
 	return nil
+}
+
+// markRemoved writes when the member of a claim was removed, as JSON.
+func (r *Reconciler) markRemoved(ctx context.Context, claim *corev1.PersistentVolumeClaim, when string) error {
+	patch := fmt.Sprintf(`{"metadata":{"uid":%q,"annotations":{%q:%s}}}`, claim.UID, render.AnnotationRemoved, when)
+	err := r.options.Client.Patch(ctx, claim, client.RawPatch(types.MergePatchType, []byte(patch)), client.FieldOwner(render.FieldOwner+"-removed"))
+	return client.IgnoreNotFound(err)
+}
+
+// isGone asks the API server whether there is no member of the name of a claim.
+func (r *Reconciler) isGone(ctx context.Context, claim *corev1.PersistentVolumeClaim) (bool, error) {
+	err := r.options.Live.Get(ctx, client.ObjectKeyFromObject(claim), &v1alpha1.EtcdMember{})
+	return apierrors.IsNotFound(err), client.IgnoreNotFound(err)
 }
 
 // sentence says a step in words.

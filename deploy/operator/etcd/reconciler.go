@@ -326,7 +326,7 @@ func (w *world) again(step plan.Step, d *done) time.Duration {
 	}
 	wait := seldom
 	for i := range w.claims {
-		if left, removed := w.keepsFor(&w.claims[i]); removed {
+		if left, removed := w.keepsFor(&w.claims[i]); removed && w.report.Known {
 			wait = min(wait, max(left, now))
 		}
 	}

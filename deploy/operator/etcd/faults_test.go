@@ -1,0 +1,167 @@
+package etcd
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/tools/events"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"go.uber.org/zap/zaptest"
+
+	"gridrouter.io/bench/testkit/kubetest"
+	"gridrouter.io/deploy/api/v1alpha1"
+	"gridrouter.io/deploy/operator/etcd/observe"
+	"gridrouter.io/deploy/operator/etcd/plan"
+	"gridrouter.io/deploy/operator/etcd/render"
+)
+
+// bench is a reconciler with an API server that has no controllers: what ends pods and collects garbage is the test.
+type bench struct {
+	*testing.T
+	*Reconciler
+	client client.Client
+	name   string
+	events *events.FakeRecorder
+}
+
+func newBench(t *testing.T) *bench {
+	t.Helper()
+	config := kubetest.Start(t)
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{v1alpha1.AddToScheme, corev1.AddToScheme, networkingv1.AddToScheme, policyv1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			t.Fatal(err)
+		}
+	}
+	direct, err := client.New(config, client.Options{Scheme: scheme})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := observe.NewPool(zaptest.NewLogger(t))
+	t.Cleanup(pool.Close)
+	b := &bench{T: t, client: direct, name: "store", events: events.NewFakeRecorder(1000)}
+	b.Reconciler = New(Options{
+		Client: direct, Live: direct, Nodes: direct, Members: pool, Defaults: render.Defaults{EtcdImage: "etcd", ToolsImage: "gridrouter:dev"},
+		Namespace: "gridrouter-system", Events: b.events,
+	})
+	return b
+}
+
+func (b *bench) try(err error) {
+	b.Helper()
+	if err != nil {
+		b.Fatal(err)
+	}
+}
+
+// cluster makes a cluster without TLS.
+func (b *bench) cluster(edit func(*v1alpha1.EtcdCluster)) *v1alpha1.EtcdCluster {
+	b.Helper()
+	c := &v1alpha1.EtcdCluster{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: b.name}}
+	c.Spec = v1alpha1.EtcdClusterSpec{Version: "3.7.3", Storage: v1alpha1.EtcdStorage{Size: resource.MustParse("1Gi")}, TLS: v1alpha1.EtcdTLS{Mode: v1alpha1.EtcdTLSOff}}
+	if edit != nil {
+		edit(c)
+	}
+	status := c.Status
+	b.try(b.client.Create(b.Context(), c))
+	if c.Status = status; status.ClusterID != "" {
+		b.try(b.client.Status().Update(b.Context(), c))
+	}
+	return c
+}
+
+// reconcile reconciles so many times.
+func (b *bench) reconcile(times int) {
+	b.Helper()
+	for range times {
+		_, err := b.Reconcile(b.Context(), ctrl.Request{NamespacedName: client.ObjectKey{Namespace: "default", Name: b.name}})
+		b.try(err)
+	}
+}
+
+func (b *bench) members() []v1alpha1.EtcdMember {
+	b.Helper()
+	var list v1alpha1.EtcdMemberList
+	b.try(b.client.List(b.Context(), &list, client.InNamespace("default")))
+	return list.Items
+}
+
+// look looks at a cluster as a reconcile does.
+func (b *bench) lookAt(c *v1alpha1.EtcdCluster) *world {
+	b.Helper()
+	b.try(b.client.Get(b.Context(), client.ObjectKeyFromObject(c), c))
+	w, err := b.look(b.Context(), c, b.client)
+	b.try(err)
+	return w
+}
+
+// claim makes the claim of a member that was removed some time ago.
+func (b *bench) claim(c *v1alpha1.EtcdCluster, name string, ago time.Duration) *corev1.PersistentVolumeClaim {
+	b.Helper()
+	m := &v1alpha1.EtcdMember{}
+	m.Name = name
+	removed := time.Now().Add(-ago)
+	if ago == 0 {
+		removed = time.Time{}
+	}
+	b.try(b.client.Apply(b.Context(), render.Claim(c, m, removed), client.FieldOwner("test"), client.ForceOwnership))
+	claim := &corev1.PersistentVolumeClaim{}
+	b.try(b.client.Get(b.Context(), client.ObjectKey{Namespace: "default", Name: name}, claim))
+	return claim
+}
+
+// TestVolumesStayWhileNoMajorityAnswers has all EtcdMembers be gone, as after their kind was deleted and made anew.
+func TestVolumesStayWhileNoMajorityAnswers(t *testing.T) {
+	b := newBench(t)
+	c := b.cluster(func(c *v1alpha1.EtcdCluster) { c.Status.ClusterID, c.Status.NextMember = "abc", 3 })
+	for n := range 3 {
+		b.claim(c, fmt.Sprintf("store-%d", n), 24*time.Hour)
+	}
+	b.reconcile(10)
+	var claims corev1.PersistentVolumeClaimList
+	b.try(b.client.List(t.Context(), &claims, client.InNamespace("default")))
+	for i := range claims.Items {
+		if claims.Items[i].DeletionTimestamp != nil {
+			t.Errorf("the volume of %s, which may hold the only data, is deleted", claims.Items[i].Name)
+		}
+	}
+}
+
+func TestTheVolumeOfAMemberThatTheCacheDoesNotKnowYetStays(t *testing.T) {
+	b := newBench(t)
+	c := b.cluster(func(c *v1alpha1.EtcdCluster) { c.Spec.Storage.KeepRemoved = &metav1.Duration{} })
+	b.reconcile(20)
+	w := b.lookAt(c)
+	if len(w.members) != 1 || len(w.claims) != 1 {
+		t.Fatalf("%d members, %d claims", len(w.members), len(w.claims))
+	}
+	w.members, w.report.Known = nil, true // as a cache is that is behind
+	for range 3 {
+		var d done
+		b.try(b.sweep(t.Context(), w, &d))
+		w.claims = b.lookAt(c).claims
+	}
+	if claim := w.claims[0]; claim.DeletionTimestamp != nil || claim.Annotations[render.AnnotationRemoved] != "" {
+		t.Errorf("%s: %v, deleted at %v", claim.Name, claim.Annotations, claim.DeletionTimestamp)
+	}
+}
+
+func TestTheTimeOfARemovalThatNeverWasIsForgotten(t *testing.T) {
+	b := newBench(t)
+	c := b.cluster(nil)
+	b.reconcile(20)
+	b.claim(c, b.members()[0].Name, 24*time.Hour) // by somebody's hand, or a cache that was behind
+	b.reconcile(5)
+	if claim := b.lookAt(c).claims[0]; claim.Annotations[render.AnnotationRemoved] != "" {
+		t.Errorf("%v: the volume would be deleted as soon as its member is removed", claim.Annotations)
+	}
+}
