@@ -58,7 +58,7 @@ func (r *Reconciler) act(ctx context.Context, w *world, step plan.Step, d *done)
 	case plan.MakeSeed, plan.MakeMember:
 		step.Member, err = r.makeMember(ctx, w, step.Act == plan.MakeSeed)
 	case plan.Update:
-		err = r.options.Client.Apply(ctx, render.Member(w.c, m.o.Name, m.o.Spec.Seed, &w.target), client.FieldOwner(render.FieldOwner), client.ForceOwnership)
+		err = r.update(ctx, w, m)
 	case plan.AddLearner:
 		err = r.addLearner(ctx, w, m)
 	case plan.StartPod:
@@ -138,6 +138,13 @@ func (r *Reconciler) isFree(ctx context.Context, namespace, name string) (bool, 
 		}
 	}
 	return true, nil
+}
+
+// update has a member run what is wanted. It writes the template whole: what somebody else has added to it goes.
+func (r *Reconciler) update(ctx context.Context, w *world, m *member) error {
+	o := m.o.DeepCopy()
+	o.Spec.Template = *w.target.DeepCopy()
+	return r.options.Client.Patch(ctx, o, client.MergeFromWithOptions(m.o, client.MergeFromWithOptimisticLock{}), client.FieldOwner(render.FieldOwner))
 }
 
 // startPod makes the pod of a member, and before that the claim of its volume.

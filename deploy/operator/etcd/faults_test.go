@@ -165,3 +165,16 @@ func TestTheTimeOfARemovalThatNeverWasIsForgotten(t *testing.T) {
 		t.Errorf("%v: the volume would be deleted as soon as its member is removed", claim.Annotations)
 	}
 }
+
+func TestWhatAPersonAddsToAMemberIsTakenBackAndWrittenOnce(t *testing.T) {
+	b := newBench(t)
+	c := b.cluster(nil)
+	b.reconcile(20)
+	m := b.members()[0]
+	m.Spec.Template.Placement.NodeSelector = map[string]string{"a": "b"}
+	b.try(b.client.Update(t.Context(), &m))
+	b.reconcile(10)
+	if w := b.lookAt(c); render.Hash(&w.members[0].o.Spec.Template) != w.hash {
+		t.Errorf("the node selector %v is still there, and is written against for ever", w.members[0].o.Spec.Template.Placement.NodeSelector)
+	}
+}
