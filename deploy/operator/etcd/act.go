@@ -13,6 +13,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -140,11 +141,19 @@ func (r *Reconciler) isFree(ctx context.Context, namespace, name string) (bool, 
 	return true, nil
 }
 
-// update has a member run what is wanted. It writes the template whole: what somebody else has added to it goes.
+// update has a member run what is wanted. It writes the template whole: what somebody else has added to it goes. How long
+// the member may take to get healthy begins anew.
 func (r *Reconciler) update(ctx context.Context, w *world, m *member) error {
 	o := m.o.DeepCopy()
+	if o.Status.UnhealthySince != nil {
+		o.Status.UnhealthySince = &metav1.Time{Time: w.now.Truncate(time.Second)}
+		if err := r.options.Client.Status().Update(ctx, o, client.FieldOwner(render.FieldOwner)); err != nil {
+			return err
+		}
+	}
+	before := o.DeepCopy()
 	o.Spec.Template = *w.target.DeepCopy()
-	return r.options.Client.Patch(ctx, o, client.MergeFromWithOptions(m.o, client.MergeFromWithOptimisticLock{}), client.FieldOwner(render.FieldOwner))
+	return r.options.Client.Patch(ctx, o, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}), client.FieldOwner(render.FieldOwner))
 }
 
 // startPod makes the pod of a member, and before that the claim of its volume.

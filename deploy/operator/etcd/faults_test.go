@@ -178,3 +178,21 @@ func TestWhatAPersonAddsToAMemberIsTakenBackAndWrittenOnce(t *testing.T) {
 		t.Errorf("the node selector %v is still there, and is written against for ever", w.members[0].o.Spec.Template.Placement.NodeSelector)
 	}
 }
+
+// TestAChangeIsTriedForItsWholeTimeByAMemberThatWasSickBefore has a member be sick for longer than a change may take.
+func TestAChangeIsTriedForItsWholeTimeByAMemberThatWasSickBefore(t *testing.T) {
+	b := newBench(t)
+	c := b.cluster(nil)
+	b.reconcile(20)
+	m := b.members()[0]
+	m.Status.UnhealthySince = &metav1.Time{Time: time.Now().Add(-time.Hour)}
+	b.try(b.client.Status().Update(t.Context(), &m))
+	b.try(b.client.Get(t.Context(), client.ObjectKeyFromObject(c), c))
+	c.Spec.Resources.Limits = corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("1Gi")} // what is to cure it
+	b.try(b.client.Update(t.Context(), c))
+	b.reconcile(10)
+	b.try(b.client.Get(t.Context(), client.ObjectKeyFromObject(c), c))
+	if c.Status.Refused != nil {
+		t.Errorf("it was taken back at once: %+v", c.Status.Refused)
+	}
+}
