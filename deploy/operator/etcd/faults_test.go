@@ -196,3 +196,28 @@ func TestAChangeIsTriedForItsWholeTimeByAMemberThatWasSickBefore(t *testing.T) {
 		t.Errorf("it was taken back at once: %+v", c.Status.Refused)
 	}
 }
+
+func TestAMemberIsReplacedThoughItFailsAfterAChangeThatOthersBore(t *testing.T) {
+	c := &v1alpha1.EtcdCluster{}
+	c.Spec.Version = "3.7.3"
+	before := render.TemplateOf(c)
+	before.Version = "3.7.2"
+	c.Status.Template = &before
+	w := &world{c: c, now: time.Now()}
+	w.choose()
+	for n := range 3 {
+		o := &v1alpha1.EtcdMember{}
+		o.Name, o.Spec.Template = fmt.Sprintf("store-%d", n), w.target
+		if n < 2 {
+			o.Status.HealthyHash = w.hash
+		}
+		w.members = append(w.members, &member{o: o, healthy: n < 2})
+	}
+	if w.trying(w.members[2]) {
+		t.Error("a member that fails in the middle of a change is never replaced, though two bear the change")
+	}
+	w.members[0].o.Status.HealthyHash, w.members[1].o.Status.HealthyHash = "", ""
+	if !w.trying(w.members[2]) {
+		t.Error("what nobody bore is the fault of the member")
+	}
+}

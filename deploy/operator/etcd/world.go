@@ -190,9 +190,10 @@ func (w *world) choose() {
 // changing says whether members are on their way to something that they did not run before.
 func (w *world) changing() bool { return w.current != "" && w.current != w.hash }
 
-// trying says whether a member runs a change that never was healthy: that is the fault of the change.
+// trying says whether a member runs a change under which no member was ever healthy: that is the fault of the change.
 func (w *world) trying(m *member) bool {
-	return w.changing() && render.Hash(&m.o.Spec.Template) == w.hash && m.o.Status.HealthyHash != w.hash
+	return w.changing() && render.Hash(&m.o.Spec.Template) == w.hash &&
+		!slices.ContainsFunc(w.members, func(m *member) bool { return m.o.Status.HealthyHash == w.hash })
 }
 
 // plan is what is known of the cluster, as decisions need it.
