@@ -221,3 +221,17 @@ func TestAMemberIsReplacedThoughItFailsAfterAChangeThatOthersBore(t *testing.T) 
 		t.Error("what nobody bore is the fault of the member")
 	}
 }
+
+func TestWhileAClusterIsPausedNothingIsTakenForSettled(t *testing.T) {
+	c := &v1alpha1.EtcdCluster{}
+	c.Spec.Version, c.Spec.Paused = "3.7.3", true
+	before := render.TemplateOf(c)
+	before.Version = "3.7.2"
+	c.Status.Template = &before
+	w := &world{c: c, now: time.Now()}
+	w.choose()
+	w.settle(plan.Step{Act: plan.Wait})
+	if c.Status.Template.Version != "3.7.2" {
+		t.Errorf("a change that nobody bore yet is what a failure goes back to: %s", c.Status.Template.Version)
+	}
+}
