@@ -57,7 +57,10 @@ func (r *Reconciler) act(ctx context.Context, w *world, step plan.Step, d *done)
 	var err error
 	switch step.Act {
 	case plan.MakeSeed, plan.MakeMember:
-		step.Member, err = r.makeMember(ctx, w, step.Act == plan.MakeSeed)
+		if step.Member, err = r.makeMember(ctx, w, step.Act == plan.MakeSeed); err == nil && step.Member == "" {
+			d.changed = false
+			return plan.Step{Act: plan.Wait, Why: "EtcdMembers of a former cluster of this name are still there: remove them, if they do not go by themselves"}, nil
+		}
 	case plan.Update:
 		err = r.update(ctx, w, m)
 	case plan.AddLearner:
@@ -112,7 +115,7 @@ func (r *Reconciler) makeMember(ctx context.Context, w *world, seed bool) (strin
 			return "", err
 		}
 		if len(others.Items) > 0 || current.UID != w.c.UID || current.Status.ClusterID != "" {
-			return "", nil // the cache is behind
+			return "", nil // or the cache is behind
 		}
 	}
 	for number := w.c.Status.NextMember; ; number++ {

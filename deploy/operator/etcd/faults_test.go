@@ -235,3 +235,33 @@ func TestWhileAClusterIsPausedNothingIsTakenForSettled(t *testing.T) {
 		t.Errorf("a change that nobody bore yet is what a failure goes back to: %s", c.Status.Template.Version)
 	}
 }
+
+func TestAClusterThatIsMadeAnewAtOnceIsFormed(t *testing.T) {
+	b := newBench(t)
+	former := b.cluster(nil)
+	b.reconcile(20)
+	if len(b.members()) != 1 {
+		t.Fatalf("%d members", len(b.members()))
+	}
+	b.try(b.client.Delete(t.Context(), former))
+	again := b.cluster(nil)
+	b.reconcile(20)
+	m := b.members()[0]
+	b.try(b.client.Delete(t.Context(), &m)) // as the collection of garbage does
+	for {
+		select {
+		case <-b.events.Events:
+			continue
+		default:
+		}
+		break
+	}
+	b.reconcile(20)
+	if n := len(b.events.Events); n > 10 {
+		t.Errorf("%d events in 20 reconciles", n)
+	}
+	all := b.members()
+	if len(all) != 1 || !metav1.IsControlledBy(&all[0], again) {
+		t.Errorf("%d members, the first one of %v, wanted one of %s", len(all), all[0].OwnerReferences, again.UID)
+	}
+}

@@ -97,6 +97,9 @@ func (r *Reconciler) reconcile(ctx context.Context, c *v1alpha1.EtcdCluster) (ti
 	if err != nil {
 		return 0, err
 	}
+	if err := r.letFormerGo(ctx, w); err != nil {
+		return now, err
+	}
 	var d done
 	if err := r.keepCertificates(ctx, w, &d); err != nil || d.changed {
 		return now, err
@@ -283,6 +286,22 @@ func (r *Reconciler) letGo(ctx context.Context, cluster types.NamespacedName) er
 	var problems []error
 	for i := range records.Items {
 		problems = append(problems, r.release(ctx, &records.Items[i]))
+	}
+	return errors.Join(problems...)
+}
+
+// letFormerGo lets go of the members of a former cluster of the same name. Nobody else does once there is another one.
+func (r *Reconciler) letFormerGo(ctx context.Context, w *world) error {
+	if len(w.former) == 0 {
+		return nil
+	}
+	current := &v1alpha1.EtcdCluster{}
+	if err := r.options.Live.Get(ctx, client.ObjectKeyFromObject(w.c), current); err != nil || current.UID != w.c.UID {
+		return client.IgnoreNotFound(err)
+	}
+	var problems []error
+	for _, o := range w.former {
+		problems = append(problems, r.release(ctx, o))
 	}
 	return errors.Join(problems...)
 }

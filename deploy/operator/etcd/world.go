@@ -37,6 +37,8 @@ type world struct {
 	certificates *certificates
 	// foreign are members in etcd's list that the operator never names so.
 	foreign []string
+	// former are members that a cluster of the same name left, and that are deleted.
+	former []*v1alpha1.EtcdMember
 	// foreignVoters is how many of them vote.
 	foreignVoters int
 }
@@ -78,6 +80,9 @@ func (r *Reconciler) look(ctx context.Context, c *v1alpha1.EtcdCluster, from cli
 	for i := range records.Items {
 		o := &records.Items[i]
 		number, named := render.NumberOf(c.Name, o.Name)
+		if !metav1.IsControlledBy(o, c) && o.DeletionTimestamp != nil && o.Spec.Cluster == c.Name {
+			w.former = append(w.former, o)
+		}
 		if !named || !metav1.IsControlledBy(o, c) {
 			continue // somebody else's
 		}
