@@ -265,3 +265,18 @@ func TestAClusterThatIsMadeAnewAtOnceIsFormed(t *testing.T) {
 		t.Errorf("%d members, the first one of %v, wanted one of %s", len(all), all[0].OwnerReferences, again.UID)
 	}
 }
+
+func TestAMemberWithoutItsLabelDoesNotKeepANamespaceFromItsEnd(t *testing.T) {
+	b := newBench(t)
+	c := b.cluster(nil)
+	b.reconcile(20)
+	m := b.members()[0]
+	m.Labels = nil // by somebody's hand
+	b.try(b.client.Update(t.Context(), &m))
+	b.try(b.client.Delete(t.Context(), &m))
+	b.try(b.client.Delete(t.Context(), c))
+	b.reconcile(1)
+	if all := b.members(); len(all) != 0 {
+		t.Errorf("%s stays, with the finalizers %v", all[0].Name, all[0].Finalizers)
+	}
+}

@@ -280,12 +280,14 @@ func (r *Reconciler) letGo(ctx context.Context, cluster types.NamespacedName) er
 		return nil // it was made anew: that is told by itself
 	}
 	var records v1alpha1.EtcdMemberList
-	if err := r.options.Live.List(ctx, &records, client.InNamespace(cluster.Namespace), client.MatchingLabels{render.LabelCluster: cluster.Name}); err != nil {
+	if err := r.options.Live.List(ctx, &records, client.InNamespace(cluster.Namespace)); err != nil {
 		return fmt.Errorf("list EtcdMembers: %w", err)
 	}
 	var problems []error
 	for i := range records.Items {
-		problems = append(problems, r.release(ctx, &records.Items[i]))
+		if records.Items[i].Spec.Cluster == cluster.Name { // which nobody can change, unlike the label
+			problems = append(problems, r.release(ctx, &records.Items[i]))
+		}
 	}
 	return errors.Join(problems...)
 }

@@ -83,7 +83,11 @@ func (r *Reconciler) SetupWithManager(m manager.Manager, from cache.Cache) error
 
 // clusterOf is the cluster that an object belongs to by its label.
 func clusterOf(_ context.Context, o client.Object) []reconcile.Request {
-	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: o.GetNamespace(), Name: o.GetLabels()[render.LabelCluster]}}}
+	name := o.GetLabels()[render.LabelCluster]
+	if name == "" {
+		return nil // whoever wrote that
+	}
+	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: o.GetNamespace(), Name: name}}}
 }
 
 // Changed says that something of a cluster has changed, such as what its members answer. It returns at once. Before the
