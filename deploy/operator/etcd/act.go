@@ -25,10 +25,10 @@ import (
 // etcdWithin is how long one request to etcd may take.
 const etcdWithin = 5 * time.Second
 
-// disruptive are the acts that take something away. They are decided once more, by what the API server and the members
+// disruptive are the acts that take something away, or would add it twice. They are decided once more, by what the API server and the members
 // say at that moment, since a cache may be behind.
 var disruptive = map[plan.Act]bool{
-	plan.StopPod: true, plan.MoveLeader: true, plan.Remove: true, plan.RemoveFromEtcd: true, plan.RemoveStray: true, plan.Promote: true, plan.Release: true,
+	plan.MakeMember: true, plan.StopPod: true, plan.MoveLeader: true, plan.Remove: true, plan.RemoveFromEtcd: true, plan.RemoveStray: true, plan.Promote: true, plan.Release: true,
 }
 
 // act carries a step out, and returns the one that was.

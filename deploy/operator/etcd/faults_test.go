@@ -280,3 +280,18 @@ func TestAMemberWithoutItsLabelDoesNotKeepANamespaceFromItsEnd(t *testing.T) {
 		t.Errorf("%s stays, with the finalizers %v", all[0].Name, all[0].Finalizers)
 	}
 }
+
+// TestAMemberIsMadeOnceThoughTheCacheDoesNotKnowItYet has the cache be behind by one member.
+func TestAMemberIsMadeOnceThoughTheCacheDoesNotKnowItYet(t *testing.T) {
+	b := newBench(t)
+	c := b.cluster(nil)
+	b.reconcile(20)
+	w := b.lookAt(c)
+	w.members = nil
+	var d done
+	_, err := b.act(t.Context(), w, plan.Step{Act: plan.MakeMember}, &d)
+	b.try(err)
+	if n := len(b.members()); n != 1 {
+		t.Errorf("%d members", n)
+	}
+}
