@@ -37,6 +37,14 @@ func (r *Reconciler) act(ctx context.Context, w *world, step plan.Step, d *done)
 		return step, nil
 	}
 	if disruptive[step.Act] {
+		current := &v1alpha1.EtcdCluster{}
+		if err := r.options.Live.Get(ctx, client.ObjectKeyFromObject(w.c), current); client.IgnoreNotFound(err) != nil {
+			return step, err
+		}
+		if current.UID != w.c.UID || current.Generation != w.c.Generation || current.DeletionTimestamp != nil {
+			d.changed = true // the spec was old
+			return plan.Step{Act: plan.Wait, Why: "looks again"}, nil
+		}
 		r.options.Members.AskNow(ctx, idOf(w.c))
 		fresh, err := r.look(ctx, w.c, r.options.Live)
 		if err != nil {

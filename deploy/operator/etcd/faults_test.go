@@ -295,3 +295,19 @@ func TestAMemberIsMadeOnceThoughTheCacheDoesNotKnowItYet(t *testing.T) {
 		t.Errorf("%d members", n)
 	}
 }
+
+func TestNothingIsTakenAwayByASpecThatHasChanged(t *testing.T) {
+	b := newBench(t)
+	c := b.cluster(nil)
+	b.reconcile(20)
+	w := b.lookAt(c)
+	zero := int32(0)
+	w.c.Spec.Replicas, w.c.Status.ClusterID = &zero, "abc" // as it was before somebody resumed it
+	w.c.Generation--
+	var d done
+	_, err := b.act(t.Context(), w, plan.Step{Act: plan.StopPod, Member: w.members[0].o.Name}, &d)
+	b.try(err)
+	if len(b.lookAt(c).members) != 1 || b.lookAt(c).members[0].pod == nil {
+		t.Error("the pod was stopped")
+	}
+}
