@@ -206,15 +206,18 @@ func (c *Cluster) start() *Step {
 }
 
 // repairWithoutMajority gives members that are not healthy what they are to run, where no majority answers: they cannot
-// get worse by that, and one that was changed for the worse comes back by the change that mends it.
+// get worse by that, and one that was changed for the worse comes back by the change that mends it. Those that their nodes
+// see serve are changed one at a time, while all do.
 func (c *Cluster) repairWithoutMajority() *Step {
-	if c.Known || slices.ContainsFunc(c.Members, func(m Member) bool { return m.Ready }) {
-		return nil // there is a majority, which the operator does not reach
+	if c.Known {
+		return nil
 	}
+	allReady := !slices.ContainsFunc(c.Members, func(m Member) bool { return !m.Ready })
 	for i := range c.Members {
 		m := &c.Members[i]
 		switch {
 		case m.Removing || m.Healthy || m.UnhealthyFor < patience:
+		case m.Ready && !allReady: // there is a majority, which only the operator does not reach
 		case m.Hash != c.Target:
 			return &Step{Act: Update, Member: m.Name, Why: "it is not healthy, and no majority is lost by it"}
 		case m.Pod == PodThere && m.PodHash != m.Hash:
