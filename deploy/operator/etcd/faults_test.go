@@ -2,6 +2,7 @@ package etcd
 
 import (
 	"fmt"
+	"reflect"
 	"testing"
 	"time"
 
@@ -309,5 +310,23 @@ func TestNothingIsTakenAwayByASpecThatHasChanged(t *testing.T) {
 	b.try(err)
 	if len(b.lookAt(c).members) != 1 || b.lookAt(c).members[0].pod == nil {
 		t.Error("the pod was stopped")
+	}
+}
+
+func TestASecretWithoutItsLabelIsNotTakenForLost(t *testing.T) {
+	b := newBench(t)
+	c := b.cluster(func(c *v1alpha1.EtcdCluster) { c.Spec.TLS.Mode = v1alpha1.EtcdTLSOperator })
+	b.reconcile(30)
+	wanted := wantedCertificates(c, nil)
+	ca, key := &corev1.Secret{}, client.ObjectKey{Namespace: "default", Name: wanted.CASecret()}
+	b.try(b.client.Get(t.Context(), key, ca))
+	before := ca.DeepCopy()
+	ca.Labels = nil // by somebody's hand
+	b.try(b.client.Update(t.Context(), ca))
+	b.trust.set(idOf(c), nil) // as after a minute
+	b.reconcile(5)
+	b.try(b.client.Get(t.Context(), key, ca))
+	if !reflect.DeepEqual(ca.Data, before.Data) || ca.Labels[render.LabelCluster] != b.name {
+		t.Errorf("labels %v, and the same data: %t", ca.Labels, reflect.DeepEqual(ca.Data, before.Data))
 	}
 }
