@@ -294,6 +294,10 @@ func (c *cluster) run(ctx context.Context) {
 // note keeps a report, tells of it if it is news, and says when to ask again.
 func (c *cluster) note(report Report) time.Duration {
 	c.mu.Lock()
+	if c.known && report.began.Before(c.report.began) { // both ask at once, and the older question was answered last
+		defer c.mu.Unlock()
+		return c.every
+	}
 	news := !c.known || c.report.digest() != report.digest()
 	if !news && c.report.figures() != report.figures() && report.At.Sub(c.told) >= figuresRest {
 		news = true
@@ -322,7 +326,7 @@ func (c *cluster) ask(ctx context.Context) Report {
 	id := c.target.ClusterID
 	c.mu.Unlock()
 	slices.Sort(names)
-	report := Report{Members: map[string]Member{}, Alarms: map[uint64][]string{}}
+	report := Report{began: time.Now(), Members: map[string]Member{}, Alarms: map[uint64][]string{}}
 	var asked sync.WaitGroup
 	var mu sync.Mutex
 	for _, name := range names {
