@@ -73,6 +73,8 @@ func TestAnEtcdClusterThatCannotBeIsRefused(t *testing.T) {
 	f(`{defrag: {schedule: "30 3 * *"}}`, `write one such as "30 3 * * *"`)
 	f(`{defrag: {schedule: "30 3 * * *", freeAbove: 1Ki}}`, `defrag.freeAbove must be from 1Mi to 64Gi: write one such as 200Mi`)
 	f(`{defrag: {schedule: "30 3 * * *", freeAbove: 65Gi}}`, `defrag.freeAbove must be from 1Mi to 64Gi`)
+	f(`{selfHeal: {quorumLoss: {policy: Always}}}`, `Unsupported value: "Always"`)
+	f(`{selfHeal: {quorumLoss: {after: 10s}}}`, `selfHeal.quorumLoss.after must be a duration from 30s to 24h: write one such as 10m`)
 	f(`{access: {namespaces: {matchExpressions: [{key: zone, operator: Is, values: [a]}]}}}`, `an operator must be In or NotIn with values`)
 	f(`{placement: {zones: all}}`, `Unsupported value: "all"`)
 	f(`{backups: {}}`, `spec.backups: Invalid value: null: unknown field`)

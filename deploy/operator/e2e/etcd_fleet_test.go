@@ -64,7 +64,14 @@ func TestE2EKubeAFleetFollowsAnEtcdCluster(t *testing.T) {
 	})
 	w.step("its growth", traffic, func() { w.scaleEtcd(5) })
 	w.step("the end of its leader", traffic, func() {
-		w.kill(w.cluster().Status.Leader)
+		led := w.cluster().Status.Leader
+		w.kill(led)
+		w.eventually("another one leads", func() error {
+			if c := w.cluster(); c.Status.Leader == led || c.Status.Leader == "" {
+				return errorf("%q leads", c.Status.Leader)
+			}
+			return nil
+		})
 		w.whole(5)
 	})
 	w.step("its shrinking", traffic, func() { w.scaleEtcd(1) })

@@ -158,6 +158,9 @@ func (w *world) podFacts(m *member) render.PodFacts {
 	if stateOf(m.o) == plan.Joined && m.o.Status.ID != "" {
 		facts.Joined = m.o.Status.ID + "/" + w.c.Status.ClusterID
 	}
+	if recovery := w.c.Status.Recovery; recovery != nil && recovery.Survivor == m.o.Name && !w.report.Known {
+		facts.Alone = recovery.Token
+	}
 	if w.certificates != nil {
 		facts.Trust = w.certificates.plan.Bundle
 	}

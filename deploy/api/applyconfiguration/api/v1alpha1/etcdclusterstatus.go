@@ -39,6 +39,8 @@ type EtcdClusterStatusApplyConfiguration struct {
 	LastDefrag *EtcdLastDefragApplyConfiguration `json:"lastDefrag,omitempty"`
 	// The next time that spec.defrag asks for; once it has passed, as soon as all members are healthy.
 	NextDefrag *v1.Time `json:"nextDefrag,omitempty"`
+	// The recovery from a lost quorum that goes on. Absent: none does.
+	Recovery *EtcdRecoveryApplyConfiguration `json:"recovery,omitempty"`
 	// The number of the next member; no number is used twice.
 	NextMember *int64 `json:"nextMember,omitempty"`
 	// The members, in the order of their numbers.
@@ -154,6 +156,14 @@ func (b *EtcdClusterStatusApplyConfiguration) WithLastDefrag(value *EtcdLastDefr
 // If called multiple times, the NextDefrag field is set to the value of the last call.
 func (b *EtcdClusterStatusApplyConfiguration) WithNextDefrag(value v1.Time) *EtcdClusterStatusApplyConfiguration {
 	b.NextDefrag = &value
+	return b
+}
+
+// WithRecovery sets the Recovery field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Recovery field is set to the value of the last call.
+func (b *EtcdClusterStatusApplyConfiguration) WithRecovery(value *EtcdRecoveryApplyConfiguration) *EtcdClusterStatusApplyConfiguration {
+	b.Recovery = value
 	return b
 }
 
