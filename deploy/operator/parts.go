@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -75,9 +76,12 @@ func (o *operator) addEtcds() error {
 	if err := errors.Join(o.manager.Add(kept), o.manager.Add(closing{members})); err != nil {
 		return err
 	}
+	defaults := etcdrender.Defaults{
+		EtcdImage: o.config.EtcdImage, ToolsImage: o.config.ToolsImage, IPv6: strings.Contains(o.manager.GetConfig().Host, "["), // by which pods reach it
+	}
 	return etcd.New(etcd.Options{
 		Client: reads, Live: o.manager.GetAPIReader(), Nodes: o.manager.GetClient(), Members: members, Namespace: o.config.Namespace,
-		Defaults: etcdrender.Defaults{EtcdImage: o.config.EtcdImage, ToolsImage: o.config.ToolsImage}, Events: o.manager.GetEventRecorder("gridrouter-operator"),
+		Defaults: defaults, Events: o.manager.GetEventRecorder("gridrouter-operator"),
 	}).SetupWithManager(o.manager, kept)
 }
 

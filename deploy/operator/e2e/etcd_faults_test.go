@@ -74,6 +74,7 @@ func (w *etcdWorld) kill(name string) {
 }
 
 func TestE2EKubeEtcdReplacesAMemberWhoseDiskWasWiped(t *testing.T) {
+	t.Parallel()
 	w := newEtcdWorld(t, etcdNew, 3, nil)
 	c := w.whole(3)
 	l := w.follow()
@@ -101,6 +102,10 @@ func TestE2EKubeEtcdReplacesAMemberWhoseDiskWasWiped(t *testing.T) {
 }
 
 func TestE2EKubeEtcdBearsAMemberThatIsKilledAgainAndAgain(t *testing.T) {
+	if testing.Short() {
+		t.Skip("make e2e-kube ARGS=--long runs it")
+	}
+	t.Parallel()
 	w := newEtcdWorld(t, etcdNew, 3, nil)
 	c := w.whole(3)
 	l := w.follow()
@@ -147,6 +152,7 @@ func (w *etcdWorld) destroy(names ...string) {
 // TestE2EKubeEtcdGoesOnWithItsSurvivor destroys two of three disks: first a pause of ten seconds does nothing, then the
 // cluster goes on with the third one, behind the same Service, and all that was written is there.
 func TestE2EKubeEtcdGoesOnWithItsSurvivor(t *testing.T) {
+	t.Parallel()
 	w := newEtcdWorld(t, etcdNew, 3, func(spec *v1alpha1.EtcdClusterSpec) {
 		spec.SelfHeal.QuorumLoss = v1alpha1.EtcdQuorumLoss{Policy: v1alpha1.QuorumFromSurvivor, After: duration(30 * time.Second)}
 	})
@@ -198,6 +204,10 @@ func TestE2EKubeEtcdGoesOnWithItsSurvivor(t *testing.T) {
 }
 
 func TestE2EKubeEtcdReplacesAMemberThatAPersonDeletes(t *testing.T) {
+	if testing.Short() {
+		t.Skip("make e2e-kube ARGS=--long runs it")
+	}
+	t.Parallel()
 	w := newEtcdWorld(t, etcdNew, 3, nil)
 	c := w.whole(3)
 	l := w.follow()
@@ -213,6 +223,7 @@ func TestE2EKubeEtcdReplacesAMemberThatAPersonDeletes(t *testing.T) {
 }
 
 func TestE2EKubeEtcdIsDeletedWithItsNamespace(t *testing.T) {
+	t.Parallel()
 	w := newEtcdWorld(t, etcdNew, 3, nil)
 	w.whole(3)
 	began := time.Now()

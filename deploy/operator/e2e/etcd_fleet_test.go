@@ -43,6 +43,7 @@ func (w *etcdWorld) write(documents string) {
 // TestE2EKubeAFleetFollowsAnEtcdCluster has a fleet serve from an etcd cluster that is upgraded, grows, loses its leader and
 // shrinks meanwhile.
 func TestE2EKubeAFleetFollowsAnEtcdCluster(t *testing.T) {
+	t.Parallel()
 	w := newEtcdWorld(t, etcdOld, 3, nil)
 	fleet := w.fleet("edge", 2)
 	fleet.Spec.Etcd = v1alpha1.EtcdSource{Cluster: w.name}

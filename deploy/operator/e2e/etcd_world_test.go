@@ -127,6 +127,16 @@ func (w *etcdWorld) etcdSays(kind v1alpha1.ConditionType, reason v1alpha1.Reason
 	return c
 }
 
+// member returns the pod of a member.
+func (w *etcdWorld) member(name string) *corev1.Pod {
+	w.Helper()
+	pod := &corev1.Pod{}
+	if err := w.client.Get(w.Context(), client.ObjectKey{Namespace: w.namespace, Name: name}, pod); err != nil {
+		w.Fatal(err)
+	}
+	return pod
+}
+
 // dial returns a client of the cluster's Service.
 func (w *etcdWorld) dial() *clientv3.Client {
 	w.Helper()

@@ -1,6 +1,7 @@
 package etcd
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -10,16 +11,21 @@ import (
 	"gridrouter.io/deploy/api/v1alpha1"
 )
 
-// recoversWithin is how long a recovery may take before another one is begun, perhaps with another survivor: a token
-// that was used without effect is of no more use.
+// recoversWithin is how long a recovery may take before its survivor is started once more, with another token: one that
+// was used without effect is of no more use.
 const recoversWithin = 10 * time.Minute
 
-// recovery begins and ends recoveries from a lost quorum, and says whether the status changed by it.
+// recovery begins and ends recoveries from a lost quorum, and says whether the status changed by it. One that was begun is
+// never given up, but for a majority: the survivor may be a cluster of its own already, and the others, started again,
+// another one. So it ends when none of those is left.
 func (w *world) recovery() bool {
 	s := &w.c.Status
 	switch {
-	case s.Recovery != nil && (w.report.Known || replicasOf(w.c) == 0 || w.now.Sub(s.Recovery.Since.Time) > recoversWithin):
+	case s.Recovery != nil && w.report.Known && !slices.ContainsFunc(w.members, func(m *member) bool { return m.o.DeletionTimestamp != nil && m.o.Name != s.Recovery.Survivor }):
 		s.Recovery = nil
+		return true
+	case s.Recovery != nil && !w.report.Known && replicasOf(w.c) > 0 && w.now.Sub(s.Recovery.Since.Time) > recoversWithin:
+		s.Recovery = w.recoverWith(s.Recovery.Survivor)
 		return true
 	case s.Recovery != nil || !w.lostQuorum():
 		return false
@@ -28,8 +34,12 @@ func (w *world) recovery() bool {
 	if survivor == nil {
 		return false
 	}
-	s.Recovery = &v1alpha1.EtcdRecovery{Survivor: survivor.o.Name, Token: strconv.FormatInt(w.now.UnixNano(), 36), Since: metav1.NewTime(w.now.Truncate(time.Second))}
+	s.Recovery = w.recoverWith(survivor.o.Name)
 	return true
+}
+
+func (w *world) recoverWith(survivor string) *v1alpha1.EtcdRecovery {
+	return &v1alpha1.EtcdRecovery{Survivor: survivor, Token: strconv.FormatInt(w.now.UnixNano(), 36), Since: metav1.NewTime(w.now.Truncate(time.Second))}
 }
 
 // lostQuorum says whether no majority answers for as long as the spec bears, and it wants a recovery then.

@@ -113,7 +113,7 @@ func (w *world) settle(step plan.Step) {
 	switch {
 	case s.Template == nil:
 		s.Template = w.target.DeepCopy() // nothing to go back to
-	case step.Act == plan.Wait && step.Why == "":
+	case step.Act == plan.Wait && step.Why == "" && !w.c.Spec.Paused: // while it is, nobody has looked whether there is a step
 		s.Template = w.target.DeepCopy()
 	}
 	if asked := render.TemplateOf(w.c); s.Refused != nil && s.Refused.Hash != render.Hash(&asked) {

@@ -29,8 +29,8 @@ func TestVersionsAreComparedByTheirNumbers(t *testing.T) {
 	}
 }
 
-// ended is a pod whose etcd ended with a status before the container that there is now.
-func ended(status int32, running, ready bool) *corev1.Pod {
+// endedWith is a pod whose etcd ended with a status before the container that there is now.
+func endedWith(status int32, running, ready bool) *corev1.Pod {
 	container := corev1.ContainerStatus{
 		Name: render.Container, Ready: ready,
 		LastTerminationState: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: status, Message: "the volume lost the data"}},
@@ -45,10 +45,10 @@ func TestLostDataAreKnownByTheExitStatus(t *testing.T) {
 	for status, want := range map[int32]bool{
 		etcdmember.ExitDataLost: true, etcdmember.ExitOtherMember: true, etcdmember.ExitUnreadable: true, etcdmember.ExitUnusable: false, 0: false, 1: false, 137: false,
 	} {
-		if got := lost(ended(status, false, false)); (got != "") != want {
+		if got := lost(endedWith(status, false, false)); (got != "") != want {
 			t.Errorf("status %d: %q", status, got)
 		}
-		if got := lost(ended(status, true, true)); got != "" {
+		if got := lost(endedWith(status, true, true)); got != "" {
 			t.Errorf("status %d of a container before one that serves: %q", status, got)
 		}
 	}

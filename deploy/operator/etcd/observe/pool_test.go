@@ -54,10 +54,10 @@ func TestAMemberIsSeenAsItIsAndAsItChanges(t *testing.T) {
 	}
 	before := told.Load()
 	s.Stop()
-	reported(t, p, "its end is seen", func(r observe.Report) bool { // it may end between two questions
-		healthy, _ := r.Healthy("one")
-		return !healthy && !r.Known
-	})
+	report = reported(t, p, "its end is seen", func(r observe.Report) bool { return !r.Known && r.Members["one"].Err != nil })
+	if healthy, _ := report.Healthy("one"); healthy {
+		t.Error("a member that ended is healthy")
+	}
 	testkit.Eventually(t, "its end is told", func() bool { return told.Load() > before })
 	s.Restart(t)
 	reported(t, p, "it is back", func(r observe.Report) bool { healthy, _ := r.Healthy("one"); return healthy && r.Known })

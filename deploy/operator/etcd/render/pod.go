@@ -112,7 +112,7 @@ func container(c *v1alpha1.EtcdCluster, m *v1alpha1.EtcdMember, defaults Default
 	}
 	return corev1.Container{
 		Name: Container, Image: image + ":v" + t.Version,
-		Command: append(append(run, "--", "/usr/local/bin/etcd"), args(c, m)...),
+		Command: append(append(run, "--", "/usr/local/bin/etcd"), args(c, m, defaults)...),
 		Ports: []corev1.ContainerPort{
 			{Name: "client", ContainerPort: ClientPort}, {Name: "peer", ContainerPort: PeerPort}, {Name: "metrics", ContainerPort: MetricsPort},
 		},
@@ -125,17 +125,20 @@ func container(c *v1alpha1.EtcdCluster, m *v1alpha1.EtcdMember, defaults Default
 }
 
 // args are the flags of etcd.
-func args(c *v1alpha1.EtcdCluster, m *v1alpha1.EtcdMember) []string {
+func args(c *v1alpha1.EtcdCluster, m *v1alpha1.EtcdMember, defaults Defaults) []string {
 	state, peers := "existing", strings.Join(m.Status.Peers, ",")
 	if m.Spec.Seed {
 		state, peers = "new", m.Name+"="+PeerURL(c, m.Name)
 	}
-	s, host := scheme(c), HostOf(c, m.Name)
+	s, host, every := scheme(c), HostOf(c, m.Name), "0.0.0.0"
+	if defaults.IPv6 {
+		every = "[::]" // which is those of IPv4 too, where there are any
+	}
 	all := []string{
 		"--name=" + m.Name, "--initial-cluster-state=" + state, "--initial-cluster=" + peers,
 		"--initial-cluster-token=" + string(c.UID), "--initial-advertise-peer-urls=" + PeerURL(c, m.Name),
-		fmt.Sprintf("--listen-peer-urls=%s://0.0.0.0:%d", s, PeerPort), fmt.Sprintf("--listen-client-urls=%s://0.0.0.0:%d", s, ClientPort),
-		fmt.Sprintf("--advertise-client-urls=%s://%s:%d", s, host, ClientPort), fmt.Sprintf("--listen-metrics-urls=http://0.0.0.0:%d", MetricsPort),
+		fmt.Sprintf("--listen-peer-urls=%s://%s:%d", s, every, PeerPort), fmt.Sprintf("--listen-client-urls=%s://%s:%d", s, every, ClientPort),
+		fmt.Sprintf("--advertise-client-urls=%s://%s:%d", s, host, ClientPort), fmt.Sprintf("--listen-metrics-urls=http://%s:%d", every, MetricsPort),
 	}
 	if m.Spec.Template.TLS {
 		for _, of := range []string{"", "peer-"} {

@@ -112,7 +112,7 @@ func TestObjectsAreAsInTheirGoldenFiles(t *testing.T) {
 		}
 		file := filepath.Join("testdata", name)
 		if *update {
-			if err := os.WriteFile(file, got, 0o644); err != nil { //nolint:gosec // everybody may read it
+			if err := os.WriteFile(file, got, 0o644); err != nil {
 				t.Fatal(err)
 			}
 			continue
