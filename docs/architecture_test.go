@@ -130,6 +130,8 @@ var rooms = []room{
 	{"deploy/operator/objects", nil, []string{"github.com/valyala/fasthttp", "go.etcd.io/"}, "objects are brought to what they are to be, whosever they are"},
 	{"deploy/operator/etcd/plan", nil, []string{"github.com/valyala/fasthttp", "k8s.io/", "go.etcd.io/", "go.uber.org/zap"}, "a decision is pure, so that it can be tried on any cluster"},
 	{"deploy/operator/etcd/observe", []string{"deploy/operator/etcd/pki"}, []string{"github.com/valyala/fasthttp", "k8s.io/"}, "members are asked wherever they run"},
+	{"deploy/operator/etcd/maintain", []string{"deploy/etcd/inspect"}, []string{"k8s.io/", "sigs.k8s.io/", "go.etcd.io/etcd/server/", "github.com/valyala/fasthttp"},
+		"space is kept beside the reconciler, by who knows etcd alone"},
 	{"deploy/operator/etcd/render", []string{"deploy/api", "deploy/etcd/member", "deploy/operator/etcd/pki"}, []string{"github.com/valyala/fasthttp", "go.etcd.io/", "sigs.k8s.io/controller-runtime"}, "what a spec means is pure"},
 	{"deploy/operator/etcd/pki", nil, []string{"github.com/valyala/fasthttp", "k8s.io/", "go.etcd.io/", "go.uber.org/zap"},
 		"certificates are decided by pure code: the Secrets and a clock in, the Secrets out"},

@@ -46,6 +46,10 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.EtcdClusterSpecApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("EtcdClusterStatus"):
 		return &apiv1alpha1.EtcdClusterStatusApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("EtcdDefrag"):
+		return &apiv1alpha1.EtcdDefragApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("EtcdLastDefrag"):
+		return &apiv1alpha1.EtcdLastDefragApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("EtcdMember"):
 		return &apiv1alpha1.EtcdMemberApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("EtcdMemberSpec"):

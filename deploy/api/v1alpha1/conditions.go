@@ -164,6 +164,8 @@ const (
 	ReasonForeignMember Reason = "ForeignMember"
 	// ReasonAlarm: of Degraded: a member raised an alarm, NOSPACE or CORRUPT.
 	ReasonAlarm Reason = "Alarm"
+	// ReasonBadSchedule: of Degraded: spec.defrag.schedule cannot be read, or never comes.
+	ReasonBadSchedule Reason = "BadSchedule"
 	// ReasonNearQuota: of SpaceLow: a database has more than 80 % of options.quotaBytes.
 	ReasonNearQuota Reason = "NearQuota"
 	// ReasonSpaceLeft: of SpaceLow: all databases have less; False.

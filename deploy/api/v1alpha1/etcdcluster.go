@@ -117,6 +117,11 @@ type EtcdClusterSpec struct {
 	// +kubebuilder:default={}
 	SelfHeal EtcdSelfHeal `json:"selfHeal,omitzero"`
 
+	// When members give back the space that is free in their databases. Default: never, but where the quota is
+	// reached.
+	// +optional
+	Defrag *EtcdDefrag `json:"defrag,omitempty"`
+
 	// While it is true, the operator changes nothing of the cluster and only reports.
 	// +optional
 	// +kubebuilder:default=false
@@ -291,6 +296,22 @@ type EtcdSelfHeal struct {
 	QuorumLoss EtcdQuorumLoss `json:"quorumLoss,omitzero"`
 }
 
+// EtcdDefrag says when members give back the space that is free in their databases: one at a time, the leader last,
+// and only while all are healthy. A member stands still meanwhile, some seconds a GiB.
+type EtcdDefrag struct {
+	// The times, in UTC, as five fields of cron: minute, hour, day of the month, month, day of the week. One that was
+	// missed while the operator was away is made up once.
+	// +required
+	// +kubebuilder:validation:MaxLength=100
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[0-9A-Za-z*,/-]+( [0-9A-Za-z*,/-]+){4}$')",message="defrag.schedule must be five fields of cron with one space between them, in UTC: minute, hour, day of the month, month, day of the week; write one such as \"30 3 * * *\", each day at half past three"
+	Schedule string `json:"schedule"`
+	// How much of a member's database must be free for it to be defragmented, from 1Mi to 64Gi.
+	// +optional
+	// +kubebuilder:default="200Mi"
+	// +kubebuilder:validation:XValidation:rule="!isQuantity(string(self)) || (quantity(string(self)).compareTo(quantity('1Mi')) >= 0 && quantity(string(self)).compareTo(quantity('64Gi')) <= 0)",message="defrag.freeAbove must be from 1Mi to 64Gi: write one such as 200Mi"
+	FreeAbove *resource.Quantity `json:"freeAbove,omitempty"`
+}
+
 // EtcdQuorumLoss says what is done when no majority is left.
 type EtcdQuorumLoss struct {
 	// Manual: a person brings members back, or changes this to FromSurvivor. FromSurvivor: the cluster goes on with the
@@ -355,6 +376,12 @@ type EtcdClusterStatus struct {
 	// The change that was taken back last.
 	// +optional
 	Refused *EtcdRefusedChange `json:"refused,omitempty"`
+	// The last time that spec.defrag asked for, and what came of it.
+	// +optional
+	LastDefrag *EtcdLastDefrag `json:"lastDefrag,omitempty"`
+	// The next time that spec.defrag asks for; once it has passed, as soon as all members are healthy.
+	// +optional
+	NextDefrag *metav1.Time `json:"nextDefrag,omitempty"`
 	// The recovery from a lost quorum that goes on. Absent: none does.
 	// +optional
 	Recovery *EtcdRecovery `json:"recovery,omitempty"`
@@ -386,6 +413,18 @@ type EtcdRefusedChange struct {
 	Why string `json:"why"`
 	// When.
 	At metav1.Time `json:"at"`
+}
+
+// EtcdLastDefrag is what came of a defragmentation by schedule.
+type EtcdLastDefrag struct {
+	// When it ended.
+	At metav1.Time `json:"at"`
+	// How many bytes all members together gave back; 0: of none was enough free.
+	// +optional
+	FreedBytes int64 `json:"freedBytes"`
+	// Why it ended before all members were done; empty: it did not.
+	// +optional
+	Problem string `json:"problem,omitempty"`
 }
 
 // EtcdRecovery is a recovery from a lost quorum.

@@ -67,6 +67,12 @@ func TestAnEtcdClusterThatCannotBeIsRefused(t *testing.T) {
 
 	f(`{selfHeal: {replaceAfter: 1s}}`, `selfHeal.replaceAfter must be a duration from 10s to 24h: write one such as 5m`)
 	f(`{selfHeal: {progressDeadline: 25h}}`, `selfHeal.progressDeadline must be a duration from 10s to 24h`)
+	f(`{defrag: {}}`, `spec.defrag.schedule: Required value`)
+	f(`{defrag: {schedule: "@daily"}}`, `defrag.schedule must be five fields of cron with one space between them, in UTC`)
+	f(`{defrag: {schedule: "TZ=UTC 30 3 * * *"}}`, `defrag.schedule must be five fields of cron`)
+	f(`{defrag: {schedule: "30 3 * *"}}`, `write one such as "30 3 * * *"`)
+	f(`{defrag: {schedule: "30 3 * * *", freeAbove: 1Ki}}`, `defrag.freeAbove must be from 1Mi to 64Gi: write one such as 200Mi`)
+	f(`{defrag: {schedule: "30 3 * * *", freeAbove: 65Gi}}`, `defrag.freeAbove must be from 1Mi to 64Gi`)
 	f(`{selfHeal: {quorumLoss: {policy: Always}}}`, `Unsupported value: "Always"`)
 	f(`{selfHeal: {quorumLoss: {after: 10s}}}`, `selfHeal.quorumLoss.after must be a duration from 30s to 24h: write one such as 10m`)
 	f(`{access: {namespaces: {matchExpressions: [{key: zone, operator: Is, values: [a]}]}}}`, `an operator must be In or NotIn with values`)
@@ -91,7 +97,7 @@ func TestEtcdClustersThatAreFineAreTaken(t *testing.T) {
 		`{}`, `{replicas: 0}`, `{replicas: 7}`, `{class: Guaranteed, resources: {limits: {cpu: "2", memory: 8Gi}}}`,
 		`{class: Guaranteed, resources: {limits: {cpu: "2", memory: 8Gi}, requests: {cpu: 2000m, memory: 8Gi}}}`, `{class: BestEffort}`,
 		`{options: {quotaBytes: 8Gi, autoCompaction: {mode: Periodic, retention: 1h}, heartbeat: 50ms, election: 500ms, snapshotCount: 5000}}`,
-		`{options: {autoCompaction: {mode: "Off"}}}`, `{tls: {mode: "Off"}}`, `{access: {namespaces: {}, cidrs: [10.9.0.0/16]}}`, `{storage: {size: 64Ti, keepRemoved: 0s, whenDeleted: Delete}}`,
+		`{options: {autoCompaction: {mode: "Off"}}}`, `{tls: {mode: "Off"}}`, `{defrag: {schedule: "30 3 * * *"}}`, `{defrag: {schedule: "*/5 1-3,7 1 JAN,feb mon-FRI", freeAbove: 64Gi}}`, `{access: {namespaces: {}, cidrs: [10.9.0.0/16]}}`, `{storage: {size: 64Ti, keepRemoved: 0s, whenDeleted: Delete}}`,
 	} {
 		if got := lines(k.admit(changed(t, store, change))); got != "" {
 			t.Errorf("%s is refused by\n%s", change, got)

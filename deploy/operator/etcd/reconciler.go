@@ -22,6 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"gridrouter.io/deploy/api/v1alpha1"
+	"gridrouter.io/deploy/operator/etcd/maintain"
 	"gridrouter.io/deploy/operator/etcd/observe"
 	"gridrouter.io/deploy/operator/etcd/plan"
 	"gridrouter.io/deploy/operator/etcd/render"
@@ -51,6 +52,8 @@ type Options struct {
 type Reconciler struct {
 	options Options
 	trust   trust
+	// keeper has the space of members be kept, beside reconciles.
+	keeper *maintain.Keeper
 	// queue is the controller's, once it has started.
 	queue atomic.Pointer[workqueue.TypedRateLimitingInterface[reconcile.Request]]
 }
@@ -70,6 +73,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	case apierrors.IsNotFound(err) || err == nil && c.DeletionTimestamp != nil:
 		r.options.Members.Forget(request.String())
 		r.trust.set(request.String(), nil)
+		r.keeper.Forget(request.String())
 		return ctrl.Result{}, r.letGo(ctx, request.NamespacedName)
 	case err != nil:
 		return ctrl.Result{}, err
@@ -122,10 +126,12 @@ func (r *Reconciler) reconcile(ctx context.Context, c *v1alpha1.EtcdCluster) (ti
 	if c.Spec.Paused {
 		step = plan.Step{Act: plan.Wait}
 	}
+	step = r.giveWay(w, step)
 	if !d.changed && !c.Spec.Paused {
 		taken, acted := r.act(ctx, w, step, &d)
 		step, err = taken, errors.Join(err, acted)
 	}
+	r.maintain(w, step, &d, err)
 	r.status(w, step, &d, err)
 	r.pace(w, step, &d)
 	return w.again(step, &d), err
@@ -348,7 +354,7 @@ func (w *world) again(step plan.Step, d *done) time.Duration {
 	case step.Why != "" || len(d.conflicts) > 0:
 		return soon
 	}
-	wait := seldom
+	wait := w.maintainedWithin(seldom)
 	for i := range w.claims {
 		if left, removed := w.keepsFor(&w.claims[i]); removed && w.report.Known {
 			wait = min(wait, max(left, now))

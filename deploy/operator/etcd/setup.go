@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"gridrouter.io/deploy/api/v1alpha1"
+	"gridrouter.io/deploy/operator/etcd/maintain"
 	"gridrouter.io/deploy/operator/etcd/render"
 )
 
@@ -39,7 +40,7 @@ func New(options Options) *Reconciler {
 	if options.Now == nil {
 		options.Now = time.Now
 	}
-	return &Reconciler{options: options}
+	return &Reconciler{options: options, keeper: maintain.NewKeeper(options.Now)}
 }
 
 // kinds are the kinds of objects that clusters have, and that are watched.
@@ -73,6 +74,9 @@ func NewCache(m manager.Manager, namespaces map[string]cache.Config) (cache.Cach
 // SetupWithManager adds the reconciler to a manager, which starts it once it leads. from is the cache of NewCache, which
 // the manager has to run.
 func (r *Reconciler) SetupWithManager(m manager.Manager, from cache.Cache) error {
+	if err := m.Add(r.keeper); err != nil { // it ends with the leadership
+		return err
+	}
 	b := ctrl.NewControllerManagedBy(m).Named("etcdcluster").
 		WatchesRawSource(source.Func(func(_ context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
 			r.queue.Store(&queue)

@@ -231,8 +231,11 @@ func (w *world) degraded(d *done, failed error) (v1alpha1.Reason, string) {
 	}
 	for _, m := range w.members {
 		if alarms := w.report.Alarms[m.seen.ID]; m.seen.ID != 0 && len(alarms) > 0 {
-			return v1alpha1.ReasonAlarm, m.o.Name + " raised " + strings.Join(alarms, ", ")
+			return v1alpha1.ReasonAlarm, m.o.Name + " raised " + strings.Join(alarms, ", ") + w.remedy(alarms)
 		}
+	}
+	if w.badSchedule != "" {
+		return v1alpha1.ReasonBadSchedule, w.badSchedule
 	}
 	if sick := w.problems(); sick != "" && replicasOf(w.c) > 0 && w.c.Status.ClusterID != "" && !w.expected() {
 		return v1alpha1.ReasonMemberUnhealthy, strings.TrimPrefix(sick, "; ")
@@ -281,6 +284,7 @@ func failedStatus(c *v1alpha1.EtcdCluster, err error) {
 var warnings = map[v1alpha1.Reason]bool{
 	v1alpha1.ReasonQuorumLost: true, v1alpha1.ReasonRecovering: true, v1alpha1.ReasonRollingBack: true, v1alpha1.ReasonApplyFailed: true, v1alpha1.ReasonConflict: true, v1alpha1.ReasonForeignMember: true,
 	v1alpha1.ReasonUpdateRefused: true, v1alpha1.ReasonAlarm: true, v1alpha1.ReasonMemberUnhealthy: true, v1alpha1.ReasonNearQuota: true,
+	v1alpha1.ReasonBadSchedule: true,
 }
 
 // tell writes an event for each condition whose reason changed.

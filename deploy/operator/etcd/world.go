@@ -13,6 +13,7 @@ import (
 
 	"gridrouter.io/deploy/api/v1alpha1"
 	etcdmember "gridrouter.io/deploy/etcd/member"
+	"gridrouter.io/deploy/operator/etcd/maintain"
 	"gridrouter.io/deploy/operator/etcd/observe"
 	"gridrouter.io/deploy/operator/etcd/plan"
 	"gridrouter.io/deploy/operator/etcd/render"
@@ -35,6 +36,9 @@ type world struct {
 	strays  []plan.Stray
 	// certificates are those of the cluster; nil: it has none.
 	certificates *certificates
+	// maintained is what is known of the maintenance, and badSchedule why there is none by schedule; empty: nothing.
+	maintained  maintain.State
+	badSchedule string
 	// foreign are members in etcd's list that the operator never names so.
 	foreign []string
 	// former are members that a cluster of the same name left, and that are deleted.

@@ -236,6 +236,9 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         namedType: io.gridrouter.deploy.api.v1alpha1.EtcdClass
       default: Burstable
+    - name: defrag
+      type:
+        namedType: io.gridrouter.deploy.api.v1alpha1.EtcdDefrag
     - name: image
       type:
         scalar: string
@@ -292,6 +295,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: healthy
       type:
         scalar: numeric
+    - name: lastDefrag
+      type:
+        namedType: io.gridrouter.deploy.api.v1alpha1.EtcdLastDefrag
     - name: leader
       type:
         scalar: string
@@ -303,6 +309,9 @@ var schemaYAML = typed.YAMLObject(`types:
           elementRelationship: associative
           keys:
           - name
+    - name: nextDefrag
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
     - name: nextMember
       type:
         scalar: numeric
@@ -332,8 +341,30 @@ var schemaYAML = typed.YAMLObject(`types:
         scalar: string
 - name: io.gridrouter.deploy.api.v1alpha1.EtcdCompactionMode
   scalar: string
+- name: io.gridrouter.deploy.api.v1alpha1.EtcdDefrag
+  map:
+    fields:
+    - name: freeAbove
+      type:
+        namedType: io.k8s.apimachinery.pkg.api.resource.Quantity
+      default: 200Mi
+    - name: schedule
+      type:
+        scalar: string
 - name: io.gridrouter.deploy.api.v1alpha1.EtcdEndpoint
   scalar: string
+- name: io.gridrouter.deploy.api.v1alpha1.EtcdLastDefrag
+  map:
+    fields:
+    - name: at
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: freedBytes
+      type:
+        scalar: numeric
+    - name: problem
+      type:
+        scalar: string
 - name: io.gridrouter.deploy.api.v1alpha1.EtcdMember
   map:
     fields:

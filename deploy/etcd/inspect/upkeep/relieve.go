@@ -138,7 +138,8 @@ func (r *Relief) makeSpace(ctx context.Context, access inspect.Access, options R
 		}
 	}
 	options.Defragment.due = func(m inspect.Member) bool {
-		return m.DBBytes*100/m.QuotaBytes > options.UsedPercent || m.FreeBytes()*100/m.QuotaBytes > worth
+		quota := max(1, m.QuotaBytes) // a member may cease to tell it
+		return m.DBBytes*100/quota > options.UsedPercent || m.FreeBytes()*100/quota > worth
 	}
 	var err error
 	if r.Defragmentation, err = Defragment(ctx, access, options.Defragment); err != nil {

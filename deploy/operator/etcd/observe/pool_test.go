@@ -95,11 +95,9 @@ func TestAtRestNobodyIsToldAnything(t *testing.T) {
 	p.Follow("a", observe.Target{Endpoints: map[string]string{"one": s.URL}}, quick, func() { told.Add(1) })
 	// etcd agrees on the version of its data some seconds after it began.
 	first := reported(t, p, "a report", func(r observe.Report) bool { return r.Known && r.Members["one"].StorageVersion != "" })
-	testkit.Eventually(t, "it is told", func() bool { return told.Load() > 1 })
-	before := told.Load()
 	reported(t, p, "twenty more", func(r observe.Report) bool { return r.At.Sub(first.At) > 20*quick })
-	if more := told.Load() - before; more > 0 {
-		t.Errorf("a cluster at rest was told of %d times", more)
+	if often := told.Load(); often > 2 { // of the first report, and of that version if it came later
+		t.Errorf("a cluster at rest was told of %d times", often)
 	}
 }
 

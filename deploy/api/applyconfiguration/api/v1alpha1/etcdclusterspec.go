@@ -38,6 +38,9 @@ type EtcdClusterSpecApplyConfiguration struct {
 	Access *AccessApplyConfiguration `json:"access,omitempty"`
 	// What the operator does by itself about members that fail.
 	SelfHeal *EtcdSelfHealApplyConfiguration `json:"selfHeal,omitempty"`
+	// When members give back the space that is free in their databases. Default: never, but where the quota is
+	// reached.
+	Defrag *EtcdDefragApplyConfiguration `json:"defrag,omitempty"`
 	// While it is true, the operator changes nothing of the cluster and only reports.
 	Paused *bool `json:"paused,omitempty"`
 }
@@ -133,6 +136,14 @@ func (b *EtcdClusterSpecApplyConfiguration) WithAccess(value *AccessApplyConfigu
 // If called multiple times, the SelfHeal field is set to the value of the last call.
 func (b *EtcdClusterSpecApplyConfiguration) WithSelfHeal(value *EtcdSelfHealApplyConfiguration) *EtcdClusterSpecApplyConfiguration {
 	b.SelfHeal = value
+	return b
+}
+
+// WithDefrag sets the Defrag field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Defrag field is set to the value of the last call.
+func (b *EtcdClusterSpecApplyConfiguration) WithDefrag(value *EtcdDefragApplyConfiguration) *EtcdClusterSpecApplyConfiguration {
+	b.Defrag = value
 	return b
 }
 

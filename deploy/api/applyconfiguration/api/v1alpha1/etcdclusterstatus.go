@@ -3,7 +3,8 @@
 package v1alpha1
 
 import (
-	v1 "k8s.io/client-go/applyconfigurations/meta/v1"
+	v1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	metav1 "k8s.io/client-go/applyconfigurations/meta/v1"
 )
 
 // EtcdClusterStatusApplyConfiguration represents a declarative configuration of the EtcdClusterStatus type for use
@@ -34,6 +35,10 @@ type EtcdClusterStatusApplyConfiguration struct {
 	Template *EtcdMemberTemplateApplyConfiguration `json:"template,omitempty"`
 	// The change that was taken back last.
 	Refused *EtcdRefusedChangeApplyConfiguration `json:"refused,omitempty"`
+	// The last time that spec.defrag asked for, and what came of it.
+	LastDefrag *EtcdLastDefragApplyConfiguration `json:"lastDefrag,omitempty"`
+	// The next time that spec.defrag asks for; once it has passed, as soon as all members are healthy.
+	NextDefrag *v1.Time `json:"nextDefrag,omitempty"`
 	// The recovery from a lost quorum that goes on. Absent: none does.
 	Recovery *EtcdRecoveryApplyConfiguration `json:"recovery,omitempty"`
 	// The number of the next member; no number is used twice.
@@ -41,7 +46,7 @@ type EtcdClusterStatusApplyConfiguration struct {
 	// The members, in the order of their numbers.
 	Members []EtcdMemberSummaryApplyConfiguration `json:"members,omitempty"`
 	// Available, Quorate, Progressing, Degraded, TLSValid, SpaceLow.
-	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
+	Conditions []metav1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 }
 
 // EtcdClusterStatusApplyConfiguration constructs a declarative configuration of the EtcdClusterStatus type for use with
@@ -138,6 +143,22 @@ func (b *EtcdClusterStatusApplyConfiguration) WithRefused(value *EtcdRefusedChan
 	return b
 }
 
+// WithLastDefrag sets the LastDefrag field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the LastDefrag field is set to the value of the last call.
+func (b *EtcdClusterStatusApplyConfiguration) WithLastDefrag(value *EtcdLastDefragApplyConfiguration) *EtcdClusterStatusApplyConfiguration {
+	b.LastDefrag = value
+	return b
+}
+
+// WithNextDefrag sets the NextDefrag field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the NextDefrag field is set to the value of the last call.
+func (b *EtcdClusterStatusApplyConfiguration) WithNextDefrag(value v1.Time) *EtcdClusterStatusApplyConfiguration {
+	b.NextDefrag = &value
+	return b
+}
+
 // WithRecovery sets the Recovery field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the Recovery field is set to the value of the last call.
@@ -170,7 +191,7 @@ func (b *EtcdClusterStatusApplyConfiguration) WithMembers(values ...*EtcdMemberS
 // WithConditions adds the given value to the Conditions field in the declarative configuration
 // and returns the receiver, so that objects can be build by chaining "With" function invocations.
 // If called multiple times, values provided by each call will be appended to the Conditions field.
-func (b *EtcdClusterStatusApplyConfiguration) WithConditions(values ...*v1.ConditionApplyConfiguration) *EtcdClusterStatusApplyConfiguration {
+func (b *EtcdClusterStatusApplyConfiguration) WithConditions(values ...*metav1.ConditionApplyConfiguration) *EtcdClusterStatusApplyConfiguration {
 	for i := range values {
 		if values[i] == nil {
 			panic("nil value passed to WithConditions")
