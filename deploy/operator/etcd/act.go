@@ -37,26 +37,10 @@ func (r *Reconciler) act(ctx context.Context, w *world, step plan.Step, d *done)
 		return step, nil
 	}
 	if disruptive[step.Act] {
-		current := &v1alpha1.EtcdCluster{}
-		if err := r.options.Live.Get(ctx, client.ObjectKeyFromObject(w.c), current); client.IgnoreNotFound(err) != nil {
-			return step, err
-		}
-		if current.UID != w.c.UID || current.Generation != w.c.Generation || current.DeletionTimestamp != nil {
-			d.changed = true // the spec was old
-			return plan.Step{Act: plan.Wait, Why: "looks again"}, nil
-		}
-		r.options.Members.AskNow(ctx, idOf(w.c))
-		fresh, err := r.look(ctx, w.c, r.options.Live)
-		if err != nil {
-			return step, err
-		}
-		fresh.certificates = w.certificates
-		again := plan.Decide(fresh.plan())
-		if again.Act != step.Act || again.Member != step.Member || again.ID != step.ID {
+		if same, err := r.decidesAgain(ctx, w, step); err != nil || !same {
 			d.changed = true // what was seen was old
-			return plan.Step{Act: plan.Wait, Why: "looks again"}, nil
+			return plan.Step{Act: plan.Wait, Why: "looks again"}, err
 		}
-		w.members, w.report = fresh.members, fresh.report
 	}
 	d.changed = true
 	ctx, cancel := context.WithTimeout(ctx, 2*etcdWithin)
@@ -101,6 +85,27 @@ func (r *Reconciler) act(ctx context.Context, w *world, step plan.Step, d *done)
 	r.options.Members.Ask(idOf(w.c))
 	r.tellStep(w.c, step)
 	return step, nil
+}
+
+// decidesAgain says whether a step is still what is decided by what the API server and the members say now, which the world
+// has then.
+func (r *Reconciler) decidesAgain(ctx context.Context, w *world, step plan.Step) (bool, error) {
+	current := &v1alpha1.EtcdCluster{}
+	if err := r.options.Live.Get(ctx, client.ObjectKeyFromObject(w.c), current); client.IgnoreNotFound(err) != nil {
+		return false, err
+	}
+	if current.UID != w.c.UID || current.Generation != w.c.Generation || current.DeletionTimestamp != nil {
+		return false, nil
+	}
+	r.options.Members.AskNow(ctx, idOf(w.c))
+	fresh, err := r.look(ctx, w.c, r.options.Live)
+	if err != nil {
+		return false, err
+	}
+	fresh.certificates = w.certificates
+	w.members, w.report = fresh.members, fresh.report
+	again := plan.Decide(fresh.plan())
+	return again.Act == step.Act && again.Member == step.Member && again.ID == step.ID, nil
 }
 
 func (w *world) named(name string) *member {

@@ -148,7 +148,8 @@ func (r *Reconciler) keepCertificates(ctx context.Context, w *world, d *done) er
 
 // findUnlabelled adds the Secrets of the cluster whose label somebody has removed: they would be taken for lost.
 func (r *Reconciler) findUnlabelled(ctx context.Context, w *world, wanted *pki.Wanted, ours map[string]*corev1.Secret) error {
-	names := []string{wanted.CASecret(), wanted.UserSecret(pki.Root), wanted.UserSecret(render.ClientUser)}
+	names := make([]string, 0, 3+len(w.members))
+	names = append(names, wanted.CASecret(), wanted.UserSecret(pki.Root), wanted.UserSecret(render.ClientUser))
 	for _, m := range w.members {
 		names = append(names, wanted.MemberSecret(m.o.Name))
 	}
