@@ -330,3 +330,16 @@ func TestASecretWithoutItsLabelIsNotTakenForLost(t *testing.T) {
 		t.Errorf("labels %v, and the same data: %t", ca.Labels, reflect.DeepEqual(ca.Data, before.Data))
 	}
 }
+
+func TestTheTimeOfAClockThatWasAheadIsNotWaitedFor(t *testing.T) {
+	b := newBench(t)
+	b.cluster(nil)
+	b.reconcile(20)
+	m := b.members()[0]
+	m.Status.UnhealthySince = &metav1.Time{Time: time.Now().Add(24 * time.Hour)}
+	b.try(b.client.Status().Update(t.Context(), &m))
+	b.reconcile(5)
+	if at := b.members()[0].Status.UnhealthySince; at == nil || time.Until(at.Time) > time.Hour {
+		t.Errorf("not healthy since %v: it is not replaced until then", at)
+	}
+}
