@@ -110,6 +110,14 @@ var rooms = []room{
 		"what a pod and its operator tell each other is read by both, and needs neither Kubernetes nor etcd"},
 	{"deploy/etcd/member/starter", []string{"deploy/etcd/member", "discovery/files"}, []string{"k8s.io/", "go.etcd.io/etcd/server/v3/etcdserver", "go.etcd.io/etcd/server/v3/embed", "go.etcd.io/etcd/client/v3", "github.com/valyala/fasthttp"},
 		"who starts etcd reads the head of its log; it asks nobody and serves nothing"},
+	{"deploy/etcd/backup/chain", nil, []string{"k8s.io/", "go.etcd.io/", "net/http", "os/exec", "github.com/valyala/fasthttp", "github.com/minio/minio-go/"},
+		"what the objects of a backup are is pure code: bytes in, bytes out"},
+	{"deploy/etcd/backup/store", nil, []string{"k8s.io/", "go.etcd.io/", "github.com/valyala/fasthttp"},
+		"who keeps objects knows nothing of what they hold"},
+	{"deploy/etcd/backup", []string{"deploy/etcd/backup/chain", "deploy/etcd/backup/store"}, []string{"k8s.io/", "go.etcd.io/etcd/server/", "github.com/valyala/fasthttp"},
+		"backups are made by a client of etcd; only restoring them takes its server"},
+	{"deploy/etcd/backup/restore", []string{"deploy/etcd/backup"}, []string{"k8s.io/client-go", "github.com/valyala/fasthttp"},
+		"data of etcd are made by etcd's own code, and nowhere else"},
 	{"deploy/clusters", []string{"deploy/api"}, []string{"github.com/valyala/fasthttp", "go.etcd.io/"}, "how clusters are reached concerns nobody who says what is to be in them"},
 	{"deploy/operator", []string{"deploy", "discovery"}, []string{"github.com/valyala/fasthttp", "go.etcd.io/etcd/server/", "gridrouter.io/router"},
 		"the operator knows routers as anybody outside would: by their flags, endpoints and status keys"},
@@ -119,6 +127,10 @@ var rooms = []room{
 		"a verdict is reckoned from numbers alone"},
 	{"deploy/operator/fleet/tables", []string{"discovery"}, []string{"github.com/valyala/fasthttp", "k8s.io/", "go.etcd.io/etcd/server/"},
 		"what routers tell of themselves in etcd is read without Kubernetes"},
+	{"deploy/operator/objects", nil, []string{"github.com/valyala/fasthttp", "go.etcd.io/"}, "objects are brought to what they are to be, whosever they are"},
+	{"deploy/operator/etcd/plan", nil, []string{"github.com/valyala/fasthttp", "k8s.io/", "go.etcd.io/", "go.uber.org/zap"}, "a decision is pure, so that it can be tried on any cluster"},
+	{"deploy/operator/etcd/observe", []string{"deploy/operator/etcd/pki"}, []string{"github.com/valyala/fasthttp", "k8s.io/"}, "members are asked wherever they run"},
+	{"deploy/operator/etcd/render", []string{"deploy/api", "deploy/etcd/member", "deploy/operator/etcd/pki"}, []string{"github.com/valyala/fasthttp", "go.etcd.io/", "sigs.k8s.io/controller-runtime"}, "what a spec means is pure"},
 	{"deploy/operator/etcd/pki", nil, []string{"github.com/valyala/fasthttp", "k8s.io/", "go.etcd.io/", "go.uber.org/zap"},
 		"certificates are decided by pure code: the Secrets and a clock in, the Secrets out"},
 	{"deploy/operator/fleet/vip", []string{"deploy/api"}, []string{"github.com/valyala/fasthttp", "go.etcd.io/"}, "real servers follow pods and tables, wherever these come from"},
@@ -132,8 +144,8 @@ var rooms = []room{
 	{"deploy/samples", nil, nil, "documents to read, carried by griddev"},
 	{"cmd", []string{""}, nil, "cmd composes; nothing imports it but itself"},
 	{"cmd/flags", []string{"discovery", "routing/document", "discovery/files"}, []string{"github.com/valyala/fasthttp"}, "manners that all commands share"},
-	{"cmd/gridrouter", []string{"cmd/flags", "discovery/files", "router", "routing", "discovery", "gslb", "deploy"}, []string{"go.etcd.io/etcd/server/v3/etcdserver", "go.etcd.io/etcd/server/v3/embed"},
-		"the production binary carries no etcd server, but its reader of logs; what Kubernetes costs it, for the operator's mode, is in adr/0020"},
+	{"cmd/gridrouter", []string{"cmd/flags", "discovery/files", "router", "routing", "discovery", "gslb", "deploy"}, nil,
+		"what Kubernetes and etcd's server cost it, for the modes operator and etcd, is in adr/0020 and adr/0025; slim builds carry neither"},
 	{"cmd/gridctl", []string{"cmd/flags", "router/admission", "routing", "discovery", "gslb", "deploy/api", "deploy/services"}, []string{"go.etcd.io/etcd/server/"},
 		"the hand tool is no router"},
 	{"cmd/griddev", []string{"cmd/flags", "cmd/griddev", "bench/lab", "deploy/samples", "routing", "discovery"}, nil, "development and demos only"},
@@ -226,6 +238,21 @@ func TestRoutersKnowNoKubernetes(t *testing.T) {
 	}
 }
 
+// TestASlimRouterCarriesNoServerOfEtcd holds the program that fleets run; griddev has one to show, and is none of them.
+func TestASlimRouterCarriesNoServerOfEtcd(t *testing.T) {
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-pgo=off", "-tags=slim", "-deps", module+"cmd/gridrouter").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for dep := range strings.Lines(string(out)) {
+		for _, banned := range []string{"go.etcd.io/etcd/server/", "go.etcd.io/etcd/etcdutl/", "github.com/minio/minio-go/"} {
+			if strings.HasPrefix(dep, banned) {
+				t.Errorf("the slim router reaches %s", strings.TrimSpace(dep))
+			}
+		}
+	}
+}
+
 // TestASlimBuildCarriesNoKubernetes holds the build with the tag slim to what docs/adr/0020 promises of it. The
 // packages that etcd and readers of YAML bring were there before.
 func TestASlimBuildCarriesNoKubernetes(t *testing.T) {
@@ -235,6 +262,9 @@ func TestASlimBuildCarriesNoKubernetes(t *testing.T) {
 	}
 	for dep := range strings.Lines(string(out)) {
 		if strings.HasPrefix(dep, "k8s.io/") && !strings.HasPrefix(dep, "k8s.io/utils/") || strings.HasPrefix(dep, "sigs.k8s.io/") && !strings.HasPrefix(dep, "sigs.k8s.io/yaml") {
+			t.Errorf("the slim build reaches %s", strings.TrimSpace(dep))
+		}
+		if strings.HasPrefix(dep, module+"deploy/etcd/") {
 			t.Errorf("the slim build reaches %s", strings.TrimSpace(dep))
 		}
 	}

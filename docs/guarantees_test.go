@@ -49,7 +49,7 @@ func TestEveryGuaranteeNamesTestsThatExist(t *testing.T) {
 func TestEverySectionHasGuarantees(t *testing.T) {
 	want := []string{
 		"Documents", "Meaning", "Following etcd", "What a deck receives", "What a client receives", "Admin endpoints", "gridctl",
-		"Exit status, draining, readiness and signals", "The snapshot", "Connections: tunnels, retries, PROXY, TLS", "Kinds in Kubernetes", "Fleets in Kubernetes", "Refused until built",
+		"Exit status, draining, readiness and signals", "The snapshot", "Connections: tunnels, retries, PROXY, TLS", "Kinds in Kubernetes", "Fleets in Kubernetes", "Etcd clusters", "Refused until built",
 	}
 	var got []string
 	rows := map[string]int{}

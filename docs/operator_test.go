@@ -13,41 +13,71 @@ import (
 	"testing"
 )
 
-// TestTheOperatorPageSaysWhatToDo holds OPERATOR.md to the conditions, reasons and events that the operator can
-// give: each has a row, whose last cell says what to do; and nothing else has one.
-func TestTheOperatorPageSaysWhatToDo(t *testing.T) {
-	page, err := os.ReadFile("OPERATOR.md")
+// TestPagesSayWhatToDo holds OPERATOR.md and ETCD.md to the conditions, reasons and events that the operator can give:
+// each has a row in one of them, whose last cell says what to do; and nothing else has one.
+func TestPagesSayWhatToDo(t *testing.T) {
+	told, listed := toldByTheOperator(t), map[string]string{}
+	row := regexp.MustCompile("^\\| `([A-Za-z]+)` \\|")
+	for _, name := range []string{"OPERATOR.md", "ETCD.md"} {
+		page, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, section, found := strings.Cut(string(page), "\n## What to do when\n")
+		if !found {
+			t.Fatalf(`%s has no section "What to do when"`, name)
+		}
+		section, _, _ = strings.Cut(section, "\n## ")
+		for line := range strings.Lines(section) {
+			of := row.FindStringSubmatch(line)
+			if of == nil {
+				continue
+			}
+			listed[of[1]] = name
+			cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), " | ")
+			if do := strings.TrimSpace(cells[len(cells)-1]); len(cells) != 3 || do == "" {
+				t.Errorf("%s: the row of %s does not say in three cells what it means and what to do: %s", name, of[1], line)
+			}
+		}
+	}
+	for name, where := range told {
+		if listed[name] == "" {
+			t.Errorf("neither page says what to do about %s, which %s gives", name, where)
+		}
+	}
+	for name, page := range listed {
+		if told[name] == "" {
+			t.Errorf("%s has a row for %s, which nothing gives", page, name)
+		}
+	}
+}
+
+// TestTheEtcdPageTellsEachStep holds ETCD.md to the steps of the operator, which people read in events.
+func TestTheEtcdPageTellsEachStep(t *testing.T) {
+	page, err := os.ReadFile("ETCD.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, section, found := strings.Cut(string(page), "\n## What to do when\n")
-	if !found {
-		t.Fatal(`OPERATOR.md has no section "What to do when"`)
+	file, err := parser.ParseFile(token.NewFileSet(), "../deploy/operator/etcd/plan/plan.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
 	}
-	section, _, _ = strings.Cut(section, "\n## ")
-	listed := map[string]bool{}
-	row := regexp.MustCompile("^\\| `([A-Za-z]+)` \\|")
-	for line := range strings.Lines(section) {
-		name := row.FindStringSubmatch(line)
-		if name == nil {
-			continue
+	found := 0
+	ast.Inspect(file, func(n ast.Node) bool {
+		value, ok := n.(*ast.ValueSpec)
+		if !ok || value.Type == nil {
+			return true
 		}
-		listed[name[1]] = true
-		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), " | ")
-		if do := strings.TrimSpace(cells[len(cells)-1]); len(cells) != 3 || do == "" {
-			t.Errorf("the row of %s does not say in three cells what it means and what to do: %s", name[1], line)
+		if kind, ok := value.Type.(*ast.Ident); ok && kind.Name == "Act" {
+			found++
+			if act := text(t, value.Values[0]); act != "Wait" && !strings.Contains(string(page), "| `"+act+"` |") {
+				t.Errorf("ETCD.md does not tell of the step %s", act)
+			}
 		}
-	}
-	told := toldByTheOperator(t)
-	for name, where := range told {
-		if !listed[name] {
-			t.Errorf("OPERATOR.md does not say what to do about %s, which %s gives", name, where)
-		}
-	}
-	for name := range listed {
-		if told[name] == "" {
-			t.Errorf("OPERATOR.md has a row for %s, which nothing gives", name)
-		}
+		return true
+	})
+	if found < 10 {
+		t.Errorf("only %d steps were found", found)
 	}
 }
 

@@ -32,13 +32,19 @@ type Etcd struct {
 
 // Register adds the flags to fs.
 func (e *Etcd) Register(fs *pflag.FlagSet) {
+	e.RegisterClient(fs)
+	fs.StringVar(&e.Prefix, "prefix", DefaultPrefix, "`P`, what all keys in etcd begin with; begins and ends with /")
+}
+
+// RegisterClient adds the flags to fs that say how etcd is reached, for who reads all keys alike.
+func (e *Etcd) RegisterClient(fs *pflag.FlagSet) {
+	e.Prefix = DefaultPrefix
 	fs.StringSliceVar(&e.Endpoints, "etcd", nil, "`URL`s of etcd members, separated by commas, such as http://127.0.0.1:2379 (default none)")
 	fs.StringVar(&e.Cert, "etcd-cert", "", "PEM `FILE` of the certificate shown to etcd; needs --etcd-key (default none)")
 	fs.StringVar(&e.Key, "etcd-key", "", "PEM `FILE` of the key of --etcd-cert (default none)")
 	fs.StringVar(&e.CA, "etcd-ca", "", "PEM `FILE` of the authorities that etcd's certificate is checked against (default the system's)")
 	fs.StringVar(&e.User, "etcd-user", "", "etcd user `NAME`; needs --etcd-password-file (default none)")
 	fs.StringVar(&e.PasswordFile, "etcd-password-file", "", "`FILE` that holds the password of --etcd-user (default none)")
-	fs.StringVar(&e.Prefix, "prefix", DefaultPrefix, "`P`, what all keys in etcd begin with; begins and ends with /")
 }
 
 // Given says whether etcd was named at all.

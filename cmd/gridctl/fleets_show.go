@@ -171,7 +171,7 @@ func writeOneFleet(out io.Writer, f *v1alpha1.GridRouter, now time.Time) error {
 		row("rolled back", "to revision %d; version, image, etcd, prefix, listeners, gslb, resources, placement, drain and args of the spec do not apply until an upgrade", f.Spec.RollbackTo)
 	}
 	row("routers", "%s, %d there, %d ready, %d of the newest revision", wantedOf(f), f.Status.Replicas, f.Status.Ready, f.Status.Updated)
-	row("etcd", "%s%s", strings.TrimSpace(strings.Trim(fmt.Sprint(f.Spec.Etcd.Endpoints), "[]")), trailingPrefix(f))
+	row("etcd", "%s%s", etcdOf(f), trailingPrefix(f))
 	if f.Spec.Exposure.VIP != "" {
 		row("VIP", "%s, %s", f.Spec.Exposure.VIP, count(len(f.Status.RealServers), "real server"))
 	}
@@ -234,4 +234,12 @@ func writeInstances(out io.Writer, f *v1alpha1.GridRouter) error {
 		printTo(out, "and %s more\n", count(rest, "router"))
 	}
 	return nil
+}
+
+// etcdOf says which etcd a fleet follows.
+func etcdOf(f *v1alpha1.GridRouter) string {
+	if f.Spec.Etcd.Cluster != "" {
+		return "EtcdCluster " + f.Spec.Etcd.Cluster
+	}
+	return strings.TrimSpace(strings.Trim(fmt.Sprint(f.Spec.Etcd.Endpoints), "[]"))
 }

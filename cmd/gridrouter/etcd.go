@@ -13,6 +13,12 @@ func newEtcdCommand() *cobra.Command {
 	cmd.AddCommand(
 		newEtcdInstallCommand(),
 		newEtcdRunCommand(),
+		newEtcdBackupCommand(),
+		newEtcdFollowCommand(),
+		newEtcdListCommand(),
+		newEtcdVerifyCommand(),
+		newEtcdRestoreCommand(),
+		newEtcdPruneCommand(),
 	)
 	return cmd
 }

@@ -52,6 +52,7 @@ type GridRouterList struct {
 // +kubebuilder:validation:XValidation:rule="has(self.replicas) || has(self.autoscaling)",message="say how many routers the fleet has: set replicas, or autoscaling"
 // +kubebuilder:validation:XValidation:rule="!(has(self.replicas) && has(self.autoscaling))",message="replicas and autoscaling exclude each other: remove one of them"
 // +kubebuilder:validation:XValidation:rule="!has(self.autoscaling) || !has(self.autoscaling.cpuPercent) || (has(self.resources) && ((has(self.resources.requests) && 'cpu' in self.resources.requests) || (has(self.resources.limits) && 'cpu' in self.resources.limits)))",message="autoscaling.cpuPercent is a share of what a router requests: set resources.requests.cpu"
+// +kubebuilder:validation:XValidation:rule="!has(self.cluster) || self.cluster.size() == 0 || !has(self.etcd) || !has(self.etcd.cluster)",message="etcd.cluster names an EtcdCluster where the operator runs, which routers of another Kubernetes cluster do not find: name the members in etcd.endpoints"
 type GridRouterSpec struct {
 	// The version of the routers: the tag of the image. A change rolls the fleet over. There is no
 	// default, so that a new operator never changes a fleet.
@@ -203,12 +204,12 @@ type Autoscaling struct {
 
 // EtcdSource names an etcd.
 //
-// +kubebuilder:validation:XValidation:rule="!has(self.cluster)",message="etcd.cluster is not supported yet: name the members in etcd.endpoints"
 // +kubebuilder:validation:XValidation:rule="!(has(self.cluster) && has(self.endpoints))",message="etcd.cluster and etcd.endpoints exclude each other: remove one of them"
-// +kubebuilder:validation:XValidation:rule="has(self.cluster) || has(self.endpoints)",message="no etcd is named: name the members in etcd.endpoints"
+// +kubebuilder:validation:XValidation:rule="has(self.cluster) || has(self.endpoints)",message="no etcd is named: set etcd.cluster, or name the members in etcd.endpoints"
 // +kubebuilder:validation:XValidation:rule="!has(self.secret) || has(self.endpoints)",message="etcd.secret belongs to etcd.endpoints: name the members there, or remove the secret"
 type EtcdSource struct {
-	// The name of an EtcdCluster in the same namespace. Excludes endpoints. Not supported yet.
+	// The name of an EtcdCluster in the same namespace. Its Service and the certificate of its clients reach the routers
+	// by themselves. Excludes endpoints.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253

@@ -77,9 +77,9 @@ func TestAFleetThatCannotBeIsRefused(t *testing.T) {
 	f(`{replicas: null, autoscaling: {max: 5, cpuPercent: 60}}`, `autoscaling.cpuPercent is a share of what a router requests: set resources.requests.cpu`)
 
 	f(`{etcd: null}`, `spec.etcd: Required value`)
-	f(`{etcd: {endpoints: null}}`, `no etcd is named: name the members in etcd.endpoints`)
-	f(`{etcd: {cluster: edge, endpoints: null}}`, `etcd.cluster is not supported yet: name the members in etcd.endpoints`)
-	f(`{etcd: {cluster: edge}}`, `etcd.cluster is not supported yet`, `etcd.cluster and etcd.endpoints exclude each other: remove one of them`)
+	f(`{etcd: {endpoints: null}}`, `no etcd is named: set etcd.cluster, or name the members in etcd.endpoints`)
+	f(`{cluster: west, etcd: {cluster: edge, endpoints: null}}`, `etcd.cluster names an EtcdCluster where the operator runs`)
+	f(`{etcd: {cluster: edge}}`, `etcd.cluster and etcd.endpoints exclude each other: remove one of them`)
 	f(`{etcd: {endpoints: []}}`, `spec.etcd.endpoints in body should have at least 1 items`)
 	f(`{etcd: {endpoints: ["etcd:2379"]}}`, `spec.etcd.endpoints[0]: Invalid value: "etcd:2379": an endpoint must be the URL of a member with its port: write http://HOST:PORT`)
 	f(`{etcd: {endpoints: ["http://etcd"]}}`, `an endpoint must be the URL of a member with its port`)

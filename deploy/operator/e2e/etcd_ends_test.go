@@ -13,6 +13,7 @@ import (
 
 // TestE2EKubeEtcdComesBackFromAnEviction ends the pod of the only member as an eviction does: for good, and not deleted.
 func TestE2EKubeEtcdComesBackFromAnEviction(t *testing.T) {
+	t.Parallel()
 	w := newEtcdWorld(t, etcdNew, 1, nil)
 	before := names(w.whole(1))
 	l := w.follow()
@@ -36,6 +37,7 @@ func TestE2EKubeEtcdComesBackFromAnEviction(t *testing.T) {
 }
 
 func TestE2EKubeEtcdIsMadeAnewUnderTheNameOfOneThatWasJustDeleted(t *testing.T) {
+	t.Parallel()
 	w := newEtcdWorld(t, etcdNew, 3, nil)
 	former := w.whole(3)
 	w.kubectl("delete", "etcdcluster", w.name, "--wait=true")

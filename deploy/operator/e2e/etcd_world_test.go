@@ -340,6 +340,31 @@ func (l *ledger) settle() {
 	}
 }
 
+// held wants all that was acknowledged to be there, after the ledger's end.
+func (l *ledger) held() {
+	l.w.Helper()
+	ctx, cancel := context.WithTimeout(l.w.Context(), 20*time.Second)
+	defer cancel()
+	answer, err := l.etcd.Get(ctx, ledgerPrefix, clientv3.WithPrefix())
+	if err != nil {
+		l.w.Fatal(err)
+	}
+	there := map[string]string{}
+	for _, kv := range answer.Kvs {
+		there[string(kv.Key)] = string(kv.Value)
+	}
+	lost := 0
+	for key, value := range l.acknowledged {
+		if older(there[key], value) {
+			lost++
+		}
+	}
+	l.w.Logf("%d of %d acknowledged values are lost", lost, len(l.acknowledged))
+	if lost > 0 {
+		l.w.Error("LOST")
+	}
+}
+
 // older says whether a number is missing or less than another.
 func older(a, b string) bool {
 	var x, y int

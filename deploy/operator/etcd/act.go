@@ -79,6 +79,10 @@ func (r *Reconciler) act(ctx context.Context, w *world, step plan.Step, d *done)
 		err = r.finish(ctx, w, m)
 	case plan.Wait:
 	}
+	if notYet(err) {
+		d.changed = false
+		return plan.Step{Act: plan.Wait, Why: fmt.Sprintf("etcd takes no change of its members until all have been connected for five seconds: then the operator %s", sentence(step))}, nil
+	}
 	if err != nil {
 		return step, fmt.Errorf("%s: %w", sentence(step), err)
 	}
@@ -106,6 +110,11 @@ func (r *Reconciler) decidesAgain(ctx context.Context, w *world, step plan.Step)
 	w.members, w.report = fresh.members, fresh.report
 	again := plan.Decide(fresh.plan())
 	return again.Act == step.Act && again.Member == step.Member && again.ID == step.ID, nil
+}
+
+// notYet says whether etcd refuses a change of its members for now.
+func notYet(err error) bool {
+	return errors.Is(err, rpctypes.ErrUnhealthy) || errors.Is(err, rpctypes.ErrMemberNotEnoughStarted) || errors.Is(err, rpctypes.ErrTooManyLearners)
 }
 
 func (w *world) named(name string) *member {
@@ -182,6 +191,9 @@ func (w *world) podFacts(m *member) render.PodFacts {
 	var facts render.PodFacts
 	if stateOf(m.o) == plan.Joined && m.o.Status.ID != "" {
 		facts.Joined = m.o.Status.ID + "/" + w.c.Status.ClusterID
+	}
+	if recovery := w.c.Status.Recovery; recovery != nil && recovery.Survivor == m.o.Name && !w.report.Known {
+		facts.Alone = recovery.Token
 	}
 	if w.certificates != nil {
 		facts.Trust = w.certificates.plan.Bundle

@@ -111,6 +111,9 @@ func (r *Reconciler) reconcile(ctx context.Context, c *v1alpha1.EtcdCluster) (ti
 		return now, nil // it is written down before anything is done by it
 	}
 	w.refuse()
+	if w.recovery() {
+		return now, nil // it is written down before anything is done by it
+	}
 	if wrote, err := r.noteMembers(ctx, w); err != nil || wrote {
 		return now, err
 	}

@@ -53,7 +53,7 @@ func (w *world) summary(m *member) v1alpha1.EtcdMemberSummary {
 		one.Problem = clipped(m.problem)
 	}
 	if m.seen.Err == nil && m.seen.ID != 0 {
-		one.Version, one.DBBytes, one.InUseBytes, one.RaftIndex = m.seen.Version, m.seen.DBBytes, m.seen.InUseBytes, int64(m.seen.Index) //nolint:gosec // it is counted up from 1
+		one.Version, one.DBBytes, one.InUseBytes, one.RaftIndex = m.seen.Version, m.seen.DBBytes, m.seen.InUseBytes, int64(m.seen.Index)
 		one.Alarms = w.report.Alarms[m.seen.ID]
 		switch {
 		case m.seen.Learner:
@@ -199,6 +199,8 @@ func (w *world) progressing(step plan.Step) (v1alpha1.Reason, bool) {
 		return v1alpha1.ReasonHibernating, true
 	case w.c.Status.ClusterID == "":
 		return v1alpha1.ReasonForming, true
+	case w.c.Status.Recovery != nil:
+		return v1alpha1.ReasonRecovering, true
 	case step.Act == plan.Wait && step.Why == "" && w.c.Status.Refused != nil:
 		return v1alpha1.ReasonRolledBack, false
 	case step.Act == plan.Wait && step.Why == "":
@@ -249,10 +251,8 @@ func (w *world) expected() bool {
 	for _, m := range w.members {
 		since := m.o.Status.UnhealthySince
 		young := since != nil && w.now.Sub(since.Time) < startsWithin
-		if !m.healthy && m.lost == "" && !(young && (m.o.Status.State != v1alpha1.MemberJoined || w.outdated(m) || w.trying(m) || m.pod == nil || m.pod.DeletionTimestamp != nil)) {
-			return false
-		}
-		if m.lost != "" {
+		ours := m.o.Status.State != v1alpha1.MemberJoined || w.outdated(m) || w.trying(m) || m.pod == nil || m.pod.DeletionTimestamp != nil
+		if m.lost != "" || !m.healthy && (!young || !ours) {
 			return false
 		}
 	}
@@ -284,7 +284,7 @@ func failedStatus(c *v1alpha1.EtcdCluster, err error) {
 
 // warnings are the reasons that a person should look at.
 var warnings = map[v1alpha1.Reason]bool{
-	v1alpha1.ReasonQuorumLost: true, v1alpha1.ReasonRollingBack: true, v1alpha1.ReasonApplyFailed: true, v1alpha1.ReasonConflict: true, v1alpha1.ReasonForeignMember: true,
+	v1alpha1.ReasonQuorumLost: true, v1alpha1.ReasonRecovering: true, v1alpha1.ReasonRollingBack: true, v1alpha1.ReasonApplyFailed: true, v1alpha1.ReasonConflict: true, v1alpha1.ReasonForeignMember: true,
 	v1alpha1.ReasonUpdateRefused: true, v1alpha1.ReasonAlarm: true, v1alpha1.ReasonMemberUnhealthy: true, v1alpha1.ReasonNearQuota: true,
 }
 

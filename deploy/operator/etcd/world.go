@@ -207,6 +207,9 @@ func (w *world) plan() *plan.Cluster {
 		Replicas: replicasOf(w.c), Formed: w.c.Status.ClusterID != "", Known: w.report.Known, Target: w.hash,
 		ReplaceAfter: durationOf(w.c.Spec.SelfHeal.ReplaceAfter, 5*time.Minute), Strays: w.strays, ForeignVoters: w.foreignVoters,
 	}
+	if w.c.Status.Recovery != nil {
+		p.Survivor = w.c.Status.Recovery.Survivor
+	}
 	for _, m := range w.members {
 		one := plan.Member{
 			Name: m.o.Name, Number: m.number, State: stateOf(m.o), Removing: m.o.DeletionTimestamp != nil, Hash: render.Hash(&m.o.Spec.Template),
@@ -226,6 +229,9 @@ func (w *world) plan() *plan.Cluster {
 			if w.mustRestart(m) {
 				one.PodHash = "" // a new pod has the CAs that there are now
 			}
+		}
+		if recovery := w.c.Status.Recovery; recovery != nil && m.pod != nil {
+			one.Alone = m.pod.Annotations[render.AnnotationAlone] == recovery.Token
 		}
 		if m.listed != nil {
 			one.Listed, one.Learner = true, m.listed.Learner

@@ -163,6 +163,9 @@ func (r *Reconciler) reconcile(ctx context.Context, fleet *v1alpha1.GridRouter, 
 	if err != nil {
 		return ctrl.Result{}, err
 	}
+	if err := r.readEtcdCluster(ctx, w); err != nil {
+		return ctrl.Result{}, err
+	}
 	if err := r.readSecrets(ctx, w); err != nil {
 		return ctrl.Result{}, err
 	}

@@ -29,6 +29,8 @@ type secrets struct {
 	// unusable says that the Secret of spec.etcd.secret is not there or lacks something, so that no pods can
 	// be made from it.
 	unusable bool
+	// withoutEtcd says that the EtcdCluster of the spec is not there; empty: it is, or none is named.
+	withoutEtcd []string
 	// missing says which Secret is not there or lacks something; empty: none.
 	missing string
 }
@@ -38,7 +40,7 @@ var etcdSecretKeys = []string{corev1.ServiceAccountRootCAKey, corev1.TLSCertKey,
 
 // readSecrets reads the secrets that a fleet names, and its own.
 func (r *Reconciler) readSecrets(ctx context.Context, w *world) error {
-	var missing []string
+	missing := w.secrets.withoutEtcd
 	note := func(text string) { missing = append(missing, text) }
 	admin, err := readSecret(ctx, w, render.NamesOf(w.fleet.Name).AdminSecret)
 	if err != nil {

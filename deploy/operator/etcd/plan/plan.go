@@ -67,6 +67,8 @@ type Cluster struct {
 	Target string
 	// ReplaceAfter is after what time a member that is not healthy is replaced.
 	ReplaceAfter time.Duration
+	// Survivor is the member that the cluster is to go on with, since no majority is left; empty: none is.
+	Survivor string
 	// Members have an EtcdMember.
 	Members []Member
 	// Strays are in etcd's list, have a name that the operator gives, and no EtcdMember.
@@ -121,6 +123,8 @@ type Member struct {
 	// Healthy says that it answers, has its right identity and has what the others have.
 	Healthy bool
 	Leader  bool
+	// Alone says that its pod was made to be the only member.
+	Alone bool
 	// Lost says why its data is gone, or not its own; empty: it is not.
 	Lost string
 	// UnhealthyFor is for how long it is not healthy.
@@ -140,6 +144,9 @@ func Decide(c *Cluster) Step {
 	}
 	if c.Replicas == 0 {
 		return c.hibernate()
+	}
+	if c.Survivor != "" && !c.Known {
+		return c.recover()
 	}
 	for _, rule := range []func() *Step{
 		c.start, c.repairWithoutMajority, c.unknown, c.mark, c.finishRemovals, c.removeStrays, c.discard, c.replace, c.surplus, c.join, c.promote, c.update, c.scale, c.unsettled,
@@ -188,6 +195,34 @@ func (c *Cluster) hibernate() Step {
 		}
 	}
 	return Step{Act: Wait, Why: "the cluster hibernates: its volumes keep the data"}
+}
+
+// recover has the cluster go on with one member. No other one may run meanwhile, nor come back afterwards with what it
+// had: they would be a majority of the cluster as it was, and there would be two.
+func (c *Cluster) recover() Step {
+	for i := range c.Members {
+		switch m := &c.Members[i]; {
+		case m.Name == c.Survivor:
+		case m.Pod == PodThere || m.Pod == PodEnded:
+			return Step{Act: StopPod, Member: m.Name, Why: "the cluster goes on with " + c.Survivor + " alone"}
+		case m.Pod == PodLeaving:
+			return Step{Act: Wait, Why: "the cluster goes on with " + c.Survivor + " once " + m.Name + " has ended; if its node is gone for good, delete the node or the pod by force"}
+		case !m.Removing:
+			return Step{Act: Remove, Member: m.Name, Why: "the cluster goes on with " + c.Survivor + " alone"}
+		}
+	}
+	for i := range c.Members {
+		switch m := &c.Members[i]; {
+		case m.Name != c.Survivor:
+		case m.Pod == PodAbsent:
+			return Step{Act: StartPod, Member: m.Name, Why: "it goes on alone, since no majority was left"}
+		case m.Pod == PodEnded || m.Pod == PodThere && !m.Alone:
+			return Step{Act: StopPod, Member: m.Name, Why: "it is to go on alone, since no majority is left"}
+		default:
+			return Step{Act: Wait, Why: "the cluster goes on with " + m.Name + " alone, which starts"}
+		}
+	}
+	return Step{Act: Wait, Why: "the member that the cluster was to go on with is gone: " + c.Survivor}
 }
 
 // start makes the pods of members that etcd knows and that have none. What is left of a pod that has ended goes first.

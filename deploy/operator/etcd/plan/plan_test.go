@@ -103,7 +103,17 @@ func (w *world) carryOut(s Step) {
 		m.Listed, m.Learner, m.State = true, true, Joining
 	case StartPod:
 		m := w.member(s.Member)
-		m.Pod, m.PodHash = PodThere, m.Hash
+		m.Pod, m.PodHash, m.Alone = PodThere, m.Hash, w.c.Survivor == m.Name
+		if m.Alone {
+			for i := range w.c.Members {
+				if o := &w.c.Members[i]; o.Name != m.Name {
+					if o.Pod != PodAbsent || !o.Removing {
+						w.t.Fatalf("%s runs, or may run again, while %s is made the only member", o.Name, m.Name)
+					}
+					o.Listed = false
+				}
+			}
+		}
 		if !w.c.Formed {
 			m.Listed, m.State, w.c.Formed = true, Joining, true
 		}
@@ -270,6 +280,31 @@ func TestNothingIsRemovedWhereNoMajorityIsLeft(t *testing.T) {
 	w.converge()
 	if len(w.acts) != 1 || len(w.c.Members) != 3 {
 		t.Errorf("two of three lost their data: %v", w.acts)
+	}
+}
+
+func TestTheClusterGoesOnWithItsSurvivorOnceNoOtherMemberRuns(t *testing.T) {
+	for _, size := range []int{3, 5, 7} {
+		w := newWorld(t, size)
+		w.converge()
+		for i := range size/2 + 1 {
+			w.wiped[fmt.Sprintf("m%d", i)] = true
+		}
+		w.converge()
+		w.c.Survivor = fmt.Sprintf("m%d", size-1)
+		for range 200 {
+			w.settle()
+			if w.c.Known && !slices.ContainsFunc(w.c.Members, func(m Member) bool { return m.Removing }) {
+				w.c.Survivor = ""
+			}
+			w.carryOut(Decide(&w.c))
+		}
+		if err := w.isWhole(); err != nil {
+			t.Error(err)
+		}
+		if !slices.ContainsFunc(w.c.Members, func(m Member) bool { return m.Name == fmt.Sprintf("m%d", size-1) }) {
+			t.Error("the survivor is gone")
+		}
 	}
 }
 

@@ -11,7 +11,8 @@ import (
 //
 // EtcdSource names an etcd.
 type EtcdSourceApplyConfiguration struct {
-	// The name of an EtcdCluster in the same namespace. Excludes endpoints. Not supported yet.
+	// The name of an EtcdCluster in the same namespace. Its Service and the certificate of its clients reach the routers
+	// by themselves. Excludes endpoints.
 	Cluster *string `json:"cluster,omitempty"`
 	// The URLs of etcd's members, such as http://10.0.0.1:2379; from 1 to 16. Excludes cluster.
 	Endpoints []apiv1alpha1.EtcdEndpoint `json:"endpoints,omitempty"`
