@@ -69,8 +69,7 @@ func (r *Reconciler) act(ctx context.Context, w *world, step plan.Step, d *done)
 	case plan.MoveLeader:
 		err = r.moveLeader(ctx, w, m, w.named(step.To))
 	case plan.Remove:
-		uid := m.o.UID
-		err = client.IgnoreNotFound(r.options.Client.Delete(ctx, m.o, client.Preconditions{UID: &uid}))
+		err = r.remove(ctx, w, m)
 	case plan.RemoveFromEtcd:
 		err = r.removeFromEtcd(ctx, w, m.listed.ID)
 	case plan.RemoveStray:
@@ -179,6 +178,19 @@ func (r *Reconciler) update(ctx context.Context, w *world, m *member) error {
 	before := o.DeepCopy()
 	o.Spec.Template = *w.target.DeepCopy()
 	return r.options.Client.Patch(ctx, o, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}), client.FieldOwner(render.FieldOwner))
+}
+
+// remove begins the removal of a member. Of one without which the cluster goes on it is written down first that it must
+// never run again.
+func (r *Reconciler) remove(ctx context.Context, w *world, m *member) error {
+	if recovery := w.c.Status.Recovery; recovery != nil && recovery.Survivor != m.o.Name && !w.report.Known {
+		patch := fmt.Sprintf(`{"metadata":{"uid":%q,"annotations":{%q:%q}}}`, m.o.UID, render.AnnotationAbandoned, recovery.Token)
+		if err := r.options.Client.Patch(ctx, m.o.DeepCopy(), client.RawPatch(types.MergePatchType, []byte(patch)), client.FieldOwner(render.FieldOwner)); err != nil {
+			return client.IgnoreNotFound(err)
+		}
+	}
+	uid := m.o.UID
+	return client.IgnoreNotFound(r.options.Client.Delete(ctx, m.o, client.Preconditions{UID: &uid}))
 }
 
 // startPod makes the pod of a member, and before that the claim of its volume.

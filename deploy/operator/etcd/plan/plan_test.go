@@ -134,7 +134,8 @@ func (w *world) carryOut(s Step) {
 		}
 		w.member(s.Member).Leader, w.member(s.To).Leader = false, true
 	case Remove:
-		w.member(s.Member).Removing = true
+		m := w.member(s.Member)
+		m.Removing, m.Abandoned = true, m.Abandoned || w.c.Survivor != "" && !w.c.Known
 	case RemoveFromEtcd:
 		m := w.member(s.Member)
 		m.Listed, m.Leader, m.Healthy = false, false, false
