@@ -95,7 +95,7 @@ func TestAtRestNobodyIsToldAnything(t *testing.T) {
 	p.Follow("a", observe.Target{Endpoints: map[string]string{"one": s.URL}}, quick, func() { told.Add(1) })
 	// etcd agrees on the version of its data some seconds after it began.
 	first := reported(t, p, "a report", func(r observe.Report) bool { return r.Known && r.Members["one"].StorageVersion != "" })
-	testkit.Eventually(t, "it is told", func() bool { return told.Load() > 1 })
+	reported(t, p, "the next one, before which the first was told", func(r observe.Report) bool { return r.At.After(first.At) })
 	before := told.Load()
 	reported(t, p, "twenty more", func(r observe.Report) bool { return r.At.Sub(first.At) > 20*quick })
 	if more := told.Load() - before; more > 0 {
