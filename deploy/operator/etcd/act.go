@@ -37,26 +37,10 @@ func (r *Reconciler) act(ctx context.Context, w *world, step plan.Step, d *done)
 		return step, nil
 	}
 	if disruptive[step.Act] {
-		current := &v1alpha1.EtcdCluster{}
-		if err := r.options.Live.Get(ctx, client.ObjectKeyFromObject(w.c), current); client.IgnoreNotFound(err) != nil {
-			return step, err
-		}
-		if current.UID != w.c.UID || current.Generation != w.c.Generation || current.DeletionTimestamp != nil {
-			d.changed = true // the spec was old
-			return plan.Step{Act: plan.Wait, Why: "looks again"}, nil
-		}
-		r.options.Members.AskNow(ctx, idOf(w.c))
-		fresh, err := r.look(ctx, w.c, r.options.Live)
-		if err != nil {
-			return step, err
-		}
-		fresh.certificates = w.certificates
-		again := plan.Decide(fresh.plan())
-		if again.Act != step.Act || again.Member != step.Member || again.ID != step.ID {
+		if same, err := r.decidesAgain(ctx, w, step); err != nil || !same {
 			d.changed = true // what was seen was old
-			return plan.Step{Act: plan.Wait, Why: "looks again"}, nil
+			return plan.Step{Act: plan.Wait, Why: "looks again"}, err
 		}
-		w.members, w.report = fresh.members, fresh.report
 	}
 	d.changed = true
 	ctx, cancel := context.WithTimeout(ctx, 2*etcdWithin)
@@ -85,8 +69,7 @@ func (r *Reconciler) act(ctx context.Context, w *world, step plan.Step, d *done)
 	case plan.MoveLeader:
 		err = r.moveLeader(ctx, w, m, w.named(step.To))
 	case plan.Remove:
-		uid := m.o.UID
-		err = client.IgnoreNotFound(r.options.Client.Delete(ctx, m.o, client.Preconditions{UID: &uid}))
+		err = r.remove(ctx, w, m)
 	case plan.RemoveFromEtcd:
 		err = r.removeFromEtcd(ctx, w, m.listed.ID)
 	case plan.RemoveStray:
@@ -105,6 +88,27 @@ func (r *Reconciler) act(ctx context.Context, w *world, step plan.Step, d *done)
 	r.options.Members.Ask(idOf(w.c))
 	r.tellStep(w.c, step)
 	return step, nil
+}
+
+// decidesAgain says whether a step is still what is decided by what the API server and the members say now, which the world
+// has then.
+func (r *Reconciler) decidesAgain(ctx context.Context, w *world, step plan.Step) (bool, error) {
+	current := &v1alpha1.EtcdCluster{}
+	if err := r.options.Live.Get(ctx, client.ObjectKeyFromObject(w.c), current); client.IgnoreNotFound(err) != nil {
+		return false, err
+	}
+	if current.UID != w.c.UID || current.Generation != w.c.Generation || current.DeletionTimestamp != nil {
+		return false, nil
+	}
+	r.options.Members.AskNow(ctx, idOf(w.c))
+	fresh, err := r.look(ctx, w.c, r.options.Live)
+	if err != nil {
+		return false, err
+	}
+	fresh.certificates = w.certificates
+	w.members, w.report = fresh.members, fresh.report
+	again := plan.Decide(fresh.plan())
+	return again.Act == step.Act && again.Member == step.Member && again.ID == step.ID, nil
 }
 
 // notYet says whether etcd refuses a change of its members for now.
@@ -174,6 +178,19 @@ func (r *Reconciler) update(ctx context.Context, w *world, m *member) error {
 	before := o.DeepCopy()
 	o.Spec.Template = *w.target.DeepCopy()
 	return r.options.Client.Patch(ctx, o, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}), client.FieldOwner(render.FieldOwner))
+}
+
+// remove begins the removal of a member. Of one without which the cluster goes on it is written down first that it must
+// never run again.
+func (r *Reconciler) remove(ctx context.Context, w *world, m *member) error {
+	if recovery := w.c.Status.Recovery; recovery != nil && recovery.Survivor != m.o.Name && !w.report.Known {
+		patch := fmt.Sprintf(`{"metadata":{"uid":%q,"annotations":{%q:%q}}}`, m.o.UID, render.AnnotationAbandoned, recovery.Token)
+		if err := r.options.Client.Patch(ctx, m.o.DeepCopy(), client.RawPatch(types.MergePatchType, []byte(patch)), client.FieldOwner(render.FieldOwner)); err != nil {
+			return client.IgnoreNotFound(err)
+		}
+	}
+	uid := m.o.UID
+	return client.IgnoreNotFound(r.options.Client.Delete(ctx, m.o, client.Preconditions{UID: &uid}))
 }
 
 // startPod makes the pod of a member, and before that the claim of its volume.

@@ -330,3 +330,37 @@ func TestASecretWithoutItsLabelIsNotTakenForLost(t *testing.T) {
 		t.Errorf("labels %v, and the same data: %t", ca.Labels, reflect.DeepEqual(ca.Data, before.Data))
 	}
 }
+
+func TestTheTimeOfAClockThatWasAheadIsNotWaitedFor(t *testing.T) {
+	b := newBench(t)
+	b.cluster(nil)
+	b.reconcile(20)
+	m := b.members()[0]
+	m.Status.UnhealthySince = &metav1.Time{Time: time.Now().Add(24 * time.Hour)}
+	b.try(b.client.Status().Update(t.Context(), &m))
+	b.reconcile(5)
+	if at := b.members()[0].Status.UnhealthySince; at == nil || time.Until(at.Time) > time.Hour {
+		t.Errorf("not healthy since %v: it is not replaced until then", at)
+	}
+}
+
+// TestAMajorityThatTheOperatorDoesNotReachIsNotGivenUp has the network between two and one be cut, and the operator be with the
+// one, which follows nobody: to go on with that would lose what the two have acknowledged since.
+func TestAMajorityThatTheOperatorDoesNotReachIsNotGivenUp(t *testing.T) {
+	c := &v1alpha1.EtcdCluster{}
+	c.Spec.SelfHeal.QuorumLoss.Policy, c.Status.ClusterID = v1alpha1.QuorumFromSurvivor, "abc"
+	c.Status.Conditions = []metav1.Condition{{
+		Type: string(v1alpha1.ConditionQuorate), Reason: string(v1alpha1.ReasonQuorumLost), LastTransitionTime: metav1.NewTime(time.Now().Add(-time.Hour)),
+	}}
+	w := &world{c: c, now: time.Now(), asked: true}
+	for range 3 {
+		w.members = append(w.members, &member{o: &v1alpha1.EtcdMember{}, pod: &corev1.Pod{}})
+	}
+	if !w.lostQuorum() {
+		t.Error("no majority is there, and none is recovered")
+	}
+	w.members[1].pod.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
+	if w.lostQuorum() {
+		t.Error("a majority is given up that serves")
+	}
+}

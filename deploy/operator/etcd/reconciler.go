@@ -237,7 +237,7 @@ func (r *Reconciler) noteMembers(ctx context.Context, w *world) (bool, error) {
 		case replicasOf(w.c) == 0:
 			s.UnhealthySince, s.Problem = nil, ""
 		default:
-			if s.UnhealthySince == nil {
+			if s.UnhealthySince == nil || s.UnhealthySince.Sub(w.now) > time.Minute { // the clock was set back since
 				at := metav1.NewTime(w.now.Truncate(time.Second))
 				s.UnhealthySince = &at
 			}

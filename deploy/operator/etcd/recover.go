@@ -42,12 +42,13 @@ func (w *world) recoverWith(survivor string) *v1alpha1.EtcdRecovery {
 	return &v1alpha1.EtcdRecovery{Survivor: survivor, Token: strconv.FormatInt(w.now.UnixNano(), 36), Since: metav1.NewTime(w.now.Truncate(time.Second))}
 }
 
-// lostQuorum says whether no majority answers for as long as the spec bears, and it wants a recovery then.
+// lostQuorum says whether no majority answers for as long as the spec bears, and it wants a recovery then. Where a node
+// sees its member serve there is a majority, which the operator does not reach.
 func (w *world) lostQuorum() bool {
 	loss := &w.c.Spec.SelfHeal.QuorumLoss
 	told := meta.FindStatusCondition(w.c.Status.Conditions, string(v1alpha1.ConditionQuorate))
 	return loss.Policy == v1alpha1.QuorumFromSurvivor && !w.c.Spec.Paused && replicasOf(w.c) > 0 && w.c.Status.ClusterID != "" && len(w.members) > 1 &&
-		w.asked && !w.report.Known && told != nil && told.Reason == string(v1alpha1.ReasonQuorumLost) &&
+		w.asked && !w.report.Known && !slices.ContainsFunc(w.members, func(m *member) bool { return isReady(m.pod) }) && told != nil && told.Reason == string(v1alpha1.ReasonQuorumLost) &&
 		w.now.Sub(told.LastTransitionTime.Time) > durationOf(loss.After, 10*time.Minute)
 }
 

@@ -17,6 +17,9 @@ import (
 // spaceLow is the share of its quota, in percent, above which a database is said to be short of space.
 const spaceLow = 80
 
+// mostTold is how many members the status tells of. There may be more where the pods of former ones cannot end.
+const mostTold = 32
+
 // defaultQuota is etcd's own quota, in bytes.
 const defaultQuota = 2 << 30
 
@@ -29,7 +32,9 @@ func (r *Reconciler) status(w *world, step plan.Step, d *done, failed error) {
 	s.Replicas, s.Healthy, s.Leader, s.Members = int32(len(w.members)), 0, "", nil
 	for _, m := range w.members {
 		s.NextMember = max(s.NextMember, m.number+1)
-		s.Members = append(s.Members, w.summary(m))
+		if len(s.Members) < mostTold {
+			s.Members = append(s.Members, w.summary(m))
+		}
 		if m.healthy {
 			s.Healthy++
 			if m.seen.Leader == m.seen.ID {

@@ -217,7 +217,7 @@ func (w *world) plan() *plan.Cluster {
 	for _, m := range w.members {
 		one := plan.Member{
 			Name: m.o.Name, Number: m.number, State: stateOf(m.o), Removing: m.o.DeletionTimestamp != nil, Hash: render.Hash(&m.o.Spec.Template),
-			Healthy: m.healthy, Leader: m.healthy && m.seen.Leader == m.seen.ID, Lost: m.lost, Zone: m.zone, Trying: w.trying(m), Ready: isReady(m.pod),
+			Healthy: m.healthy, Leader: m.healthy && m.seen.Leader == m.seen.ID, Lost: m.lost, Zone: m.zone, Trying: w.trying(m), Ready: isReady(m.pod), Abandoned: m.o.Annotations[render.AnnotationAbandoned] != "",
 		}
 		switch {
 		case m.pod == nil:

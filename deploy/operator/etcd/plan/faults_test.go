@@ -171,3 +171,27 @@ func TestAForeignVoterCountsInTheMajority(t *testing.T) {
 		}
 	}
 }
+
+// TestMembersThatWereGivenUpNeverRunAgain has a recovery be broken off, or its survivor be away once more, before the others
+// are let go: they would be a majority of the cluster as it was, and there would be two.
+func TestMembersThatWereGivenUpNeverRunAgain(t *testing.T) {
+	w := newWorld(t, 3)
+	w.converge()
+	w.wiped["m0"], w.wiped["m1"] = true, true
+	w.member("m0").Removing = true // by a person, before
+	w.converge()
+	w.c.Survivor = "m2"
+	for range 20 {
+		w.settle()
+		w.c.Known = false
+		w.carryOut(w.decide())
+	}
+	w.member("m2").Pod, w.c.Survivor = PodThere, ""
+	for range 5 {
+		s := decideUnseen(w)
+		if s.Act == StartPod {
+			t.Fatalf("%+v: %v", s, w.acts)
+		}
+		w.carryOut(s)
+	}
+}

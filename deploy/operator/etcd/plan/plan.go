@@ -123,6 +123,9 @@ type Member struct {
 	// Healthy says that it answers, has its right identity and has what the others have.
 	Healthy bool
 	Leader  bool
+	// Abandoned says that the cluster went on without it once no majority was left: it must never run again, since it may
+	// be part of a majority of the cluster as it was.
+	Abandoned bool
 	// Alone says that its pod was made to be the only member.
 	Alone bool
 	// Lost says why its data is gone, or not its own; empty: it is not.
@@ -207,7 +210,7 @@ func (c *Cluster) recover() Step {
 			return Step{Act: StopPod, Member: m.Name, Why: "the cluster goes on with " + c.Survivor + " alone"}
 		case m.Pod == PodLeaving:
 			return Step{Act: Wait, Why: "the cluster goes on with " + c.Survivor + " once " + m.Name + " has ended; if its node is gone for good, delete the node or the pod by force"}
-		case !m.Removing:
+		case !m.Removing || !m.Abandoned:
 			return Step{Act: Remove, Member: m.Name, Why: "the cluster goes on with " + c.Survivor + " alone"}
 		}
 	}
@@ -233,7 +236,7 @@ func (c *Cluster) start() *Step {
 			return &Step{Act: StopPod, Member: m.Name, Why: "it has ended, and does not start again by itself"}
 		}
 		needed := !c.Known || m.Listed && m.Lost == "" // who is listed is not known where no majority answers
-		if m.Pod == PodAbsent && m.State != New && (!m.Removing || needed) {
+		if m.Pod == PodAbsent && m.State != New && !m.Abandoned && (!m.Removing || needed) {
 			return &Step{Act: StartPod, Member: m.Name, Why: "it has no pod"}
 		}
 	}

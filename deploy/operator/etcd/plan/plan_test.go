@@ -96,10 +96,10 @@ func (w *world) carryOut(s Step) {
 		w.c.Members = append(w.c.Members, Member{Name: fmt.Sprintf("m%d", w.next), Number: w.next, Hash: w.c.Target, Zone: fmt.Sprint(w.next % 3)})
 		w.next++
 	case AddLearner:
-		if slices.ContainsFunc(w.c.Members, func(m Member) bool { return m.Listed && m.Learner }) {
+		m := w.member(s.Member)
+		if slices.ContainsFunc(w.c.Members, func(other Member) bool { return other.Listed && other.Learner && other.Name != m.Name }) {
 			w.t.Fatal("etcd bears one learner")
 		}
-		m := w.member(s.Member)
 		m.Listed, m.Learner, m.State = true, true, Joining
 	case StartPod:
 		m := w.member(s.Member)
@@ -134,7 +134,8 @@ func (w *world) carryOut(s Step) {
 		}
 		w.member(s.Member).Leader, w.member(s.To).Leader = false, true
 	case Remove:
-		w.member(s.Member).Removing = true
+		m := w.member(s.Member)
+		m.Removing, m.Abandoned = true, m.Abandoned || w.c.Survivor != "" && !w.c.Known
 	case RemoveFromEtcd:
 		m := w.member(s.Member)
 		m.Listed, m.Leader, m.Healthy = false, false, false
@@ -421,7 +422,7 @@ func (w *world) hurt(rng *rand.Rand) {
 	m := &w.c.Members[rng.IntN(len(w.c.Members))]
 	healthy, voters := w.c.votes(m.Name)
 	bears := voters > 0 && healthy >= quorum(voters+1) || m.Learner
-	switch rng.IntN(6) {
+	switch rng.IntN(8) {
 	case 0:
 		m.Removing = true
 	case 1:
@@ -440,6 +441,14 @@ func (w *world) hurt(rng *rand.Rand) {
 	case 4:
 		if bears && m.Listed && m.State == Joined {
 			m.Listed, m.Leader = false, false // somebody took it out of the list
+		}
+	case 5:
+		if bears && m.Pod == PodThere {
+			m.Pod, m.Healthy, m.Leader = PodEnded, false, false // it was evicted
+		}
+	case 6:
+		if w.c.Formed && m.State == New && !slices.ContainsFunc(w.c.Members, func(m Member) bool { return m.Listed && m.Learner }) {
+			m.Listed, m.Learner = true, true // the operator ended before it wrote that down
 		}
 	}
 }

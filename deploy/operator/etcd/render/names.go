@@ -37,6 +37,8 @@ const (
 	AnnotationTrust = "gridrouter.io/etcd-trust"
 	// AnnotationAlone, on a pod, names the recovery by which its member is made the only one of its cluster.
 	AnnotationAlone = "gridrouter.io/etcd-alone"
+	// AnnotationAbandoned, on an EtcdMember, names the recovery from a lost quorum in which the cluster went on without it.
+	AnnotationAbandoned = "gridrouter.io/etcd-abandoned"
 	// AnnotationRemoved, on a volume's claim, is when its member was removed, as RFC 3339 has it.
 	AnnotationRemoved = "gridrouter.io/etcd-removed"
 )

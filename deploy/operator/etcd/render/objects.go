@@ -72,17 +72,14 @@ func selector(s metav1.LabelSelector) *metav1ac.LabelSelectorApplyConfiguration 
 	return wanted
 }
 
-// Claim asks for the volume of a member. It is the cluster's, not the member's, so that it outlives both where it is to.
+// Claim asks for the volume of a member, of the size that the spec says now: that only grows, and no member is restarted
+// for it. It is the cluster's, not the member's, so that it outlives both where it is to.
 // removed is when the member was removed; zero: it was not.
 func Claim(c *v1alpha1.EtcdCluster, m *v1alpha1.EtcdMember, removed time.Time) *corev1ac.PersistentVolumeClaimApplyConfiguration {
 	about := memberLabels(c.Name, m.Name)
 	about[LabelOwner] = string(c.UID)
-	size := m.Spec.Template.Storage
-	if size.IsZero() {
-		size = c.Spec.Storage.Size
-	}
 	spec := corev1ac.PersistentVolumeClaimSpec().WithAccessModes(corev1.ReadWriteOnce).
-		WithResources(corev1ac.VolumeResourceRequirements().WithRequests(corev1.ResourceList{corev1.ResourceStorage: size}))
+		WithResources(corev1ac.VolumeResourceRequirements().WithRequests(corev1.ResourceList{corev1.ResourceStorage: c.Spec.Storage.Size}))
 	if c.Spec.Storage.ClassName != "" {
 		spec.WithStorageClassName(c.Spec.Storage.ClassName)
 	}

@@ -3,6 +3,9 @@ package render
 import (
 	"strings"
 	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/resource"
 
 	"gridrouter.io/deploy/api/v1alpha1"
 )
@@ -24,5 +27,19 @@ func TestMembersListenWherePodsHaveAddresses(t *testing.T) {
 		if n != 3 {
 			t.Errorf("%d flags of where to listen", n)
 		}
+	}
+}
+
+// TestVolumesGrowThoughNothingElseChanges has a member whose record is of before, since its hash is the same.
+func TestVolumesGrowThoughNothingElseChanges(t *testing.T) {
+	c, m := &v1alpha1.EtcdCluster{}, &v1alpha1.EtcdMember{}
+	c.Name, m.Name, c.Spec.Storage.Size = "store", "store-0", resource.MustParse("1Gi")
+	m.Spec.Template = TemplateOf(c)
+	c.Spec.Storage.Size = resource.MustParse("2Gi")
+	if now := TemplateOf(c); Hash(&now) != Hash(&m.Spec.Template) {
+		t.Fatal("members are restarted for it")
+	}
+	if size := (*Claim(c, m, time.Time{}).Spec.Resources.Requests)["storage"]; size.String() != "2Gi" {
+		t.Errorf("its claim asks for %s", size.String())
 	}
 }
