@@ -131,6 +131,7 @@ var rooms = []room{
 	{"deploy/operator/etcd/plan", nil, []string{"github.com/valyala/fasthttp", "k8s.io/", "go.etcd.io/", "go.uber.org/zap"}, "a decision is pure, so that it can be tried on any cluster"},
 	{"deploy/operator/etcd/observe", []string{"deploy/operator/etcd/pki"}, []string{"github.com/valyala/fasthttp", "k8s.io/"}, "members are asked wherever they run"},
 	{"deploy/operator/etcd/render", []string{"deploy/api", "deploy/etcd/member", "deploy/operator/etcd/pki"}, []string{"github.com/valyala/fasthttp", "go.etcd.io/", "sigs.k8s.io/controller-runtime"}, "what a spec means is pure"},
+	{"deploy/operator/etcd/tasks", []string{"deploy/api", "deploy/etcd/inspect"}, []string{"github.com/valyala/fasthttp", "go.etcd.io/etcd/server/"}, "acts are known by who knows etcd alone; this says when they may be done"},
 	{"deploy/operator/etcd/pki", nil, []string{"github.com/valyala/fasthttp", "k8s.io/", "go.etcd.io/", "go.uber.org/zap"},
 		"certificates are decided by pure code: the Secrets and a clock in, the Secrets out"},
 	{"deploy/operator/fleet/vip", []string{"deploy/api"}, []string{"github.com/valyala/fasthttp", "go.etcd.io/"}, "real servers follow pods and tables, wherever these come from"},

@@ -3,8 +3,10 @@ package observe
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -184,6 +186,21 @@ func (p *Pool) Report(id string) (Report, bool) {
 	return c.report, c.known
 }
 
+// Target returns how the members of a cluster are reached, as it was told last; false: it is not followed.
+func (p *Pool) Target(id string) (Target, bool) {
+	p.mu.Lock()
+	c := p.clusters[id]
+	p.mu.Unlock()
+	if c == nil {
+		return Target{}, false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	target := c.target
+	target.Endpoints = maps.Clone(target.Endpoints)
+	return target, true
+}
+
 // ErrNoMember says that a cluster or a member of that name is not asked.
 var ErrNoMember = errors.New("no such member is known")
 
@@ -225,22 +242,11 @@ func (c *cluster) clientAt(name string) (*clientv3.Client, string, error) {
 	if client := c.clients[name]; client != nil {
 		return client, url, nil
 	}
-	secured := c.target.TLS
-	if secured != nil {
-		host := secured.ServerName
-		// gRPC asks for the name in the URL, which is an address here: what the certificate must bear is the target's name.
-		secured = secured.Clone()
-		secured.InsecureSkipVerify = true // VerifyConnection verifies
-		secured.VerifyConnection = func(s tls.ConnectionState) error {
-			if err := verify(&s, secured.RootCAs, host); err != nil {
-				return err
-			}
-			c.mu.Lock()
-			defer c.mu.Unlock()
-			c.issuers[name] = pki.IssuerID(s.PeerCertificates[0])
-			return nil
-		}
-	}
+	secured := c.target.Dial(func(shown *x509.Certificate) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.issuers[name] = pki.IssuerID(shown)
+	})
 	client, err := clientv3.New(clientv3.Config{
 		Endpoints: []string{url}, TLS: secured, Username: c.target.Username, Password: c.target.Password,
 		DialTimeout: askFor, DialKeepAliveTime: 10 * time.Second, DialKeepAliveTimeout: 3 * time.Second, PermitWithoutStream: true,
