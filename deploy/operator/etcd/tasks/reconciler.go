@@ -163,7 +163,7 @@ func (r *Reconciler) tell(ctx context.Context, cluster types.NamespacedName, c *
 	switch {
 	case !one.ended:
 		if at < 0 || c == nil || ownerOf(&all[at]) != "" && ownerOf(&all[at]) != c.UID {
-			one.cancel()
+			r.runs.stop(cluster)
 			return true, nil
 		}
 		return true, r.waitAll(ctx, all, one.uid)
@@ -217,7 +217,7 @@ func (r *Reconciler) begin(ctx context.Context, cluster types.NamespacedName, c 
 			}
 		default:
 			again, err := r.run(ctx, cluster, c, t, all)
-			if err == nil && again == 0 {
+			if err == nil {
 				err = r.waitAll(ctx, all, t.UID)
 			}
 			return again, err

@@ -2,6 +2,7 @@ package tasks
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -27,9 +28,11 @@ type runs struct {
 type run struct {
 	uid    types.UID // of the task
 	cancel context.CancelFunc
-	ended  bool
-	done   done
-	err    error
+	// stopped says that it was ended, since nobody waits for it; ended that it has come to its end.
+	stopped bool
+	ended   bool
+	done    done
+	err     error
 }
 
 func newRuns() *runs {
@@ -96,11 +99,27 @@ func (r *runs) begin(cluster types.NamespacedName, within time.Duration, do func
 			err = fmt.Errorf("it was ended after %s: %w", within, err)
 		}
 		r.mu.Lock()
+		if err != nil && one.stopped {
+			err = errGone // whatever etcd's client made of it
+		}
 		one.ended, one.done, one.err = true, came, err
 		r.active--
 		r.mu.Unlock()
 		ended()
 	})
+}
+
+// errGone says why an act was ended.
+var errGone = errors.New("it was ended, since its cluster is gone")
+
+// stop ends the act on a cluster; it has come to its end a while later.
+func (r *runs) stop(cluster types.NamespacedName) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if one := r.by[cluster]; one != nil {
+		one.stopped = true
+		one.cancel()
+	}
 }
 
 // guarded turns a panic of an act into an error: else the operator would end, and the next one with it.

@@ -3,7 +3,6 @@ package tasks
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -66,9 +65,6 @@ func (r *Reconciler) end(ctx context.Context, t *v1alpha1.EtcdTask, came done, f
 		s.State, s.Message = v1alpha1.EtcdTaskFailed, failed.Error()
 		if came.message != "" {
 			s.Message += "; " + came.message
-		}
-		if errors.Is(failed, context.Canceled) {
-			s.Message = "it was ended, since its cluster is gone"
 		}
 	}
 	if came.result != nil {
