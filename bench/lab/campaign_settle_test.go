@@ -37,11 +37,26 @@ func (c *campaign) settle() error {
 	if err := c.until("pins can be read again", c.pinsAreRead); err != nil {
 		return err
 	}
+	if len(c.excused) > 0 { // a router that starts from an older snapshot refuses once more what was settled
+		if err := c.until("the snapshots hold what was settled", c.snapshotsAreWhole); err != nil {
+			return err
+		}
+	}
 	for _, end := range c.excused {
 		end()
 	}
 	c.excused = nil
 	return c.verify()
+}
+
+// snapshotsAreWhole says which router's snapshot is older than its table.
+func (c *campaign) snapshotsAreWhole() error {
+	for n, router := range campaignRouters() {
+		if !c.snapshotIsWhole(n + 1) {
+			return errors.New(router + "'s snapshot is older")
+		}
+	}
+	return nil
 }
 
 // pinsAreRead says which router cannot read the pins that it reads on demand. It follows

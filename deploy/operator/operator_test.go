@@ -119,7 +119,7 @@ func run(t *testing.T, config *rest.Config, forbidden *atomic.Int64) *running {
 	r := &running{health: "http://" + health.Addr().String(), stop: stop, ended: make(chan error, 1), logs: logs}
 	go func() {
 		r.ended <- operator.Run(ctx, operator.Config{
-			Kubernetes: config, Namespace: manifests.Namespace, Image: manifests.Image, Health: health, Log: zap.New(core),
+			Kubernetes: config, Namespace: manifests.Namespace, Image: manifests.Image, EtcdImage: "etcd", ToolsImage: "gridrouter:test", Health: health, Log: zap.New(core),
 			Election: operator.Election{Duration: 15 * time.Second, Renew: 10 * time.Second, Retry: 200 * time.Millisecond},
 		})
 	}()
@@ -196,7 +196,7 @@ func holderOf(t *testing.T, c client.Client) string {
 // testRights reads all that the operator watches, and is refused what it has no business with.
 func testRights(t *testing.T, c client.Client) {
 	for _, list := range []client.ObjectList{
-		&v1alpha1.GridRouterList{}, &v1alpha1.ClusterConnectionList{}, &appsv1.DeploymentList{}, &appsv1.ReplicaSetList{},
+		&v1alpha1.GridRouterList{}, &v1alpha1.ClusterConnectionList{}, &v1alpha1.EtcdClusterList{}, &v1alpha1.EtcdMemberList{}, &corev1.PersistentVolumeClaimList{}, &appsv1.DeploymentList{}, &appsv1.ReplicaSetList{},
 		&appsv1.ControllerRevisionList{}, &corev1.ServiceList{}, &corev1.ConfigMapList{}, &corev1.ServiceAccountList{}, &corev1.PodList{},
 		&corev1.NodeList{}, &discoveryv1.EndpointSliceList{}, &policyv1.PodDisruptionBudgetList{},
 		&autoscalingv2.HorizontalPodAutoscalerList{}, &networkingv1.NetworkPolicyList{},
@@ -215,9 +215,9 @@ func testRights(t *testing.T, c client.Client) {
 	if err := c.List(t.Context(), &coordinationv1.LeaseList{}); !apierrors.IsForbidden(err) {
 		t.Errorf("the Leases of others can be listed: %v", err)
 	}
-	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "none"}}
-	if err := c.Delete(t.Context(), pod); !apierrors.IsForbidden(err) {
-		t.Errorf("pods can be deleted: %v", err)
+	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "none"}}
+	if err := c.Delete(t.Context(), node); !apierrors.IsForbidden(err) {
+		t.Errorf("nodes can be deleted: %v", err)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -76,10 +77,13 @@ func (o *operator) addEtcds() error {
 	if err := errors.Join(o.manager.Add(kept), o.manager.Add(closing{members})); err != nil {
 		return err
 	}
+	defaults := etcdrender.Defaults{
+		EtcdImage: o.config.EtcdImage, ToolsImage: o.config.ToolsImage, IPv6: strings.Contains(o.manager.GetConfig().Host, "["), // by which pods reach it
+	}
 	recorder := o.manager.GetEventRecorder("gridrouter-operator")
 	etcds := etcd.New(etcd.Options{
 		Client: reads, Live: o.manager.GetAPIReader(), Nodes: o.manager.GetClient(), Members: members, Namespace: o.config.Namespace,
-		Defaults: etcdrender.Defaults{EtcdImage: o.config.EtcdImage, ToolsImage: o.config.ToolsImage}, Events: recorder,
+		Defaults: defaults, Events: recorder,
 	})
 	acts := tasks.New(tasks.Options{Client: reads, Live: o.manager.GetAPIReader(), Access: etcds.Access, Events: recorder})
 	return errors.Join(etcds.SetupWithManager(o.manager, kept), acts.SetupWithManager(o.manager, kept))

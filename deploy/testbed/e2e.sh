@@ -71,10 +71,10 @@ tests() { (cd ../.. && GO=$go KUBEBUILDER_ASSETS=$out/assets "$go" run ./.ci/tes
 tests -count=1 -timeout=10m ./deploy/locks/leaselock
 echo "== the operator's parts beside a real API server"
 # Without -trimpath: they find the CRDs by the paths of their sources.
-CGO_ENABLED=1 GOFLAGS=-buildvcs=false tests $short -race -count=1 -p=1 -timeout=20m ./deploy/services ./deploy/manifests ./deploy/operator ./deploy/operator/fleet/...
+CGO_ENABLED=1 GOFLAGS=-buildvcs=false tests $short -race -count=1 -p=1 -timeout=20m ./deploy/services ./deploy/manifests ./deploy/operator ./deploy/operator/fleet/... ./deploy/operator/etcd
 echo "== the operator as it is installed"
 (cd ../.. && "$go" test -c -o "$out/operator.test" ./deploy/operator/e2e)
-suite "$out/operator.test" --nodes=3
+suite "$out/operator.test" --nodes=3 -- ${short:+-test.short}
 echo "== in a testbed"
 "$go" test -c -o "$out/e2e.test" ./e2e
 suite "$out/e2e.test" --nodes=3 --pretend-nodes=1 -- "$@"

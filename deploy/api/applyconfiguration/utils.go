@@ -58,6 +58,10 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.EtcdMemberTemplateApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("EtcdOptions"):
 		return &apiv1alpha1.EtcdOptionsApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("EtcdQuorumLoss"):
+		return &apiv1alpha1.EtcdQuorumLossApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("EtcdRecovery"):
+		return &apiv1alpha1.EtcdRecoveryApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("EtcdRefusedChange"):
 		return &apiv1alpha1.EtcdRefusedChangeApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("EtcdSelfHeal"):

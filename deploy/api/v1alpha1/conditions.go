@@ -152,6 +152,8 @@ const (
 	ReasonUpdating Reason = "Updating"
 	// ReasonReplacing: of Progressing: a member is removed, and another one takes its place where one is wanted.
 	ReasonReplacing Reason = "Replacing"
+	// ReasonRecovering: of Progressing: the cluster goes on with one member, since no majority was left.
+	ReasonRecovering Reason = "Recovering"
 	// ReasonMembersWaiting: of Progressing: members are not healthy, and the operator waits for them.
 	ReasonMembersWaiting Reason = "MembersWaiting"
 	// ReasonMemberUnhealthy: of Degraded: a member does not answer or lags; the message says which, and why.

@@ -285,7 +285,39 @@ type EtcdSelfHeal struct {
 	// +kubebuilder:validation:MaxLength=32
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,5}([.][0-9]{1,3})?(ms|s|m|h))+$') && duration(self) >= duration('10s') && duration(self) <= duration('24h')",message="selfHeal.progressDeadline must be a duration from 10s to 24h: write one such as 10m"
 	ProgressDeadline *metav1.Duration `json:"progressDeadline,omitempty"`
+	// What is done when so many members are lost that the others are no majority.
+	// +optional
+	// +kubebuilder:default={}
+	QuorumLoss EtcdQuorumLoss `json:"quorumLoss,omitzero"`
 }
+
+// EtcdQuorumLoss says what is done when no majority is left.
+type EtcdQuorumLoss struct {
+	// Manual: a person brings members back, or changes this to FromSurvivor. FromSurvivor: the cluster goes on with the
+	// member that has most, behind the same Service and with the same id; all others are ended first and made anew. What
+	// that member had not heard of is lost, though it was acknowledged.
+	// +optional
+	// +kubebuilder:default=Manual
+	Policy EtcdQuorumPolicy `json:"policy,omitempty"`
+	// For how long there must have been no majority, from 30s to 24h.
+	// +optional
+	// +kubebuilder:default="10m"
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,5}([.][0-9]{1,3})?(ms|s|m|h))+$') && duration(self) >= duration('30s') && duration(self) <= duration('24h')",message="selfHeal.quorumLoss.after must be a duration from 30s to 24h: write one such as 10m"
+	After *metav1.Duration `json:"after,omitempty"`
+}
+
+// EtcdQuorumPolicy says who brings a majority back.
+//
+// +kubebuilder:validation:Enum=Manual;FromSurvivor
+type EtcdQuorumPolicy string
+
+// Who brings a majority back.
+const (
+	QuorumManual       EtcdQuorumPolicy = "Manual"
+	QuorumFromSurvivor EtcdQuorumPolicy = "FromSurvivor"
+)
 
 // EtcdClusterStatus is what an etcd cluster is, as the operator saw it last.
 type EtcdClusterStatus struct {
@@ -323,6 +355,9 @@ type EtcdClusterStatus struct {
 	// The change that was taken back last.
 	// +optional
 	Refused *EtcdRefusedChange `json:"refused,omitempty"`
+	// The recovery from a lost quorum that goes on. Absent: none does.
+	// +optional
+	Recovery *EtcdRecovery `json:"recovery,omitempty"`
 	// The number of the next member; no number is used twice.
 	// +optional
 	NextMember int64 `json:"nextMember,omitempty"`
@@ -351,6 +386,16 @@ type EtcdRefusedChange struct {
 	Why string `json:"why"`
 	// When.
 	At metav1.Time `json:"at"`
+}
+
+// EtcdRecovery is a recovery from a lost quorum.
+type EtcdRecovery struct {
+	// The member that the cluster goes on with.
+	Survivor string `json:"survivor"`
+	// What names this recovery: a member is made the only one once for each.
+	Token string `json:"token"`
+	// Since when it goes on.
+	Since metav1.Time `json:"since"`
 }
 
 // EtcdMemberSummary is what a cluster's status tells of one member.

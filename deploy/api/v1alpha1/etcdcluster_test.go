@@ -67,6 +67,8 @@ func TestAnEtcdClusterThatCannotBeIsRefused(t *testing.T) {
 
 	f(`{selfHeal: {replaceAfter: 1s}}`, `selfHeal.replaceAfter must be a duration from 10s to 24h: write one such as 5m`)
 	f(`{selfHeal: {progressDeadline: 25h}}`, `selfHeal.progressDeadline must be a duration from 10s to 24h`)
+	f(`{selfHeal: {quorumLoss: {policy: Always}}}`, `Unsupported value: "Always"`)
+	f(`{selfHeal: {quorumLoss: {after: 10s}}}`, `selfHeal.quorumLoss.after must be a duration from 30s to 24h: write one such as 10m`)
 	f(`{access: {namespaces: {matchExpressions: [{key: zone, operator: Is, values: [a]}]}}}`, `an operator must be In or NotIn with values`)
 	f(`{placement: {zones: all}}`, `Unsupported value: "all"`)
 	f(`{backups: {}}`, `spec.backups: Invalid value: null: unknown field`)

@@ -74,6 +74,7 @@ func (w *etcdWorld) kill(name string) {
 }
 
 func TestE2EKubeEtcdReplacesAMemberWhoseDiskWasWiped(t *testing.T) {
+	t.Parallel()
 	w := newEtcdWorld(t, etcdNew, 3, nil)
 	c := w.whole(3)
 	l := w.follow()
@@ -101,12 +102,16 @@ func TestE2EKubeEtcdReplacesAMemberWhoseDiskWasWiped(t *testing.T) {
 }
 
 func TestE2EKubeEtcdBearsAMemberThatIsKilledAgainAndAgain(t *testing.T) {
+	if testing.Short() {
+		t.Skip("make e2e-kube ARGS=--long runs it")
+	}
+	t.Parallel()
 	w := newEtcdWorld(t, etcdNew, 3, nil)
 	c := w.whole(3)
 	l := w.follow()
 	before := names(c)
 	l.mark()
-	for range 5 {
+	for range 3 { // each takes Kubernetes longer to start it again
 		pid := w.process(before[1])
 		w.kill(before[1])
 		w.eventually("it runs again", func() error {
@@ -129,7 +134,80 @@ func TestE2EKubeEtcdBearsAMemberThatIsKilledAgainAndAgain(t *testing.T) {
 	l.settle()
 }
 
+// destroy ends members at once and removes their data.
+func (w *etcdWorld) destroy(names ...string) {
+	w.Helper()
+	folders := make([]string, 0, len(names))
+	for _, name := range names {
+		folders = append(folders, w.folder(name))
+		w.kill(name)
+	}
+	for _, folder := range folders {
+		if err := os.RemoveAll(filepath.Join(folder, "data")); err != nil {
+			w.Fatal(err)
+		}
+	}
+}
+
+// TestE2EKubeEtcdGoesOnWithItsSurvivor destroys two of three disks: first a pause of ten seconds does nothing, then the
+// cluster goes on with the third one, behind the same Service, and all that was written is there.
+func TestE2EKubeEtcdGoesOnWithItsSurvivor(t *testing.T) {
+	t.Parallel()
+	w := newEtcdWorld(t, etcdNew, 3, func(spec *v1alpha1.EtcdClusterSpec) {
+		spec.SelfHeal.QuorumLoss = v1alpha1.EtcdQuorumLoss{Policy: v1alpha1.QuorumFromSurvivor, After: duration(30 * time.Second)}
+	})
+	c := w.whole(3)
+	id, all := c.Status.ClusterID, names(c)
+	l := w.follow()
+	for _, name := range all[1:] {
+		if err := syscall.Kill(w.process(name), syscall.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+	}
+	paused := time.Now()
+	w.etcdSays(v1alpha1.ConditionQuorate, v1alpha1.ReasonQuorumLost)
+	w.eventually("ten seconds are over", func() error {
+		if w.cluster().Status.Recovery != nil {
+			w.Fatal("a pause is taken for a loss")
+		}
+		if time.Since(paused) < 10*time.Second {
+			return errorf("not yet")
+		}
+		return nil
+	})
+	for _, name := range all[1:] {
+		if err := syscall.Kill(w.process(name), syscall.SIGCONT); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c = w.whole(3)
+	if !slices.Equal(names(c), all) {
+		t.Errorf("after a pause the members are %v, and were %v", names(c), all)
+	}
+	l.settle() // what is written while the survivor is alone may be known to nobody else
+
+	began := time.Now()
+	w.destroy(all[1:]...)
+	w.etcdSays(v1alpha1.ConditionQuorate, v1alpha1.ReasonQuorumLost)
+	w.eventually("it goes on with the survivor", func() error {
+		if c := w.cluster(); c.Status.Recovery == nil && c.Status.Healthy == 0 || !slices.Contains(names(c), all[0]) || slices.Contains(names(c), all[1]) {
+			return errorf("recovery %+v, members %v, step %q", c.Status.Recovery, names(c), c.Status.Step)
+		}
+		return nil
+	})
+	c = w.whole(3)
+	t.Logf("two of three disks destroyed: whole again after %s: %v", time.Since(began).Round(100*time.Millisecond), names(c))
+	if c.Status.ClusterID != id {
+		t.Errorf("the cluster was %s, and is %s", id, c.Status.ClusterID)
+	}
+	l.held()
+}
+
 func TestE2EKubeEtcdReplacesAMemberThatAPersonDeletes(t *testing.T) {
+	if testing.Short() {
+		t.Skip("make e2e-kube ARGS=--long runs it")
+	}
+	t.Parallel()
 	w := newEtcdWorld(t, etcdNew, 3, nil)
 	c := w.whole(3)
 	l := w.follow()
@@ -145,6 +223,7 @@ func TestE2EKubeEtcdReplacesAMemberThatAPersonDeletes(t *testing.T) {
 }
 
 func TestE2EKubeEtcdIsDeletedWithItsNamespace(t *testing.T) {
+	t.Parallel()
 	w := newEtcdWorld(t, etcdNew, 3, nil)
 	w.whole(3)
 	began := time.Now()

@@ -43,6 +43,7 @@ func (w *etcdWorld) write(documents string) {
 // TestE2EKubeAFleetFollowsAnEtcdCluster has a fleet serve from an etcd cluster that is upgraded, grows, loses its leader and
 // shrinks meanwhile.
 func TestE2EKubeAFleetFollowsAnEtcdCluster(t *testing.T) {
+	t.Parallel()
 	w := newEtcdWorld(t, etcdOld, 3, nil)
 	fleet := w.fleet("edge", 2)
 	fleet.Spec.Etcd = v1alpha1.EtcdSource{Cluster: w.name}
@@ -64,7 +65,14 @@ func TestE2EKubeAFleetFollowsAnEtcdCluster(t *testing.T) {
 	})
 	w.step("its growth", traffic, func() { w.scaleEtcd(5) })
 	w.step("the end of its leader", traffic, func() {
-		w.kill(w.cluster().Status.Leader)
+		led := w.cluster().Status.Leader
+		w.kill(led)
+		w.eventually("another one leads", func() error {
+			if c := w.cluster(); c.Status.Leader == led || c.Status.Leader == "" {
+				return errorf("%q leads", c.Status.Leader)
+			}
+			return nil
+		})
 		w.whole(5)
 	})
 	w.step("its shrinking", traffic, func() { w.scaleEtcd(1) })

@@ -9,6 +9,7 @@ import (
 )
 
 func TestE2EKubeEtcdGrowsAndShrinksWhileItIsWritten(t *testing.T) {
+	t.Parallel()
 	began := time.Now()
 	w := newEtcdWorld(t, etcdNew, 1, nil)
 	l := w.follow()
@@ -26,6 +27,10 @@ func TestE2EKubeEtcdGrowsAndShrinksWhileItIsWritten(t *testing.T) {
 }
 
 func TestE2EKubeEtcdIsUpgradedByAMinorVersion(t *testing.T) {
+	if testing.Short() {
+		t.Skip("make e2e-kube ARGS=--long runs it")
+	}
+	t.Parallel()
 	w := newEtcdWorld(t, etcdOld, 3, nil)
 	w.whole(3)
 	l := w.follow()
@@ -49,6 +54,7 @@ func TestE2EKubeEtcdIsUpgradedByAMinorVersion(t *testing.T) {
 }
 
 func TestE2EKubeEtcdHibernatesAndGoesOn(t *testing.T) {
+	t.Parallel()
 	w := newEtcdWorld(t, etcdNew, 3, nil)
 	id := w.whole(3).Status.ClusterID
 	etcd := w.dial()
@@ -74,7 +80,12 @@ func TestE2EKubeEtcdHibernatesAndGoesOn(t *testing.T) {
 }
 
 func TestE2EKubeEtcdTakesAVersionBackThatDoesNotComeUp(t *testing.T) {
-	for _, size := range []int32{1, 3} {
+	t.Parallel()
+	sizes := []int32{1, 3}
+	if testing.Short() {
+		sizes = sizes[1:]
+	}
+	for _, size := range sizes {
 		w := newEtcdWorld(t, etcdNew, size, func(spec *v1alpha1.EtcdClusterSpec) {
 			spec.SelfHeal.ProgressDeadline = duration(15 * time.Second)
 		})

@@ -23,8 +23,9 @@ func (w *etcdWorld) authority() string {
 
 func TestE2EKubeEtcdRotatesItsAuthorityWhileItIsWritten(t *testing.T) {
 	if testing.Short() {
-		t.Skip("clients get some minutes to read what they are to trust")
+		t.Skip("clients get some minutes to read what they are to trust: make e2e-kube ARGS=--long runs it")
 	}
+	t.Parallel()
 	w := newEtcdWorld(t, etcdNew, 3, nil)
 	w.whole(3)
 	l := w.follow()

@@ -127,6 +127,16 @@ func (w *etcdWorld) etcdSays(kind v1alpha1.ConditionType, reason v1alpha1.Reason
 	return c
 }
 
+// member returns the pod of a member.
+func (w *etcdWorld) member(name string) *corev1.Pod {
+	w.Helper()
+	pod := &corev1.Pod{}
+	if err := w.client.Get(w.Context(), client.ObjectKey{Namespace: w.namespace, Name: name}, pod); err != nil {
+		w.Fatal(err)
+	}
+	return pod
+}
+
 // dial returns a client of the cluster's Service.
 func (w *etcdWorld) dial() *clientv3.Client {
 	w.Helper()
@@ -327,6 +337,31 @@ func (l *ledger) settle() {
 	defer l.mu.Unlock()
 	if len(l.faults) > 0 {
 		l.w.Errorf("the watcher: %s", strings.Join(l.faults[:min(5, len(l.faults))], "; "))
+	}
+}
+
+// held wants all that was acknowledged to be there, after the ledger's end.
+func (l *ledger) held() {
+	l.w.Helper()
+	ctx, cancel := context.WithTimeout(l.w.Context(), 20*time.Second)
+	defer cancel()
+	answer, err := l.etcd.Get(ctx, ledgerPrefix, clientv3.WithPrefix())
+	if err != nil {
+		l.w.Fatal(err)
+	}
+	there := map[string]string{}
+	for _, kv := range answer.Kvs {
+		there[string(kv.Key)] = string(kv.Value)
+	}
+	lost := 0
+	for key, value := range l.acknowledged {
+		if older(there[key], value) {
+			lost++
+		}
+	}
+	l.w.Logf("%d of %d acknowledged values are lost", lost, len(l.acknowledged))
+	if lost > 0 {
+		l.w.Error("LOST")
 	}
 }
 

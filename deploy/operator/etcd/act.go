@@ -5,12 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -22,10 +25,10 @@ import (
 // etcdWithin is how long one request to etcd may take.
 const etcdWithin = 5 * time.Second
 
-// disruptive are the acts that take something away. They are decided once more, by what the API server and the members
+// disruptive are the acts that take something away, or would add it twice. They are decided once more, by what the API server and the members
 // say at that moment, since a cache may be behind.
 var disruptive = map[plan.Act]bool{
-	plan.StopPod: true, plan.MoveLeader: true, plan.Remove: true, plan.RemoveFromEtcd: true, plan.RemoveStray: true, plan.Promote: true, plan.Release: true,
+	plan.MakeMember: true, plan.StopPod: true, plan.MoveLeader: true, plan.Remove: true, plan.RemoveFromEtcd: true, plan.RemoveStray: true, plan.Promote: true, plan.Release: true,
 }
 
 // act carries a step out, and returns the one that was.
@@ -34,6 +37,14 @@ func (r *Reconciler) act(ctx context.Context, w *world, step plan.Step, d *done)
 		return step, nil
 	}
 	if disruptive[step.Act] {
+		current := &v1alpha1.EtcdCluster{}
+		if err := r.options.Live.Get(ctx, client.ObjectKeyFromObject(w.c), current); client.IgnoreNotFound(err) != nil {
+			return step, err
+		}
+		if current.UID != w.c.UID || current.Generation != w.c.Generation || current.DeletionTimestamp != nil {
+			d.changed = true // the spec was old
+			return plan.Step{Act: plan.Wait, Why: "looks again"}, nil
+		}
 		r.options.Members.AskNow(ctx, idOf(w.c))
 		fresh, err := r.look(ctx, w.c, r.options.Live)
 		if err != nil {
@@ -54,9 +65,12 @@ func (r *Reconciler) act(ctx context.Context, w *world, step plan.Step, d *done)
 	var err error
 	switch step.Act {
 	case plan.MakeSeed, plan.MakeMember:
-		step.Member, err = r.makeMember(ctx, w, step.Act == plan.MakeSeed)
+		if step.Member, err = r.makeMember(ctx, w, step.Act == plan.MakeSeed); err == nil && step.Member == "" {
+			d.changed = false
+			return plan.Step{Act: plan.Wait, Why: "EtcdMembers of a former cluster of this name are still there: remove them, if they do not go by themselves"}, nil
+		}
 	case plan.Update:
-		err = r.options.Client.Apply(ctx, render.Member(w.c, m.o.Name, m.o.Spec.Seed, &w.target), client.FieldOwner(render.FieldOwner), client.ForceOwnership)
+		err = r.update(ctx, w, m)
 	case plan.AddLearner:
 		err = r.addLearner(ctx, w, m)
 	case plan.StartPod:
@@ -118,7 +132,7 @@ func (r *Reconciler) makeMember(ctx context.Context, w *world, seed bool) (strin
 			return "", err
 		}
 		if len(others.Items) > 0 || current.UID != w.c.UID || current.Status.ClusterID != "" {
-			return "", nil // the cache is behind
+			return "", nil // or the cache is behind
 		}
 	}
 	for number := w.c.Status.NextMember; ; number++ {
@@ -147,6 +161,21 @@ func (r *Reconciler) isFree(ctx context.Context, namespace, name string) (bool, 
 	return true, nil
 }
 
+// update has a member run what is wanted. It writes the template whole: what somebody else has added to it goes. How long
+// the member may take to get healthy begins anew.
+func (r *Reconciler) update(ctx context.Context, w *world, m *member) error {
+	o := m.o.DeepCopy()
+	if o.Status.UnhealthySince != nil {
+		o.Status.UnhealthySince = &metav1.Time{Time: w.now.Truncate(time.Second)}
+		if err := r.options.Client.Status().Update(ctx, o, client.FieldOwner(render.FieldOwner)); err != nil {
+			return err
+		}
+	}
+	before := o.DeepCopy()
+	o.Spec.Template = *w.target.DeepCopy()
+	return r.options.Client.Patch(ctx, o, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}), client.FieldOwner(render.FieldOwner))
+}
+
 // startPod makes the pod of a member, and before that the claim of its volume.
 func (r *Reconciler) startPod(ctx context.Context, w *world, m *member) error {
 	return r.options.Client.Apply(ctx, render.Pod(w.c, m.o, r.options.Defaults, w.podFacts(m)), client.FieldOwner(render.FieldOwner), client.ForceOwnership)
@@ -157,6 +186,9 @@ func (w *world) podFacts(m *member) render.PodFacts {
 	var facts render.PodFacts
 	if stateOf(m.o) == plan.Joined && m.o.Status.ID != "" {
 		facts.Joined = m.o.Status.ID + "/" + w.c.Status.ClusterID
+	}
+	if recovery := w.c.Status.Recovery; recovery != nil && recovery.Survivor == m.o.Name && !w.report.Known {
+		facts.Alone = recovery.Token
 	}
 	if w.certificates != nil {
 		facts.Trust = w.certificates.plan.Bundle
@@ -305,28 +337,46 @@ func (w *world) keepsFor(claim *corev1.PersistentVolumeClaim) (time.Duration, bo
 	return durationOf(w.c.Spec.Storage.KeepRemoved, time.Hour) - w.now.Sub(at), true
 }
 
-// sweep marks the volumes of members that are gone, and removes them when their time is over.
+// sweep marks the volumes of members that are gone, and removes them when their time is over. While no majority answers,
+// nobody knows what the data is still needed for.
 func (r *Reconciler) sweep(ctx context.Context, w *world, d *done) error {
 	for i := range w.claims {
 		claim := &w.claims[i]
-		if w.named(claim.Name) != nil || claim.DeletionTimestamp != nil {
-			continue
-		}
 		left, removed := w.keepsFor(claim)
+		there := w.named(claim.Name) != nil
 		switch {
-		case !removed:
-			patch := fmt.Sprintf(`{"metadata":{"uid":%q,"annotations":{%q:%q}}}`, claim.UID, render.AnnotationRemoved, w.now.UTC().Format(time.RFC3339))
+		case claim.DeletionTimestamp != nil:
+			continue
+		case there && claim.Annotations[render.AnnotationRemoved] == "" || !there && removed && (left > 0 || !w.report.Known):
+			continue
+		case there: // the next removal must not take its time from that
 			d.changed = true
-			err := r.options.Client.Patch(ctx, claim, client.RawPatch(types.MergePatchType, []byte(patch)), client.FieldOwner(render.FieldOwner+"-removed"))
-			return client.IgnoreNotFound(err)
-		case left <= 0:
-			uid, version := claim.UID, claim.ResourceVersion
-			d.changed = true
-			err := r.options.Client.Delete(ctx, claim, client.Preconditions{UID: &uid, ResourceVersion: &version})
-			return client.IgnoreNotFound(err)
+			return r.markRemoved(ctx, claim, "null")
 		}
+		if gone, err := r.isGone(ctx, claim); err != nil || !gone {
+			return err // the cache is behind
+		}
+		d.changed = true
+		if !removed {
+			return r.markRemoved(ctx, claim, strconv.Quote(w.now.UTC().Format(time.RFC3339)))
+		}
+		uid, version := claim.UID, claim.ResourceVersion
+		return client.IgnoreNotFound(r.options.Client.Delete(ctx, claim, client.Preconditions{UID: &uid, ResourceVersion: &version}))
 	}
 	return nil
+}
+
+// markRemoved writes when the member of a claim was removed, as JSON.
+func (r *Reconciler) markRemoved(ctx context.Context, claim *corev1.PersistentVolumeClaim, when string) error {
+	patch := fmt.Sprintf(`{"metadata":{"uid":%q,"annotations":{%q:%s}}}`, claim.UID, render.AnnotationRemoved, when)
+	err := r.options.Client.Patch(ctx, claim, client.RawPatch(types.MergePatchType, []byte(patch)), client.FieldOwner(render.FieldOwner+"-removed"))
+	return client.IgnoreNotFound(err)
+}
+
+// isGone asks the API server whether there is no member of the name of a claim.
+func (r *Reconciler) isGone(ctx context.Context, claim *corev1.PersistentVolumeClaim) (bool, error) {
+	err := r.options.Live.Get(ctx, client.ObjectKeyFromObject(claim), &v1alpha1.EtcdMember{})
+	return apierrors.IsNotFound(err), client.IgnoreNotFound(err)
 }
 
 // sentence says a step in words.

@@ -97,6 +97,9 @@ func (r *Reconciler) reconcile(ctx context.Context, c *v1alpha1.EtcdCluster) (ti
 	if err != nil {
 		return 0, err
 	}
+	if err := r.letFormerGo(ctx, w); err != nil {
+		return now, err
+	}
 	var d done
 	if err := r.keepCertificates(ctx, w, &d); err != nil || d.changed {
 		return now, err
@@ -108,6 +111,9 @@ func (r *Reconciler) reconcile(ctx context.Context, c *v1alpha1.EtcdCluster) (ti
 		return now, nil // it is written down before anything is done by it
 	}
 	w.refuse()
+	if w.recovery() {
+		return now, nil // it is written down before anything is done by it
+	}
 	if wrote, err := r.noteMembers(ctx, w); err != nil || wrote {
 		return now, err
 	}
@@ -146,7 +152,7 @@ func (r *Reconciler) follow(w *world) bool {
 }
 
 func (r *Reconciler) targetOf(w *world) observe.Target {
-	target := observe.Target{Endpoints: map[string]string{}}
+	target := observe.Target{Endpoints: map[string]string{}, ClusterID: w.c.Status.ClusterID}
 	if w.c.Spec.TLS.Mode != v1alpha1.EtcdTLSOff {
 		if w.certificates == nil || w.certificates.dial == nil {
 			return target
@@ -277,12 +283,30 @@ func (r *Reconciler) letGo(ctx context.Context, cluster types.NamespacedName) er
 		return nil // it was made anew: that is told by itself
 	}
 	var records v1alpha1.EtcdMemberList
-	if err := r.options.Live.List(ctx, &records, client.InNamespace(cluster.Namespace), client.MatchingLabels{render.LabelCluster: cluster.Name}); err != nil {
+	if err := r.options.Live.List(ctx, &records, client.InNamespace(cluster.Namespace)); err != nil {
 		return fmt.Errorf("list EtcdMembers: %w", err)
 	}
 	var problems []error
 	for i := range records.Items {
-		problems = append(problems, r.release(ctx, &records.Items[i]))
+		if records.Items[i].Spec.Cluster == cluster.Name { // which nobody can change, unlike the label
+			problems = append(problems, r.release(ctx, &records.Items[i]))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// letFormerGo lets go of the members of a former cluster of the same name. Nobody else does once there is another one.
+func (r *Reconciler) letFormerGo(ctx context.Context, w *world) error {
+	if len(w.former) == 0 {
+		return nil
+	}
+	current := &v1alpha1.EtcdCluster{}
+	if err := r.options.Live.Get(ctx, client.ObjectKeyFromObject(w.c), current); err != nil || current.UID != w.c.UID {
+		return client.IgnoreNotFound(err)
+	}
+	var problems []error
+	for _, o := range w.former {
+		problems = append(problems, r.release(ctx, o))
 	}
 	return errors.Join(problems...)
 }
@@ -326,7 +350,7 @@ func (w *world) again(step plan.Step, d *done) time.Duration {
 	}
 	wait := seldom
 	for i := range w.claims {
-		if left, removed := w.keepsFor(&w.claims[i]); removed {
+		if left, removed := w.keepsFor(&w.claims[i]); removed && w.report.Known {
 			wait = min(wait, max(left, now))
 		}
 	}

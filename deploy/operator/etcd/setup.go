@@ -27,6 +27,10 @@ import (
 // atOnce is how many clusters are reconciled at once.
 const atOnce = 8
 
+// againWithin is the longest time until a reconcile that failed is tried again. Members are healed meanwhile, though a
+// quota or a class of storage refuses something for days.
+const againWithin = 15 * time.Second
+
 // startsWithin is how long a member may take to start before that is told as a fault.
 const startsWithin = time.Minute
 
@@ -78,12 +82,19 @@ func (r *Reconciler) SetupWithManager(m manager.Manager, from cache.Cache) error
 	for _, kind := range kinds() {
 		b.WatchesRawSource(source.Kind(from, kind, handler.EnqueueRequestsFromMapFunc(clusterOf)))
 	}
-	return b.WithOptions(controller.Options{MaxConcurrentReconciles: atOnce, ReconciliationTimeout: time.Minute}).Complete(r)
+	return b.WithOptions(controller.Options{
+		MaxConcurrentReconciles: atOnce, ReconciliationTimeout: time.Minute,
+		RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](now, againWithin),
+	}).Complete(r)
 }
 
 // clusterOf is the cluster that an object belongs to by its label.
 func clusterOf(_ context.Context, o client.Object) []reconcile.Request {
-	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: o.GetNamespace(), Name: o.GetLabels()[render.LabelCluster]}}}
+	name := o.GetLabels()[render.LabelCluster]
+	if name == "" {
+		return nil // whoever wrote that
+	}
+	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: o.GetNamespace(), Name: name}}}
 }
 
 // Changed says that something of a cluster has changed, such as what its members answer. It returns at once. Before the

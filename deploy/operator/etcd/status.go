@@ -113,7 +113,7 @@ func (w *world) settle(step plan.Step) {
 	switch {
 	case s.Template == nil:
 		s.Template = w.target.DeepCopy() // nothing to go back to
-	case step.Act == plan.Wait && step.Why == "":
+	case step.Act == plan.Wait && step.Why == "" && !w.c.Spec.Paused: // while it is, nobody has looked whether there is a step
 		s.Template = w.target.DeepCopy()
 	}
 	if asked := render.TemplateOf(w.c); s.Refused != nil && s.Refused.Hash != render.Hash(&asked) {
@@ -194,6 +194,8 @@ func (w *world) progressing(step plan.Step) (v1alpha1.Reason, bool) {
 		return v1alpha1.ReasonHibernating, true
 	case w.c.Status.ClusterID == "":
 		return v1alpha1.ReasonForming, true
+	case w.c.Status.Recovery != nil:
+		return v1alpha1.ReasonRecovering, true
 	case step.Act == plan.Wait && step.Why == "" && w.c.Status.Refused != nil:
 		return v1alpha1.ReasonRolledBack, false
 	case step.Act == plan.Wait && step.Why == "":
@@ -277,7 +279,7 @@ func failedStatus(c *v1alpha1.EtcdCluster, err error) {
 
 // warnings are the reasons that a person should look at.
 var warnings = map[v1alpha1.Reason]bool{
-	v1alpha1.ReasonQuorumLost: true, v1alpha1.ReasonRollingBack: true, v1alpha1.ReasonApplyFailed: true, v1alpha1.ReasonConflict: true, v1alpha1.ReasonForeignMember: true,
+	v1alpha1.ReasonQuorumLost: true, v1alpha1.ReasonRecovering: true, v1alpha1.ReasonRollingBack: true, v1alpha1.ReasonApplyFailed: true, v1alpha1.ReasonConflict: true, v1alpha1.ReasonForeignMember: true,
 	v1alpha1.ReasonUpdateRefused: true, v1alpha1.ReasonAlarm: true, v1alpha1.ReasonMemberUnhealthy: true, v1alpha1.ReasonNearQuota: true,
 }
 

@@ -101,7 +101,16 @@ func (r *Reconciler) keepCertificates(ctx context.Context, w *world, d *done) er
 	has, ours := map[string]pki.Data{}, map[string]*corev1.Secret{}
 	for i := range secrets.Items {
 		if s := &secrets.Items[i]; metav1.IsControlledBy(s, w.c) {
-			has[s.Name], ours[s.Name] = s.Data, s
+			ours[s.Name] = s
+		}
+	}
+	if err := r.findUnlabelled(ctx, w, &wanted, ours); err != nil {
+		return err
+	}
+	for name, s := range ours {
+		if has[name] = s.Data; s.Labels[render.LabelCluster] != w.c.Name && !w.c.Spec.Paused {
+			d.changed = true
+			return r.writeSecret(ctx, w, pki.Write{Secret: name, Why: "its label was removed"}, s.Data, s)
 		}
 	}
 	for _, user := range []string{pki.Root, render.ClientUser} {
@@ -134,6 +143,28 @@ func (r *Reconciler) keepCertificates(ctx context.Context, w *world, d *done) er
 		r.options.Members.Redial(id) // which shows what members present now
 	}
 	r.trust.set(id, kept)
+	return nil
+}
+
+// findUnlabelled adds the Secrets of the cluster whose label somebody has removed: they would be taken for lost.
+func (r *Reconciler) findUnlabelled(ctx context.Context, w *world, wanted *pki.Wanted, ours map[string]*corev1.Secret) error {
+	names := []string{wanted.CASecret(), wanted.UserSecret(pki.Root), wanted.UserSecret(render.ClientUser)}
+	for _, m := range w.members {
+		names = append(names, wanted.MemberSecret(m.o.Name))
+	}
+	for _, name := range names {
+		if ours[name] != nil {
+			continue
+		}
+		s := &corev1.Secret{}
+		err := r.options.Live.Get(ctx, client.ObjectKey{Namespace: w.c.Namespace, Name: name}, s)
+		switch {
+		case client.IgnoreNotFound(err) != nil:
+			return fmt.Errorf("read Secret %s: %w", name, err)
+		case err == nil && metav1.IsControlledBy(s, w.c):
+			ours[name] = s
+		}
+	}
 	return nil
 }
 

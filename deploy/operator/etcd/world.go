@@ -37,6 +37,10 @@ type world struct {
 	certificates *certificates
 	// foreign are members in etcd's list that the operator never names so.
 	foreign []string
+	// former are members that a cluster of the same name left, and that are deleted.
+	former []*v1alpha1.EtcdMember
+	// foreignVoters is how many of them vote.
+	foreignVoters int
 }
 
 // member is one member, as it is in Kubernetes and in etcd.
@@ -76,6 +80,9 @@ func (r *Reconciler) look(ctx context.Context, c *v1alpha1.EtcdCluster, from cli
 	for i := range records.Items {
 		o := &records.Items[i]
 		number, named := render.NumberOf(c.Name, o.Name)
+		if !metav1.IsControlledBy(o, c) && o.DeletionTimestamp != nil && o.Spec.Cluster == c.Name {
+			w.former = append(w.former, o)
+		}
 		if !named || !metav1.IsControlledBy(o, c) {
 			continue // somebody else's
 		}
@@ -105,6 +112,9 @@ func (w *world) seeEtcd() {
 			m.listed = l
 		case name == "":
 			w.foreign = append(w.foreign, fmt.Sprintf("%s (%x)", l.Name, l.ID))
+			if !l.Learner {
+				w.foreignVoters++
+			}
 		default:
 			w.strays = append(w.strays, plan.Stray{ID: l.ID, Name: name, Learner: l.Learner})
 		}
@@ -143,6 +153,8 @@ func (w *world) judge(m *member) {
 		m.problem = "it has no pod"
 	case m.pod.DeletionTimestamp != nil:
 		m.problem = "its pod ends"
+	case ended(m.pod):
+		m.problem = clipped("its pod has ended: " + m.pod.Status.Reason + " " + m.pod.Status.Message)
 	case m.lost != "":
 		m.problem = m.lost
 	case !asked || seen.URL != clientURL(w.c, m.pod):
@@ -183,26 +195,32 @@ func (w *world) choose() {
 // changing says whether members are on their way to something that they did not run before.
 func (w *world) changing() bool { return w.current != "" && w.current != w.hash }
 
-// trying says whether a member runs a change that never was healthy: that is the fault of the change.
+// trying says whether a member runs a change under which no member was ever healthy: that is the fault of the change.
 func (w *world) trying(m *member) bool {
-	return w.changing() && render.Hash(&m.o.Spec.Template) == w.hash && m.o.Status.HealthyHash != w.hash
+	return w.changing() && render.Hash(&m.o.Spec.Template) == w.hash &&
+		!slices.ContainsFunc(w.members, func(m *member) bool { return m.o.Status.HealthyHash == w.hash })
 }
 
 // plan is what is known of the cluster, as decisions need it.
 func (w *world) plan() *plan.Cluster {
 	p := &plan.Cluster{
 		Replicas: replicasOf(w.c), Formed: w.c.Status.ClusterID != "", Known: w.report.Known, Target: w.hash,
-		ReplaceAfter: durationOf(w.c.Spec.SelfHeal.ReplaceAfter, 5*time.Minute), Strays: w.strays,
+		ReplaceAfter: durationOf(w.c.Spec.SelfHeal.ReplaceAfter, 5*time.Minute), Strays: w.strays, ForeignVoters: w.foreignVoters,
+	}
+	if w.c.Status.Recovery != nil {
+		p.Survivor = w.c.Status.Recovery.Survivor
 	}
 	for _, m := range w.members {
 		one := plan.Member{
 			Name: m.o.Name, Number: m.number, State: stateOf(m.o), Removing: m.o.DeletionTimestamp != nil, Hash: render.Hash(&m.o.Spec.Template),
-			Healthy: m.healthy, Leader: m.healthy && m.seen.Leader == m.seen.ID, Lost: m.lost, Zone: m.zone, Trying: w.trying(m),
+			Healthy: m.healthy, Leader: m.healthy && m.seen.Leader == m.seen.ID, Lost: m.lost, Zone: m.zone, Trying: w.trying(m), Ready: isReady(m.pod),
 		}
 		switch {
 		case m.pod == nil:
 		case m.pod.DeletionTimestamp != nil:
 			one.Pod = plan.PodLeaving
+		case ended(m.pod):
+			one.Pod = plan.PodEnded
 		default:
 			one.Pod = plan.PodThere
 		}
@@ -211,6 +229,9 @@ func (w *world) plan() *plan.Cluster {
 			if w.mustRestart(m) {
 				one.PodHash = "" // a new pod has the CAs that there are now
 			}
+		}
+		if recovery := w.c.Status.Recovery; recovery != nil && m.pod != nil {
+			one.Alone = m.pod.Annotations[render.AnnotationAlone] == recovery.Token
 		}
 		if m.listed != nil {
 			one.Listed, one.Learner = true, m.listed.Learner
@@ -265,6 +286,18 @@ func lost(pod *corev1.Pod) string {
 	return ""
 }
 
+// isReady says whether a pod's node finds it ready.
+func isReady(pod *corev1.Pod) bool {
+	return pod != nil && pod.DeletionTimestamp == nil && slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+	})
+}
+
+// ended says whether a pod has ended for good, as one does that was evicted. Its containers do not start again.
+func ended(pod *corev1.Pod) bool {
+	return pod.Status.Phase == corev1.PodFailed || pod.Status.Phase == corev1.PodSucceeded
+}
+
 // waiting is why a pod does not run; empty: it does, or says nothing.
 func waiting(pod *corev1.Pod) string {
 	if pod == nil {
@@ -291,7 +324,7 @@ func waiting(pod *corev1.Pod) string {
 
 // clientURL is where a member's pod listens to clients; empty: it has no address yet.
 func clientURL(c *v1alpha1.EtcdCluster, pod *corev1.Pod) string {
-	if pod == nil || pod.Status.PodIP == "" || pod.DeletionTimestamp != nil {
+	if pod == nil || pod.Status.PodIP == "" || pod.DeletionTimestamp != nil || ended(pod) { // whose address may be another's now
 		return ""
 	}
 	s := "https"

@@ -309,6 +309,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: observedGeneration
       type:
         scalar: numeric
+    - name: recovery
+      type:
+        namedType: io.gridrouter.deploy.api.v1alpha1.EtcdRecovery
     - name: refused
       type:
         namedType: io.gridrouter.deploy.api.v1alpha1.EtcdRefusedChange
@@ -469,6 +472,31 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: snapshotCount
       type:
         scalar: numeric
+- name: io.gridrouter.deploy.api.v1alpha1.EtcdQuorumLoss
+  map:
+    fields:
+    - name: after
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
+      default: 10m
+    - name: policy
+      type:
+        namedType: io.gridrouter.deploy.api.v1alpha1.EtcdQuorumPolicy
+      default: Manual
+- name: io.gridrouter.deploy.api.v1alpha1.EtcdQuorumPolicy
+  scalar: string
+- name: io.gridrouter.deploy.api.v1alpha1.EtcdRecovery
+  map:
+    fields:
+    - name: since
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: survivor
+      type:
+        scalar: string
+    - name: token
+      type:
+        scalar: string
 - name: io.gridrouter.deploy.api.v1alpha1.EtcdRefusedChange
   map:
     fields:
@@ -493,6 +521,10 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
       default: 10m
+    - name: quorumLoss
+      type:
+        namedType: io.gridrouter.deploy.api.v1alpha1.EtcdQuorumLoss
+      default: {}
     - name: replaceAfter
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration

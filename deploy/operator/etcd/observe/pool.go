@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -28,6 +30,16 @@ const (
 	figuresRest = 30 * time.Second // how often figures alone are told
 )
 
+// Bounds of what is taken from a member, whose image whoever asks for a cluster chooses.
+const (
+	mostBytes      = 1 << 20 // of one answer; a list of seven members has less than two kilobytes
+	mostMembers    = 64
+	mostAlarms     = 4
+	mostComplaints = 4
+	mostText       = 64 // of a version
+	mostComplaint  = 512
+)
+
 // Target is how the members of a cluster are reached.
 type Target struct {
 	// Endpoints are the members' client URLs, by name.
@@ -35,6 +47,9 @@ type Target struct {
 	// TLS is how they are known, by RootCAs and ServerName, which all of them bear; nil: not at all. Secret names the certificates in it: another name, another TLS.
 	TLS    *tls.Config
 	Secret string
+	// ClusterID is the id of the cluster in hexadecimal digits: what others say of their members is not taken. Empty: it is
+	// not known yet.
+	ClusterID string
 	// Username and Password log in; empty: nobody does.
 	Username, Password string
 }
@@ -95,9 +110,13 @@ func (p *Pool) Follow(id string, target Target, every time.Duration, changed fun
 	c := p.clusters[id]
 	if c == nil {
 		ctx, stop := context.WithCancel(p.ctx)
-		c = &cluster{clients: map[string]*clientv3.Client{}, issuers: map[string]string{}, wake: make(chan struct{}, 1), stop: stop}
+		c = &cluster{
+			target: target, every: every, changed: changed, clients: map[string]*clientv3.Client{}, issuers: map[string]string{},
+			wake: make(chan struct{}, 1), stop: stop,
+		}
 		p.clusters[id] = c
 		p.running.Go(func() { c.run(ctx) })
+		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -250,7 +269,7 @@ func (c *cluster) clientAt(name string) (*clientv3.Client, string, error) {
 	client, err := clientv3.New(clientv3.Config{
 		Endpoints: []string{url}, TLS: secured, Username: c.target.Username, Password: c.target.Password,
 		DialTimeout: askFor, DialKeepAliveTime: 10 * time.Second, DialKeepAliveTimeout: 3 * time.Second, PermitWithoutStream: true,
-		MaxUnaryRetries: 1, Logger: zap.NewNop(),
+		MaxUnaryRetries: 1, Logger: zap.NewNop(), MaxCallSendMsgSize: mostBytes / 2, MaxCallRecvMsgSize: mostBytes,
 		DialOptions: []grpc.DialOption{
 			grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.5, MaxDelay: 2 * time.Second}, MinConnectTimeout: askFor}),
 			grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 3 * time.Second, PermitWithoutStream: true}),
@@ -285,6 +304,10 @@ func (c *cluster) run(ctx context.Context) {
 // note keeps a report, tells of it if it is news, and says when to ask again.
 func (c *cluster) note(report Report) time.Duration {
 	c.mu.Lock()
+	if c.known && report.began.Before(c.report.began) { // both ask at once, and the older question was answered last
+		defer c.mu.Unlock()
+		return c.every
+	}
 	news := !c.known || c.report.digest() != report.digest()
 	if !news && c.report.figures() != report.figures() && report.At.Sub(c.told) >= figuresRest {
 		news = true
@@ -310,9 +333,10 @@ func (c *cluster) ask(ctx context.Context) Report {
 	for name := range c.target.Endpoints {
 		names = append(names, name)
 	}
+	id := c.target.ClusterID
 	c.mu.Unlock()
 	slices.Sort(names)
-	report := Report{Members: map[string]Member{}, Alarms: map[uint64][]string{}}
+	report := Report{began: time.Now(), Members: map[string]Member{}, Alarms: map[uint64][]string{}}
 	var asked sync.WaitGroup
 	var mu sync.Mutex
 	for _, name := range names {
@@ -325,7 +349,9 @@ func (c *cluster) ask(ctx context.Context) Report {
 	}
 	asked.Wait()
 	for _, name := range names {
-		if m := report.Members[name]; m.Err == nil && m.Leader != 0 && !m.Learner && c.askList(ctx, name, &report) {
+		m := report.Members[name]
+		ours := id == "" || id == strconv.FormatUint(m.ClusterID, 16)
+		if m.Err == nil && ours && m.Leader != 0 && !m.Learner && c.askList(ctx, name, &report) {
 			break
 		}
 	}
@@ -350,9 +376,22 @@ func (c *cluster) askMember(ctx context.Context, name string) Member {
 	issuer := c.issuers[name]
 	c.mu.Unlock()
 	return Member{
-		URL: url, Issuer: issuer, ID: s.Header.MemberId, ClusterID: s.Header.ClusterId, Leader: s.Leader, Version: s.Version, StorageVersion: s.StorageVersion,
-		DBBytes: s.DbSize, InUseBytes: s.DbSizeInUse, Index: s.RaftIndex, Applied: s.RaftAppliedIndex, Learner: s.IsLearner, Errors: s.Errors,
+		URL: url, Issuer: issuer, ID: s.GetHeader().GetMemberId(), ClusterID: s.GetHeader().GetClusterId(), Leader: s.Leader,
+		Version: cut(s.Version, mostText), StorageVersion: cut(s.StorageVersion, mostText),
+		DBBytes: s.DbSize, InUseBytes: s.DbSizeInUse, Index: s.RaftIndex, Applied: s.RaftAppliedIndex, Learner: s.IsLearner, Errors: complaints(s.Errors),
 	}
+}
+
+func cut(text string, most int) string {
+	return strings.Clone(strings.ToValidUTF8(text[:min(len(text), most)], ""))
+}
+
+func complaints(all []string) []string {
+	few := make([]string, 0, min(len(all), mostComplaints))
+	for _, one := range all[:min(len(all), mostComplaints)] {
+		few = append(few, cut(one, mostComplaint))
+	}
+	return few
 }
 
 // askList asks a majority, through one member, for the list of members and their alarms.
@@ -364,7 +403,7 @@ func (c *cluster) askList(ctx context.Context, name string, into *Report) bool {
 		return false
 	}
 	members, err := client.MemberList(ctx)
-	if err != nil {
+	if err != nil || len(members.Members) > mostMembers {
 		return false
 	}
 	into.Known, into.List = true, nil
@@ -374,7 +413,9 @@ func (c *cluster) askList(ctx context.Context, name string, into *Report) bool {
 	sortList(into.List)
 	if alarms, err := client.AlarmList(ctx); err == nil {
 		for _, a := range alarms.Alarms {
-			into.Alarms[a.MemberID] = append(into.Alarms[a.MemberID], a.Alarm.String())
+			if raised := into.Alarms[a.MemberID]; len(raised) < mostAlarms && len(into.Alarms) <= mostMembers {
+				into.Alarms[a.MemberID] = append(raised, a.Alarm.String())
+			}
 		}
 	}
 	return true

@@ -54,7 +54,7 @@ func TestAMemberIsSeenAsItIsAndAsItChanges(t *testing.T) {
 	}
 	before := told.Load()
 	s.Stop()
-	report = reported(t, p, "its end is seen", func(r observe.Report) bool { return !r.Known })
+	report = reported(t, p, "its end is seen", func(r observe.Report) bool { return !r.Known && r.Members["one"].Err != nil })
 	if healthy, _ := report.Healthy("one"); healthy {
 		t.Error("a member that ended is healthy")
 	}
@@ -93,7 +93,9 @@ func TestAtRestNobodyIsToldAnything(t *testing.T) {
 	t.Cleanup(p.Close)
 	var told atomic.Int64
 	p.Follow("a", observe.Target{Endpoints: map[string]string{"one": s.URL}}, quick, func() { told.Add(1) })
-	first := reported(t, p, "a report", func(r observe.Report) bool { return r.Known })
+	// etcd agrees on the version of its data some seconds after it began.
+	first := reported(t, p, "a report", func(r observe.Report) bool { return r.Known && r.Members["one"].StorageVersion != "" })
+	testkit.Eventually(t, "it is told", func() bool { return told.Load() > 1 })
 	before := told.Load()
 	reported(t, p, "twenty more", func(r observe.Report) bool { return r.At.Sub(first.At) > 20*quick })
 	if more := told.Load() - before; more > 0 {

@@ -46,6 +46,8 @@ type Listed struct {
 type Report struct {
 	// At is when.
 	At time.Time
+	// began is when the members were asked first.
+	began time.Time
 	// Members are by name.
 	Members map[string]Member
 	// List is etcd's list of members, by a read that a majority confirmed. Known says that there was one.

@@ -67,10 +67,15 @@ type Cluster struct {
 	Target string
 	// ReplaceAfter is after what time a member that is not healthy is replaced.
 	ReplaceAfter time.Duration
+	// Survivor is the member that the cluster is to go on with, since no majority is left; empty: none is.
+	Survivor string
 	// Members have an EtcdMember.
 	Members []Member
 	// Strays are in etcd's list, have a name that the operator gives, and no EtcdMember.
 	Strays []Stray
+	// ForeignVoters are so many more in etcd's list, which the operator did not make and does not ask: they count as not
+	// healthy.
+	ForeignVoters int
 }
 
 // Stray is a member in etcd's list alone.
@@ -89,6 +94,7 @@ const (
 	PodAbsent Pod = iota
 	PodThere
 	PodLeaving
+	PodEnded // it ended for good, such as by an eviction, and is not deleted
 )
 
 // State is how far a member is, by its EtcdMember.
@@ -117,6 +123,8 @@ type Member struct {
 	// Healthy says that it answers, has its right identity and has what the others have.
 	Healthy bool
 	Leader  bool
+	// Alone says that its pod was made to be the only member.
+	Alone bool
 	// Lost says why its data is gone, or not its own; empty: it is not.
 	Lost string
 	// UnhealthyFor is for how long it is not healthy.
@@ -124,7 +132,9 @@ type Member struct {
 	// Trying says that it runs a change under which no member was healthy yet: what keeps it from that is the change, not
 	// the member.
 	Trying bool
-	Zone   string
+	// Ready says that its pod is ready: its node sees it answer by a majority, whether or not the operator reaches it.
+	Ready bool
+	Zone  string
 }
 
 // Decide returns the next step.
@@ -135,8 +145,11 @@ func Decide(c *Cluster) Step {
 	if c.Replicas == 0 {
 		return c.hibernate()
 	}
+	if c.Survivor != "" && !c.Known {
+		return c.recover()
+	}
 	for _, rule := range []func() *Step{
-		c.start, c.repairWithoutMajority, c.unknown, c.mark, c.finishRemovals, c.removeStrays, c.discard, c.replace, c.join, c.promote, c.update, c.scale,
+		c.start, c.repairWithoutMajority, c.unknown, c.mark, c.finishRemovals, c.removeStrays, c.discard, c.replace, c.surplus, c.join, c.promote, c.update, c.scale, c.unsettled,
 	} {
 		if step := rule(); step != nil {
 			return *step
@@ -155,6 +168,8 @@ func (c *Cluster) form() Step {
 	}
 	seed := &c.Members[0]
 	switch {
+	case seed.Pod == PodEnded:
+		return Step{Act: StopPod, Member: seed.Name, Why: "it has ended, and does not start again by itself"}
 	case seed.Removing && seed.Pod == PodThere:
 		return Step{Act: StopPod, Member: seed.Name, Why: "it is removed before it formed the cluster"}
 	case seed.Removing && seed.Pod == PodAbsent:
@@ -175,17 +190,50 @@ func (c *Cluster) form() Step {
 func (c *Cluster) hibernate() Step {
 	leaderLast := func(a, b Member) int { return boolean(a.Leader) - boolean(b.Leader) }
 	for _, m := range slices.SortedStableFunc(slices.Values(c.Members), leaderLast) {
-		if m.Pod == PodThere {
+		if m.Pod == PodThere || m.Pod == PodEnded {
 			return Step{Act: StopPod, Member: m.Name, Why: "the cluster hibernates"}
 		}
 	}
 	return Step{Act: Wait, Why: "the cluster hibernates: its volumes keep the data"}
 }
 
-// start makes the pods of members that etcd knows and that have none.
+// recover has the cluster go on with one member. No other one may run meanwhile, nor come back afterwards with what it
+// had: they would be a majority of the cluster as it was, and there would be two.
+func (c *Cluster) recover() Step {
+	for i := range c.Members {
+		switch m := &c.Members[i]; {
+		case m.Name == c.Survivor:
+		case m.Pod == PodThere || m.Pod == PodEnded:
+			return Step{Act: StopPod, Member: m.Name, Why: "the cluster goes on with " + c.Survivor + " alone"}
+		case m.Pod == PodLeaving:
+			return Step{Act: Wait, Why: "the cluster goes on with " + c.Survivor + " once " + m.Name + " has ended; if its node is gone for good, delete the node or the pod by force"}
+		case !m.Removing:
+			return Step{Act: Remove, Member: m.Name, Why: "the cluster goes on with " + c.Survivor + " alone"}
+		}
+	}
+	for i := range c.Members {
+		switch m := &c.Members[i]; {
+		case m.Name != c.Survivor:
+		case m.Pod == PodAbsent:
+			return Step{Act: StartPod, Member: m.Name, Why: "it goes on alone, since no majority was left"}
+		case m.Pod == PodEnded || m.Pod == PodThere && !m.Alone:
+			return Step{Act: StopPod, Member: m.Name, Why: "it is to go on alone, since no majority is left"}
+		default:
+			return Step{Act: Wait, Why: "the cluster goes on with " + m.Name + " alone, which starts"}
+		}
+	}
+	return Step{Act: Wait, Why: "the member that the cluster was to go on with is gone: " + c.Survivor}
+}
+
+// start makes the pods of members that etcd knows and that have none. What is left of a pod that has ended goes first.
 func (c *Cluster) start() *Step {
 	for i := range c.Members {
-		if m := &c.Members[i]; m.Pod == PodAbsent && m.State != New && (!m.Removing || m.Listed && m.Lost == "") {
+		m := &c.Members[i]
+		if m.Pod == PodEnded {
+			return &Step{Act: StopPod, Member: m.Name, Why: "it has ended, and does not start again by itself"}
+		}
+		needed := !c.Known || m.Listed && m.Lost == "" // who is listed is not known where no majority answers
+		if m.Pod == PodAbsent && m.State != New && (!m.Removing || needed) {
 			return &Step{Act: StartPod, Member: m.Name, Why: "it has no pod"}
 		}
 	}
@@ -193,15 +241,18 @@ func (c *Cluster) start() *Step {
 }
 
 // repairWithoutMajority gives members that are not healthy what they are to run, where no majority answers: they cannot
-// get worse by that, and one that was changed for the worse comes back by the change that mends it.
+// get worse by that, and one that was changed for the worse comes back by the change that mends it. Those that their nodes
+// see serve are changed one at a time, while all do.
 func (c *Cluster) repairWithoutMajority() *Step {
 	if c.Known {
 		return nil
 	}
+	allReady := !slices.ContainsFunc(c.Members, func(m Member) bool { return !m.Ready })
 	for i := range c.Members {
 		m := &c.Members[i]
 		switch {
 		case m.Removing || m.Healthy || m.UnhealthyFor < patience:
+		case m.Ready && !allReady: // there is a majority, which only the operator does not reach
 		case m.Hash != c.Target:
 			return &Step{Act: Update, Member: m.Name, Why: "it is not healthy, and no majority is lost by it"}
 		case m.Pod == PodThere && m.PodHash != m.Hash:
@@ -255,7 +306,7 @@ func (c *Cluster) finishRemovals() *Step {
 		case m.Pod == PodThere:
 			return &Step{Act: StopPod, Member: m.Name, Why: "it was taken out of the cluster"}
 		case m.Pod == PodLeaving:
-			return &Step{Act: Wait, Why: m.Name + " ends"}
+			continue // it may never end, where its node is gone: the others do not wait for it
 		default:
 			return &Step{Act: Release, Member: m.Name, Why: "it was taken out of the cluster, and has ended"}
 		}
@@ -313,7 +364,7 @@ func (c *Cluster) votes(but string) (healthy, voters int) {
 			healthy += boolean(stray.Healthy)
 		}
 	}
-	return healthy, voters
+	return healthy, voters + c.ForeignVoters
 }
 
 // successor is a healthy voter that may lead in place of another one: of those that are what they are to be the
@@ -368,7 +419,7 @@ func (c *Cluster) replace() *Step {
 	sick := make([]*Member, 0, 1)
 	for i := range c.Members {
 		m := &c.Members[i]
-		if m.Listed && !m.Removing && (m.Lost != "" || !m.Healthy && !m.Trying && c.ReplaceAfter > 0 && m.UnhealthyFor > c.ReplaceAfter) {
+		if m.Listed && !m.Removing && (m.Lost != "" || !m.Healthy && !m.Ready && !m.Trying && c.ReplaceAfter > 0 && m.UnhealthyFor > c.ReplaceAfter) {
 			sick = append(sick, m)
 		}
 	}
@@ -386,6 +437,19 @@ func (c *Cluster) replace() *Step {
 	return nil
 }
 
+// surplus begins to remove members that have no vote yet and are not wanted any more: nobody waits for them to get one.
+func (c *Cluster) surplus() *Step {
+	if c.staying() <= c.Replicas {
+		return nil
+	}
+	for i := range slices.Backward(c.Members) {
+		if m := &c.Members[i]; !m.Removing && (m.Listed && m.Learner || !m.Listed && m.State == New) {
+			return &Step{Act: Remove, Member: m.Name, Why: "it has no vote yet, and is not wanted any more"}
+		}
+	}
+	return nil
+}
+
 // join tells etcd of a member that is to come, one at a time.
 func (c *Cluster) join() *Step {
 	learner := slices.ContainsFunc(c.Members, func(m Member) bool { return m.Listed && m.Learner }) ||
@@ -393,7 +457,9 @@ func (c *Cluster) join() *Step {
 	for i := range c.Members {
 		m := &c.Members[i]
 		switch {
-		case m.Listed || m.State != New || m.Removing:
+		case m.State != New || m.Removing:
+		case m.Listed:
+			return &Step{Act: AddLearner, Member: m.Name, Why: "etcd knows it, which was not written down"}
 		case m.Hash != c.Target:
 			return &Step{Act: Update, Member: m.Name, Why: "the spec has changed before it joined"}
 		case learner:
@@ -438,6 +504,9 @@ func (c *Cluster) update() *Step {
 		}
 		if c.settled(m) {
 			continue
+		}
+		if healthy, voters := c.votes(""); !m.Healthy && m.Ready && !m.Learner && healthy < quorum(voters) {
+			continue // a majority answers, so that it is one of those who make it
 		}
 		if healthy, others := c.votes(m.Name); m.Healthy && !m.Learner && others > 0 && (healthy < others || healthy < quorum(others+1)) {
 			return nil // the others are no majority without it, or about to be none
@@ -489,8 +558,21 @@ func (c *Cluster) scale() *Step {
 		return &Step{Act: Remove, Member: m.Name, Why: fmt.Sprintf("%d members are there, and %d are wanted", staying, c.Replicas)}
 	}
 	for i := range c.Members {
-		if m := &c.Members[i]; m.Removing {
+		switch m := &c.Members[i]; {
+		case m.Removing && !m.Listed:
+			return &Step{Act: Wait, Why: m.Name + " ends"}
+		case m.Removing:
 			return &Step{Act: Wait, Why: m.Name + " is removed once a majority of the others is healthy"}
+		}
+	}
+	return nil
+}
+
+// unsettled says that members are not what they are to be, and that this has to wait.
+func (c *Cluster) unsettled() *Step {
+	for i := range c.Members {
+		if m := &c.Members[i]; !c.settled(m) {
+			return &Step{Act: Wait, Why: m.Name + " is changed once all other voters are healthy"}
 		}
 	}
 	return nil
@@ -530,7 +612,7 @@ func (c *Cluster) dispensable() *Member {
 func quorum(voters int) int { return voters/2 + 1 }
 
 // MinAvailable is how many members node drains must leave: a majority of the voters that there are, or will be, so that
-// the budget is right before each change. One member alone bears no drain, but keeps no node from being drained.
+// the budget is right before each change. Voters without an EtcdMember count too, as ones that may not answer. One member alone bears no drain, but keeps no node from being drained.
 func MinAvailable(c *Cluster) int {
 	voters := 0
 	for i := range c.Members {
@@ -541,7 +623,11 @@ func MinAvailable(c *Cluster) int {
 	if voters <= 1 || c.Replicas == 0 {
 		return 0
 	}
-	return quorum(voters)
+	others := c.ForeignVoters
+	for _, stray := range c.Strays {
+		others += boolean(!stray.Learner)
+	}
+	return min(voters, quorum(voters+others)) // drains end no pods but those of members
 }
 
 func boolean(b bool) int {

@@ -18,7 +18,9 @@ type world struct {
 	bad string
 	// wiped are members whose data is gone.
 	wiped map[string]bool
-	acts  []string
+	// dead is a member whose pod never ends, since its node is gone.
+	dead string
+	acts []string
 }
 
 func newWorld(t *testing.T, replicas int) *world {
@@ -26,18 +28,25 @@ func newWorld(t *testing.T, replicas int) *world {
 }
 
 func (w *world) member(name string) *Member {
-	i := slices.IndexFunc(w.c.Members, func(m Member) bool { return m.Name == name })
-	if i < 0 {
+	m := w.named(name)
+	if m == nil {
 		w.t.Fatalf("no member %q", name)
 	}
-	return &w.c.Members[i]
+	return m
+}
+
+func (w *world) named(name string) *Member {
+	if i := slices.IndexFunc(w.c.Members, func(m Member) bool { return m.Name == name }); i >= 0 {
+		return &w.c.Members[i]
+	}
+	return nil
 }
 
 // settle brings what runs by itself to its end: pods start and stop, members catch up, one leads.
 func (w *world) settle() {
 	for i := range w.c.Members {
 		m := &w.c.Members[i]
-		if m.Pod == PodLeaving {
+		if m.Pod == PodLeaving && m.Name != w.dead {
 			m.Pod, m.PodHash = PodAbsent, ""
 		}
 		m.Lost = ""
@@ -61,6 +70,18 @@ func (w *world) settle() {
 	}
 }
 
+// decide decides by what the reconciler would know: nothing of etcd's list where no majority answers.
+func (w *world) decide() Step {
+	c := w.c
+	if !c.Known {
+		c.Members = slices.Clone(c.Members)
+		for i := range c.Members {
+			c.Members[i].Listed, c.Members[i].Learner = false, false
+		}
+	}
+	return Decide(&c)
+}
+
 // carryOut does what a step says, as etcd and Kubernetes would, and holds it against what must never be done.
 func (w *world) carryOut(s Step) {
 	w.t.Helper()
@@ -82,7 +103,17 @@ func (w *world) carryOut(s Step) {
 		m.Listed, m.Learner, m.State = true, true, Joining
 	case StartPod:
 		m := w.member(s.Member)
-		m.Pod, m.PodHash = PodThere, m.Hash
+		m.Pod, m.PodHash, m.Alone = PodThere, m.Hash, w.c.Survivor == m.Name
+		if m.Alone {
+			for i := range w.c.Members {
+				if o := &w.c.Members[i]; o.Name != m.Name {
+					if o.Pod != PodAbsent || !o.Removing {
+						w.t.Fatalf("%s runs, or may run again, while %s is made the only member", o.Name, m.Name)
+					}
+					o.Listed = false
+				}
+			}
+		}
 		if !w.c.Formed {
 			m.Listed, m.State, w.c.Formed = true, Joining, true
 		}
@@ -130,7 +161,7 @@ func (w *world) converge() int {
 	w.t.Helper()
 	for n := range 500 {
 		w.settle()
-		s := Decide(&w.c)
+		s := w.decide()
 		w.carryOut(s)
 		if s.Act == Wait && !slices.ContainsFunc(w.c.Members, func(m Member) bool { return m.Pod == PodLeaving }) {
 			return n
@@ -252,6 +283,31 @@ func TestNothingIsRemovedWhereNoMajorityIsLeft(t *testing.T) {
 	}
 }
 
+func TestTheClusterGoesOnWithItsSurvivorOnceNoOtherMemberRuns(t *testing.T) {
+	for _, size := range []int{3, 5, 7} {
+		w := newWorld(t, size)
+		w.converge()
+		for i := range size/2 + 1 {
+			w.wiped[fmt.Sprintf("m%d", i)] = true
+		}
+		w.converge()
+		w.c.Survivor = fmt.Sprintf("m%d", size-1)
+		for range 200 {
+			w.settle()
+			if w.c.Known && !slices.ContainsFunc(w.c.Members, func(m Member) bool { return m.Removing }) {
+				w.c.Survivor = ""
+			}
+			w.carryOut(Decide(&w.c))
+		}
+		if err := w.isWhole(); err != nil {
+			t.Error(err)
+		}
+		if !slices.ContainsFunc(w.c.Members, func(m Member) bool { return m.Name == fmt.Sprintf("m%d", size-1) }) {
+			t.Error("the survivor is gone")
+		}
+	}
+}
+
 func TestAMemberThatAPersonDeletesIsReplacedBeforeItGoes(t *testing.T) {
 	for _, size := range []int{1, 3, 5} {
 		w := newWorld(t, size)
@@ -262,7 +318,7 @@ func TestAMemberThatAPersonDeletesIsReplacedBeforeItGoes(t *testing.T) {
 		least := size
 		for range 200 {
 			w.settle()
-			w.carryOut(Decide(&w.c))
+			w.carryOut(w.decide())
 			_, voters := w.c.votes("")
 			least = min(least, voters)
 		}
@@ -305,7 +361,7 @@ func TestDrainsLeaveAMajorityAtEachStep(t *testing.T) {
 		w.c.Replicas = size
 		for range 100 {
 			w.settle()
-			w.carryOut(Decide(&w.c))
+			w.carryOut(w.decide())
 			if _, voters := w.c.votes(""); voters > 1 && MinAvailable(&w.c) < quorum(voters) {
 				t.Fatalf("%d of %d voters would be left: %v", MinAvailable(&w.c), voters, w.acts)
 			}
@@ -323,7 +379,7 @@ func TestWhateverHappensTheClusterComesToWhatIsWanted(t *testing.T) {
 		for range 40 {
 			for range rng.IntN(12) {
 				w.settle()
-				w.carryOut(Decide(&w.c))
+				w.carryOut(w.decide())
 			}
 			w.settle()
 			w.hurt(rng)

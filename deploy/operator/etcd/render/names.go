@@ -35,6 +35,8 @@ const (
 	AnnotationJoined = member.Joined
 	// AnnotationTrust, on a pod, names the CAs that its etcd has read, which it does when it starts.
 	AnnotationTrust = "gridrouter.io/etcd-trust"
+	// AnnotationAlone, on a pod, names the recovery by which its member is made the only one of its cluster.
+	AnnotationAlone = "gridrouter.io/etcd-alone"
 	// AnnotationRemoved, on a volume's claim, is when its member was removed, as RFC 3339 has it.
 	AnnotationRemoved = "gridrouter.io/etcd-removed"
 )

@@ -38,6 +38,8 @@ type PodFacts struct {
 	Joined string
 	// Trust is the value of [AnnotationTrust]; empty: there is no TLS.
 	Trust string
+	// Alone names the recovery by which the member is made the only one of its cluster; empty: it is not.
+	Alone string
 }
 
 // Pod is the pod of a member.
@@ -50,7 +52,7 @@ func Pod(c *v1alpha1.EtcdCluster, m *v1alpha1.EtcdMember, defaults Defaults, fac
 			Name: "tools", Image: defaults.ToolsImage, Args: []string{"etcd", "install", toolsFolder},
 			VolumeMounts: []corev1.VolumeMount{{Name: "tools", MountPath: toolsFolder}}, SecurityContext: confined(),
 		}},
-		Containers:         []corev1.Container{container(c, m, defaults)},
+		Containers:         []corev1.Container{container(c, m, defaults, facts)},
 		Volumes:            volumes(c, m),
 		EnableServiceLinks: &no, AutomountServiceAccountToken: &no, TerminationGracePeriodSeconds: &seconds,
 		SecurityContext: &corev1.PodSecurityContext{
@@ -61,7 +63,7 @@ func Pod(c *v1alpha1.EtcdCluster, m *v1alpha1.EtcdMember, defaults Defaults, fac
 		TopologySpreadConstraints: spread(c.Name, t.Placement.Zones),
 	}
 	about := map[string]string{AnnotationTemplate: Hash(t)}
-	for name, value := range map[string]string{AnnotationJoined: facts.Joined, AnnotationTrust: facts.Trust} {
+	for name, value := range map[string]string{AnnotationJoined: facts.Joined, AnnotationTrust: facts.Trust, AnnotationAlone: facts.Alone} {
 		if value != "" {
 			about[name] = value
 		}
@@ -86,7 +88,7 @@ func confined() *corev1.SecurityContext {
 	return &corev1.SecurityContext{AllowPrivilegeEscalation: &no, ReadOnlyRootFilesystem: &yes, Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}}}
 }
 
-func container(c *v1alpha1.EtcdCluster, m *v1alpha1.EtcdMember, defaults Defaults) corev1.Container {
+func container(c *v1alpha1.EtcdCluster, m *v1alpha1.EtcdMember, defaults Defaults, facts PodFacts) corev1.Container {
 	t := &m.Spec.Template
 	image := defaults.EtcdImage
 	if t.Image != "" {
@@ -104,11 +106,13 @@ func container(c *v1alpha1.EtcdCluster, m *v1alpha1.EtcdMember, defaults Default
 			PeriodSeconds: every, FailureThreshold: failures, TimeoutSeconds: 5,
 		}
 	}
+	run := []string{toolsFolder + "/gridrouter", "etcd", "run", "--data-dir=" + dataFolder, "--pod-info=" + aboutFolder + "/annotations"}
+	if facts.Alone != "" {
+		run = append(run, "--force-new-cluster="+facts.Alone)
+	}
 	return corev1.Container{
 		Name: Container, Image: image + ":v" + t.Version,
-		Command: append([]string{
-			toolsFolder + "/gridrouter", "etcd", "run", "--data-dir=" + dataFolder, "--pod-info=" + aboutFolder + "/annotations", "--", "/usr/local/bin/etcd",
-		}, args(c, m)...),
+		Command: append(append(run, "--", "/usr/local/bin/etcd"), args(c, m, defaults)...),
 		Ports: []corev1.ContainerPort{
 			{Name: "client", ContainerPort: ClientPort}, {Name: "peer", ContainerPort: PeerPort}, {Name: "metrics", ContainerPort: MetricsPort},
 		},
@@ -121,17 +125,20 @@ func container(c *v1alpha1.EtcdCluster, m *v1alpha1.EtcdMember, defaults Default
 }
 
 // args are the flags of etcd.
-func args(c *v1alpha1.EtcdCluster, m *v1alpha1.EtcdMember) []string {
+func args(c *v1alpha1.EtcdCluster, m *v1alpha1.EtcdMember, defaults Defaults) []string {
 	state, peers := "existing", strings.Join(m.Status.Peers, ",")
 	if m.Spec.Seed {
 		state, peers = "new", m.Name+"="+PeerURL(c, m.Name)
 	}
-	s, host := scheme(c), HostOf(c, m.Name)
+	s, host, every := scheme(c), HostOf(c, m.Name), "0.0.0.0"
+	if defaults.IPv6 {
+		every = "[::]" // which is those of IPv4 too, where there are any
+	}
 	all := []string{
 		"--name=" + m.Name, "--initial-cluster-state=" + state, "--initial-cluster=" + peers,
 		"--initial-cluster-token=" + string(c.UID), "--initial-advertise-peer-urls=" + PeerURL(c, m.Name),
-		fmt.Sprintf("--listen-peer-urls=%s://0.0.0.0:%d", s, PeerPort), fmt.Sprintf("--listen-client-urls=%s://0.0.0.0:%d", s, ClientPort),
-		fmt.Sprintf("--advertise-client-urls=%s://%s:%d", s, host, ClientPort), fmt.Sprintf("--listen-metrics-urls=http://0.0.0.0:%d", MetricsPort),
+		fmt.Sprintf("--listen-peer-urls=%s://%s:%d", s, every, PeerPort), fmt.Sprintf("--listen-client-urls=%s://%s:%d", s, every, ClientPort),
+		fmt.Sprintf("--advertise-client-urls=%s://%s:%d", s, host, ClientPort), fmt.Sprintf("--listen-metrics-urls=http://%s:%d", every, MetricsPort),
 	}
 	if m.Spec.Template.TLS {
 		for _, of := range []string{"", "peer-"} {

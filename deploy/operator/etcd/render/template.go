@@ -75,4 +75,6 @@ type Defaults struct {
 	EtcdImage string
 	// ToolsImage is an image of gridrouter, with its tag, that has "gridrouter etcd run".
 	ToolsImage string
+	// IPv6 says that pods may have no address of IPv4.
+	IPv6 bool
 }

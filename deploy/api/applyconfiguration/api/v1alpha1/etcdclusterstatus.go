@@ -34,6 +34,8 @@ type EtcdClusterStatusApplyConfiguration struct {
 	Template *EtcdMemberTemplateApplyConfiguration `json:"template,omitempty"`
 	// The change that was taken back last.
 	Refused *EtcdRefusedChangeApplyConfiguration `json:"refused,omitempty"`
+	// The recovery from a lost quorum that goes on. Absent: none does.
+	Recovery *EtcdRecoveryApplyConfiguration `json:"recovery,omitempty"`
 	// The number of the next member; no number is used twice.
 	NextMember *int64 `json:"nextMember,omitempty"`
 	// The members, in the order of their numbers.
@@ -133,6 +135,14 @@ func (b *EtcdClusterStatusApplyConfiguration) WithTemplate(value *EtcdMemberTemp
 // If called multiple times, the Refused field is set to the value of the last call.
 func (b *EtcdClusterStatusApplyConfiguration) WithRefused(value *EtcdRefusedChangeApplyConfiguration) *EtcdClusterStatusApplyConfiguration {
 	b.Refused = value
+	return b
+}
+
+// WithRecovery sets the Recovery field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Recovery field is set to the value of the last call.
+func (b *EtcdClusterStatusApplyConfiguration) WithRecovery(value *EtcdRecoveryApplyConfiguration) *EtcdClusterStatusApplyConfiguration {
+	b.Recovery = value
 	return b
 }
 

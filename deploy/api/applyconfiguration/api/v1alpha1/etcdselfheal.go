@@ -16,6 +16,8 @@ type EtcdSelfHealApplyConfiguration struct {
 	ReplaceAfter *v1.Duration `json:"replaceAfter,omitempty"`
 	// How long a member that was changed may take to get healthy before the change is taken back, from 10s to 24h.
 	ProgressDeadline *v1.Duration `json:"progressDeadline,omitempty"`
+	// What is done when so many members are lost that the others are no majority.
+	QuorumLoss *EtcdQuorumLossApplyConfiguration `json:"quorumLoss,omitempty"`
 }
 
 // EtcdSelfHealApplyConfiguration constructs a declarative configuration of the EtcdSelfHeal type for use with
@@ -37,5 +39,13 @@ func (b *EtcdSelfHealApplyConfiguration) WithReplaceAfter(value v1.Duration) *Et
 // If called multiple times, the ProgressDeadline field is set to the value of the last call.
 func (b *EtcdSelfHealApplyConfiguration) WithProgressDeadline(value v1.Duration) *EtcdSelfHealApplyConfiguration {
 	b.ProgressDeadline = &value
+	return b
+}
+
+// WithQuorumLoss sets the QuorumLoss field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the QuorumLoss field is set to the value of the last call.
+func (b *EtcdSelfHealApplyConfiguration) WithQuorumLoss(value *EtcdQuorumLossApplyConfiguration) *EtcdSelfHealApplyConfiguration {
+	b.QuorumLoss = value
 	return b
 }
