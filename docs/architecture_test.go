@@ -133,6 +133,7 @@ var rooms = []room{
 	{"deploy/operator/etcd/maintain", []string{"deploy/etcd/inspect"}, []string{"k8s.io/", "sigs.k8s.io/", "go.etcd.io/etcd/server/", "github.com/valyala/fasthttp"},
 		"space is kept beside the reconciler, by who knows etcd alone"},
 	{"deploy/operator/etcd/render", []string{"deploy/api", "deploy/etcd/member", "deploy/operator/etcd/pki"}, []string{"github.com/valyala/fasthttp", "go.etcd.io/", "sigs.k8s.io/controller-runtime"}, "what a spec means is pure"},
+	{"deploy/operator/etcd/tasks", []string{"deploy/api", "deploy/etcd/inspect"}, []string{"github.com/valyala/fasthttp", "go.etcd.io/etcd/server/"}, "acts are known by who knows etcd alone; this says when they may be done"},
 	{"deploy/operator/etcd/pki", nil, []string{"github.com/valyala/fasthttp", "k8s.io/", "go.etcd.io/", "go.uber.org/zap"},
 		"certificates are decided by pure code: the Secrets and a clock in, the Secrets out"},
 	{"deploy/operator/fleet/vip", []string{"deploy/api"}, []string{"github.com/valyala/fasthttp", "go.etcd.io/"}, "real servers follow pods and tables, wherever these come from"},

@@ -22,6 +22,7 @@ import (
 	"gridrouter.io/deploy/operator/etcd"
 	"gridrouter.io/deploy/operator/etcd/observe"
 	etcdrender "gridrouter.io/deploy/operator/etcd/render"
+	"gridrouter.io/deploy/operator/etcd/tasks"
 	"gridrouter.io/deploy/operator/fleet"
 	"gridrouter.io/deploy/operator/fleet/render"
 	"gridrouter.io/deploy/operator/fleet/tables"
@@ -79,10 +80,13 @@ func (o *operator) addEtcds() error {
 	defaults := etcdrender.Defaults{
 		EtcdImage: o.config.EtcdImage, ToolsImage: o.config.ToolsImage, IPv6: strings.Contains(o.manager.GetConfig().Host, "["), // by which pods reach it
 	}
-	return etcd.New(etcd.Options{
+	recorder := o.manager.GetEventRecorder("gridrouter-operator")
+	etcds := etcd.New(etcd.Options{
 		Client: reads, Live: o.manager.GetAPIReader(), Nodes: o.manager.GetClient(), Members: members, Namespace: o.config.Namespace,
-		Defaults: defaults, Events: o.manager.GetEventRecorder("gridrouter-operator"),
-	}).SetupWithManager(o.manager, kept)
+		Defaults: defaults, Events: recorder,
+	})
+	acts := tasks.New(tasks.Options{Client: reads, Live: o.manager.GetAPIReader(), Access: etcds.Access, Events: recorder})
+	return errors.Join(etcds.SetupWithManager(o.manager, kept), acts.SetupWithManager(o.manager, kept))
 }
 
 // closing closes a pool at the end.

@@ -74,6 +74,26 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.EtcdSourceApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("EtcdStorage"):
 		return &apiv1alpha1.EtcdStorageApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("EtcdTask"):
+		return &apiv1alpha1.EtcdTaskApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("EtcdTaskCompact"):
+		return &apiv1alpha1.EtcdTaskCompactApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("EtcdTaskDefragment"):
+		return &apiv1alpha1.EtcdTaskDefragmentApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("EtcdTaskHotKeys"):
+		return &apiv1alpha1.EtcdTaskHotKeysApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("EtcdTaskMoveLeader"):
+		return &apiv1alpha1.EtcdTaskMoveLeaderApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("EtcdTaskPrefixUsage"):
+		return &apiv1alpha1.EtcdTaskPrefixUsageApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("EtcdTaskPrunePrefix"):
+		return &apiv1alpha1.EtcdTaskPrunePrefixApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("EtcdTaskReplaceMember"):
+		return &apiv1alpha1.EtcdTaskReplaceMemberApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("EtcdTaskSpec"):
+		return &apiv1alpha1.EtcdTaskSpecApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("EtcdTaskStatus"):
+		return &apiv1alpha1.EtcdTaskStatusApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("EtcdTLS"):
 		return &apiv1alpha1.EtcdTLSApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Exposure"):

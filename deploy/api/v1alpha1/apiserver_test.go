@@ -125,7 +125,7 @@ func (k *kind) checkRules(errs field.ErrorList, object, old map[string]any, opti
 // TestTheAPIServerTakesTheCRDs runs the validation of CRDs. It compiles every rule, checks every default
 // against its schema, and refuses rules whose estimated cost is beyond what a CRD may have.
 func TestTheAPIServerTakesTheCRDs(t *testing.T) {
-	for _, plural := range []string{"gridrouters", "clusterconnections", "etcdclusters", "etcdmembers"} {
+	for _, plural := range []string{"gridrouters", "clusterconnections", "etcdclusters", "etcdmembers", "etcdtasks"} {
 		for _, err := range crdvalidation.ValidateCustomResourceDefinition(context.Background(), readCRD(t, plural)) {
 			t.Errorf("%s: %v", plural, err)
 		}

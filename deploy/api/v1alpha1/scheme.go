@@ -20,6 +20,7 @@ func AddToScheme(scheme *runtime.Scheme) error {
 		&ClusterConnection{}, &ClusterConnectionList{},
 		&EtcdCluster{}, &EtcdClusterList{},
 		&EtcdMember{}, &EtcdMemberList{},
+		&EtcdTask{}, &EtcdTaskList{},
 	)
 	metav1.AddToGroupVersion(scheme, SchemeGroupVersion)
 	return nil

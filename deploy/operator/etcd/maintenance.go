@@ -2,22 +2,16 @@ package etcd
 
 import (
 	"fmt"
-	"net"
-	"net/url"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"gridrouter.io/deploy/api/v1alpha1"
-	"gridrouter.io/deploy/etcd/inspect"
 	"gridrouter.io/deploy/operator/etcd/maintain"
-	"gridrouter.io/deploy/operator/etcd/observe"
 	"gridrouter.io/deploy/operator/etcd/plan"
-	"gridrouter.io/deploy/operator/etcd/render"
 )
 
 // The alarms of etcd.
@@ -197,17 +191,4 @@ func freeAbove(c *v1alpha1.EtcdCluster) int64 {
 		return defaultFreeAbove
 	}
 	return c.Spec.Defrag.FreeAbove.Value()
-}
-
-// accessOf is a target as those know it who examine and maintain clusters.
-func accessOf(target observe.Target) inspect.Access {
-	access := inspect.Access{TLS: observe.Verifying(target.TLS, nil), User: target.Username, Password: target.Password, Metrics: map[string]string{}}
-	for _, at := range target.Endpoints {
-		access.Endpoints = append(access.Endpoints, at)
-		if where, err := url.Parse(at); err == nil {
-			access.Metrics[at] = "http://" + net.JoinHostPort(where.Hostname(), strconv.Itoa(render.MetricsPort)) + "/metrics"
-		}
-	}
-	slices.SortFunc(access.Endpoints, strings.Compare)
-	return access
 }

@@ -609,6 +609,193 @@ var schemaYAML = typed.YAMLObject(`types:
       default: 720h
 - name: io.gridrouter.deploy.api.v1alpha1.EtcdTLSMode
   scalar: string
+- name: io.gridrouter.deploy.api.v1alpha1.EtcdTask
+  map:
+    fields:
+    - name: apiVersion
+      type:
+        scalar: string
+    - name: kind
+      type:
+        scalar: string
+    - name: metadata
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta
+    - name: spec
+      type:
+        namedType: io.gridrouter.deploy.api.v1alpha1.EtcdTaskSpec
+    - name: status
+      type:
+        namedType: io.gridrouter.deploy.api.v1alpha1.EtcdTaskStatus
+- name: io.gridrouter.deploy.api.v1alpha1.EtcdTaskCompact
+  map:
+    fields:
+    - name: keep
+      type:
+        scalar: numeric
+      default: 1000
+- name: io.gridrouter.deploy.api.v1alpha1.EtcdTaskConsistency
+  map:
+    elementType:
+      scalar: untyped
+      list:
+        elementType:
+          namedType: __untyped_atomic_
+        elementRelationship: atomic
+      map:
+        elementType:
+          namedType: __untyped_deduced_
+        elementRelationship: separable
+- name: io.gridrouter.deploy.api.v1alpha1.EtcdTaskDefragment
+  map:
+    fields:
+    - name: freeAbove
+      type:
+        namedType: io.k8s.apimachinery.pkg.api.resource.Quantity
+      default: 1Mi
+- name: io.gridrouter.deploy.api.v1alpha1.EtcdTaskHotKeys
+  map:
+    fields:
+    - name: for
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
+      default: 30s
+    - name: prefix
+      type:
+        scalar: string
+    - name: top
+      type:
+        scalar: numeric
+      default: 20
+- name: io.gridrouter.deploy.api.v1alpha1.EtcdTaskInspect
+  map:
+    elementType:
+      scalar: untyped
+      list:
+        elementType:
+          namedType: __untyped_atomic_
+        elementRelationship: atomic
+      map:
+        elementType:
+          namedType: __untyped_deduced_
+        elementRelationship: separable
+- name: io.gridrouter.deploy.api.v1alpha1.EtcdTaskMoveLeader
+  map:
+    fields:
+    - name: to
+      type:
+        scalar: string
+- name: io.gridrouter.deploy.api.v1alpha1.EtcdTaskPrefixUsage
+  map:
+    fields:
+    - name: parts
+      type:
+        scalar: numeric
+      default: 2
+    - name: prefix
+      type:
+        scalar: string
+    - name: top
+      type:
+        scalar: numeric
+      default: 10
+- name: io.gridrouter.deploy.api.v1alpha1.EtcdTaskProbe
+  map:
+    elementType:
+      scalar: untyped
+      list:
+        elementType:
+          namedType: __untyped_atomic_
+        elementRelationship: atomic
+      map:
+        elementType:
+          namedType: __untyped_deduced_
+        elementRelationship: separable
+- name: io.gridrouter.deploy.api.v1alpha1.EtcdTaskPrunePrefix
+  map:
+    fields:
+    - name: dryRun
+      type:
+        scalar: boolean
+      default: true
+    - name: prefix
+      type:
+        scalar: string
+    - name: token
+      type:
+        scalar: string
+- name: io.gridrouter.deploy.api.v1alpha1.EtcdTaskReplaceMember
+  map:
+    fields:
+    - name: name
+      type:
+        scalar: string
+- name: io.gridrouter.deploy.api.v1alpha1.EtcdTaskSpec
+  map:
+    fields:
+    - name: cluster
+      type:
+        scalar: string
+    - name: compact
+      type:
+        namedType: io.gridrouter.deploy.api.v1alpha1.EtcdTaskCompact
+    - name: consistency
+      type:
+        namedType: io.gridrouter.deploy.api.v1alpha1.EtcdTaskConsistency
+    - name: defragment
+      type:
+        namedType: io.gridrouter.deploy.api.v1alpha1.EtcdTaskDefragment
+    - name: hotKeys
+      type:
+        namedType: io.gridrouter.deploy.api.v1alpha1.EtcdTaskHotKeys
+    - name: inspect
+      type:
+        namedType: io.gridrouter.deploy.api.v1alpha1.EtcdTaskInspect
+    - name: moveLeader
+      type:
+        namedType: io.gridrouter.deploy.api.v1alpha1.EtcdTaskMoveLeader
+    - name: prefixUsage
+      type:
+        namedType: io.gridrouter.deploy.api.v1alpha1.EtcdTaskPrefixUsage
+    - name: probe
+      type:
+        namedType: io.gridrouter.deploy.api.v1alpha1.EtcdTaskProbe
+    - name: prunePrefix
+      type:
+        namedType: io.gridrouter.deploy.api.v1alpha1.EtcdTaskPrunePrefix
+    - name: replaceMember
+      type:
+        namedType: io.gridrouter.deploy.api.v1alpha1.EtcdTaskReplaceMember
+    - name: ttl
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
+      default: 168h
+- name: io.gridrouter.deploy.api.v1alpha1.EtcdTaskState
+  scalar: string
+- name: io.gridrouter.deploy.api.v1alpha1.EtcdTaskStatus
+  map:
+    fields:
+    - name: act
+      type:
+        scalar: string
+    - name: attempts
+      type:
+        scalar: numeric
+    - name: endedAt
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: message
+      type:
+        scalar: string
+    - name: result
+      type:
+        namedType: __untyped_atomic_
+    - name: startedAt
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: state
+      type:
+        namedType: io.gridrouter.deploy.api.v1alpha1.EtcdTaskState
 - name: io.gridrouter.deploy.api.v1alpha1.Exposure
   map:
     fields:

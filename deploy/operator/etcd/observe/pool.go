@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -199,6 +200,21 @@ func (p *Pool) Report(id string) (Report, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.report, c.known
+}
+
+// Target returns how the members of a cluster are reached, as it was told last; false: it is not followed.
+func (p *Pool) Target(id string) (Target, bool) {
+	p.mu.Lock()
+	c := p.clusters[id]
+	p.mu.Unlock()
+	if c == nil {
+		return Target{}, false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	target := c.target
+	target.Endpoints = maps.Clone(target.Endpoints)
+	return target, true
 }
 
 // ErrNoMember says that a cluster or a member of that name is not asked.
