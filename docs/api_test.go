@@ -81,7 +81,7 @@ func TestTheAPIPageIsGenerated(t *testing.T) {
 func kindTables(t *testing.T) string {
 	t.Helper()
 	var b strings.Builder
-	for _, plural := range []string{"gridrouters", "clusterconnections"} {
+	for _, plural := range []string{"gridrouters", "clusterconnections", "etcdclusters", "etcdmembers", "etcdtasks"} {
 		text, err := os.ReadFile(filepath.Join("..", "deploy", "manifests", "crds", "gridrouter.io_"+plural+".yaml"))
 		if err != nil {
 			t.Fatal(err)

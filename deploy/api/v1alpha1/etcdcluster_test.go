@@ -1,6 +1,8 @@
 package v1alpha1_test
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -78,6 +80,23 @@ func TestAnEtcdClusterThatCannotBeIsRefused(t *testing.T) {
 	f(`{access: {namespaces: {matchExpressions: [{key: zone, operator: Is, values: [a]}]}}}`, `an operator must be In or NotIn with values`)
 	f(`{placement: {zones: all}}`, `Unsupported value: "all"`)
 	f(`{backups: {}}`, `spec.backups: Invalid value: null: unknown field`)
+}
+
+func TestSamplesOfEtcdClustersAreTaken(t *testing.T) {
+	k := newKind(t, "etcdclusters")
+	files, err := filepath.Glob("../../samples/etcd/*.yaml")
+	if err != nil || len(files) < 2 {
+		t.Fatalf("%v, %v", files, err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := lines(k.admit(decode(t, string(text)))); got != "" {
+			t.Errorf("%s is refused by\n%s", file, got)
+		}
+	}
 }
 
 func TestAnUnfitNameOfAnEtcdClusterIsRefused(t *testing.T) {
