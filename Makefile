@@ -39,10 +39,19 @@ run: slim ## start a whole grid on loopback addresses and print a guided tour
 tour: slim ## start a grid, run every line of the tour, and stop
 	./bin/slim/griddev --tour $(ARGS)
 
+# Those whose tests start whole clusters of etcd, and wait for members that end. They take minutes, and have a target of
+# their own.
+ETCD_CLUSTERS := deploy/(etcd/|operator/etcd/(pki|maintain)$$)
+
 .PHONY: test
-test: ## all tests, with the race detector and in random order
+test: ## all tests but those of whole clusters and grids, with the race detector and in random order
 	@echo "compiling and running the tests; where nothing has been compiled yet the first line takes some minutes"
-	@GO="$(GO)" $(GO) run ./.ci/tests -again=$${TEST_AGAIN:-0} -- -race -shuffle=on -timeout=10m -skip=^TestE2E $(PACKAGES)
+	@GO="$(GO)" $(GO) run ./.ci/tests -again=$${TEST_AGAIN:-0} -- -race -shuffle=on -timeout=10m -skip=^TestE2E \
+		$(if $(filter ./...,$(PACKAGES)),$$($(GO) list ./... | grep -vE '$(ETCD_CLUSTERS)'),$(PACKAGES))
+
+.PHONY: test-etcd
+test-etcd: ## the tests that start whole clusters of etcd: backups, inspection, certificates, maintenance
+	@GO="$(GO)" $(GO) run ./.ci/tests -again=$${TEST_AGAIN:-0} -- -race -shuffle=on -timeout=10m $$($(GO) list ./... | grep -E '$(ETCD_CLUSTERS)')
 
 .PHONY: race
 race: ## the tests that start goroutines, several times over, to hunt for races
@@ -178,7 +187,7 @@ tidy: ## fail if go.mod or go.sum would change
 	for module in deploy/testbed/etcd/*/; do (cd $$module && $(GO) mod tidy -diff && $(GO) mod verify) || exit 1; done
 
 .PHONY: check
-check: tidy lint generated test e2e ## all that must be green before a change is offered
+check: tidy lint generated test test-etcd e2e ## all that must be green before a change is offered
 
 .PHONY: image
 image: build slim ## the container images VERSION and VERSION-slim, from scratch: one static binary, not root; by docker, podman or buildah
