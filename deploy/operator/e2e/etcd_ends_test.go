@@ -37,6 +37,9 @@ func TestE2EKubeEtcdComesBackFromAnEviction(t *testing.T) {
 }
 
 func TestE2EKubeEtcdIsMadeAnewUnderTheNameOfOneThatWasJustDeleted(t *testing.T) {
+	if testing.Short() {
+		t.Skip("make e2e-kube ARGS=--long runs it")
+	}
 	t.Parallel()
 	w := newEtcdWorld(t, etcdNew, 3, nil)
 	former := w.whole(3)

@@ -223,6 +223,9 @@ func TestE2EKubeEtcdReplacesAMemberThatAPersonDeletes(t *testing.T) {
 }
 
 func TestE2EKubeEtcdIsDeletedWithItsNamespace(t *testing.T) {
+	if testing.Short() {
+		t.Skip("make e2e-kube ARGS=--long runs it")
+	}
 	t.Parallel()
 	w := newEtcdWorld(t, etcdNew, 3, nil)
 	w.whole(3)

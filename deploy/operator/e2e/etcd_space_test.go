@@ -45,6 +45,7 @@ func put(ctx context.Context, etcd *clientv3.Client, key, value string) error {
 }
 
 func TestE2EKubeEtcdSpaceIsRelievedWhileItIsWritten(t *testing.T) {
+	t.Parallel()
 	quota := resource.MustParse("16Mi")
 	w := newEtcdWorld(t, etcdNew, 3, func(spec *v1alpha1.EtcdClusterSpec) { spec.Options.QuotaBytes = &quota })
 	w.whole(3)
@@ -80,6 +81,10 @@ func TestE2EKubeEtcdSpaceIsRelievedWhileItIsWritten(t *testing.T) {
 }
 
 func TestE2EKubeEtcdSpaceThatIsFreeIsGivenBackBySchedule(t *testing.T) {
+	if testing.Short() {
+		t.Skip("make e2e-kube ARGS=--long runs it")
+	}
+	t.Parallel()
 	w := newEtcdWorld(t, etcdNew, 3, nil)
 	w.whole(3)
 	l := w.follow()

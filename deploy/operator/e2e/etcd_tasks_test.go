@@ -18,6 +18,7 @@ import (
 
 // TestE2EKubeEtcdTasksSayAndDoWhatTheyAreAskedFor does each task on a cluster of three members with TLS.
 func TestE2EKubeEtcdTasksSayAndDoWhatTheyAreAskedFor(t *testing.T) {
+	t.Parallel()
 	w := newEtcdWorld(t, etcdNew, 3, nil)
 	w.whole(3)
 	etcd := w.dial()
